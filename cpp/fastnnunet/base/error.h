@@ -1,0 +1,54 @@
+// Errors say where, what was expected and what was there: "[place] expected ..., got ...". The core throws and never prints.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace fastnnunet {
+
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+  Error(std::string_view place, std::string_view expected, std::string_view got)
+      : std::runtime_error("[" + std::string(place) + "] expected " + std::string(expected) + ", got " + std::string(got)) {}
+};
+
+// A value of the caller's is out of range or of the wrong shape: ValueError in Python.
+class InvalidArgument : public Error {
+ public:
+  using Error::Error;
+};
+
+// A value of the caller's is of the wrong type: TypeError in Python.
+class InvalidType : public Error {
+ public:
+  using Error::Error;
+};
+
+// A file that cannot be read as what it should be. `file` and `reason` also stand in what().
+class StorageError : public Error {
+ public:
+  StorageError(std::string file, std::string reason)
+      : Error("[" + file + "] " + reason), file_(std::move(file)), reason_(std::move(reason)) {}
+  const std::string& file() const { return file_; }
+  const std::string& reason() const { return reason_; }
+
+ private:
+  std::string file_;
+  std::string reason_;
+};
+
+// The stated memory budget does not hold what must be held.
+class BudgetError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The object was closed, or belongs to the process before a fork.
+class ClosedError : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace fastnnunet

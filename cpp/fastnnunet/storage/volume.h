@@ -1,0 +1,46 @@
+// A volume is one open file: an image (C, X, Y, Z), a segmentation (1, X, Y, Z) or a previous stage's segmentation (X, Y, Z).
+// It hands out boxes of voxels and never more of the file than these need.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "fastnnunet/base/box.h"
+
+namespace fastnnunet {
+
+class Volume {
+ public:
+  virtual ~Volume() = default;
+
+  const std::string& file() const { return file_; }  // UTF-8, for messages
+  std::int64_t channels() const { return channels_; }
+  const Index3& shape() const { return shape_; }
+
+  // Writes channel `channel` of `box` to `out`, (X, Y, Z) of the box's shape, C-contiguous. Voxels of the box that lie
+  // outside the image become `outside`. Throws StorageError with the file and the reason.
+  virtual void read(std::int64_t channel, const Box& box, float* out, float outside) = 0;
+  virtual void read(std::int64_t channel, const Box& box, std::int16_t* out, std::int16_t outside) = 0;
+
+  // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's cache.
+  virtual std::size_t memory() const = 0;
+  // Bytes taken from the file so far (compressed where the file is).
+  virtual std::uint64_t bytes_read() const = 0;
+
+ protected:
+  Volume(std::string file, std::int64_t channels, Index3 shape)
+      : file_(std::move(file)), channels_(channels), shape_(shape) {}
+
+ private:
+  std::string file_;
+  std::int64_t channels_;
+  Index3 shape_;
+};
+
+// Opens .b2nd, .npy or .npz by its ending. `member` names the array inside an .npz ("data" or "seg"); the others ignore it.
+// A handle belongs to one thread at a time.
+std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member);
+
+}  // namespace fastnnunet
