@@ -1,0 +1,57 @@
+// A stream of random numbers for one purpose: one transform (or the sampling) of one sample. It is named by
+// (seed, rank, role) through its key and by (step, slot, purpose) through its counter, and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "fastnnunet/random/philox.h"
+
+namespace fastnnunet {
+
+// Which sample of which run: enough to make exactly that sample again.
+struct SampleId {
+  std::uint64_t seed = 0;
+  std::uint32_t rank = 0;     // of torch.distributed
+  std::uint32_t role = 0;     // 0 training, 1 validation, ...: loaders of one run that must not see the same numbers
+  std::uint64_t step = 0;     // batch
+  std::uint32_t slot = 0;     // sample in the batch
+  std::uint32_t attempt = 0;  // how many bad cases were drawn before this one
+
+  bool operator==(const SampleId&) const = default;
+};
+
+class Stream {
+ public:
+  // `purpose` numbers the consumers of one sample: 0 is the sampling, transforms follow in the order of the tree.
+  Stream(const SampleId& sample, std::uint32_t purpose);
+
+  std::uint32_t next_uint32();
+  std::uint64_t next_uint64();
+  // [0, 1), 53 bits.
+  double uniform();
+  // [low, high).
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  bool bernoulli(double probability) { return uniform() < probability; }
+  // [0, count), without bias (Lemire, "Fast random integer generation in an interval", 2019).
+  std::uint64_t below(std::uint64_t count);
+  // Both ends included.
+  std::int64_t integer(std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(high - low) + 1));
+  }
+  double normal();
+  void shuffle(std::span<std::int64_t> values);
+  std::uint64_t seed_for_python() { return next_uint64(); }
+
+  // out[i] += sigma * n_i with n_i standard normal, float32; number i depends on (stream, first + i) only. A field takes a
+  // stream of its own: it does not advance next_uint32().
+  void add_normal(std::span<float> out, std::uint64_t first, float sigma) const;
+
+ private:
+  Philox::Key key_;
+  Philox::Counter counter_;  // [0] is the block's number
+  Philox::Counter block_{};
+  int used_ = 4;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,96 @@
+#include "fastnnunet/random/stream.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+#include <vector>
+
+#include "catch.h"
+
+using fastnnunet::SampleId;
+using fastnnunet::Stream;
+
+TEST_CASE("A stream depends on every part of its name and on nothing else", "[random]") {
+  const SampleId base{.seed = 7, .rank = 0, .role = 0, .step = 5, .slot = 1, .attempt = 0};
+  const auto first = [](SampleId id, std::uint32_t purpose) { return Stream(id, purpose).next_uint64(); };
+  CHECK(first(base, 3) == first(base, 3));
+  std::set<std::uint64_t> seen{first(base, 3), first(base, 4)};
+  for (int part = 0; part < 6; ++part) {
+    SampleId other = base;
+    if (part == 0) other.seed = 8;
+    if (part == 1) other.rank = 1;
+    if (part == 2) other.role = 1;
+    if (part == 3) other.step = 5 + (1ull << 32);
+    if (part == 4) other.slot = 2;
+    if (part == 5) other.attempt = 1;
+    seen.insert(first(other, 3));
+  }
+  CHECK(seen.size() == 8);
+}
+
+TEST_CASE("Integers below a bound are uniform", "[random]") {
+  Stream stream(SampleId{.seed = 1}, 0);
+  std::array<int, 6> counts{};
+  constexpr int kDraws = 60000;
+  for (int i = 0; i < kDraws; ++i) ++counts[stream.below(6)];
+  double chi_square = 0;
+  for (int count : counts) chi_square += (count - kDraws / 6.0) * (count - kDraws / 6.0) / (kDraws / 6.0);
+  CHECK(chi_square < 20.5);  // 5 degrees of freedom, p = 0.001
+  for (int i = 0; i < 1000; ++i) {
+    const auto value = stream.integer(-3, 4);
+    REQUIRE(value >= -3);
+    REQUIRE(value <= 4);
+  }
+}
+
+TEST_CASE("A shuffle keeps the values and reaches every order", "[random]") {
+  Stream stream(SampleId{.seed = 2}, 0);
+  std::set<std::array<std::int64_t, 3>> orders;
+  for (int i = 0; i < 200; ++i) {
+    std::array<std::int64_t, 3> values{1, 2, 3};
+    stream.shuffle(values);
+    orders.insert(values);
+  }
+  CHECK(orders.size() == 6);
+}
+
+TEST_CASE("A normal field has the moments and the tails of a normal distribution", "[random]") {
+  const Stream stream(SampleId{.seed = 3}, 9);
+  std::vector<float> field(1 << 20, 0.0f);
+  stream.add_normal(field, 0, 1.0f);
+  double sum = 0, square = 0, fourth = 0;
+  int beyond_three = 0;
+  for (float value : field) {
+    sum += value;
+    square += double{value} * value;
+    fourth += double{value} * value * value * value;
+    beyond_three += std::abs(value) > 3.0f;
+  }
+  const double n = static_cast<double>(field.size());
+  CHECK(std::abs(sum / n) < 4e-3);
+  CHECK(square / n == Catch::Approx(1.0).margin(6e-3));
+  CHECK(fourth / n == Catch::Approx(3.0).margin(5e-2));
+  CHECK(beyond_three / n == Catch::Approx(0.0026998).margin(2.5e-4));
+  // Kolmogorov-Smirnov against the normal distribution, p = 0.001: 1.95 / sqrt(n).
+  std::sort(field.begin(), field.end());
+  double largest = 0;
+  for (std::size_t i = 0; i < field.size(); ++i) {
+    const double expected = 0.5 * std::erfc(-double{field[i]} / std::sqrt(2.0));
+    largest = std::max(largest, std::abs(expected - (static_cast<double>(i) + 0.5) / n));
+  }
+  CHECK(largest < 1.95 / std::sqrt(n));
+}
+
+TEST_CASE("A normal field is the same however it is cut", "[random]") {
+  const Stream stream(SampleId{.seed = 4}, 1);
+  std::vector<float> whole(1003, 1.0f), parts(1003, 1.0f);
+  stream.add_normal(whole, 0, 0.5f);
+  std::size_t begin = 0;
+  for (std::size_t length : {1u, 30u, 32u, 64u, 7u, 500u, 369u}) {
+    stream.add_normal(std::span(parts).subspan(begin, length), begin, 0.5f);
+    begin += length;
+  }
+  REQUIRE(begin == parts.size());
+  CHECK(whole == parts);
+}
