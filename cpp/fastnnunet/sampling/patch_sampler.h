@@ -1,0 +1,51 @@
+// Which case and which patch: the decisions of nnUNetDataLoader.get_indices and get_bbox.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "fastnnunet/base/box.h"
+#include "fastnnunet/random/stream.h"
+#include "fastnnunet/sampling/class_locations.h"
+
+namespace fastnnunet {
+
+struct SamplingOptions {
+  std::int64_t batch_size = 2;
+  Index3 patch_size{};        // what is cut out of the image, before augmentation
+  Index3 final_patch_size{};  // what the network gets
+  Index3 pad_sides{};         // added to the difference of the two
+  double oversample_foreground = 0.33;
+  bool probabilistic_oversampling = false;       // each sample with that probability, not the last ones of the batch
+  bool has_ignore = false;                       // unforced patches are then centred on annotated voxels
+  std::vector<double> sampling_probabilities{};  // of the cases; empty: uniform
+};
+
+class PatchSampler {
+ public:
+  // Throws InvalidArgument where options contradict each other.
+  PatchSampler(SamplingOptions options, std::int64_t cases);
+
+  struct Choice {
+    std::int64_t case_number = 0;
+    bool force_foreground = false;
+  };
+  // The case of a slot of the batch, and whether its patch must show foreground.
+  Choice choose_case(Stream& stream, std::int64_t slot) const;
+
+  // True where a patch is placed by class locations, which then must be given.
+  bool needs_locations(bool force_foreground) const { return force_foreground || options_.has_ignore; }
+
+  // The patch in voxels of the image; it may reach outside. `locations` may be null where it is not needed.
+  Box place(Stream& stream, const Index3& image_shape, bool force_foreground, const ClassLocations* locations) const;
+
+  const SamplingOptions& options() const { return options_; }
+
+ private:
+  SamplingOptions options_;
+  std::vector<double> cumulative_;  // of sampling_probabilities
+  std::int64_t cases_;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,39 @@
+// What most intensity transforms share: each channel is chosen with a probability, and the chosen ones have a value each or
+// all the same one.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fastnnunet/transforms/transform.h"
+
+namespace fastnnunet {
+
+struct ChannelValues : Parameters {
+  std::vector<std::int64_t> channels;  // the chosen ones
+  std::vector<double> values;          // one for each of these
+};
+
+inline void draw_channels(Stream& stream, std::int64_t channels, double probability, std::vector<std::int64_t>& chosen) {
+  chosen.clear();
+  for (std::int64_t channel = 0; channel < channels; ++channel)
+    if (stream.bernoulli(probability)) chosen.push_back(channel);
+}
+
+inline void draw_values(Stream& stream, const Geometry& geometry, const Scalar& scalar, bool synchronize,
+                        const std::vector<std::int64_t>& chosen, std::vector<double>& values) {
+  values.clear();
+  if (chosen.empty()) return;
+  if (synchronize) {
+    values.assign(chosen.size(), scalar.draw(stream, {geometry, std::nullopt, std::nullopt}));
+  } else {
+    for (const std::int64_t channel : chosen) values.push_back(scalar.draw(stream, {geometry, channel, std::nullopt}));
+  }
+}
+
+inline Record::Numbers to_numbers(const std::vector<std::int64_t>& whole) { return {whole.begin(), whole.end()}; }
+
+// Channel numbers of a replay, checked against the image.
+std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry);
+
+}  // namespace fastnnunet

@@ -1,0 +1,60 @@
+// MultiplicativeBrightnessTransform: scales the chosen channels.
+#include "fastnnunet/base/clones.h"
+#include "fastnnunet/transforms/channels.h"
+
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_CLONES
+void scale(float* FASTNNUNET_RESTRICT values, std::int64_t count, float factor) {
+  for (std::int64_t i = 0; i < count; ++i) values[i] *= factor;
+}
+
+class MultiplicativeBrightness final : public TransformOf<ChannelValues> {
+ public:
+  explicit MultiplicativeBrightness(const Record& attributes)
+      : multiplier_(attributes.scalar("multiplier_range")),
+        probability_(attributes.probability("p_per_channel")),
+        synchronize_(attributes.boolean("synchronize_channels")) {}
+
+  std::string_view name() const override { return "MultiplicativeBrightnessTransform"; }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
+    draw_channels(stream, geometry.image_channels, probability_, p.channels);
+    draw_values(stream, geometry, multiplier_, synchronize_, p.channels, p.values);
+  }
+
+  bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
+
+  void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
+    Array<float>& image = sample.image();
+    for (std::size_t i = 0; i < p.channels.size(); ++i)
+      scale(image.channel(p.channels[i]), image.channel_size(), static_cast<float>(p.values[i]));
+  }
+
+  Record describe(const ChannelValues& p) const override {
+    Record record{std::string(name())};
+    record.set("apply_to_channel", to_numbers(p.channels));
+    record.set("multipliers", p.values);
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, ChannelValues& p) const override {
+    p.channels = restore_channels(record, "apply_to_channel", geometry);
+    p.values = record.numbers("multipliers");
+  }
+
+ private:
+  Scalar multiplier_;
+  double probability_;
+  bool synchronize_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_multiplicative_brightness(const Record& attributes) {
+  return std::make_unique<MultiplicativeBrightness>(attributes);
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,20 @@
+// For transforms that leave nothing to chance.
+#pragma once
+
+#include "fastnnunet/transforms/transform.h"
+
+namespace fastnnunet {
+
+struct NoParameters : Parameters {};
+
+class FixedTransform : public TransformOf<NoParameters> {
+ protected:
+  virtual void apply(Sample& sample) const = 0;
+
+  void draw(Stream&, const Geometry&, NoParameters&) const final {}
+  void apply(Sample& sample, const NoParameters&, const Stream&) const final { apply(sample); }
+  Record describe(const NoParameters&) const final { return Record{std::string(name())}; }
+  void restore(const Record&, const Geometry&, NoParameters&) const final {}
+};
+
+}  // namespace fastnnunet

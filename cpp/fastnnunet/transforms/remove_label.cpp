@@ -1,0 +1,52 @@
+// RemoveLabelTransform: one label of the segmentation becomes another.
+#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/no_parameters.h"
+
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_CLONES
+void replace(std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count, std::int16_t label, std::int16_t by) {
+  for (std::int64_t i = 0; i < count; ++i) labels[i] = labels[i] == label ? by : labels[i];
+}
+
+class RemoveLabel final : public FixedTransform {
+ public:
+  explicit RemoveLabel(const Record& attributes)
+      : label_(static_cast<std::int16_t>(attributes.integer("label_value"))),
+        by_(static_cast<std::int16_t>(attributes.integer("set_to"))),
+        all_(!attributes.has("segmentation_channels")) {
+    if (!all_) channels_ = attributes.integers("segmentation_channels");
+  }
+
+  std::string_view name() const override { return "RemoveLabelTransform"; }
+
+ protected:
+  void apply(Sample& sample) const override {
+    if (!sample.has_segmentation()) return;
+    Array<std::int16_t>& labels = sample.segmentation();
+    if (all_) {
+      replace(labels.data, labels.size(), label_, by_);
+      return;
+    }
+    for (const std::int64_t channel : channels_) {
+      if (channel < 0 || channel >= labels.channels)
+        throw InvalidArgument("RemoveLabelTransform", "'segmentation_channels' below " + std::to_string(labels.channels),
+                              std::to_string(channel));
+      replace(labels.channel(channel), labels.channel_size(), label_, by_);
+    }
+  }
+
+ private:
+  std::int16_t label_;
+  std::int16_t by_;
+  bool all_;
+  std::vector<std::int64_t> channels_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_remove_label(const Record& attributes) { return std::make_unique<RemoveLabel>(attributes); }
+
+}  // namespace fastnnunet

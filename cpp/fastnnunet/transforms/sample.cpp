@@ -1,0 +1,209 @@
+#include "fastnnunet/transforms/sample.h"
+
+#include <cstring>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet {
+namespace {
+
+// All of a source, channel by channel. A folded array has a source channel's planes behind one another, which is the same
+// memory.
+template <typename T>
+void read_all(Source<T>& source, T* out) {
+  const Box window = Box::of_shape(source.shape());
+  const std::int64_t channel_size = voxels(source.shape());
+  for (std::int64_t channel = 0; channel < source.channels(); ++channel)
+    source.read(channel, window, out + channel * channel_size);
+}
+
+}  // namespace
+
+std::size_t Workspace::bytes() const {
+  std::size_t total = 0;
+  for (const Buffer& buffer : scratch_) total += buffer.bytes();
+  for (const Buffer& buffer : image_) total += buffer.bytes();
+  for (const Buffer& buffer : segmentation_) total += buffer.bytes();
+  for (const Buffer& buffer : targets_) total += buffer.bytes();
+  return total + regions_.bytes();
+}
+
+void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination) {
+  destination_ = destination;
+  pending_image_ = &image;
+  pending_segmentation_ = segmentation;
+  has_segmentation_ = segmentation != nullptr;
+  dims_ = dims;
+  image_ = {nullptr, image.channels(), image.shape()};
+  segmentation_ = has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()}
+                                    : Array<std::int16_t>{};
+  planes_ = 0;
+  targets_.clear();
+  regions_ = {};
+  owners_.clear();
+}
+
+Geometry Sample::geometry() const {
+  return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_};
+}
+
+Array<float>& Sample::image() {
+  if (pending_image_ != nullptr) {
+    Source<float>& source = *pending_image_;
+    const Array<float> read = new_image(image_.channels, image_.shape);
+    read_all(source, read.data);
+    set_image(read);
+  }
+  return image_;
+}
+
+Array<std::int16_t>& Sample::segmentation() {
+  if (pending_segmentation_ != nullptr) {
+    Source<std::int16_t>& source = *pending_segmentation_;
+    const Array<std::int16_t> read = new_segmentation(segmentation_.channels, segmentation_.shape);
+    read_all(source, read.data);
+    set_segmentation(read);
+  }
+  return segmentation_;
+}
+
+Array<float> Sample::new_image(std::int64_t channels, const Index3& shape) {
+  Array<float> image{nullptr, channels, shape};
+  if (destination_ != nullptr) {
+    const Array<float>& wanted = destination_->image;
+    // Fewer channels are the first of the wanted ones. A folded sample has the same voxels under another shape.
+    const bool fits = wanted.shape == shape ? channels <= wanted.channels : folded() && image.size() <= wanted.size();
+    if (wanted.data != nullptr && fits && wanted.data != image_.data) {
+      image.data = wanted.data;
+      return image;
+    }
+  }
+  const int buffer = image_.data != nullptr && image_.data == workspace_.image_[0].reserve<float>(0) ? 1 : 0;
+  image.data = workspace_.image_[buffer].reserve<float>(static_cast<std::size_t>(image.size()));
+  return image;
+}
+
+Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3& shape) {
+  Array<std::int16_t> segmentation{nullptr, channels, shape};
+  if (destination_ != nullptr) {
+    for (const Target& wanted : destination_->targets) {
+      const bool fits = wanted.type == TargetType::int16 &&
+                        (wanted.shape == shape ? channels == wanted.channels
+                                               : folded() && segmentation.size() == wanted.channels * voxels(wanted.shape));
+      if (fits && wanted.data != segmentation_.data) {
+        segmentation.data = static_cast<std::int16_t*>(wanted.data);
+        return segmentation;
+      }
+    }
+  }
+  const auto* first = workspace_.segmentation_[0].reserve<std::int16_t>(0);
+  const int buffer = segmentation_.data != nullptr && segmentation_.data == first ? 1 : 0;
+  segmentation.data = workspace_.segmentation_[buffer].reserve<std::int16_t>(static_cast<std::size_t>(segmentation.size()));
+  return segmentation;
+}
+
+void Sample::set_image(const Array<float>& image) {
+  pending_image_ = nullptr;
+  image_ = image;
+}
+
+void Sample::set_segmentation(const Array<std::int16_t>& segmentation) {
+  pending_segmentation_ = nullptr;
+  segmentation_ = segmentation;
+}
+
+void Sample::extend_image(std::int64_t channels) {
+  const Array<float> present = image();
+  if (destination_ != nullptr && present.data == destination_->image.data && channels <= destination_->image.channels &&
+      present.shape == destination_->image.shape) {
+    image_.channels = channels;
+    return;
+  }
+  const Array<float> extended = new_image(channels, present.shape);
+  std::memcpy(extended.data, present.data, static_cast<std::size_t>(present.size()) * sizeof(float));
+  set_image(extended);
+}
+
+void Sample::fold_planes() {
+  planes_ = image_.shape[0];
+  image_.channels *= planes_;
+  image_.shape[0] = 1;
+  if (has_segmentation_) {
+    segmentation_.channels *= planes_;
+    segmentation_.shape[0] = 1;
+  }
+  dims_ = 2;
+}
+
+void Sample::unfold_planes() {
+  if (!folded()) throw InvalidArgument("Convert2DTo3DTransform", "a sample that Convert3DTo2DTransform made 2D", "another");
+  image_.shape[0] = planes_;
+  image_.channels /= planes_;
+  if (has_segmentation_) {
+    segmentation_.shape[0] = planes_;
+    segmentation_.channels /= planes_;
+  }
+  planes_ = 0;
+  dims_ = 3;
+}
+
+void* Sample::target_memory(std::size_t number, std::size_t bytes) {
+  if (workspace_.targets_.size() <= number) workspace_.targets_.resize(number + 1);
+  return workspace_.targets_[number].reserve<std::byte>(bytes);
+}
+
+Target Sample::new_target(std::size_t number, TargetType type, std::int64_t channels, const Index3& shape) {
+  Target target{type, nullptr, channels, shape};
+  if (destination_ != nullptr && number < destination_->targets.size()) {
+    const Target& wanted = destination_->targets[number];
+    if (wanted.type == type && wanted.bytes() == target.bytes() && wanted.data != segmentation_.data) {
+      target.data = wanted.data;
+      return target;
+    }
+  }
+  target.data = target_memory(number, target.bytes());
+  return target;
+}
+
+Target Sample::new_regions(std::int64_t channels, const Index3& shape) {
+  Target regions{TargetType::boolean, nullptr, channels, shape};
+  if (destination_ != nullptr)
+    for (const Target& wanted : destination_->targets)
+      if (wanted.type == regions.type && wanted.channels == channels && wanted.shape == shape) {
+        regions.data = wanted.data;
+        return regions;
+      }
+  regions.data = workspace_.regions_.reserve<std::byte>(regions.bytes());
+  return regions;
+}
+
+void Sample::finish() {
+  const Array<float> image = this->image();
+  if (has_segmentation_ && targets_.empty()) {
+    if (regions() != nullptr) {
+      targets_.push_back(regions_);
+    } else {
+      const Array<std::int16_t> labels = segmentation();
+      targets_.push_back({TargetType::int16, labels.data, labels.channels, labels.shape});
+    }
+  }
+  if (destination_ == nullptr) return;
+  const auto mismatch = [](const char* what, std::int64_t expected, std::int64_t got) {
+    throw InvalidArgument("pipeline", std::string(what) + " of " + std::to_string(expected) + " voxels", std::to_string(got));
+  };
+  const Array<float>& wanted = destination_->image;
+  if (image.size() != wanted.size()) mismatch("an image", wanted.size(), image.size());
+  if (image.data != wanted.data)
+    std::memcpy(wanted.data, image.data, static_cast<std::size_t>(image.size()) * sizeof(float));
+  if (targets_.size() != destination_->targets.size())
+    throw InvalidArgument("pipeline", std::to_string(destination_->targets.size()) + " targets", std::to_string(targets_.size()));
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    const Target& target = destination_->targets[i];
+    if (targets_[i].type != target.type || targets_[i].bytes() != target.bytes())
+      mismatch("a target", static_cast<std::int64_t>(target.bytes()), static_cast<std::int64_t>(targets_[i].bytes()));
+    if (targets_[i].data != target.data) std::memcpy(target.data, targets_[i].data, target.bytes());
+  }
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,150 @@
+// One sample on its way through the transforms: image and segmentation, the memory that they live in, and, until a transform
+// asks for voxels, only the promise of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "fastnnunet/base/box.h"
+#include "fastnnunet/base/buffer.h"
+#include "fastnnunet/transforms/scalar.h"
+
+namespace fastnnunet {
+
+// (C, X, Y, Z), C-contiguous. Memory belongs to somebody else.
+template <typename T>
+struct Array {
+  T* data = nullptr;
+  std::int64_t channels = 0;
+  Index3 shape{};
+
+  std::int64_t channel_size() const { return voxels(shape); }
+  std::int64_t size() const { return channels * channel_size(); }
+  T* channel(std::int64_t number) const { return data + number * channel_size(); }
+  std::span<T> channel_span(std::int64_t number) const {
+    return {channel(number), static_cast<std::size_t>(channel_size())};
+  }
+};
+
+// Where voxels come from: a window of a file, or an array. Boxes are in voxels of the window and lie inside it.
+template <typename T>
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual std::int64_t channels() const = 0;
+  virtual const Index3& shape() const = 0;  // of the window
+  virtual void read(std::int64_t channel, const Box& box, T* out) = 0;  // out: the box's shape, C-contiguous
+};
+
+enum class TargetType : std::uint8_t { int16, boolean };
+
+// One training target of a sample: the segmentation, or the segmentation at one scale of deep supervision.
+struct Target {
+  TargetType type = TargetType::int16;
+  void* data = nullptr;
+  std::int64_t channels = 0;
+  Index3 shape{};
+
+  std::size_t element_bytes() const { return type == TargetType::int16 ? 2 : 1; }
+  std::size_t bytes() const { return static_cast<std::size_t>(channels * voxels(shape)) * element_bytes(); }
+};
+
+// Memory of one thread, reused for every sample.
+class Workspace {
+ public:
+  static constexpr int kScratch = 6;
+
+  // `number` keeps several live at once; a transform's scratch ends with the transform.
+  template <typename T>
+  T* scratch(int number, std::int64_t count) {
+    return scratch_[number].reserve<T>(static_cast<std::size_t>(count));
+  }
+  std::size_t bytes() const;
+
+ private:
+  friend class Sample;
+  Buffer scratch_[kScratch];
+  Buffer image_[2];
+  Buffer segmentation_[2];
+  Buffer regions_;
+  std::vector<Buffer> targets_;
+};
+
+// Where the finished sample is wanted: memory inside a batch buffer. Empty where the caller takes it from the workspace.
+struct Destination {
+  Array<float> image;
+  std::vector<Target> targets;
+};
+
+class Sample {
+ public:
+  explicit Sample(Workspace& workspace) : workspace_(workspace) {}
+  Sample(const Sample&) = delete;
+  Sample& operator=(const Sample&) = delete;
+
+  // Starts a new sample. Sources and destination must outlive it; `destination` may be null.
+  void begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination);
+
+  Geometry geometry() const;
+  int dims() const { return dims_; }
+  bool has_segmentation() const { return has_segmentation_; }
+
+  // The voxels, read from the source on the first call.
+  Array<float>& image();
+  Array<std::int16_t>& segmentation();
+
+  // Not null as long as nobody has asked for voxels: a transform that needs a part of them reads that part itself.
+  Source<float>* pending_image() const { return pending_image_; }
+  Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
+
+  // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch buffer's
+  // where the size is that of the finished sample, so that most samples are never copied.
+  Array<float> new_image(std::int64_t channels, const Index3& shape);
+  Array<std::int16_t> new_segmentation(std::int64_t channels, const Index3& shape);
+  void set_image(const Array<float>& image);
+  // Room for more channels behind the present ones, whose voxels are kept.
+  void extend_image(std::int64_t channels);
+  void set_segmentation(const Array<std::int16_t>& segmentation);
+  // Memory that somebody else owns and keeps until this sample is done.
+  void adopt(std::shared_ptr<void> owner) { owners_.push_back(std::move(owner)); }
+
+  // nnU-Net's pseudo-2D: planes along X count as channels.
+  void fold_planes();
+  void unfold_planes();
+  bool folded() const { return planes_ > 0; }
+
+  // Targets beyond the segmentation itself; `number` counts from 0. set_targets replaces the segmentation in the result.
+  Target new_target(std::size_t number, TargetType type, std::int64_t channels, const Index3& shape);
+  void set_targets(std::vector<Target> targets) { targets_ = std::move(targets); }
+  const std::vector<Target>& targets() const { return targets_; }
+  // Regions as bool channels in place of the labels.
+  Target new_regions(std::int64_t channels, const Index3& shape);
+  void set_regions(const Target& regions) { regions_ = regions; }
+  const Target* regions() const { return regions_.data != nullptr ? &regions_ : nullptr; }
+
+  // Makes sure that everything is where the destination wants it, and gives image and targets.
+  void finish();
+
+  Workspace& workspace() { return workspace_; }
+
+ private:
+  void* target_memory(std::size_t number, std::size_t bytes);
+
+  Workspace& workspace_;
+  const Destination* destination_ = nullptr;
+  Source<float>* pending_image_ = nullptr;
+  Source<std::int16_t>* pending_segmentation_ = nullptr;
+  bool has_segmentation_ = false;
+  int dims_ = 3;
+  Array<float> image_;
+  Array<std::int16_t> segmentation_;
+  std::int64_t planes_ = 0;  // folded into the channels
+  std::vector<Target> targets_;
+  Target regions_;
+  std::vector<std::shared_ptr<void>> owners_;
+};
+
+}  // namespace fastnnunet

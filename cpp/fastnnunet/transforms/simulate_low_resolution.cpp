@@ -1,0 +1,189 @@
+// SimulateLowResolutionTransform: nearest-exact down to a fraction of the size, linear up again, as torch's interpolate with
+// sizes given and align_corners=False.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/nearest_exact.h"
+
+namespace fastnnunet {
+namespace {
+
+// Where a voxel of the output lies between two of the input.
+struct Between {
+  std::int64_t lower;
+  std::int64_t upper;
+  float weight;  // of the upper one
+};
+
+void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& positions) {
+  positions.resize(static_cast<std::size_t>(to));
+  const float scale = static_cast<float>(from) / static_cast<float>(to);
+  for (std::int64_t i = 0; i < to; ++i) {
+    const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
+    const auto lower = std::min(static_cast<std::int64_t>(at), from - 1);
+    const float weight = std::clamp(at - static_cast<float>(lower), 0.0f, 1.0f);
+    positions[static_cast<std::size_t>(i)] = {lower, std::min(lower + 1, from - 1), weight};
+  }
+}
+
+FASTNNUNET_CLONES
+void mix_rows(const float* FASTNNUNET_RESTRICT a, const float* FASTNNUNET_RESTRICT b, float weight,
+              float* FASTNNUNET_RESTRICT out, std::int64_t count) {
+  const float other = 1.0f - weight;
+  for (std::int64_t i = 0; i < count; ++i) out[i] = other * a[i] + weight * b[i];
+}
+
+struct LowResolutionParameters : Parameters {
+  std::vector<std::int64_t> channels;
+  std::vector<double> scales;  // (channels, dims)
+  mutable std::vector<Between> positions[3];
+  mutable std::vector<std::int64_t> nearest[3];
+};
+
+class SimulateLowResolution final : public TransformOf<LowResolutionParameters> {
+ public:
+  explicit SimulateLowResolution(const Record& attributes)
+      : scale_(attributes.scalar("scale")),
+        synchronize_channels_(attributes.boolean("synchronize_channels")),
+        synchronize_axes_(attributes.boolean("synchronize_axes")),
+        probability_(attributes.probability("p_per_channel")) {
+    if (attributes.has("ignore_axes")) ignore_axes_ = attributes.integers("ignore_axes");
+    if (attributes.has("allowed_channels")) {
+      restricted_ = true;
+      allowed_channels_ = attributes.integers("allowed_channels");
+    }
+  }
+
+  std::string_view name() const override { return "SimulateLowResolutionTransform"; }
+
+  std::size_t scratch_bytes(const Geometry& geometry) const override {
+    return 3 * static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float);
+  }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, LowResolutionParameters& p) const override {
+    if (restricted_) {
+      p.channels.clear();
+      for (const std::int64_t channel : allowed_channels_)
+        if (stream.bernoulli(probability_)) p.channels.push_back(channel);
+    } else {
+      draw_channels(stream, geometry.image_channels, probability_, p.channels);
+    }
+    p.scales.clear();
+    const auto dims = static_cast<std::size_t>(geometry.dims);
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      for (std::size_t axis = 0; axis < dims; ++axis) {
+        if (i > 0 && synchronize_channels_) {
+          p.scales.push_back(p.scales[axis]);
+        } else if (axis > 0 && synchronize_axes_) {
+          p.scales.push_back(p.scales.back());
+        } else {
+          p.scales.push_back(scale_.draw(
+              stream, {geometry, synchronize_channels_ ? std::nullopt : std::optional(p.channels[i]),
+                       synchronize_axes_ ? std::nullopt : std::optional<int>(static_cast<int>(axis))}));
+        }
+      }
+    }
+    // Only now: a synchronized axis repeats the draw of the one before it, even where that is ignored.
+    for (std::size_t i = 0; i < p.channels.size(); ++i)
+      for (const std::int64_t axis : ignore_axes_) p.scales[i * dims + static_cast<std::size_t>(axis)] = 1.0;
+  }
+
+  bool acts(const LowResolutionParameters& p) const override { return !p.channels.empty(); }
+
+  void apply(Sample& sample, const LowResolutionParameters& p, const Stream&) const override {
+    Array<float>& image = sample.image();
+    const Index3& shape = image.shape;
+    const int first_axis = 3 - sample.dims();
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      Index3 low = shape;
+      for (int axis = first_axis; axis < 3; ++axis) {
+        // The factor passes through float32, as in bgv2; Python's round goes to even.
+        const auto scale = static_cast<float>(
+            p.scales[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)]);
+        low[axis] = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(shape[axis]) * double{scale}));
+        if (low[axis] < 1)
+          throw InvalidArgument("SimulateLowResolutionTransform", "a scale that leaves at least one voxel of " +
+                                                                      std::to_string(shape[axis]),
+                                std::to_string(scale));
+      }
+      if (low == shape) continue;
+      for (int axis = 0; axis < 3; ++axis) {
+        nearest_exact_positions(shape[axis], low[axis], p.nearest[axis]);
+        linear_positions(low[axis], shape[axis], p.positions[axis]);
+      }
+      resample(sample.workspace(), image.channel(p.channels[i]), shape, low, p);
+    }
+  }
+
+  Record describe(const LowResolutionParameters& p) const override {
+    Record record{std::string(name())};
+    record.set("apply_to_channel", to_numbers(p.channels));
+    record.set("scales", p.scales);
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, LowResolutionParameters& p) const override {
+    p.channels = restore_channels(record, "apply_to_channel", geometry);
+    p.scales = record.numbers("scales");
+    if (p.scales.size() != p.channels.size() * static_cast<std::size_t>(geometry.dims))
+      throw InvalidArgument("SimulateLowResolutionTransform", "'scales' for each channel and axis", std::to_string(p.scales.size()));
+  }
+
+ private:
+  // Gather to the small grid, then widen Z, Y and X in turn; the last step writes into the channel itself.
+  static void resample(Workspace& workspace, float* channel, const Index3& shape, const Index3& low,
+                       const LowResolutionParameters& p) {
+    float* small = workspace.scratch<float>(0, voxels(low));
+    float* wide = workspace.scratch<float>(1, low[0] * low[1] * shape[2]);
+    float* planes = workspace.scratch<float>(2, low[0] * shape[1] * shape[2]);
+    float* out = small;
+    for (std::int64_t x = 0; x < low[0]; ++x)
+      for (std::int64_t y = 0; y < low[1]; ++y) {
+        const float* row = channel + (p.nearest[0][static_cast<std::size_t>(x)] * shape[1] +
+                                      p.nearest[1][static_cast<std::size_t>(y)]) * shape[2];
+        for (std::int64_t z = 0; z < low[2]; ++z) *out++ = row[p.nearest[2][static_cast<std::size_t>(z)]];
+      }
+    for (std::int64_t row = 0; row < low[0] * low[1]; ++row) {
+      const float* from = small + row * low[2];
+      float* to = wide + row * shape[2];
+      for (std::int64_t z = 0; z < shape[2]; ++z) {
+        const Between& at = p.positions[2][static_cast<std::size_t>(z)];
+        to[z] = (1.0f - at.weight) * from[at.lower] + at.weight * from[at.upper];
+      }
+    }
+    for (std::int64_t x = 0; x < low[0]; ++x) {
+      const float* slab = wide + x * low[1] * shape[2];
+      for (std::int64_t y = 0; y < shape[1]; ++y) {
+        const Between& at = p.positions[1][static_cast<std::size_t>(y)];
+        mix_rows(slab + at.lower * shape[2], slab + at.upper * shape[2], at.weight,
+                 planes + (x * shape[1] + y) * shape[2], shape[2]);
+      }
+    }
+    const std::int64_t plane = shape[1] * shape[2];
+    for (std::int64_t x = 0; x < shape[0]; ++x) {
+      const Between& at = p.positions[0][static_cast<std::size_t>(x)];
+      mix_rows(planes + at.lower * plane, planes + at.upper * plane, at.weight, channel + x * plane, plane);
+    }
+  }
+
+  Scalar scale_;
+  bool synchronize_channels_;
+  bool synchronize_axes_;
+  double probability_;
+  std::vector<std::int64_t> ignore_axes_;
+  bool restricted_ = false;
+  std::vector<std::int64_t> allowed_channels_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_simulate_low_resolution(const Record& attributes) {
+  return std::make_unique<SimulateLowResolution>(attributes);
+}
+
+}  // namespace fastnnunet

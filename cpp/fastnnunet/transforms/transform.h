@@ -1,0 +1,77 @@
+// A transform knows its parameters, how they are drawn and how they are applied. Drawing comes first, for all transforms of a
+// sample, and sees no voxel; applying sees no random stream except for fields (noise).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fastnnunet/transforms/record.h"
+#include "fastnnunet/transforms/sample.h"
+
+namespace fastnnunet {
+
+// The parameters of one application. Kept and filled again for every sample.
+struct Parameters {
+  virtual ~Parameters() = default;
+};
+
+class Transform {
+ public:
+  virtual ~Transform() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual bool native() const { return true; }
+  virtual std::unique_ptr<Parameters> new_parameters() const = 0;
+  virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
+  // False where these parameters change nothing: the transform is then not applied.
+  virtual bool acts(const Parameters&) const { return true; }
+  // Shape and channels after the transform; the same for all parameters.
+  virtual Geometry after(const Geometry& geometry) const { return geometry; }
+  virtual void apply(Sample& sample, const Parameters& parameters, const Stream& field) const = 0;
+
+  // Parameters under batchgeneratorsv2's names, out of the core and into it (replay).
+  virtual Record describe(const Parameters& parameters) const = 0;
+  virtual void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const = 0;
+
+  // Working memory beside image and segmentation, an upper bound in bytes.
+  virtual std::size_t scratch_bytes(const Geometry&) const { return 0; }
+};
+
+// Takes the cast from the base of the parameters off every transform.
+template <typename P>
+class TransformOf : public Transform {
+ public:
+  std::unique_ptr<Parameters> new_parameters() const final { return std::make_unique<P>(); }
+  void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const final {
+    draw(stream, geometry, static_cast<P&>(parameters));
+  }
+  bool acts(const Parameters& parameters) const final { return acts(static_cast<const P&>(parameters)); }
+  void apply(Sample& sample, const Parameters& parameters, const Stream& field) const final {
+    apply(sample, static_cast<const P&>(parameters), field);
+  }
+  Record describe(const Parameters& parameters) const final { return describe(static_cast<const P&>(parameters)); }
+  void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const final {
+    restore(record, geometry, static_cast<P&>(parameters));
+  }
+
+ protected:
+  virtual void draw(Stream& stream, const Geometry& geometry, P& parameters) const = 0;
+  virtual bool acts(const P&) const { return true; }
+  virtual void apply(Sample& sample, const P& parameters, const Stream& field) const = 0;
+  virtual Record describe(const P& parameters) const = 0;
+  virtual void restore(const Record& record, const Geometry& geometry, P& parameters) const = 0;
+};
+
+// The one table of native transforms: batchgeneratorsv2's class name to a function that makes it from its attributes.
+using TransformFactory = std::unique_ptr<Transform> (*)(const Record& attributes);
+struct TransformEntry {
+  std::string_view name;
+  TransformFactory make;
+};
+const std::vector<TransformEntry>& transform_table();
+// Throws InvalidArgument for a name that is not in the table.
+std::unique_ptr<Transform> make_transform(std::string_view name, const Record& attributes);
+
+}  // namespace fastnnunet
