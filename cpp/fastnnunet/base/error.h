@@ -1,4 +1,5 @@
-// Errors say where, what was expected and what was there: "[place] expected ..., got ...". The core throws and never prints.
+// Errors say where, what was expected and what was there: "[place] expected ..., got ...". The core throws and never
+// prints.
 #pragma once
 
 #include <stdexcept>
@@ -11,7 +12,15 @@ class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
   Error(std::string_view place, std::string_view expected, std::string_view got)
-      : std::runtime_error("[" + std::string(place) + "] expected " + std::string(expected) + ", got " + std::string(got)) {}
+      : std::runtime_error(message(place, expected, got)) {}
+
+ private:
+  // Appended, for GCC 12 warns wrongly (-Wrestrict) about a literal + a string.
+  static std::string message(std::string_view place, std::string_view expected, std::string_view got) {
+    std::string text = "[";
+    text.append(place).append("] expected ").append(expected).append(", got ").append(got);
+    return text;
+  }
 };
 
 // A value of the caller's is out of range or of the wrong shape: ValueError in Python.

@@ -1,11 +1,13 @@
-// A volume is one open file: an image (C, X, Y, Z), a segmentation (1, X, Y, Z) or a previous stage's segmentation (X, Y, Z).
-// It hands out boxes of voxels and never more of the file than these need.
+// A volume is one open file: an image (C, X, Y, Z), a segmentation (1, X, Y, Z) or a previous stage's segmentation (X,
+// Y, Z). It hands out boxes of voxels and never more of the file than these need.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "fastnnunet/base/box.h"
 
@@ -24,7 +26,13 @@ class Volume {
   virtual void read(std::int64_t channel, const Box& box, float* out, float outside) = 0;
   virtual void read(std::int64_t channel, const Box& box, std::int16_t* out, std::int16_t outside) = 0;
 
-  // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's cache.
+  // Every channel of `box` to `out`, (C, X, Y, Z), C-contiguous. One pass over the file: a block that holds several
+  // channels is decompressed once.
+  virtual void read_channels(const Box& box, float* out, float outside) = 0;
+  virtual void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) = 0;
+
+  // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's
+  // cache.
   virtual std::size_t memory() const = 0;
   // Bytes taken from the file so far (compressed where the file is).
   virtual std::uint64_t bytes_read() const = 0;
@@ -39,8 +47,8 @@ class Volume {
   Index3 shape_;
 };
 
-// Opens .b2nd, .npy or .npz by its ending. `member` names the array inside an .npz ("data" or "seg"); the others ignore it.
-// A handle belongs to one thread at a time.
+// Opens .b2nd, .npy or .npz by its ending. `member` names the array inside an .npz ("data" or "seg"); the others ignore
+// it. A handle belongs to one thread at a time. Throws StorageError.
 std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member);
 
 }  // namespace fastnnunet

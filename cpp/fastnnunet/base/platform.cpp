@@ -1,0 +1,464 @@
+#include "fastnnunet/base/platform.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <system_error>
+#include <thread>
+
+#include "fastnnunet/base/error.h"
+
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#endif
+
+namespace fastnnunet {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& name, const std::string& what, int code) {
+  throw StorageError(name, what + ": " + std::system_category().message(code));
+}
+
+}  // namespace
+
+std::string utf8(const std::filesystem::path& path) {
+  const std::u8string text = path.u8string();
+  return std::string(text.begin(), text.end());
+}
+
+void InputFile::require(std::uint64_t offset, std::size_t count) const {
+  if (offset > size() || count > size() - offset) {
+    throw StorageError(name_, "file is truncated: bytes " + std::to_string(offset) + " to " +
+                                  std::to_string(offset + count) + " are needed, file has " + std::to_string(size()));
+  }
+}
+
+void InputFile::check() const {
+  const Stamp now = stamp_at_path();
+  if (now == stamp_) return;
+  if (now.size < stamp_.size) {
+    throw StorageError(name_, "file is truncated: it had " + std::to_string(stamp_.size) +
+                                  " bytes when it was opened, file has " + std::to_string(now.size));
+  }
+  throw StorageError(name_, "file was replaced or changed after it was opened");
+}
+
+const std::byte* InputFile::bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const {
+  require(offset, count);
+  if (data_ != nullptr) return data_ + offset;
+  if (scratch.size() < count) scratch.resize(count);
+  read(offset, scratch.data(), count);
+  return scratch.data();
+}
+
+#ifdef _WIN32
+
+namespace {
+
+std::uint64_t joined(DWORD high, DWORD low) { return (static_cast<std::uint64_t>(high) << 32) | low; }
+
+std::int64_t ticks(const FILETIME& time) {
+  return static_cast<std::int64_t>(joined(time.dwHighDateTime, time.dwLowDateTime));
+}
+
+}  // namespace
+
+InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {
+  // Deleting and renaming stay allowed to others, as on other systems.
+  const HANDLE handle = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                                    nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) {
+    const DWORD code = GetLastError();
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) throw StorageError(name_, "is a directory, not a file");
+    fail(name_, "cannot be opened", static_cast<int>(code));
+  }
+  // The destructor does not run for a constructor that throws.
+  try {
+    BY_HANDLE_FILE_INFORMATION information;
+    if (!GetFileInformationByHandle(handle, &information)) {
+      fail(name_, "cannot be examined", static_cast<int>(GetLastError()));
+    }
+    // Size and time alone: the index would need the path to be opened anew at every check.
+    stamp_ = {joined(information.nFileSizeHigh, information.nFileSizeLow), 0, 0, ticks(information.ftLastWriteTime)};
+    if (access == FileAccess::mapped && stamp_.size > 0) {
+      const HANDLE mapping = CreateFileMappingW(handle, nullptr, PAGE_READONLY, 0, 0, nullptr);
+      if (mapping == nullptr) fail(name_, "cannot be mapped into memory", static_cast<int>(GetLastError()));
+      const void* view = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+      const DWORD code = GetLastError();
+      CloseHandle(mapping);  // the view keeps the mapping
+      if (view == nullptr) fail(name_, "cannot be mapped into memory", static_cast<int>(code));
+      data_ = static_cast<const std::byte*>(view);
+    }
+  } catch (...) {
+    CloseHandle(handle);
+    throw;
+  }
+  handle_ = handle;
+}
+
+InputFile::~InputFile() {
+  if (data_ != nullptr) UnmapViewOfFile(data_);
+  CloseHandle(handle_);
+}
+
+InputFile::Stamp InputFile::stamp_at_path() const {
+  WIN32_FILE_ATTRIBUTE_DATA attributes;
+  if (!GetFileAttributesExW(path_.c_str(), GetFileExInfoStandard, &attributes)) {
+    fail(name_, "file is gone since it was opened", static_cast<int>(GetLastError()));
+  }
+  return {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
+}
+
+void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
+  require(offset, count);
+  if (data_ != nullptr) {
+    std::memcpy(to, data_ + offset, count);
+    return;
+  }
+  char* next = static_cast<char*>(to);
+  while (count > 0) {
+    OVERLAPPED position{};
+    position.Offset = static_cast<DWORD>(offset & 0xffffffffu);
+    position.OffsetHigh = static_cast<DWORD>(offset >> 32);
+    const DWORD wanted = static_cast<DWORD>(std::min<std::size_t>(count, std::size_t{1} << 30));
+    DWORD got = 0;
+    const BOOL done = ReadFile(handle_, next, wanted, &got, &position);
+    if (!done && GetLastError() != ERROR_HANDLE_EOF) fail(name_, "cannot be read", static_cast<int>(GetLastError()));
+    if (got == 0) throw StorageError(name_, "file is truncated: it ends at byte " + std::to_string(offset));
+    next += got;
+    offset += got;
+    count -= got;
+  }
+}
+
+std::uint64_t process_id() { return GetCurrentProcessId(); }
+
+int available_cores() {
+  // A process in one processor group, the usual case, has a mask; one in several has zero for both.
+  DWORD_PTR mine = 0;
+  DWORD_PTR all = 0;
+  int cores = 0;
+  if (GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) && mine != 0) {
+    for (; mine != 0; mine &= mine - 1) ++cores;
+  } else {
+    cores = static_cast<int>(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
+  }
+  JOBOBJECT_CPU_RATE_CONTROL_INFORMATION rate{};
+  if (QueryInformationJobObject(nullptr, JobObjectCpuRateControlInformation, &rate, sizeof(rate), nullptr) &&
+      (rate.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_ENABLE) != 0 &&
+      (rate.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP) != 0 && rate.CpuRate > 0) {
+    // Hundredths of a percent of the whole machine.
+    const double quota = rate.CpuRate / 10000.0 * GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+    cores = std::min(cores, static_cast<int>(std::ceil(quota)));
+  }
+  return std::max(cores, 1);
+}
+
+// The system's own limit; the C library's 512 streams do not concern handles.
+std::uint64_t open_file_limit() { return std::uint64_t{1} << 24; }
+
+Memory memory() {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof(status);
+  if (!GlobalMemoryStatusEx(&status)) return {};
+  Memory memory{status.ullTotalPhys, status.ullAvailPhys};
+  JOBOBJECT_EXTENDED_LIMIT_INFORMATION job{};
+  if (QueryInformationJobObject(nullptr, JobObjectExtendedLimitInformation, &job, sizeof(job), nullptr)) {
+    const DWORD flags = job.BasicLimitInformation.LimitFlags;
+    if ((flags & JOB_OBJECT_LIMIT_PROCESS_MEMORY) != 0) {
+      memory.limit = std::min<std::uint64_t>(memory.limit, job.ProcessMemoryLimit);
+    }
+    if ((flags & JOB_OBJECT_LIMIT_JOB_MEMORY) != 0) {
+      memory.limit = std::min<std::uint64_t>(memory.limit, job.JobMemoryLimit);
+    }
+    memory.available = std::min(memory.available, memory.limit);
+  }
+  return memory;
+}
+
+ControlGroups control_groups(const std::filesystem::path&) { return {}; }
+
+#else
+
+InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {
+  // Not blocking, for a named pipe without a writer; it means nothing to a file.
+  handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (handle_ < 0) fail(name_, "cannot be opened", errno);
+  // The destructor does not run for a constructor that throws.
+  try {
+    struct stat status;
+    if (::fstat(handle_, &status) != 0) fail(name_, "cannot be examined", errno);
+    if (S_ISDIR(status.st_mode)) throw StorageError(name_, "is a directory, not a file");
+    if (!S_ISREG(status.st_mode)) throw StorageError(name_, "is not a regular file");
+    // Through the path, as every later check: what is replaced in between is seen at once.
+    stamp_ = stamp_at_path();
+    if (stamp_.index != static_cast<std::uint64_t>(status.st_ino) ||
+        stamp_.device != static_cast<std::uint64_t>(status.st_dev) ||
+        stamp_.size != static_cast<std::uint64_t>(status.st_size)) {
+      throw StorageError(name_, "file was replaced or changed while it was opened");
+    }
+    if (stamp_.size > std::numeric_limits<std::size_t>::max()) throw StorageError(name_, "is too large to map");
+    if (access == FileAccess::mapped && stamp_.size > 0) {
+      void* data = ::mmap(nullptr, static_cast<std::size_t>(stamp_.size), PROT_READ, MAP_SHARED, handle_, 0);
+      if (data == MAP_FAILED) fail(name_, "cannot be mapped into memory", errno);
+      data_ = static_cast<const std::byte*>(data);
+    }
+  } catch (...) {
+    ::close(handle_);
+    throw;
+  }
+}
+
+InputFile::~InputFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size));
+  ::close(handle_);
+}
+
+InputFile::Stamp InputFile::stamp_at_path() const {
+  struct stat status;
+  if (::stat(path_.c_str(), &status) != 0) fail(name_, "file is gone since it was opened", errno);
+#ifdef __APPLE__
+  const struct timespec& time = status.st_mtimespec;
+#else
+  const struct timespec& time = status.st_mtim;
+#endif
+  return {static_cast<std::uint64_t>(status.st_size), static_cast<std::uint64_t>(status.st_dev),
+          static_cast<std::uint64_t>(status.st_ino),
+          static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec)};
+}
+
+void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
+  require(offset, count);
+  if (data_ != nullptr) {
+    std::memcpy(to, data_ + offset, count);
+    return;
+  }
+  char* next = static_cast<char*>(to);
+  while (count > 0) {
+    const ssize_t got =
+        ::pread(handle_, next, std::min<std::size_t>(count, std::size_t{1} << 30), static_cast<off_t>(offset));
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      fail(name_, "cannot be read", errno);
+    }
+    if (got == 0) throw StorageError(name_, "file is truncated: it ends at byte " + std::to_string(offset));
+    next += got;
+    offset += static_cast<std::uint64_t>(got);
+    count -= static_cast<std::size_t>(got);
+  }
+}
+
+std::uint64_t process_id() { return static_cast<std::uint64_t>(::getpid()); }
+
+namespace {
+
+int cores_by_affinity() {
+#ifdef __linux__
+  // The kernel refuses a set smaller than its own, whose size it does not tell.
+  for (int processors = 1024; processors <= (1 << 20); processors *= 4) {
+    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(processors));
+    if (set == nullptr) break;
+    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(processors));
+    const int cores = ::sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (cores > 0) return cores;
+  }
+#endif
+  return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
+}
+
+// The first number in a file; absent for "max", for a negative one and for a file that is not there.
+std::optional<std::uint64_t> number_in(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  std::int64_t value = 0;
+  if (!(in >> value) || value < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(value);
+}
+
+// `key` in a file of "key value" lines.
+std::optional<std::uint64_t> number_of(const std::filesystem::path& file, const std::string& key) {
+  std::ifstream in(file);
+  std::string name;
+  std::string value;
+  while (in >> name >> value) {
+    if (name != key) continue;
+    std::istringstream text(value);
+    std::uint64_t number = 0;
+    if (text >> number) return number;
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+template <typename T>
+void lower(std::optional<T>& least, T value) {
+  if (!least || value < *least) least = value;
+}
+
+// Page cache can be taken back at need and so does not count as used.
+void add_memory(ControlGroups& groups, std::optional<std::uint64_t> limit, std::optional<std::uint64_t> used,
+                std::optional<std::uint64_t> cache) {
+  // Version 1 writes "no limit" as a number near 2^63.
+  if (!limit || *limit >= (std::uint64_t{1} << 60)) return;
+  lower(groups.memory_limit, *limit);
+  if (!used) return;
+  const std::uint64_t taken = *used - std::min(*used, cache.value_or(0));
+  lower(groups.memory_available, *limit - std::min(*limit, taken));
+}
+
+void add_cores(ControlGroups& groups, std::optional<std::uint64_t> quota, std::optional<std::uint64_t> period) {
+  if (!quota || !period || *quota == 0 || *period == 0) return;
+  lower(groups.cores, static_cast<double>(*quota) / static_cast<double>(*period));
+}
+
+void add_version_1(ControlGroups& groups, const std::filesystem::path& folder, bool with_memory, bool with_cores) {
+  if (with_memory) {
+    add_memory(groups, number_in(folder / "memory.limit_in_bytes"), number_in(folder / "memory.usage_in_bytes"),
+               number_of(folder / "memory.stat", "total_inactive_file"));
+  }
+  if (with_cores) {
+    add_cores(groups, number_in(folder / "cpu.cfs_quota_us"), number_in(folder / "cpu.cfs_period_us"));
+  }
+}
+
+void add_version_2(ControlGroups& groups, const std::filesystem::path& folder) {
+  add_memory(groups, number_in(folder / "memory.max"), number_in(folder / "memory.current"),
+             number_of(folder / "memory.stat", "inactive_file"));
+  std::ifstream in(folder / "cpu.max");
+  std::uint64_t quota = 0;
+  std::uint64_t period = 0;
+  if (in >> quota >> period) add_cores(groups, quota, period);
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+bool contains(const std::vector<std::string>& parts, const std::string& part) {
+  return std::find(parts.begin(), parts.end(), part) != parts.end();
+}
+
+}  // namespace
+
+ControlGroups control_groups(const std::filesystem::path& root) {
+  ControlGroups groups;
+  // "5:cpu,cpuacct:/a/b" for version 1, "0::/a/b" for version 2
+  struct Membership {
+    std::vector<std::string> controllers;
+    std::string path;
+  };
+  std::vector<Membership> memberships;
+  std::ifstream own(root / "proc/self/cgroup");
+  for (std::string line; std::getline(own, line);) {
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    memberships.push_back({split(line.substr(first + 1, second - first - 1), ','), line.substr(second + 1)});
+  }
+
+  // "32 31 0:29 ROOT MOUNTPOINT options ... - cgroup cgroup rw,memory". ROOT is the group that the mount shows, which
+  // in a container may be the container's own.
+  std::ifstream mounts(root / "proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    const std::vector<std::string> fields = split(line, ' ');
+    const auto dash = std::find(fields.begin(), fields.end(), "-");
+    if (fields.size() < 5 || fields.end() - dash < 4) continue;
+    const std::string& type = dash[1];
+    if (type != "cgroup" && type != "cgroup2") continue;
+    const std::vector<std::string> options = split(dash[3], ',');
+    const bool version_2 = type == "cgroup2";
+    const bool with_memory = version_2 || contains(options, "memory");
+    const bool with_cores = version_2 || contains(options, "cpu");
+    if (!with_memory && !with_cores) continue;
+
+    for (const Membership& membership : memberships) {
+      const bool matches = version_2 ? membership.controllers.empty()
+                                     : (with_memory && contains(membership.controllers, "memory")) ||
+                                           (with_cores && contains(membership.controllers, "cpu"));
+      if (!matches) continue;
+      std::string inside = membership.path;
+      const std::string& shown = fields[3];
+      if (shown != "/" && inside.compare(0, shown.size(), shown) == 0) inside.erase(0, shown.size());
+      const std::filesystem::path mount = root / std::filesystem::path(fields[4]).relative_path();
+      std::filesystem::path folder = mount / std::filesystem::path(inside).relative_path();
+      // A path that this mount does not show (a namespace's view of it) leaves the mount itself.
+      std::error_code ignored;
+      if (!std::filesystem::is_directory(folder, ignored)) folder = mount;
+      // A group is held by every limit above it.
+      for (;;) {
+        if (version_2) {
+          add_version_2(groups, folder);
+        } else {
+          add_version_1(groups, folder, with_memory, with_cores);
+        }
+        if (folder == mount || !folder.has_relative_path() || folder == folder.parent_path()) break;
+        folder = folder.parent_path();
+      }
+    }
+  }
+  return groups;
+}
+
+int available_cores() {
+  int cores = cores_by_affinity();
+  const std::optional<double> quota = control_groups().cores;
+  if (quota) cores = std::min(cores, static_cast<int>(std::ceil(std::min(*quota, 1e6))));
+  return std::max(cores, 1);
+}
+
+std::uint64_t open_file_limit() {
+  struct rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
+  return limit.rlim_cur == RLIM_INFINITY ? std::uint64_t{1} << 24 : static_cast<std::uint64_t>(limit.rlim_cur);
+}
+
+Memory memory() {
+  Memory memory;
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0) memory.limit = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+  memory.available = memory.limit;
+#ifdef __linux__
+  // In KiB, as "MemAvailable:   1234 kB".
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream text(line);
+    std::string key;
+    std::uint64_t kib = 0;
+    if (text >> key >> kib && key == "MemAvailable:") memory.available = std::min(memory.limit, kib * 1024);
+  }
+  const ControlGroups groups = control_groups();
+  if (groups.memory_limit) memory.limit = std::min(memory.limit, *groups.memory_limit);
+  memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));
+#endif
+  return memory;
+}
+
+#endif
+
+}  // namespace fastnnunet

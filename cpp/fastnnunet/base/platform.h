@@ -1,0 +1,87 @@
+// What the operating system is asked for. Every call of one stands in platform.cpp; the rest of the core is portable
+// C++.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fastnnunet {
+
+// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece.
+enum class FileAccess { mapped, copied };
+
+// A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
+// end of a file that somebody truncated would kill the process.
+class InputFile {
+ public:
+  // Throws StorageError.
+  InputFile(const std::filesystem::path& path, FileAccess access);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::string& name() const { return name_; }  // UTF-8, for messages
+  std::uint64_t size() const { return stamp_.size; }
+  bool mapped() const { return data_ != nullptr; }
+
+  // Throws StorageError where the path now leads to another file, to a changed one or to none.
+  void check() const;
+
+  // `count` bytes from `offset`: in the mapping, or copied into `scratch`, which only ever grows. Throws StorageError.
+  const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;
+  void read(std::uint64_t offset, void* to, std::size_t count) const;
+
+ private:
+  struct Stamp {
+    std::uint64_t size = 0;
+    std::uint64_t device = 0;
+    std::uint64_t index = 0;
+    std::int64_t modified = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  void require(std::uint64_t offset, std::size_t count) const;
+  Stamp stamp_at_path() const;
+
+  std::filesystem::path path_;
+  std::string name_;
+  Stamp stamp_;
+  const std::byte* data_ = nullptr;
+#ifdef _WIN32
+  void* handle_ = nullptr;
+#else
+  int handle_ = -1;
+#endif
+};
+
+std::string utf8(const std::filesystem::path& path);
+
+std::uint64_t process_id();
+
+// Cores that this process may use: affinity and control groups, whichever is less. At least 1.
+int available_cores();
+
+// Files that this process may hold open at once.
+std::uint64_t open_file_limit();
+
+// Bytes. The limit is the machine's memory or a smaller one set for this process by a control group or a job; available
+// is what of it can still be taken without anything being killed or swapped.
+struct Memory {
+  std::uint64_t limit = 0;
+  std::uint64_t available = 0;
+};
+Memory memory();
+
+// What Linux' control groups, version 1 or 2 or both, allow this process: the least over all groups that it is in.
+// Absent where nothing is limited. `root` stands for "/" in tests.
+struct ControlGroups {
+  std::optional<std::uint64_t> memory_limit;
+  std::optional<std::uint64_t> memory_available;
+  std::optional<double> cores;
+};
+ControlGroups control_groups(const std::filesystem::path& root = "/");
+
+}  // namespace fastnnunet

@@ -1,0 +1,49 @@
+#include "fastnnunet/storage/open_volumes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fastnnunet/base/platform.h"
+
+namespace fastnnunet {
+
+OpenVolumes::OpenVolumes(std::size_t limit) : limit_(std::max<std::size_t>(limit, 1)) {}
+
+Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member) {
+  std::string key = utf8(file) + '\0' + member;
+  if (const auto found = by_key_.find(key); found != by_key_.end()) {
+    entries_.splice(entries_.begin(), entries_, found->second);
+    return *entries_.front().volume;
+  }
+  // Room first: with the limit at the system's own, opening would fail.
+  while (entries_.size() >= limit_) {
+    bytes_read_of_closed_ += entries_.back().volume->bytes_read();
+    by_key_.erase(entries_.back().key);
+    entries_.pop_back();
+  }
+  entries_.push_front({key, open_volume(file, member)});
+  by_key_.emplace(std::move(key), entries_.begin());
+  return *entries_.front().volume;
+}
+
+void OpenVolumes::clear() {
+  bytes_read_of_closed_ = bytes_read();
+  by_key_.clear();
+  entries_.clear();
+}
+
+std::size_t OpenVolumes::size() const { return entries_.size(); }
+
+std::size_t OpenVolumes::memory() const {
+  std::size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.volume->memory();
+  return bytes;
+}
+
+std::uint64_t OpenVolumes::bytes_read() const {
+  std::uint64_t bytes = bytes_read_of_closed_;
+  for (const Entry& entry : entries_) bytes += entry.volume->bytes_read();
+  return bytes;
+}
+
+}  // namespace fastnnunet

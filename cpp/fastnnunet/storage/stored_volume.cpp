@@ -1,0 +1,149 @@
+#include "fastnnunet/storage/stored_volume.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet {
+
+template <typename T>
+void Target::write_as(const Target& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
+                      std::int64_t count) {
+  T* row = reinterpret_cast<T*>(to);  // it was a T* when the target was made
+  ConvertRow<T> convert;
+  if constexpr (std::is_same_v<T, float>) {
+    convert = target.to_float_;
+  } else {
+    convert = target.to_int16_;
+  }
+  if (step != 0) {
+    convert(from, step, row, count);
+  } else if (count > 0) {
+    convert(from, 0, row, 1);
+    std::fill(row + 1, row + count, row[0]);
+  }
+}
+
+template <typename T>
+Target::Target(Element stored, T* first, std::int64_t channel_step, std::int64_t plane_step, std::int64_t row_step)
+    : first_(reinterpret_cast<std::byte*>(first)),
+      channel_step_(channel_step),
+      plane_step_(plane_step),
+      row_step_(row_step),
+      voxel_(sizeof(T)),
+      write_(write_as<T>) {
+  if constexpr (std::is_same_v<T, float>) {
+    same_type_ = stored == Element::float32;
+    to_float_ = convert_row<float>(stored);
+  } else {
+    same_type_ = stored == Element::int16;
+    to_int16_ = convert_row<std::int16_t>(stored);
+  }
+}
+
+namespace {
+
+// The voxels of `box` that are not in `inner`. out: (X, Y, Z) of the box's shape.
+template <typename T>
+void fill_outside(const Box& box, const Box& inner, T* out, T value) {
+  const auto [planes, rows, columns] = box.shape();
+  const std::int64_t before = inner.lower[2] - box.lower[2];
+  const std::int64_t after = box.upper[2] - inner.upper[2];
+  for (std::int64_t x = 0; x < planes; ++x) {
+    T* plane = out + x * rows * columns;
+    if (box.lower[0] + x < inner.lower[0] || box.lower[0] + x >= inner.upper[0]) {
+      std::fill(plane, plane + rows * columns, value);
+      continue;
+    }
+    for (std::int64_t y = 0; y < rows; ++y) {
+      T* row = plane + y * columns;
+      if (box.lower[1] + y < inner.lower[1] || box.lower[1] + y >= inner.upper[1]) {
+        std::fill(row, row + columns, value);
+        continue;
+      }
+      std::fill(row, row + before, value);
+      std::fill(row + columns - after, row + columns, value);
+    }
+  }
+}
+
+std::string text_of(const Box& box) {
+  std::string text;
+  for (int axis = 0; axis < 3; ++axis) {
+    text += (axis == 0 ? "[" : ", ") + std::to_string(box.lower[axis]) + ":" + std::to_string(box.upper[axis]);
+  }
+  return text + "]";
+}
+
+}  // namespace
+
+template <typename T>
+void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box, T* out, T outside) {
+  if (first < 0 || last > channels()) {
+    throw InvalidArgument(file(), "a channel of 0 to " + std::to_string(channels() - 1), std::to_string(first));
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    if (box.lower[axis] > box.upper[axis]) throw InvalidArgument(file(), "lower <= upper on every axis", text_of(box));
+  }
+  if (box.empty()) return;
+  check_file();
+  const Index3 extent = box.shape();
+  const Box inner = box.intersect(Box::of_shape(shape()));
+  if (inner.empty()) {
+    std::fill(out, out + (last - first) * voxels(extent), outside);
+    return;
+  }
+  if (!(inner == box)) {
+    for (std::int64_t c = 0; c < last - first; ++c) fill_outside(box, inner, out + c * voxels(extent), outside);
+  }
+  T* corner = out + ((inner.lower[0] - box.lower[0]) * extent[1] + inner.lower[1] - box.lower[1]) * extent[2] +
+              inner.lower[2] - box.lower[2];
+  read_inside(first, last, inner, Target(element_, corner, voxels(extent), extent[1] * extent[2], extent[2]));
+}
+
+void StoredVolume::read(std::int64_t channel, const Box& box, float* out, float outside) {
+  read_as(channel, channel + 1, box, out, outside);
+}
+
+void StoredVolume::read(std::int64_t channel, const Box& box, std::int16_t* out, std::int16_t outside) {
+  read_as(channel, channel + 1, box, out, outside);
+}
+
+void StoredVolume::read_channels(const Box& box, float* out, float outside) {
+  read_as(0, channels(), box, out, outside);
+}
+
+void StoredVolume::read_channels(const Box& box, std::int16_t* out, std::int16_t outside) {
+  read_as(0, channels(), box, out, outside);
+}
+
+void StoredVolume::fail(const std::string& reason) const { throw StorageError(file(), reason); }
+
+VolumeShape volume_shape(const std::string& file, const std::vector<std::int64_t>& axes, Element element) {
+  std::string text;
+  for (const std::int64_t axis : axes) text += (text.empty() ? "(" : ", ") + std::to_string(axis);
+  text = axes.empty() ? "()" : text + ")";
+  if (axes.size() != 3 && axes.size() != 4) {
+    throw StorageError(file, "expected an array of shape (C, X, Y, Z) or (X, Y, Z), got shape " + text);
+  }
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max() / 2;
+  std::int64_t bytes = static_cast<std::int64_t>(size_of(element));
+  for (const std::int64_t axis : axes) {
+    if (axis <= 0) throw StorageError(file, "expected at least one voxel on every axis, got shape " + text);
+    if (axis > most / bytes) throw StorageError(file, "expected a shape that memory can hold, got shape " + text);
+    bytes *= axis;
+  }
+  const std::size_t spatial = axes.size() - 3;
+  return {spatial == 0 ? 1 : axes[0],
+          {axes[spatial], axes[spatial + 1], axes[spatial + 2]},
+          static_cast<std::uint64_t>(bytes)};
+}
+
+std::string unreadable_type(const std::string& dtype) {
+  return "expected float16, float32, float64, bool or integers of 8 to 64 bits in this machine's byte order, got dtype "
+         "'" +
+         dtype + "'";
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,99 @@
+// What the three formats share: the check of the request, the voxels outside the image, and the type that is asked for.
+// A format writes the voxels that are inside.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "fastnnunet/base/platform.h"
+#include "fastnnunet/storage/element.h"
+#include "fastnnunet/storage/volume.h"
+
+namespace fastnnunet {
+
+// Where the voxels of a region go: rows along Z of a (C, X, Y, Z) buffer of float32 or int16.
+class Target {
+ public:
+  // `first` is the voxel at the region's lower corner, steps are in voxels.
+  template <typename T>
+  Target(Element stored, T* first, std::int64_t channel_step, std::int64_t plane_step, std::int64_t row_step);
+
+  bool same_type() const { return same_type_; }
+
+  // Voxel (c, x, y, z), counted from the region's lower corner.
+  std::byte* at(std::int64_t c, std::int64_t x, std::int64_t y, std::int64_t z) const {
+    return first_ + (c * channel_step_ + x * plane_step_ + y * row_step_ + z) * voxel_;
+  }
+  // Whether a block of (x, y, z) voxels lies without gaps in the buffer.
+  bool contiguous(const Index3& block) const {
+    const bool rows_meet = block[1] == 1 || block[2] == row_step_;
+    const bool planes_meet = block[0] == 1 || block[1] * block[2] == plane_step_;
+    return rows_meet && planes_meet;
+  }
+  // `count` stored voxels, `step` bytes apart, converted to `to`.
+  void write(const std::byte* from, std::ptrdiff_t step, std::byte* to, std::int64_t count) const {
+    write_(*this, from, step, to, count);
+  }
+  // `count` times the stored voxel at `from`.
+  void fill(const std::byte* from, std::byte* to, std::int64_t count) const { write_(*this, from, 0, to, count); }
+
+ private:
+  template <typename T>
+  static void write_as(const Target& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
+                       std::int64_t count);
+
+  std::byte* first_;
+  std::int64_t channel_step_;
+  std::int64_t plane_step_;
+  std::int64_t row_step_;
+  std::int64_t voxel_;
+  bool same_type_;
+  void (*write_)(const Target&, const std::byte*, std::ptrdiff_t, std::byte*, std::int64_t);
+  ConvertRow<float> to_float_ = nullptr;
+  ConvertRow<std::int16_t> to_int16_ = nullptr;
+};
+
+class StoredVolume : public Volume {
+ public:
+  void read(std::int64_t channel, const Box& box, float* out, float outside) final;
+  void read(std::int64_t channel, const Box& box, std::int16_t* out, std::int16_t outside) final;
+  void read_channels(const Box& box, float* out, float outside) final;
+  void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) final;
+  std::uint64_t bytes_read() const final { return bytes_read_; }
+
+ protected:
+  StoredVolume(const InputFile& file, Element element, std::int64_t channels, const Index3& shape)
+      : Volume(file.name(), channels, shape), element_(element) {}
+
+  Element element() const { return element_; }
+  void count_bytes(std::uint64_t bytes) { bytes_read_ += bytes; }
+  [[noreturn]] void fail(const std::string& reason) const;
+
+  virtual void check_file() const = 0;
+  // Channels [first, last) of `box`, which is not empty and wholly inside the image.
+  virtual void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) = 0;
+
+ private:
+  template <typename T>
+  void read_as(std::int64_t first, std::int64_t last, const Box& box, T* out, T outside);
+
+  Element element_;
+  std::uint64_t bytes_read_ = 0;
+};
+
+// (C, X, Y, Z) of an array of 3 or 4 axes, every axis and all of it checked: at least one voxel, and no more bytes than
+// can be counted. Throws StorageError.
+struct VolumeShape {
+  std::int64_t channels = 0;
+  Index3 shape{};
+  std::uint64_t bytes = 0;
+};
+VolumeShape volume_shape(const std::string& file, const std::vector<std::int64_t>& axes, Element element);
+
+// "expected ..., got ..." for an array whose type cannot be read.
+std::string unreadable_type(const std::string& dtype);
+
+}  // namespace fastnnunet

@@ -1,0 +1,16 @@
+#include "fastnnunet/storage/volume.h"
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/storage/formats.h"
+
+namespace fastnnunet {
+
+std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member) {
+  const std::filesystem::path ending = file.extension();
+  if (ending == ".b2nd") return open_b2nd(file);
+  if (ending == ".npy") return open_npy(file);
+  if (ending == ".npz") return open_npz(file, member);
+  throw StorageError(utf8(file), "expected a file that ends in .b2nd, .npy or .npz, got '" + utf8(ending) + "'");
+}
+
+}  // namespace fastnnunet
