@@ -14,8 +14,10 @@ endif()
 find_path(TorchStable_INCLUDE_DIR torch/csrc/stable/ops.h HINTS ${TORCH_ROOT}/include NO_DEFAULT_PATH)
 find_library(TorchStable_LIBRARY torch_cpu HINTS ${TORCH_ROOT}/lib NO_DEFAULT_PATH)
 if(TorchStable_INCLUDE_DIR AND EXISTS ${TorchStable_INCLUDE_DIR}/torch/headeronly/version.h)
-  file(STRINGS ${TorchStable_INCLUDE_DIR}/torch/headeronly/version.h version_line REGEX "#define TORCH_VERSION \"")
-  string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" TorchStable_VERSION "${version_line}")
+  file(STRINGS ${TorchStable_INCLUDE_DIR}/torch/headeronly/version.h version_lines
+    REGEX "#define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
+  string(REGEX REPLACE "[^0-9;]" "" TorchStable_VERSION "${version_lines}")
+  string(REPLACE ";" "." TorchStable_VERSION "${TorchStable_VERSION}")
 endif()
 
 include(FindPackageHandleStandardArgs)
@@ -25,6 +27,6 @@ if(TorchStable_FOUND AND NOT TARGET TorchStable::torch)
   add_library(TorchStable::torch UNKNOWN IMPORTED)
   set_target_properties(TorchStable::torch PROPERTIES
     IMPORTED_LOCATION ${TorchStable_LIBRARY}
-    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES ${TorchStable_INCLUDE_DIR}
+    INTERFACE_INCLUDE_DIRECTORIES ${TorchStable_INCLUDE_DIR}
     INTERFACE_COMPILE_DEFINITIONS TORCH_TARGET_VERSION=0x020a000000000000)
 endif()

@@ -1,5 +1,5 @@
-// Shapes and boxes of voxels. Axes are always three, in nnU-Net's order (X, Y, Z with Z contiguous in memory); a 2D image
-// is one slice, X = 1.
+// Shapes and boxes of voxels. Axes are always three, in nnU-Net's order (X, Y, Z with Z contiguous in memory); a 2D
+// image is one slice, X = 1.
 #pragma once
 
 #include <algorithm>

@@ -19,14 +19,15 @@ class Buffer {
     if (bytes > bytes_) {
       memory_.reset();
       bytes_ = 0;
-      const std::size_t rounded = (bytes + kPage - 1) / kPage * kPage;
-      memory_.reset(static_cast<std::byte*>(::operator new(rounded, std::align_val_t{kAlignment})));
-      bytes_ = rounded;
+      memory_.reset(static_cast<std::byte*>(::operator new(rounded(bytes), std::align_val_t{kAlignment})));
+      bytes_ = rounded(bytes);
     }
     return reinterpret_cast<T*>(memory_.get());
   }
 
   std::size_t bytes() const { return bytes_; }
+  // What `bytes` take in a buffer: whole pages.
+  static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
  private:
   static constexpr std::size_t kPage = 4096;

@@ -37,7 +37,8 @@ FASTNNUNET_INLINE float exp2(float x) {
   value = value * fraction + 2.4022651e-1f;
   value = value * fraction + 6.9314718e-1f;
   value = value * fraction + 1.0f;
-  const std::int32_t power = (std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(12582912.0f) + 127) << 23;
+  const std::int32_t power = (std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(12582912.0f) + 127)
+                             << 23;
   return value * std::bit_cast<float>(power);
 }
 

@@ -1,6 +1,6 @@
 // Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
-// Any block of any stream is computed on its own, so a number depends on what it is for and never on who computed it, when
-// or in which order.
+// Any block of any stream is computed on its own, so a number depends on what it is for and never on who computed it,
+// when or in which order.
 #pragma once
 
 #include <array>
@@ -22,7 +22,8 @@ struct Philox {
       const std::uint64_t product0 = std::uint64_t{kMultiplier0} * counter[0];
       const std::uint64_t product1 = std::uint64_t{kMultiplier1} * counter[2];
       counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
-                 static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
+                 static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
+                 static_cast<std::uint32_t>(product0)};
       key[0] += kWeyl0;
       key[1] += kWeyl1;
     }

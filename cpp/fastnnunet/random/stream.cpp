@@ -19,12 +19,13 @@ std::uint64_t mix(std::uint64_t value) {
   return value ^ (value >> 31);
 }
 
-// Box-Muller on eight blocks at a time, laid out so that a compiler sees plain loops over lanes. Numbers 4*b..4*b+3 of the
-// field come from block b.
+// Box-Muller on eight blocks at a time, laid out so that a compiler sees plain loops over lanes. Numbers 4*b..4*b+3 of
+// the field come from block b.
 constexpr int kLanes = 8;
 
 FASTNNUNET_CLONES
-void normal_tile(Philox::Key key0, Philox::Counter counter0, std::uint32_t first_block, float* FASTNNUNET_RESTRICT out) {
+void normal_tile(Philox::Key key0, Philox::Counter counter0, std::uint32_t first_block,
+                 float* FASTNNUNET_RESTRICT out) {
   std::uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
     c0[lane] = first_block + static_cast<std::uint32_t>(lane);
@@ -67,7 +68,8 @@ void normal_tile(Philox::Key key0, Philox::Counter counter0, std::uint32_t first
 }
 
 FASTNNUNET_CLONES
-void add_scaled(float* FASTNNUNET_RESTRICT out, const float* FASTNNUNET_RESTRICT numbers, std::size_t count, float scale) {
+void add_scaled(float* FASTNNUNET_RESTRICT out, const float* FASTNNUNET_RESTRICT numbers, std::size_t count,
+                float scale) {
   for (std::size_t i = 0; i < count; ++i) out[i] += scale * numbers[i];
 }
 

@@ -43,8 +43,8 @@ class Stream {
   void shuffle(std::span<std::int64_t> values);
   std::uint64_t seed_for_python() { return next_uint64(); }
 
-  // out[i] += sigma * n_i with n_i standard normal, float32; number i depends on (stream, first + i) only. A field takes a
-  // stream of its own: it does not advance next_uint32().
+  // out[i] += sigma * n_i with n_i standard normal, float32; number i depends on (stream, first + i) only. A field
+  // takes a stream of its own: it does not advance next_uint32().
   void add_normal(std::span<float> out, std::uint64_t first, float sigma) const;
 
  private:

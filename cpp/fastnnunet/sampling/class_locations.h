@@ -1,5 +1,5 @@
-// Where the classes (or regions) of a case are: nnU-Net's `class_locations`, a dictionary from a label, or a tuple of labels,
-// to up to 10,000 voxels, kept as one number per voxel instead of four 64-bit ones.
+// Where the classes (or regions) of a case are: nnU-Net's `class_locations`, a dictionary from a label, or a tuple of
+// labels, to up to 10,000 voxels, kept as one number per voxel instead of four 64-bit ones.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ class ClassLocations {
   ClassLocations() = default;
   explicit ClassLocations(const Index3& shape) : shape_(shape) {}
 
-  // `voxels` is (N, columns) int64, C-contiguous, of which the last three columns are X, Y, Z; nnU-Net stores four, the first
-  // being the channel. Throws InvalidArgument for a voxel outside the image.
+  // `voxels` is (N, columns) int64, C-contiguous, of which the last three columns are X, Y, Z; nnU-Net stores four, the
+  // first being the channel. Throws InvalidArgument for a voxel outside the image.
   void add(std::vector<std::int64_t> labels, bool is_region, bool is_annotated, std::span<const std::int64_t> voxels,
            int columns);
 

@@ -11,10 +11,12 @@ namespace fastnnunet {
 
 PatchSampler::PatchSampler(SamplingOptions options, std::int64_t cases) : options_(std::move(options)), cases_(cases) {
   if (cases_ <= 0) throw InvalidArgument("sampling", "at least one case", std::to_string(cases_));
-  if (options_.batch_size <= 0) throw InvalidArgument("sampling", "a batch size above 0", std::to_string(options_.batch_size));
+  if (options_.batch_size <= 0)
+    throw InvalidArgument("sampling", "a batch size above 0", std::to_string(options_.batch_size));
   for (int axis = 0; axis < 3; ++axis) {
     if (options_.patch_size[axis] <= 0 || options_.final_patch_size[axis] <= 0)
-      throw InvalidArgument("sampling", "a patch size above 0 on every axis", std::to_string(options_.patch_size[axis]));
+      throw InvalidArgument("sampling", "a patch size above 0 on every axis",
+                            std::to_string(options_.patch_size[axis]));
   }
   const auto& probabilities = options_.sampling_probabilities;
   if (!probabilities.empty()) {
@@ -43,7 +45,8 @@ PatchSampler::Choice PatchSampler::choose_case(Stream& stream, std::int64_t slot
     choice.force_foreground = stream.uniform() < options_.oversample_foreground;
   } else {
     // Python's round: halves go to the even number.
-    const double unforced = std::nearbyint(static_cast<double>(options_.batch_size) * (1.0 - options_.oversample_foreground));
+    const double unforced =
+        std::nearbyint(static_cast<double>(options_.batch_size) * (1.0 - options_.oversample_foreground));
     choice.force_foreground = !(static_cast<double>(slot) < unforced);
   }
   return choice;
@@ -77,7 +80,8 @@ Box PatchSampler::place(Stream& stream, const Index3& image_shape, bool force_fo
         return c.count > 0 && (with_annotated || !c.is_annotated);
       };
       const auto count = [&](bool with_annotated) {
-        return std::count_if(classes.begin(), classes.end(), [&](const auto& c) { return eligible(c, with_annotated); });
+        return std::count_if(classes.begin(), classes.end(),
+                             [&](const auto& c) { return eligible(c, with_annotated); });
       };
       // "Everything annotated" stands in only where no class of its own is there.
       const bool with_annotated = count(false) == 0;

@@ -1,8 +1,9 @@
-// What most intensity transforms share: each channel is chosen with a probability, and the chosen ones have a value each or
-// all the same one.
+// What most intensity transforms share: each channel is chosen with a probability, and the chosen ones have a value
+// each or all the same one.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fastnnunet/transforms/transform.h"
@@ -14,7 +15,8 @@ struct ChannelValues : Parameters {
   std::vector<double> values;          // one for each of these
 };
 
-inline void draw_channels(Stream& stream, std::int64_t channels, double probability, std::vector<std::int64_t>& chosen) {
+inline void draw_channels(Stream& stream, std::int64_t channels, double probability,
+                          std::vector<std::int64_t>& chosen) {
   chosen.clear();
   for (std::int64_t channel = 0; channel < channels; ++channel)
     if (stream.bernoulli(probability)) chosen.push_back(channel);
@@ -32,6 +34,10 @@ inline void draw_values(Stream& stream, const Geometry& geometry, const Scalar& 
 }
 
 inline Record::Numbers to_numbers(const std::vector<std::int64_t>& whole) { return {whole.begin(), whole.end()}; }
+
+// Of a channel number that may count from the end, the one from the start. Throws InvalidArgument where there is none
+// such.
+std::int64_t resolve_channel(const std::string& owner, const char* name, std::int64_t channel, std::int64_t channels);
 
 // Channel numbers of a replay, checked against the image.
 std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry);

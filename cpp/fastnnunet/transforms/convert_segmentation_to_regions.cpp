@@ -10,8 +10,8 @@ namespace fastnnunet {
 namespace {
 
 FASTNNUNET_CLONES
-void add_label(const std::int16_t* FASTNNUNET_RESTRICT labels, std::uint8_t* FASTNNUNET_RESTRICT region, std::int64_t count,
-               std::int16_t label, bool first) {
+void add_label(const std::int16_t* FASTNNUNET_RESTRICT labels, std::uint8_t* FASTNNUNET_RESTRICT region,
+               std::int64_t count, std::int16_t label, bool first) {
   if (first) {
     for (std::int64_t i = 0; i < count; ++i) region[i] = labels[i] == label;
   } else {
@@ -38,15 +38,16 @@ class ConvertSegmentationToRegions final : public FixedTransform {
     if (!sample.has_segmentation()) return;
     const Array<std::int16_t>& labels = sample.segmentation();
     if (channel_ < 0 || channel_ >= labels.channels)
-      throw InvalidArgument("ConvertSegmentationToRegionsTransform", "'channel_in_seg' below " + std::to_string(labels.channels),
-                            std::to_string(channel_));
+      throw InvalidArgument("ConvertSegmentationToRegionsTransform",
+                            "'channel_in_seg' below " + std::to_string(labels.channels), std::to_string(channel_));
     const Target regions = sample.new_regions(std::ssize(regions_), labels.shape);
     auto* data = static_cast<std::uint8_t*>(regions.data);
     for (std::size_t i = 0; i < regions_.size(); ++i) {
       std::uint8_t* region = data + static_cast<std::int64_t>(i) * labels.channel_size();
       if (regions_[i].empty()) std::fill(region, region + labels.channel_size(), std::uint8_t{0});
       for (std::size_t l = 0; l < regions_[i].size(); ++l)
-        add_label(labels.channel(channel_), region, labels.channel_size(), static_cast<std::int16_t>(regions_[i][l]), l == 0);
+        add_label(labels.channel(channel_), region, labels.channel_size(), static_cast<std::int16_t>(regions_[i][l]),
+                  l == 0);
     }
     sample.set_regions(regions);
   }

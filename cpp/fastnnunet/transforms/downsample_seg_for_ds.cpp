@@ -1,10 +1,11 @@
 // DownsampleSegForDSTransform: the segmentation (or the regions) at every scale of deep supervision, nearest-exact.
+#include "fastnnunet/transforms/downsample_seg_for_ds.h"
+
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/transforms/downsample_seg_for_ds.h"
 #include "fastnnunet/transforms/nearest_exact.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
@@ -18,7 +19,8 @@ void gather(const T* from, const Index3& shape, T* out, const Index3& small, std
     for (std::int64_t x = 0; x < small[0]; ++x)
       for (std::int64_t y = 0; y < small[1]; ++y) {
         const T* row = from + ((c * shape[0] + positions[0][static_cast<std::size_t>(x)]) * shape[1] +
-                               positions[1][static_cast<std::size_t>(y)]) * shape[2];
+                               positions[1][static_cast<std::size_t>(y)]) *
+                                  shape[2];
         for (std::int64_t z = 0; z < small[2]; ++z) *out++ = row[positions[2][static_cast<std::size_t>(z)]];
       }
 }
@@ -82,7 +84,8 @@ Index3 downsampled_shape(const Index3& shape, int dims, const Record::Numbers& s
     small[axis] = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(shape[axis]) * factor));
     if (small[axis] < 1)
       throw InvalidArgument("DownsampleSegForDSTransform",
-                            "scales that leave at least one of " + std::to_string(shape[axis]) + " voxels", std::to_string(factor));
+                            "scales that leave at least one of " + std::to_string(shape[axis]) + " voxels",
+                            std::to_string(factor));
   }
   return small;
 }

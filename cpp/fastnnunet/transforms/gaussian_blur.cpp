@@ -1,5 +1,5 @@
-// GaussianBlurTransform: separable Gaussian filter with reflected borders. The kernel has round-to-odd(6 sigma + 0.5) taps,
-// bgv2's blur_dimension with its truncate of 6.
+// GaussianBlurTransform: separable Gaussian filter with reflected borders. The kernel has round-to-odd(6 sigma + 0.5)
+// taps, bgv2's blur_dimension with its truncate of 6.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -39,8 +39,8 @@ void build_kernel(double sigma, std::vector<float>& kernel) {
 
 // out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
 FASTNNUNET_CLONES
-void weighted_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT kernel, std::int64_t taps,
-                   float* FASTNNUNET_RESTRICT out, std::int64_t count) {
+void weighted_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT kernel,
+                   std::int64_t taps, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
   constexpr std::int64_t kTile = 64;
   for (std::int64_t begin = 0; begin < count; begin += kTile) {
     const std::int64_t length = std::min(kTile, count - begin);
@@ -63,15 +63,16 @@ std::int64_t reflected(std::int64_t at, std::int64_t size) {
   return at >= size ? 2 * size - 2 - at : at;
 }
 
-// One axis of one channel, from `in` to `out`. Along Z a row is first copied between its reflected borders, so that taps are
-// shifts; along X and Y taps are whole rows.
+// One axis of one channel, from `in` to `out`. Along Z a row is first copied between its reflected borders, so that
+// taps are shifts; along X and Y taps are whole rows.
 void blur_axis(const float* in, float* out, const Index3& shape, int axis, const std::vector<float>& kernel,
                std::vector<const float*>& rows, std::vector<float>& padded) {
   const auto taps = static_cast<std::int64_t>(kernel.size());
   const std::int64_t half = taps / 2;
   if (half >= shape[axis])
-    throw InvalidArgument("GaussianBlurTransform", "at least " + std::to_string(half + 1) + " voxels along axis " +
-                                                       std::to_string(axis) + " for a kernel of " + std::to_string(taps) + " taps",
+    throw InvalidArgument("GaussianBlurTransform",
+                          "at least " + std::to_string(half + 1) + " voxels along axis " + std::to_string(axis) +
+                              " for a kernel of " + std::to_string(taps) + " taps",
                           std::to_string(shape[axis]));
   rows.resize(static_cast<std::size_t>(taps));
   if (axis == 2) {
@@ -118,8 +119,8 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
 
   std::string_view name() const override { return "GaussianBlurTransform"; }
 
-  std::size_t scratch_bytes(const Geometry& geometry) const override {
-    return static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float);
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
 
  protected:
@@ -137,7 +138,8 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
           p.sigmas.push_back(p.sigmas.back());
         else
           p.sigmas.push_back(sigma_.draw(
-              stream, {geometry, std::nullopt, synchronize_axes_ ? std::nullopt : std::optional<int>(static_cast<int>(axis))}));
+              stream,
+              {geometry, std::nullopt, synchronize_axes_ ? std::nullopt : std::optional<int>(static_cast<int>(axis))}));
       }
     }
   }
@@ -153,7 +155,9 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
       float* from = channel;
       float* to = other;
       for (int axis = first_axis; axis < 3; ++axis) {
-        build_kernel(p.sigmas[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)], p.kernel);
+        build_kernel(
+            p.sigmas[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)],
+            p.kernel);
         if (p.kernel.size() == 1) continue;
         blur_axis(from, to, image.shape, axis, p.kernel, p.rows, p.padded);
         std::swap(from, to);
@@ -173,7 +177,8 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
     p.channels = restore_channels(record, "apply_to_channel", geometry);
     p.sigmas = record.numbers("sigmas");
     if (p.sigmas.size() != p.channels.size() * static_cast<std::size_t>(geometry.dims))
-      throw InvalidArgument("GaussianBlurTransform", "'sigmas' for each channel and axis", std::to_string(p.sigmas.size()));
+      throw InvalidArgument("GaussianBlurTransform", "'sigmas' for each channel and axis",
+                            std::to_string(p.sigmas.size()));
   }
 
  private:
@@ -185,6 +190,8 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
 
 }  // namespace
 
-std::unique_ptr<Transform> make_gaussian_blur(const Record& attributes) { return std::make_unique<GaussianBlur>(attributes); }
+std::unique_ptr<Transform> make_gaussian_blur(const Record& attributes) {
+  return std::make_unique<GaussianBlur>(attributes);
+}
 
 }  // namespace fastnnunet

@@ -1,4 +1,5 @@
-// MaskImageTransform: sets the image where the segmentation is below 0, nnU-Net's label for "outside of the nonzero region".
+// MaskImageTransform: sets the image where the segmentation is below 0, nnU-Net's label for "outside of the nonzero
+// region".
 #include <string>
 
 #include "fastnnunet/base/clones.h"
@@ -9,7 +10,8 @@ namespace fastnnunet {
 namespace {
 
 FASTNNUNET_CLONES
-void mask(float* FASTNNUNET_RESTRICT image, const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count, float value) {
+void mask(float* FASTNNUNET_RESTRICT image, const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count,
+          float value) {
   for (std::int64_t i = 0; i < count; ++i) image[i] = labels[i] < 0 ? value : image[i];
 }
 

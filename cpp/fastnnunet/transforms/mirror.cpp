@@ -43,7 +43,8 @@ class Mirror final : public TransformOf<MirrorParameters> {
  public:
   explicit Mirror(const Record& attributes) : allowed_axes_(attributes.integers("allowed_axes")) {
     for (const std::int64_t axis : allowed_axes_)
-      if (axis < 0 || axis > 2) throw InvalidArgument("MirrorTransform", "'allowed_axes' between 0 and 2", std::to_string(axis));
+      if (axis < 0 || axis > 2)
+        throw InvalidArgument("MirrorTransform", "'allowed_axes' between 0 and 2", std::to_string(axis));
   }
 
   std::string_view name() const override { return "MirrorTransform"; }
@@ -69,7 +70,8 @@ class Mirror final : public TransformOf<MirrorParameters> {
     if (!sample.has_segmentation()) return;
     if (const Target* regions = sample.regions()) {
       auto* data = static_cast<std::uint8_t*>(regions->data);
-      for (std::int64_t c = 0; c < regions->channels; ++c) mirror_channel(data + c * voxels(regions->shape), regions->shape, flip);
+      for (std::int64_t c = 0; c < regions->channels; ++c)
+        mirror_channel(data + c * voxels(regions->shape), regions->shape, flip);
       return;
     }
     Array<std::int16_t>& labels = sample.segmentation();

@@ -35,8 +35,8 @@ class MoveSegAsOneHotToData final : public FixedTransform {
   void apply(Sample& sample) const override {
     Array<std::int16_t>& labels = sample.segmentation();
     if (source_ < 0 || source_ >= labels.channels)
-      throw InvalidArgument("MoveSegAsOneHotToDataTransform", "'source_channel_idx' below " + std::to_string(labels.channels),
-                            std::to_string(source_));
+      throw InvalidArgument("MoveSegAsOneHotToDataTransform",
+                            "'source_channel_idx' below " + std::to_string(labels.channels), std::to_string(source_));
     const std::int64_t first = sample.image().channels;
     sample.extend_image(first + std::ssize(labels_));
     Array<float>& image = sample.image();

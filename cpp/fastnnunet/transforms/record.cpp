@@ -13,7 +13,8 @@ const Record::Value& Record::at(std::string_view name) const {
 }
 
 void Record::wrong_type(std::string_view name, const char* expected) const {
-  static constexpr const char* kKinds[] = {"None", "a bool", "a number", "a string", "numbers", "rows of numbers", "a scalar"};
+  static constexpr const char* kKinds[] = {"None",    "a bool",          "a number", "a string",
+                                           "numbers", "rows of numbers", "a scalar"};
   throw InvalidType(owner_, "'" + std::string(name) + "' to be " + expected, kKinds[at(name).index()]);
 }
 
@@ -38,7 +39,8 @@ double Record::number(std::string_view name) const {
 
 std::int64_t Record::integer(std::string_view name) const {
   const double value = number(name);
-  if (value != std::floor(value)) throw InvalidArgument(owner_, "'" + std::string(name) + "' to be whole", std::to_string(value));
+  if (value != std::floor(value))
+    throw InvalidArgument(owner_, "'" + std::string(name) + "' to be whole", std::to_string(value));
   return static_cast<std::int64_t>(value);
 }
 

@@ -1,5 +1,5 @@
-// A small dictionary: how a transform is configured, and with which parameters it was applied once. It is the form in which
-// both pass between Python and the core; inside, every transform has its own struct.
+// A small dictionary: how a transform is configured, and with which parameters it was applied once. It is the form in
+// which both pass between Python and the core; inside, every transform has its own struct.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ class Record {
   const std::map<std::string, Value>& values() const { return values_; }
   const std::string& owner() const { return owner_; }
 
-  // Each throws InvalidArgument where the entry is missing and InvalidType where it is of another kind, naming the owner and
-  // the entry.
+  // Each throws InvalidArgument where the entry is missing and InvalidType where it is of another kind, naming the
+  // owner and the entry.
   bool has(std::string_view name) const;  // there and not None
   bool boolean(std::string_view name) const;
   double number(std::string_view name) const;

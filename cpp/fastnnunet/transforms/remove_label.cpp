@@ -32,7 +32,8 @@ class RemoveLabel final : public FixedTransform {
     }
     for (const std::int64_t channel : channels_) {
       if (channel < 0 || channel >= labels.channels)
-        throw InvalidArgument("RemoveLabelTransform", "'segmentation_channels' below " + std::to_string(labels.channels),
+        throw InvalidArgument("RemoveLabelTransform",
+                              "'segmentation_channels' below " + std::to_string(labels.channels),
                               std::to_string(channel));
       replace(labels.channel(channel), labels.channel_size(), label_, by_);
     }
@@ -47,6 +48,8 @@ class RemoveLabel final : public FixedTransform {
 
 }  // namespace
 
-std::unique_ptr<Transform> make_remove_label(const Record& attributes) { return std::make_unique<RemoveLabel>(attributes); }
+std::unique_ptr<Transform> make_remove_label(const Record& attributes) {
+  return std::make_unique<RemoveLabel>(attributes);
+}
 
 }  // namespace fastnnunet

@@ -33,7 +33,8 @@ void axis_positions(double start, double step, std::int64_t count, AxisPositions
   }
 }
 
-// The part [first, last) of a piece whose eight corners all lie in the view. Positions are linear, so it is one interval.
+// The part [first, last) of a piece whose eight corners all lie in the view. Positions are linear, so it is one
+// interval.
 struct Interval {
   std::int64_t first;
   std::int64_t last;
@@ -51,7 +52,8 @@ Interval inside(const AxisPositions (&axes)[3], const Index3& shape, std::int64_
   return interval;
 }
 
-// Calls piece(row, axes, count, interval) for every piece of every row of the patch, with positions relative to the box.
+// Calls piece(row, axes, count, interval) for every piece of every row of the patch, with positions relative to the
+// box.
 template <typename T, typename Piece>
 void for_each_piece(const Box& box, const AffinePositions& positions, const Index3& patch, T* out, Piece&& piece) {
   const Index3 shape = box.shape();
@@ -78,8 +80,8 @@ struct Strides {
 
 // The eight corners of a position that may reach outside.
 template <typename T>
-void corners(const SourceView<T>& view, const Strides& strides, const AxisPositions (&axes)[3], std::int64_t k, T outside,
-             T (&values)[8]) {
+void corners(const SourceView<T>& view, const Strides& strides, const AxisPositions (&axes)[3], std::int64_t k,
+             T outside, T (&values)[8]) {
   const Index3 shape = view.box.shape();
   for (int corner = 0; corner < 8; ++corner) {
     const std::int64_t at[3] = {axes[0].whole[k] + (corner >> 2), axes[1].whole[k] + ((corner >> 1) & 1),
@@ -113,8 +115,8 @@ void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int64_t stri
   }
 }
 
-// float32 rounded to float16's precision, ties to even. bgv2 compares label scores in float16, where near ties are ties.
-// Scores that small that float16 would make them subnormal never win.
+// float32 rounded to float16's precision, ties to even. bgv2 compares label scores in float16, where near ties are
+// ties. Scores that small that float16 would make them subnormal never win.
 float to_half_precision(float value) {
   std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   bits += 0xFFFu + ((bits >> 13) & 1u);
@@ -133,8 +135,8 @@ int nearest_corner(const AxisPositions (&axes)[3], std::int64_t k, const Index3&
   return corner;
 }
 
-// The label that bgv2 gives a position: interpolated indicators times 1000 in float16; ties go to the nearest voxel's label
-// if it is among the best, else to the lowest (or highest) of them.
+// The label that bgv2 gives a position: interpolated indicators times 1000 in float16; ties go to the nearest voxel's
+// label if it is among the best, else to the lowest (or highest) of them.
 std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz, int nearest, Tiebreak tiebreak) {
   constexpr float kScale = 1000.0f;
   const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
@@ -213,28 +215,28 @@ void resample_image(const SourceView<float>& view, const AffinePositions& positi
 void resample_labels(const SourceView<std::int16_t>& view, const AffinePositions& positions, const Index3& patch,
                      std::int16_t* out, std::int16_t outside, Tiebreak tiebreak) {
   const Strides strides(view.box.shape());
-  for_each_piece(
-      view.box, positions, patch, out,
-      [&](std::int16_t* row, const AxisPositions(&axes)[3], std::int64_t count, Interval interval) {
-        const auto decide = [&](std::int64_t k) {
-          std::int16_t labels[8];
-          corners(view, strides, axes, k, outside, labels);
-          row[k] = vote(labels, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k],
-                        nearest_corner(axes, k, view.box.lower), tiebreak);
-        };
-        for (std::int64_t k = 0; k < interval.first; ++k) decide(k);
-        for (std::int64_t k = interval.first; k < interval.last; ++k) {
-          const std::int16_t* p = view.data + axes[0].whole[k] * strides.x + axes[1].whole[k] * strides.y + axes[2].whole[k];
-          const std::uint32_t pair = pair_at(p);
-          // Nearly everywhere all eight neighbours agree, however many labels there are.
-          if (((pair ^ pair_at(p + strides.y)) | (pair ^ pair_at(p + strides.x)) | (pair ^ pair_at(p + strides.x + strides.y)) |
-               (pair ^ ((pair >> 16) | (pair << 16)))) == 0)
-            row[k] = p[0];
-          else
-            decide(k);
-        }
-        for (std::int64_t k = interval.last; k < count; ++k) decide(k);
-      });
+  for_each_piece(view.box, positions, patch, out,
+                 [&](std::int16_t* row, const AxisPositions(&axes)[3], std::int64_t count, Interval interval) {
+                   const auto decide = [&](std::int64_t k) {
+                     std::int16_t labels[8];
+                     corners(view, strides, axes, k, outside, labels);
+                     row[k] = vote(labels, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k],
+                                   nearest_corner(axes, k, view.box.lower), tiebreak);
+                   };
+                   for (std::int64_t k = 0; k < interval.first; ++k) decide(k);
+                   for (std::int64_t k = interval.first; k < interval.last; ++k) {
+                     const std::int16_t* p =
+                         view.data + axes[0].whole[k] * strides.x + axes[1].whole[k] * strides.y + axes[2].whole[k];
+                     const std::uint32_t pair = pair_at(p);
+                     // Nearly everywhere all eight neighbours agree, however many labels there are.
+                     if (((pair ^ pair_at(p + strides.y)) | (pair ^ pair_at(p + strides.x)) |
+                          (pair ^ pair_at(p + strides.x + strides.y)) | (pair ^ ((pair >> 16) | (pair << 16)))) == 0)
+                       row[k] = p[0];
+                     else
+                       decide(k);
+                   }
+                   for (std::int64_t k = interval.last; k < count; ++k) decide(k);
+                 });
 }
 
 }  // namespace fastnnunet

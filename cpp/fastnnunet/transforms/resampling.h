@@ -1,4 +1,5 @@
-// Affine resampling of one patch: linear for intensities, the label with the most interpolated weight for segmentations.
+// Affine resampling of one patch: linear for intensities, the label with the most interpolated weight for
+// segmentations.
 #pragma once
 
 #include <array>
@@ -8,7 +9,8 @@
 
 namespace fastnnunet {
 
-// Voxels of `box` of a window, C-contiguous. What lies outside of the box lies outside of the window, or is not asked for.
+// Voxels of `box` of a window, C-contiguous. What lies outside of the box lies outside of the window, or is not asked
+// for.
 template <typename T>
 struct SourceView {
   const T* data = nullptr;

@@ -8,8 +8,8 @@
 namespace fastnnunet {
 namespace {
 
-// All of a source, channel by channel. A folded array has a source channel's planes behind one another, which is the same
-// memory.
+// All of a source, channel by channel. A folded array has a source channel's planes behind one another, which is the
+// same memory.
 template <typename T>
 void read_all(Source<T>& source, T* out) {
   const Box window = Box::of_shape(source.shape());
@@ -36,17 +36,15 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   has_segmentation_ = segmentation != nullptr;
   dims_ = dims;
   image_ = {nullptr, image.channels(), image.shape()};
-  segmentation_ = has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()}
-                                    : Array<std::int16_t>{};
+  segmentation_ =
+      has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
   planes_ = 0;
   targets_.clear();
   regions_ = {};
   owners_.clear();
 }
 
-Geometry Sample::geometry() const {
-  return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_};
-}
+Geometry Sample::geometry() const { return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_}; }
 
 Array<float>& Sample::image() {
   if (pending_image_ != nullptr) {
@@ -88,9 +86,10 @@ Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3
   Array<std::int16_t> segmentation{nullptr, channels, shape};
   if (destination_ != nullptr) {
     for (const Target& wanted : destination_->targets) {
-      const bool fits = wanted.type == TargetType::int16 &&
-                        (wanted.shape == shape ? channels == wanted.channels
-                                               : folded() && segmentation.size() == wanted.channels * voxels(wanted.shape));
+      const bool fits =
+          wanted.type == TargetType::int16 &&
+          (wanted.shape == shape ? channels == wanted.channels
+                                 : folded() && segmentation.size() == wanted.channels * voxels(wanted.shape));
       if (fits && wanted.data != segmentation_.data) {
         segmentation.data = static_cast<std::int16_t*>(wanted.data);
         return segmentation;
@@ -99,7 +98,8 @@ Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3
   }
   const auto* first = workspace_.segmentation_[0].reserve<std::int16_t>(0);
   const int buffer = segmentation_.data != nullptr && segmentation_.data == first ? 1 : 0;
-  segmentation.data = workspace_.segmentation_[buffer].reserve<std::int16_t>(static_cast<std::size_t>(segmentation.size()));
+  segmentation.data =
+      workspace_.segmentation_[buffer].reserve<std::int16_t>(static_cast<std::size_t>(segmentation.size()));
   return segmentation;
 }
 
@@ -137,7 +137,8 @@ void Sample::fold_planes() {
 }
 
 void Sample::unfold_planes() {
-  if (!folded()) throw InvalidArgument("Convert2DTo3DTransform", "a sample that Convert3DTo2DTransform made 2D", "another");
+  if (!folded())
+    throw InvalidArgument("Convert2DTo3DTransform", "a sample that Convert3DTo2DTransform made 2D", "another");
   image_.shape[0] = planes_;
   image_.channels /= planes_;
   if (has_segmentation_) {
@@ -190,14 +191,16 @@ void Sample::finish() {
   }
   if (destination_ == nullptr) return;
   const auto mismatch = [](const char* what, std::int64_t expected, std::int64_t got) {
-    throw InvalidArgument("pipeline", std::string(what) + " of " + std::to_string(expected) + " voxels", std::to_string(got));
+    throw InvalidArgument("pipeline", std::string(what) + " of " + std::to_string(expected) + " voxels",
+                          std::to_string(got));
   };
   const Array<float>& wanted = destination_->image;
   if (image.size() != wanted.size()) mismatch("an image", wanted.size(), image.size());
   if (image.data != wanted.data)
     std::memcpy(wanted.data, image.data, static_cast<std::size_t>(image.size()) * sizeof(float));
   if (targets_.size() != destination_->targets.size())
-    throw InvalidArgument("pipeline", std::to_string(destination_->targets.size()) + " targets", std::to_string(targets_.size()));
+    throw InvalidArgument("pipeline", std::to_string(destination_->targets.size()) + " targets",
+                          std::to_string(targets_.size()));
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const Target& target = destination_->targets[i];
     if (targets_[i].type != target.type || targets_[i].bytes() != target.bytes())

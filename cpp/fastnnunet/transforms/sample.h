@@ -1,7 +1,8 @@
-// One sample on its way through the transforms: image and segmentation, the memory that they live in, and, until a transform
-// asks for voxels, only the promise of them.
+// One sample on its way through the transforms: image and segmentation, the memory that they live in, and, until a
+// transform asks for voxels, only the promise of them.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,7 +36,7 @@ class Source {
  public:
   virtual ~Source() = default;
   virtual std::int64_t channels() const = 0;
-  virtual const Index3& shape() const = 0;  // of the window
+  virtual const Index3& shape() const = 0;                              // of the window
   virtual void read(std::int64_t channel, const Box& box, T* out) = 0;  // out: the box's shape, C-contiguous
 };
 
@@ -56,6 +57,7 @@ struct Target {
 class Workspace {
  public:
   static constexpr int kScratch = 6;
+  using ScratchSizes = std::array<std::size_t, kScratch>;  // bytes
 
   // `number` keeps several live at once; a transform's scratch ends with the transform.
   template <typename T>
@@ -73,7 +75,8 @@ class Workspace {
   std::vector<Buffer> targets_;
 };
 
-// Where the finished sample is wanted: memory inside a batch buffer. Empty where the caller takes it from the workspace.
+// Where the finished sample is wanted: memory inside a batch buffer. Empty where the caller takes it from the
+// workspace.
 struct Destination {
   Array<float> image;
   std::vector<Target> targets;
@@ -100,8 +103,8 @@ class Sample {
   Source<float>* pending_image() const { return pending_image_; }
   Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
 
-  // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch buffer's
-  // where the size is that of the finished sample, so that most samples are never copied.
+  // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch
+  // buffer's where the size is that of the finished sample, so that most samples are never copied.
   Array<float> new_image(std::int64_t channels, const Index3& shape);
   Array<std::int16_t> new_segmentation(std::int64_t channels, const Index3& shape);
   void set_image(const Array<float>& image);
@@ -116,7 +119,8 @@ class Sample {
   void unfold_planes();
   bool folded() const { return planes_ > 0; }
 
-  // Targets beyond the segmentation itself; `number` counts from 0. set_targets replaces the segmentation in the result.
+  // Targets beyond the segmentation itself; `number` counts from 0. set_targets replaces the segmentation in the
+  // result.
   Target new_target(std::size_t number, TargetType type, std::int64_t channels, const Index3& shape);
   void set_targets(std::vector<Target> targets) { targets_ = std::move(targets); }
   const std::vector<Target>& targets() const { return targets_; }

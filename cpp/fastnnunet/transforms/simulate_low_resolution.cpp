@@ -1,5 +1,5 @@
-// SimulateLowResolutionTransform: nearest-exact down to a fraction of the size, linear up again, as torch's interpolate with
-// sizes given and align_corners=False.
+// SimulateLowResolutionTransform: nearest-exact down to a fraction of the size, linear up again, as torch's interpolate
+// with sizes given and align_corners=False.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -60,8 +60,9 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
 
   std::string_view name() const override { return "SimulateLowResolutionTransform"; }
 
-  std::size_t scratch_bytes(const Geometry& geometry) const override {
-    return 3 * static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float);
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+    const std::size_t channel = static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float);
+    return {channel, channel, channel};
   }
 
  protected:
@@ -82,9 +83,9 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
         } else if (axis > 0 && synchronize_axes_) {
           p.scales.push_back(p.scales.back());
         } else {
-          p.scales.push_back(scale_.draw(
-              stream, {geometry, synchronize_channels_ ? std::nullopt : std::optional(p.channels[i]),
-                       synchronize_axes_ ? std::nullopt : std::optional<int>(static_cast<int>(axis))}));
+          p.scales.push_back(
+              scale_.draw(stream, {geometry, synchronize_channels_ ? std::nullopt : std::optional(p.channels[i]),
+                                   synchronize_axes_ ? std::nullopt : std::optional<int>(static_cast<int>(axis))}));
         }
       }
     }
@@ -107,8 +108,8 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
             p.scales[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)]);
         low[axis] = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(shape[axis]) * double{scale}));
         if (low[axis] < 1)
-          throw InvalidArgument("SimulateLowResolutionTransform", "a scale that leaves at least one voxel of " +
-                                                                      std::to_string(shape[axis]),
+          throw InvalidArgument("SimulateLowResolutionTransform",
+                                "a scale that leaves at least one voxel of " + std::to_string(shape[axis]),
                                 std::to_string(scale));
       }
       if (low == shape) continue;
@@ -131,7 +132,8 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
     p.channels = restore_channels(record, "apply_to_channel", geometry);
     p.scales = record.numbers("scales");
     if (p.scales.size() != p.channels.size() * static_cast<std::size_t>(geometry.dims))
-      throw InvalidArgument("SimulateLowResolutionTransform", "'scales' for each channel and axis", std::to_string(p.scales.size()));
+      throw InvalidArgument("SimulateLowResolutionTransform", "'scales' for each channel and axis",
+                            std::to_string(p.scales.size()));
   }
 
  private:
@@ -145,7 +147,8 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
     for (std::int64_t x = 0; x < low[0]; ++x)
       for (std::int64_t y = 0; y < low[1]; ++y) {
         const float* row = channel + (p.nearest[0][static_cast<std::size_t>(x)] * shape[1] +
-                                      p.nearest[1][static_cast<std::size_t>(y)]) * shape[2];
+                                      p.nearest[1][static_cast<std::size_t>(y)]) *
+                                         shape[2];
         for (std::int64_t z = 0; z < low[2]; ++z) *out++ = row[p.nearest[2][static_cast<std::size_t>(z)]];
       }
     for (std::int64_t row = 0; row < low[0] * low[1]; ++row) {

@@ -102,10 +102,12 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const auto patch = attributes.integers("patch_size");
     const auto distance = attributes.numbers("patch_center_dist_from_border");
     if (std::ssize(distance) != dims_)
-      throw InvalidArgument("SpatialTransform", "'patch_center_dist_from_border' for each axis", std::to_string(distance.size()));
+      throw InvalidArgument("SpatialTransform", "'patch_center_dist_from_border' for each axis",
+                            std::to_string(distance.size()));
     for (int axis = 0; axis < dims_; ++axis) {
       if (patch[static_cast<std::size_t>(axis)] < 1)
-        throw InvalidArgument("SpatialTransform", "'patch_size' above 0", std::to_string(patch[static_cast<std::size_t>(axis)]));
+        throw InvalidArgument("SpatialTransform", "'patch_size' above 0",
+                              std::to_string(patch[static_cast<std::size_t>(axis)]));
       patch_[axis + 3 - dims_] = patch[static_cast<std::size_t>(axis)];
       distance_[axis + 3 - dims_] = distance[static_cast<std::size_t>(axis)];
     }
@@ -124,15 +126,17 @@ class Spatial final : public TransformOf<SpatialParameters> {
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != dims_)
-      throw InvalidArgument("SpatialTransform", "a sample of " + std::to_string(dims_) + " spatial axes", std::to_string(geometry.dims));
+      throw InvalidArgument("SpatialTransform", "a sample of " + std::to_string(dims_) + " spatial axes",
+                            std::to_string(geometry.dims));
     Geometry cut = geometry;
     for (int axis = 3 - dims_; axis < 3; ++axis) cut.shape[axis] = patch_[axis];
     return cut;
   }
 
-  std::size_t scratch_bytes(const Geometry& geometry) const override {
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     // One channel of the whole window, the most that a rotation can ask for.
-    return static_cast<std::size_t>(voxels(geometry.shape) * std::max<std::int64_t>(geometry.planes, 1)) * sizeof(float);
+    return {static_cast<std::size_t>(voxels(geometry.shape) * std::max<std::int64_t>(geometry.planes, 1)) *
+            sizeof(float)};
   }
 
  protected:
@@ -150,9 +154,10 @@ class Spatial final : public TransformOf<SpatialParameters> {
     if (scale) {
       const bool synchronize = stream.bernoulli(p_synchronize_scaling_);
       for (int axis = 0; axis < dims_; ++axis)
-        scales[axis] = axis > 0 && synchronize
-                           ? scales[0]
-                           : scaling_.draw(stream, {geometry, std::nullopt, synchronize ? std::nullopt : std::optional(axis)});
+        scales[axis] =
+            axis > 0 && synchronize
+                ? scales[0]
+                : scaling_.draw(stream, {geometry, std::nullopt, synchronize ? std::nullopt : std::optional(axis)});
     }
     p.has_affine = rotate || scale;
     p.affine.setIdentity();
@@ -177,13 +182,15 @@ class Spatial final : public TransformOf<SpatialParameters> {
       Array<float> present = sample.pending_image() != nullptr ? Array<float>{} : sample.image();
       Input<float> input(sample.pending_image(), present, sample.workspace());
       const Array<float> out = sample.new_image(cut.image_channels, cut.shape);
-      transform(input, p, padding_.image, out.data, [&](const auto& view, const auto& positions, const Index3& patch, float* to) {
-        resample_image(view, positions, patch, to, padding_.image);
-      });
+      transform(input, p, padding_.image, out.data,
+                [&](const auto& view, const auto& positions, const Index3& patch, float* to) {
+                  resample_image(view, positions, patch, to, padding_.image);
+                });
       sample.set_image(out);
     }
     if (!sample.has_segmentation()) return;
-    Array<std::int16_t> present = sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation();
+    Array<std::int16_t> present =
+        sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation();
     Input<std::int16_t> input(sample.pending_segmentation(), present, sample.workspace());
     const Array<std::int16_t> out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
     transform(input, p, padding_.segmentation, out.data,

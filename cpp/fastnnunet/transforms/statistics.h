@@ -1,5 +1,5 @@
-// Statistics of one channel, in double and in blocks of a fixed size, so that they are exact enough to be compared and the
-// same whoever computes them. NaN propagates as in torch.
+// Statistics of one channel, in double and in blocks of a fixed size, so that they are exact enough to be compared and
+// the same whoever computes them. NaN propagates as in torch.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// A transform knows its parameters, how they are drawn and how they are applied. Drawing comes first, for all transforms of a
-// sample, and sees no voxel; applying sees no random stream except for fields (noise).
+// A transform knows its parameters, how they are drawn and how they are applied. Drawing comes first, for all
+// transforms of a sample, and sees no voxel; applying sees no random stream except for fields (noise).
 #pragma once
 
 #include <memory>
@@ -35,8 +35,8 @@ class Transform {
   virtual Record describe(const Parameters& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const = 0;
 
-  // Working memory beside image and segmentation, an upper bound in bytes.
-  virtual std::size_t scratch_bytes(const Geometry&) const { return 0; }
+  // Working memory beside image and segmentation: an upper bound for each of the workspace's scratch buffers.
+  virtual Workspace::ScratchSizes scratch_bytes(const Geometry&) const { return {}; }
 };
 
 // Takes the cast from the base of the parameters off every transform.

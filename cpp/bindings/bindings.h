@@ -1,0 +1,50 @@
+// What the files of the bindings share: one file per room, each adding its part to the module.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "fastnnunet/engine/batch_ring.h"
+#include "fastnnunet/transforms/record.h"
+#include "fastnnunet/transforms/transform.h"
+
+namespace fastnnunet::bindings {
+
+namespace py = pybind11;
+
+void add_errors(py::module_& module);
+void add_platform(py::module_& module);
+void add_storage(py::module_& module);
+void add_transforms(py::module_& module);
+void add_pipeline(py::module_& module);
+void add_memory(py::module_& module);
+void add_loader(py::module_& module);
+
+// A Python object that threads without Python's lock may copy and drop.
+using SharedObject = std::shared_ptr<py::object>;
+SharedObject share(py::object object);
+
+// The exception that Python sees for one of the core's, with its cause. Python's lock is held.
+py::object to_python(const std::exception_ptr& error);
+
+Record to_record(const py::dict& values, const std::string& owner);
+py::dict to_dict(const Record& record);
+
+// (X, Y, Z), or (Y, Z) where only two axes count.
+py::tuple to_tuple(const Index3& shape, int dims);
+
+// A Python object with `apply(image, segmentation, seed, token)`, see python/fastnnunet_loader/fallback.py.
+std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
+
+// Memory for batches: of torch's pinned allocator, or ordinary. Throws InvalidArgument where the build knows no torch.
+std::shared_ptr<MemoryProvider> make_memory(bool pinned);
+
+// Views of (C, X, Y, Z) memory; `owner` keeps it alive.
+py::array image_array(const Array<float>& image, int dims, const py::handle& owner);
+py::array target_array(const Target& target, int dims, const py::handle& owner);
+
+}  // namespace fastnnunet::bindings

@@ -1,0 +1,221 @@
+#include "fastnnunet/engine/loader.h"
+
+#include <pybind11/chrono.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include "bindings.h"
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet::bindings {
+namespace {
+
+// A file that Python could not read as what it should be; Python's exception is kept.
+class PythonStorageError final : public StorageError {
+ public:
+  PythonStorageError(const std::string& file, const std::string& reason, py::error_already_set original)
+      : StorageError(file, reason), original_(std::move(original)) {}
+
+ private:
+  py::error_already_set original_;
+};
+
+// `reader(case_number)` gives [(labels, is_region, is_annotated, voxels (N, 3 or 4) int64)].
+LocationCache::Reader location_reader(const py::function& reader) {
+  const SharedObject held = share(reader);
+  return [held](std::size_t case_number, const Index3& shape) {
+    const py::gil_scoped_acquire lock;
+    py::list classes;
+    try {
+      classes = py::cast<py::list>((*held)(case_number));
+    } catch (py::error_already_set& error) {
+      const py::object type = py::module_::import("fastnnunet_loader.errors").attr("StorageError");
+      if (!error.matches(type)) throw;
+      const auto file = py::cast<std::string>(error.value().attr("file"));
+      const auto reason = py::cast<std::string>(error.value().attr("reason"));
+      throw PythonStorageError(file, reason, std::move(error));
+    }
+    ClassLocations locations(shape);
+    for (const py::handle item : classes) {
+      const auto entry = py::cast<py::tuple>(item);
+      const auto voxels = py::cast<py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>>(entry[3]);
+      const int columns = voxels.ndim() == 2 ? static_cast<int>(voxels.shape(1)) : 4;
+      locations.add(py::cast<std::vector<std::int64_t>>(entry[0]), py::cast<bool>(entry[1]), py::cast<bool>(entry[2]),
+                    {voxels.data(), static_cast<std::size_t>(voxels.size())}, columns);
+    }
+    return locations;
+  };
+}
+
+// Work in the threads may need Python's lock: whoever waits for them must not hold it.
+void destroy(Loader* loader) {
+  if (PyGILState_Check() != 0) {
+    const py::gil_scoped_release release;
+    delete loader;
+  } else {
+    delete loader;
+  }
+}
+
+void check_signals() {
+  const py::gil_scoped_acquire lock;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+py::capsule keep(const std::shared_ptr<BatchMemory>& memory) {
+  return py::capsule(new std::shared_ptr<BatchMemory>(memory),
+                     [](void* held) { delete static_cast<std::shared_ptr<BatchMemory>*>(held); });
+}
+
+std::vector<py::ssize_t> batch_shape(std::int64_t samples, std::int64_t channels, const Index3& shape, int dims) {
+  std::vector<py::ssize_t> sizes{samples, channels};
+  for (int axis = 3 - dims; axis < 3; ++axis) sizes.push_back(shape[axis]);
+  return sizes;
+}
+
+// (data, targets, case numbers, step): arrays over the batch's memory, which they keep.
+py::tuple next(Loader& loader) {
+  Batch batch;
+  {
+    const py::gil_scoped_release release;
+    batch = loader.next(check_signals);
+  }
+  const Layout& layout = loader.layout();
+  const std::int64_t samples = loader.options().sampling.batch_size;
+  const py::capsule owner = keep(batch.memory);
+  const py::array data(py::dtype::of<float>(),
+                       batch_shape(samples, layout.image_channels, layout.image_shape, layout.dims), batch.memory->data,
+                       owner);
+  py::list targets;
+  for (std::size_t i = 0; i < layout.targets.size(); ++i) {
+    const auto& target = layout.targets[i];
+    const py::dtype type = target.type == TargetType::int16 ? py::dtype::of<std::int16_t>() : py::dtype::of<bool>();
+    targets.append(py::array(type, batch_shape(samples, target.channels, target.shape, layout.dims),
+                             batch.memory->targets[i], owner));
+  }
+  return py::make_tuple(data, targets, batch.cases, batch.step);
+}
+
+std::shared_ptr<Loader> make(LoaderOptions options, const std::shared_ptr<Pipeline>& pipeline,
+                             const py::function& reader, bool pinned) {
+  auto locations = location_reader(reader);
+  auto memory = make_memory(pinned);
+  const py::gil_scoped_release release;
+  return {new Loader(std::move(options), pipeline, std::move(locations), std::move(memory)), destroy};
+}
+
+}  // namespace
+
+void add_loader(py::module_& module) {
+  py::class_<CaseFiles>(module, "CaseFiles")
+      .def(py::init([](std::string name, std::filesystem::path image, std::filesystem::path segmentation,
+                       std::filesystem::path previous, std::string image_member, std::string segmentation_member,
+                       std::string previous_member) {
+             return CaseFiles{std::move(name),           std::move(image),        std::move(segmentation),
+                              std::move(previous),       std::move(image_member), std::move(segmentation_member),
+                              std::move(previous_member)};
+           }),
+           py::kw_only(), py::arg("name"), py::arg("image"), py::arg("segmentation"), py::arg("previous") = "",
+           py::arg("image_member") = "data", py::arg("segmentation_member") = "seg", py::arg("previous_member") = "seg")
+      .def_readonly("name", &CaseFiles::name)
+      .def_readonly("image", &CaseFiles::image)
+      .def_readonly("segmentation", &CaseFiles::segmentation)
+      .def_readonly("previous", &CaseFiles::previous);
+
+  py::class_<SamplingOptions>(module, "SamplingOptions")
+      .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,
+                       const Index3& pad_sides, double oversample_foreground, bool probabilistic_oversampling,
+                       bool has_ignore, std::vector<double> sampling_probabilities) {
+             return SamplingOptions{batch_size,
+                                    patch_size,
+                                    final_patch_size,
+                                    pad_sides,
+                                    oversample_foreground,
+                                    probabilistic_oversampling,
+                                    has_ignore,
+                                    std::move(sampling_probabilities)};
+           }),
+           py::kw_only(), py::arg("batch_size"), py::arg("patch_size"), py::arg("final_patch_size"),
+           py::arg("pad_sides"), py::arg("oversample_foreground"), py::arg("probabilistic_oversampling"),
+           py::arg("has_ignore"), py::arg("sampling_probabilities"));
+
+  py::class_<LoaderOptions>(module, "LoaderOptions")
+      .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
+                       std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
+                       bool skip_bad_cases, bool check_finite) {
+             LoaderOptions options;
+             options.cases = std::move(cases);
+             options.sampling = sampling;
+             options.dims = dims;
+             options.seed = seed;
+             options.rank = rank;
+             options.role = role;
+             options.threads = threads;
+             options.prefetch = prefetch;
+             options.memory_budget = memory_budget;
+             options.skip_bad_cases = skip_bad_cases;
+             options.check_finite = check_finite;
+             return options;
+           }),
+           py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
+           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
+           py::arg("skip_bad_cases"), py::arg("check_finite"));
+
+  py::class_<LoaderStatistics>(module, "LoaderStatistics")
+      .def_readonly("batches", &LoaderStatistics::batches)
+      .def_readonly("samples", &LoaderStatistics::samples)
+      .def_readonly("waited_seconds", &LoaderStatistics::waited_seconds)
+      .def_readonly("first_batch_seconds", &LoaderStatistics::first_batch_seconds)
+      .def_readonly("sample_seconds", &LoaderStatistics::sample_seconds)
+      .def_readonly("sampling_seconds", &LoaderStatistics::sampling_seconds)
+      .def_readonly("bytes_read", &LoaderStatistics::bytes_read)
+      .def_readonly("ready_batches", &LoaderStatistics::ready_batches)
+      .def_readonly("batch_bytes", &LoaderStatistics::batch_bytes)
+      .def_readonly("batches_in_use", &LoaderStatistics::batches_in_use)
+      .def_readonly("workspace_bytes", &LoaderStatistics::workspace_bytes)
+      .def_readonly("location_bytes", &LoaderStatistics::location_bytes)
+      .def_readonly("location_reads", &LoaderStatistics::location_reads)
+      .def_readonly("open_files", &LoaderStatistics::open_files)
+      .def_readonly("memory_budget", &LoaderStatistics::memory_budget)
+      .def_readonly("threads", &LoaderStatistics::threads)
+      .def_readonly("prefetch", &LoaderStatistics::prefetch);
+
+  py::class_<Loader, std::shared_ptr<Loader>>(module, "Loader")
+      .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("pinned"))
+      .def("next", &next)
+      .def_property_readonly("step",
+                             [](const Loader& loader) {
+                               const py::gil_scoped_release release;
+                               return loader.step();
+                             })
+      .def("set_step", &Loader::set_step, py::arg("step"), py::arg("excluded"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("bad_cases",
+           [](const Loader& loader) {
+             std::vector<BadCase> bad;
+             {
+               const py::gil_scoped_release release;
+               bad = loader.bad_cases();
+             }
+             py::list list;
+             for (const BadCase& b : bad) list.append(py::make_tuple(b.name, b.file, b.reason, b.step));
+             return list;
+           })
+      .def("statistics", &Loader::statistics, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "sampled",
+          [](Loader& loader, std::uint64_t step, std::uint32_t slot) {
+            Loader::Sampled sampled{};
+            {
+              const py::gil_scoped_release release;
+              sampled = loader.sampled(step, slot);
+            }
+            return py::make_tuple(sampled.case_number, sampled.force_foreground, sampled.window.lower,
+                                  sampled.window.upper);
+          },
+          py::arg("step"), py::arg("slot"))
+      .def_property_readonly("target_is_list", [](const Loader& loader) { return loader.layout().target_is_list; })
+      .def("close", &Loader::close, py::arg("patience"), py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace fastnnunet::bindings

@@ -1,0 +1,14 @@
+#include "bindings.h"
+
+PYBIND11_MODULE(_core, module) {
+  using namespace fastnnunet::bindings;
+  module.doc() = "The core of fastnnunet_loader in C++.";
+  module.attr("__version__") = FASTNNUNET_VERSION;
+  add_errors(module);
+  add_platform(module);
+  add_storage(module);
+  add_transforms(module);
+  add_pipeline(module);
+  add_memory(module);
+  add_loader(module);
+}

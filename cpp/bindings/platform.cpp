@@ -1,0 +1,19 @@
+#include "fastnnunet/base/platform.h"
+
+#include "bindings.h"
+
+namespace fastnnunet::bindings {
+
+void add_platform(py::module_& module) {
+  module.def("available_cores", &available_cores, "Cores that this process may use (affinity and control groups).");
+  module.def("open_file_limit", &open_file_limit, "Files that this process may hold open at once.");
+  py::class_<Memory>(module, "Memory", "Bytes of memory that this process may use, and what of them is free.")
+      .def_readonly("limit", &Memory::limit)
+      .def_readonly("available", &Memory::available)
+      .def("__repr__", [](const Memory& m) {
+        return "Memory(limit=" + std::to_string(m.limit) + ", available=" + std::to_string(m.available) + ")";
+      });
+  module.def("memory", [] { return memory(); });
+}
+
+}  // namespace fastnnunet::bindings

@@ -1,0 +1,49 @@
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include "bindings.h"
+#include "fastnnunet/storage/volume.h"
+
+namespace fastnnunet::bindings {
+namespace {
+
+// All channels of a box, (C, X, Y, Z).
+template <typename T>
+py::array_t<T> read(Volume& volume, const Box& box, T outside) {
+  const Index3 shape = box.shape();
+  py::array_t<T> out({volume.channels(), shape[0], shape[1], shape[2]});
+  T* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  volume.read_channels(box, data, outside);
+  return out;
+}
+
+}  // namespace
+
+void add_storage(py::module_& module) {
+  py::class_<Volume>(module, "Volume", "One open image or segmentation, of which boxes of voxels can be read.")
+      .def_property_readonly("file", &Volume::file)
+      .def_property_readonly("shape",
+                             [](const Volume& volume) {
+                               const Index3& s = volume.shape();
+                               return py::make_tuple(volume.channels(), s[0], s[1], s[2]);
+                             })
+      .def(
+          "read_image",
+          [](Volume& volume, const Index3& lower, const Index3& upper, float outside) {
+            return read<float>(volume, {lower, upper}, outside);
+          },
+          py::arg("lower"), py::arg("upper"), py::arg("outside") = 0.0f)
+      .def(
+          "read_segmentation",
+          [](Volume& volume, const Index3& lower, const Index3& upper, std::int16_t outside) {
+            return read<std::int16_t>(volume, {lower, upper}, outside);
+          },
+          py::arg("lower"), py::arg("upper"), py::arg("outside") = std::int16_t{-1});
+  module.def(
+      "open_volume",
+      [](const std::filesystem::path& file, const std::string& member) { return open_volume(file, member); },
+      py::arg("file"), py::arg("member") = "data");
+}
+
+}  // namespace fastnnunet::bindings

@@ -1,0 +1,52 @@
+// The threads of the process that work on pixels, and the memory that each of them works in. Loaders that ask for the
+// same number of threads share them; when the last such loader is closed, the threads end.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/transforms/sample.h"
+
+namespace fastnnunet {
+
+class Arena {
+ public:
+  // What one thread keeps from sample to sample.
+  struct ThreadState {
+    explicit ThreadState(std::size_t open_files) : files(open_files) {}
+    Workspace workspace;
+    OpenVolumes files;
+    // As they were after the thread's last task, for others to look at.
+    std::atomic<std::size_t> workspace_bytes{0};
+    std::atomic<std::size_t> open_files_now{0};
+  };
+
+  // `open_files` is the most that one thread holds open; that of the first caller holds.
+  static std::shared_ptr<Arena> shared(int threads, std::size_t open_files);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  int threads() const { return threads_; }
+  // Runs `task` on one of the threads; tasks start in the order of the calls. It must not throw.
+  void enqueue(std::function<void(ThreadState&)> task);
+
+  // Of all threads together, as of the end of each one's last task.
+  std::size_t workspace_bytes() const;
+  std::size_t open_files() const;
+
+ private:
+  Arena(int threads, std::size_t open_files);
+  struct Scheduler;
+  void run_next();
+
+  int threads_;
+  std::vector<std::unique_ptr<ThreadState>> states_;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,128 @@
+#include "fastnnunet/engine/batch_ring.h"
+
+#include <new>
+
+#include "fastnnunet/base/platform.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+}  // namespace
+
+void* OrdinaryMemory::allocate(std::size_t bytes) { return ::operator new(bytes, kAlignment); }
+
+void OrdinaryMemory::release(void* memory, std::size_t) noexcept { ::operator delete(memory, kAlignment); }
+
+Destination BatchMemory::destination(const Layout& layout, std::int64_t slot) const {
+  Destination destination;
+  destination.image = {nullptr, layout.image_channels, layout.image_shape};
+  destination.image.data = data + slot * destination.image.size();
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    Target target{layout.targets[i].type, nullptr, layout.targets[i].channels, layout.targets[i].shape};
+    target.data = static_cast<std::byte*>(targets[i]) + static_cast<std::size_t>(slot) * target.bytes();
+    destination.targets.push_back(target);
+  }
+  return destination;
+}
+
+std::shared_ptr<BatchRing> BatchRing::make(const Layout& layout, std::int64_t batch_size, std::size_t limit,
+                                           std::shared_ptr<MemoryProvider> provider) {
+  return std::shared_ptr<BatchRing>(new BatchRing(layout, batch_size, limit, std::move(provider)));
+}
+
+BatchRing::BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t limit,
+                     std::shared_ptr<MemoryProvider> provider)
+    : provider_(std::move(provider)), limit_(limit), process_(process_id()) {
+  const auto samples = static_cast<std::size_t>(batch_size);
+  data_bytes_ = samples * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
+  batch_bytes_ = data_bytes_;
+  for (const auto& target : layout.targets) {
+    target_bytes_.push_back(samples * Target{target.type, nullptr, target.channels, target.shape}.bytes());
+    batch_bytes_ += target_bytes_.back();
+  }
+}
+
+BatchRing::~BatchRing() {
+  for (const auto& memory : free_) release(*memory);
+}
+
+std::unique_ptr<BatchMemory> BatchRing::allocate() {
+  auto memory = std::make_unique<BatchMemory>();
+  try {
+    memory->data = static_cast<float*>(provider_->allocate(data_bytes_));
+    for (const std::size_t bytes : target_bytes_) memory->targets.push_back(provider_->allocate(bytes));
+  } catch (...) {
+    release(*memory);
+    throw;
+  }
+  return memory;
+}
+
+void BatchRing::release(BatchMemory& memory) noexcept {
+  if (memory.data != nullptr) provider_->release(memory.data, data_bytes_);
+  for (std::size_t i = 0; i < memory.targets.size(); ++i) provider_->release(memory.targets[i], target_bytes_[i]);
+  memory.data = nullptr;
+  memory.targets.clear();
+}
+
+std::shared_ptr<BatchMemory> BatchRing::acquire() {
+  std::unique_ptr<BatchMemory> memory;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      memory = std::move(free_.back());
+      free_.pop_back();
+    } else if ((in_use_ + 1) * batch_bytes_ > limit_) {
+      return nullptr;
+    }
+    ++in_use_;
+  }
+  if (memory == nullptr) {
+    try {
+      memory = allocate();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      --in_use_;
+      throw;
+    }
+  }
+  return std::shared_ptr<BatchMemory>(memory.release(),
+                                      [ring = shared_from_this()](BatchMemory* last) { ring->give_back(last); });
+}
+
+void BatchRing::give_back(BatchMemory* memory) noexcept {
+  std::unique_ptr<BatchMemory> owned(memory);
+  if (process_id() != process_) {
+    // After a fork the lock may be held by a thread that does not exist here, and the memory is a copy: let it be.
+    (void)owned.release();
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    --in_use_;
+    if (!closed_ && provider_->rewritable()) {
+      free_.push_back(std::move(owned));
+      return;
+    }
+  }
+  release(*owned);
+}
+
+void BatchRing::close() {
+  std::vector<std::unique_ptr<BatchMemory>> unused;
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    unused.swap(free_);
+  }
+  for (const auto& memory : unused) release(*memory);
+}
+
+std::size_t BatchRing::in_use() const {
+  const std::lock_guard lock(mutex_);
+  return in_use_;
+}
+
+}  // namespace fastnnunet

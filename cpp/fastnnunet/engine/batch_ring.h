@@ -1,0 +1,82 @@
+// The buffers of batches, and the one rule about them: memory is written again only when nobody can read it any more.
+//
+// A batch is handed out as a reference. Every tensor made from it holds one; when the last is gone the memory comes
+// back. Whether it may then be written depends on where it comes from:
+//  - ordinary memory: at once. A copy to another device from it is done when the call returns.
+//  - pinned memory: never by the ring. A copy may still run on the device, and only the allocator that torch asks knows
+//    (it was told of the copy, and makes its own events when the block is freed). The ring gives the block back and
+//    asks for another one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "fastnnunet/pipeline/pipeline.h"
+
+namespace fastnnunet {
+
+class MemoryProvider {
+ public:
+  virtual ~MemoryProvider() = default;
+  // 64-byte aligned. May throw; called from any thread.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory, std::size_t bytes) noexcept = 0;
+  // False where something outside of this process' threads may still read memory that no tensor refers to.
+  virtual bool rewritable() const = 0;
+};
+
+// Aligned memory of the process.
+class OrdinaryMemory final : public MemoryProvider {
+ public:
+  void* allocate(std::size_t bytes) override;
+  void release(void* memory, std::size_t bytes) noexcept override;
+  bool rewritable() const override { return true; }
+};
+
+// One batch: data (B, C, X, Y, Z) float32, and each target (B, R, X, Y, Z) int16 or bool. Every tensor is a block of
+// its own, which is what torch's pinned allocator recognises.
+struct BatchMemory {
+  float* data = nullptr;
+  std::vector<void*> targets;
+
+  // Where a sample of the batch goes.
+  Destination destination(const Layout& layout, std::int64_t slot) const;
+};
+
+class BatchRing : public std::enable_shared_from_this<BatchRing> {
+ public:
+  // `limit` bounds the bytes of all batches that exist, those in tensors included.
+  static std::shared_ptr<BatchRing> make(const Layout& layout, std::int64_t batch_size, std::size_t limit,
+                                         std::shared_ptr<MemoryProvider> provider);
+  ~BatchRing();
+
+  // A batch that nobody reads. Null where the limit is reached.
+  std::shared_ptr<BatchMemory> acquire();
+  // From now on memory goes back to the provider when its last tensor is gone.
+  void close();
+
+  std::size_t batch_bytes() const { return batch_bytes_; }
+  std::size_t in_use() const;  // batches handed out and not yet back
+
+ private:
+  BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t limit, std::shared_ptr<MemoryProvider> provider);
+  std::unique_ptr<BatchMemory> allocate();
+  void give_back(BatchMemory* memory) noexcept;
+  void release(BatchMemory& memory) noexcept;
+
+  std::shared_ptr<MemoryProvider> provider_;
+  std::size_t data_bytes_;
+  std::vector<std::size_t> target_bytes_;
+  std::size_t batch_bytes_;
+  std::size_t limit_;
+  std::uint64_t process_;
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<BatchMemory>> free_;
+  std::size_t in_use_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,539 @@
+#include "fastnnunet/engine/loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <set>
+
+#include "fastnnunet/base/platform.h"
+#include "fastnnunet/engine/arena.h"
+#include "fastnnunet/engine/window_source.h"
+
+namespace fastnnunet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint32_t kSamplingPurpose = 0;
+constexpr std::uint32_t kMostAttempts = 4000;  // the counter of a stream has 12 bits for them
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+std::string megabytes(std::size_t bytes) { return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
+
+std::string text(const Index3& shape) {
+  return "(" + std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ")";
+}
+
+// Threads share the files that the process may open, and leave most of them to others.
+std::size_t files_per_thread(int threads) {
+  const std::uint64_t share = open_file_limit() / 4 / static_cast<std::uint64_t>(std::max(threads, 1));
+  return std::clamp<std::size_t>(share, 3, 64);
+}
+
+// One batch on its way. Slots are filled by tasks; whoever fills the last one makes it ready.
+struct Job {
+  std::uint64_t step = 0;
+  std::uint64_t generation = 0;
+  std::shared_ptr<BatchMemory> memory;
+  std::vector<std::size_t> cases;
+  int remaining = 0;
+  std::exception_ptr error;  // of the lowest slot that failed
+  std::int64_t error_slot = -1;
+};
+
+}  // namespace
+
+class Loader::Impl {
+ public:
+  Impl(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
+       std::shared_ptr<MemoryProvider> provider)
+      : options_(std::move(options)),
+        pipeline_(std::move(pipeline)),
+        sampler_(options_.sampling, std::ssize(options_.cases)),
+        process_(process_id()),
+        arena_(Arena::shared(options_.threads, files_per_thread(options_.threads))) {
+    geometry_ = first_geometry();
+    const auto known = pipeline_->layout(geometry_, true);
+    layout_ = known ? *known : probe(reader);
+    plan_memory(std::move(reader), std::move(provider));
+  }
+
+  Batch next(const std::function<void()>& poll) {
+    require_open();
+    const auto begin = Clock::now();
+    std::unique_lock lock(mutex_);
+    if (!first_request_) first_request_ = begin;
+    for (;;) {
+      if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
+      schedule(lock);
+      const auto found = ready_.find(step_);
+      if (found != ready_.end() && !redo_excluded(found->second)) {
+        const std::shared_ptr<Job> job = found->second;
+        ready_.erase(found);
+        ++step_;
+        schedule(lock);  // before the consumer leaves, so that its place is filled while it computes
+        waited_ += Clock::now() - begin;
+        if (job->error) std::rethrow_exception(job->error);
+        if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
+        return {job->memory, job->cases, job->step};
+      }
+      if (jobs_.empty() && ready_.empty())
+        throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
+                          "room for one more batch of " + megabytes(ring_->batch_bytes()),
+                          std::to_string(ring_->in_use()) + " batches that are still referred to by tensors");
+      changed_.wait_for(lock, std::chrono::milliseconds(50));
+      if (poll) {
+        lock.unlock();
+        poll();
+        lock.lock();
+      }
+    }
+  }
+
+  std::uint64_t step() const {
+    const std::lock_guard lock(mutex_);
+    return step_;
+  }
+
+  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
+    require_open();
+    std::unique_lock lock(mutex_);
+    if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
+    ++generation_;
+    changed_.wait(lock, [&] { return running_ == 0; });
+    jobs_.clear();
+    ready_.clear();
+    step_ = submitted_ = step;
+    excluded_.clear();
+    bad_.clear();
+    for (const auto& [name, since] : excluded) {
+      const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
+                                   [&](const CaseFiles& c) { return c.name == name; });
+      if (at == options_.cases.end()) continue;
+      const auto number = static_cast<std::size_t>(at - options_.cases.begin());
+      excluded_[number] = since;
+      bad_[number] = {name, utf8(at->image), "found bad before the training was continued", since};
+    }
+  }
+
+  bool close(std::chrono::milliseconds patience) {
+    if (process_id() != process_) return false;  // after a fork there is nothing to wait for
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    ++generation_;
+    changed_.notify_all();
+    const bool ended = changed_.wait_for(lock, patience, [&] { return running_ == 0; });
+    if (!ended) return false;
+    jobs_.clear();
+    ready_.clear();
+    if (ring_) ring_->close();
+    const std::shared_ptr<Arena> arena = std::move(arena_);
+    lock.unlock();  // the last loader's arena ends its threads here
+    return true;
+  }
+
+  const Layout& layout() const { return layout_; }
+  const LoaderOptions& options() const { return options_; }
+
+  std::vector<BadCase> bad_cases() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<BadCase> list;
+    for (const auto& [number, bad] : bad_) list.push_back(bad);
+    return list;
+  }
+
+  LoaderStatistics statistics() const {
+    LoaderStatistics s;
+    const std::lock_guard lock(mutex_);
+    s.batches = batches_;
+    s.samples = samples_;
+    s.waited_seconds = seconds(waited_);
+    s.first_batch_seconds = seconds(first_batch_);
+    s.sample_seconds = static_cast<double>(sample_nanoseconds_.load()) * 1e-9;
+    s.sampling_seconds = static_cast<double>(sampling_nanoseconds_.load()) * 1e-9;
+    s.bytes_read = bytes_read_;
+    s.ready_batches = ready_.size();
+    s.batch_bytes = ring_->batch_bytes();
+    s.batches_in_use = ring_->in_use();
+    s.location_bytes = locations_->memory();
+    s.location_reads = locations_->reads();
+    if (arena_) {
+      s.workspace_bytes = arena_->workspace_bytes();
+      s.open_files = arena_->open_files();
+    }
+    s.memory_budget = options_.memory_budget;
+    s.threads = options_.threads;
+    s.prefetch = options_.prefetch;
+    return s;
+  }
+
+  Sampled sampled(std::uint64_t step, std::uint32_t slot) {
+    OpenVolumes files(3);
+    const SampleId id = sample_id(step, slot);
+    Stream stream(id, kSamplingPurpose);
+    const auto choice = sampler_.choose_case(stream, slot);
+    const auto number = static_cast<std::size_t>(choice.case_number);
+    const Index3 shape = files.get(options_.cases[number].image, options_.cases[number].image_member).shape();
+    std::shared_ptr<const ClassLocations> locations;
+    if (sampler_.needs_locations(choice.force_foreground)) locations = locations_->get(number, shape);
+    return {number, choice.force_foreground, sampler_.place(stream, shape, choice.force_foreground, locations.get())};
+  }
+
+ private:
+  // What a task needs beside the thread's memory; kept from sample to sample.
+  struct Scratch {
+    Plan plan;
+    WindowSource<float> image;
+    WindowSource<std::int16_t> segmentation;
+  };
+
+  SampleId sample_id(std::uint64_t step, std::uint32_t slot) const {
+    return {options_.seed, options_.rank, options_.role, step, slot, 0};
+  }
+
+  void require_open() const {
+    if (process_id() != process_)
+      throw ClosedError("loader", "the process that made it",
+                        "another one: threads do not survive a fork; make the loader after it");
+  }
+
+  // Channels and window of any sample, from the first case that can be read.
+  Geometry first_geometry() {
+    std::exception_ptr first_error;
+    OpenVolumes files(3);
+    for (const CaseFiles& at : options_.cases) {
+      try {
+        Geometry geometry;
+        geometry.shape = sampler_.options().patch_size;
+        geometry.dims = options_.dims;
+        geometry.image_channels = files.get(at.image, at.image_member).channels();
+        geometry.segmentation_channels = files.get(at.segmentation, at.segmentation_member).channels();
+        if (!at.previous.empty())
+          geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
+        return geometry;
+      } catch (const StorageError& error) {
+        if (!first_error)
+          first_error = std::make_exception_ptr(SampleError(
+              {sample_id(0, 0), at.name, error.file(), "", error.reason(), true}, std::current_exception()));
+        if (!options_.skip_bad_cases) break;
+      }
+    }
+    std::rethrow_exception(first_error);
+  }
+
+  // Makes one sample where only running the transforms tells what comes out of them.
+  Layout probe(const LocationCache::Reader& reader) {
+    locations_ = std::make_unique<LocationCache>(reader, std::size_t{0});
+    Layout layout;
+    std::exception_ptr error;
+    std::unique_lock lock(mutex_);
+    ++running_;
+    arena_->enqueue([&](Arena::ThreadState& thread) {
+      try {
+        Scratch scratch;
+        Sample sample(thread.workspace);
+        make_sample(thread, scratch, sample, 0, 0, nullptr);
+        layout = Pipeline::layout_of(sample, sample.image(), pipeline_->gives_target_list());
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const std::lock_guard inner(mutex_);
+      --running_;
+      changed_.notify_all();
+    });
+    changed_.wait(lock, [&] { return running_ == 0; });
+    if (error) std::rethrow_exception(error);
+    return layout;
+  }
+
+  // Divides the budget: workspaces and two batches are needed, class locations and more batches are welcome.
+  void plan_memory(LocationCache::Reader reader, std::shared_ptr<MemoryProvider> provider) {
+    const auto measure = BatchRing::make(layout_, options_.sampling.batch_size, 0, provider);
+    const std::size_t batch = measure->batch_bytes();
+    const std::size_t workspaces = static_cast<std::size_t>(options_.threads) * pipeline_->workspace_bytes(geometry_);
+    // One batch in the consumer's hands and one being made.
+    const std::size_t least = workspaces + 2 * batch;
+    if (options_.memory_budget < least)
+      throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
+                        "at least " + megabytes(least) + " (" + std::to_string(options_.threads) + " threads: " +
+                            megabytes(workspaces) + " of working memory, and 2 batches of " + megabytes(batch) + ")",
+                        "less; give more memory or fewer threads");
+    const std::size_t spare = options_.memory_budget - least;
+    const auto affordable = static_cast<int>(std::min<std::size_t>((spare - spare / 4) / batch + 1, 1000));
+    options_.prefetch = std::clamp(options_.prefetch, 1, affordable);
+    const std::size_t planned = static_cast<std::size_t>(options_.prefetch + 1) * batch;
+    // Half of what is left is for class locations, half for a consumer that keeps batches.
+    const std::size_t for_locations = (spare - (planned - 2 * batch)) / 2;
+    locations_ = std::make_unique<LocationCache>(std::move(reader), for_locations);
+    ring_ = BatchRing::make(layout_, options_.sampling.batch_size, options_.memory_budget - workspaces - for_locations,
+                            std::move(provider));
+  }
+
+  // Starts as many batches as may be made ahead. The lock is held.
+  void schedule(std::unique_lock<std::mutex>& lock) {
+    while (static_cast<int>(jobs_.size() + ready_.size()) < options_.prefetch) {
+      auto memory = ring_->acquire();
+      if (!memory) return;
+      auto job = std::make_shared<Job>();
+      job->step = submitted_++;
+      job->generation = generation_;
+      job->memory = std::move(memory);
+      job->cases.resize(static_cast<std::size_t>(options_.sampling.batch_size));
+      jobs_[job->step] = job;
+      std::vector<std::uint32_t> slots;
+      for (std::int64_t slot = 0; slot < options_.sampling.batch_size; ++slot)
+        slots.push_back(static_cast<std::uint32_t>(slot));
+      start(job, slots);
+    }
+    (void)lock;
+  }
+
+  void start(const std::shared_ptr<Job>& job, const std::vector<std::uint32_t>& slots) {
+    job->remaining = static_cast<int>(slots.size());
+    for (const std::uint32_t slot : slots) {
+      ++running_;
+      arena_->enqueue([this, own = std::shared_ptr<Job>(job), slot](Arena::ThreadState& thread) mutable {
+        work(thread, std::move(own), slot);
+      });
+    }
+  }
+
+  // A case may be found bad by a batch that comes before batches that took it already: these samples are made again, so
+  // that what comes after a step does not depend on how far ahead the threads were. The lock is held.
+  bool redo_excluded(const std::shared_ptr<Job>& job) {
+    if (excluded_.empty() || job->error) return false;
+    std::vector<std::uint32_t> slots;
+    for (std::size_t slot = 0; slot < job->cases.size(); ++slot)
+      if (is_excluded(job->cases[slot], job->step)) slots.push_back(static_cast<std::uint32_t>(slot));
+    if (slots.empty()) return false;
+    const std::shared_ptr<Job> again = job;  // `job` may be a reference into ready_
+    ready_.erase(again->step);
+    jobs_[again->step] = again;
+    start(again, slots);
+    return true;
+  }
+
+  bool is_excluded(std::size_t case_number, std::uint64_t step) const {
+    const auto found = excluded_.find(case_number);
+    return found != excluded_.end() && found->second < step;
+  }
+
+  std::unique_ptr<Scratch> take_scratch() {
+    const std::lock_guard lock(scratch_mutex_);
+    if (scratch_.empty()) return std::make_unique<Scratch>();
+    auto scratch = std::move(scratch_.back());
+    scratch_.pop_back();
+    return scratch;
+  }
+
+  // A task: one sample into its place in the batch.
+  void work(Arena::ThreadState& thread, std::shared_ptr<Job> job, std::uint32_t slot) noexcept {
+    std::exception_ptr error;
+    std::size_t case_number = 0;
+    bool wanted;
+    {
+      const std::lock_guard lock(mutex_);
+      wanted = job->generation == generation_;
+    }
+    const auto begin = Clock::now();
+    const std::uint64_t read_before = thread.files.bytes_read();
+    if (wanted) {
+      try {
+        auto scratch = take_scratch();
+        {
+          Sample sample(thread.workspace);
+          const Destination destination = job->memory->destination(layout_, slot);
+          case_number = make_sample(thread, *scratch, sample, job->step, slot, &destination);
+        }
+        const std::lock_guard lock(scratch_mutex_);
+        scratch_.push_back(std::move(scratch));
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }
+    const auto time = Clock::now() - begin;
+    sample_nanoseconds_ +=
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+    const std::lock_guard lock(mutex_);
+    --running_;
+    bytes_read_ += thread.files.bytes_read() - read_before;
+    if (wanted) {
+      ++samples_;
+      job->cases[slot] = case_number;
+      if (error && (job->error_slot < 0 || slot < job->error_slot)) {
+        job->error = std::move(error);  // the consumer's alone from here on
+        job->error_slot = slot;
+      }
+    }
+    if (--job->remaining == 0 && job->generation == generation_) {
+      jobs_.erase(job->step);
+      ready_[job->step] = job;
+    }
+    // Not later: a consumer that lets go of the batch must find its memory free.
+    job.reset();
+    changed_.notify_all();
+  }
+
+  // The way of a sample: case, patch and parameters first, then voxels. Returns the case.
+  std::size_t make_sample(Arena::ThreadState& thread, Scratch& scratch, Sample& sample, std::uint64_t step,
+                          std::uint32_t slot, const Destination* destination) {
+    SampleId id = sample_id(step, slot);
+    std::vector<std::size_t> bad_here;
+    for (; id.attempt < kMostAttempts; ++id.attempt) {
+      Stream stream(id, kSamplingPurpose);
+      const auto choice = sampler_.choose_case(stream, slot);
+      const auto number = static_cast<std::size_t>(choice.case_number);
+      {
+        const std::lock_guard lock(mutex_);
+        if (is_excluded(number, step) || std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end()) {
+          require_good_case_left(id, bad_here);
+          continue;
+        }
+      }
+      try {
+        fill(thread, scratch, sample, id, stream, choice.force_foreground, number, destination);
+        return number;
+      } catch (const SampleError& error) {
+        if (!error.failure().bad_case || !options_.skip_bad_cases) throw;
+        exclude(number, step, error.failure());
+        bad_here.push_back(number);
+      }
+    }
+    throw SampleError({id, "any", "", "", "no readable case in " + std::to_string(kMostAttempts) + " draws", false},
+                      nullptr);
+  }
+
+  void fill(Arena::ThreadState& thread, Scratch& scratch, Sample& sample, const SampleId& id, Stream& stream,
+            bool force_foreground, std::size_t number, const Destination* destination) {
+    const CaseFiles& files = options_.cases[number];
+    const auto begin = Clock::now();
+    const auto failure = [&](std::string file, std::string transform, std::string reason, bool bad_case) {
+      return SampleFailure{id, files.name, std::move(file), std::move(transform), std::move(reason), bad_case};
+    };
+    try {
+      // References into the cache of open files hold until the next call, so the three are kept open at least.
+      Volume& image = thread.files.get(files.image, files.image_member);
+      const Index3 shape = image.shape();
+      Volume& segmentation = thread.files.get(files.segmentation, files.segmentation_member);
+      Volume* previous = files.previous.empty() ? nullptr : &thread.files.get(files.previous, files.previous_member);
+      for (const Volume* other : {static_cast<const Volume*>(&segmentation), static_cast<const Volume*>(previous)})
+        if (other != nullptr && other->shape() != shape)
+          throw StorageError(other->file(),
+                             "expected the image's shape " + text(shape) + ", got " + text(other->shape()));
+      if (image.channels() != geometry_.image_channels)
+        throw StorageError(image.file(), "expected " + std::to_string(geometry_.image_channels) +
+                                             " channels as the other cases have, got " +
+                                             std::to_string(image.channels()));
+      const std::int64_t labels = segmentation.channels() + (previous != nullptr ? previous->channels() : 0);
+      if (labels != geometry_.segmentation_channels)
+        throw StorageError(segmentation.file(), "expected " + std::to_string(geometry_.segmentation_channels) +
+                                                    " channels as the other cases have, got " + std::to_string(labels));
+      std::shared_ptr<const ClassLocations> locations;
+      if (sampler_.needs_locations(force_foreground)) {
+        try {
+          locations = locations_->get(number, shape);
+        } catch (const InvalidArgument& error) {
+          throw SampleError(failure("", "", error.what(), true), std::current_exception());
+        }
+      }
+      const Box window = sampler_.place(stream, shape, force_foreground, locations.get());
+      scratch.image.open(image, nullptr, window, options_.check_finite);
+      scratch.segmentation.open(segmentation, previous, window, false);
+      pipeline_->draw(id, geometry_, scratch.plan);
+      sampling_nanoseconds_ += static_cast<std::uint64_t>(
+          std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count());
+      sample.begin(scratch.image, &scratch.segmentation, options_.dims, destination);
+      pipeline_->run(sample, scratch.plan);
+    } catch (const StorageError& error) {
+      throw SampleError(failure(error.file(), "", error.reason(), true), std::current_exception());
+    } catch (const TransformError& error) {
+      throw SampleError(failure("", error.transform(), error.what(), false), error.cause());
+    } catch (const SampleError&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw SampleError(failure("", "", error.what(), false), std::current_exception());
+    }
+  }
+
+  void exclude(std::size_t number, std::uint64_t step, const SampleFailure& failure) {
+    const std::lock_guard lock(mutex_);
+    const auto found = excluded_.find(number);
+    if (found == excluded_.end() || step < found->second) {
+      excluded_[number] = step;
+      bad_[number] = {failure.case_name, failure.file, failure.reason, step};
+    }
+  }
+
+  // Asks only for what this sample found itself or earlier steps did: what others run into meanwhile depends on how far
+  // ahead they are. The lock is held.
+  void require_good_case_left(const SampleId& id, const std::vector<std::size_t>& bad_here) const {
+    const auto& probabilities = options_.sampling.sampling_probabilities;
+    for (std::size_t number = 0; number < options_.cases.size(); ++number)
+      if (!is_excluded(number, id.step) && std::find(bad_here.begin(), bad_here.end(), number) == bad_here.end() &&
+          (probabilities.empty() || probabilities[number] > 0))
+        return;
+    const BadCase& first = bad_.begin()->second;
+    throw SampleError({id, first.name, first.file, "",
+                       first.reason + "; every other case is bad as well, there is nothing left to train on", false},
+                      nullptr);
+  }
+
+  LoaderOptions options_;
+  std::shared_ptr<Pipeline> pipeline_;
+  PatchSampler sampler_;
+  std::uint64_t process_;
+  std::shared_ptr<Arena> arena_;
+  Geometry geometry_;
+  Layout layout_;
+  std::unique_ptr<LocationCache> locations_;
+  std::shared_ptr<BatchRing> ring_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::uint64_t, std::shared_ptr<Job>> jobs_;  // being made
+  std::map<std::uint64_t, std::shared_ptr<Job>> ready_;
+  std::map<std::size_t, std::uint64_t> excluded_;  // case: the step that found it bad
+  std::map<std::size_t, BadCase> bad_;
+  std::uint64_t step_ = 0;       // of the next batch to hand out
+  std::uint64_t submitted_ = 0;  // of the next batch to start
+  std::uint64_t generation_ = 0;
+  int running_ = 0;  // tasks in the arena
+  bool closed_ = false;
+  std::optional<Clock::time_point> first_request_;
+  Clock::duration first_batch_{};
+  Clock::duration waited_{};
+  std::uint64_t batches_ = 0;
+  std::uint64_t samples_ = 0;
+  std::uint64_t bytes_read_ = 0;
+  std::atomic<std::uint64_t> sample_nanoseconds_{0};
+  std::atomic<std::uint64_t> sampling_nanoseconds_{0};
+
+  std::mutex scratch_mutex_;
+  std::vector<std::unique_ptr<Scratch>> scratch_;
+};
+
+Loader::Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
+               std::shared_ptr<MemoryProvider> provider)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader), std::move(provider))) {}
+
+Loader::~Loader() {
+  // Tasks that do not end, and threads that a fork left behind, still refer to the memory.
+  if (!close()) (void)impl_.release();
+}
+
+Batch Loader::next(const std::function<void()>& poll) { return impl_->next(poll); }
+std::uint64_t Loader::step() const { return impl_->step(); }
+void Loader::set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
+  impl_->set_step(step, excluded);
+}
+const Layout& Loader::layout() const { return impl_->layout(); }
+const LoaderOptions& Loader::options() const { return impl_->options(); }
+std::vector<BadCase> Loader::bad_cases() const { return impl_->bad_cases(); }
+LoaderStatistics Loader::statistics() const { return impl_->statistics(); }
+Loader::Sampled Loader::sampled(std::uint64_t step, std::uint32_t slot) const { return impl_->sampled(step, slot); }
+bool Loader::close(std::chrono::milliseconds patience) { return impl_->close(patience); }
+
+}  // namespace fastnnunet

@@ -1,0 +1,119 @@
+// Batches without end, made ahead of their consumer. Every batch is a function of (seed, rank, role, step): threads,
+// prefetch and load change when it is made, never what is in it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fastnnunet/engine/batch_ring.h"
+#include "fastnnunet/engine/location_cache.h"
+#include "fastnnunet/engine/sample_error.h"
+#include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/sampling/patch_sampler.h"
+
+namespace fastnnunet {
+
+struct CaseFiles {
+  std::string name;
+  std::filesystem::path image;
+  std::filesystem::path segmentation;
+  std::filesystem::path previous;  // of the previous stage; empty outside of a cascade
+  // Arrays inside .npz files.
+  std::string image_member = "data";
+  std::string segmentation_member = "seg";
+  std::string previous_member = "seg";
+};
+
+struct LoaderOptions {
+  std::vector<CaseFiles> cases;
+  SamplingOptions sampling;
+  int dims = 3;
+  std::uint64_t seed = 0;
+  std::uint32_t rank = 0;
+  std::uint32_t role = 0;
+  int threads = 1;
+  int prefetch = 4;               // batches made ahead, at the most
+  std::size_t memory_budget = 0;  // bytes of everything that the loader holds
+  bool skip_bad_cases = false;
+  bool check_finite = false;  // NaN and infinite voxels make a case bad
+};
+
+struct Batch {
+  std::shared_ptr<BatchMemory> memory;
+  std::vector<std::size_t> cases;  // one for each sample
+  std::uint64_t step = 0;
+};
+
+struct BadCase {
+  std::string name;
+  std::string file;
+  std::string reason;
+  std::uint64_t step;  // the first that noticed; later ones go on without the case
+};
+
+struct LoaderStatistics {
+  std::uint64_t batches = 0;       // handed out
+  std::uint64_t samples = 0;       // made, those ahead of the consumer included
+  double waited_seconds = 0;       // by the consumer
+  double first_batch_seconds = 0;  // from the first request to the first batch
+  double sample_seconds = 0;       // of thread time, all samples together
+  double sampling_seconds = 0;     // of these: choosing, opening files, class locations, drawing parameters
+  std::uint64_t bytes_read = 0;
+  std::size_t ready_batches = 0;
+  std::size_t batch_bytes = 0;
+  std::size_t batches_in_use = 0;  // being made, ready, or in tensors
+  std::size_t workspace_bytes = 0;
+  std::size_t location_bytes = 0;
+  std::uint64_t location_reads = 0;
+  std::size_t open_files = 0;
+  std::size_t memory_budget = 0;
+  int threads = 0;
+  int prefetch = 0;
+};
+
+class Loader {
+ public:
+  // Opens the first readable case to learn its channels. Throws StorageError, InvalidArgument or BudgetError.
+  Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
+         std::shared_ptr<MemoryProvider> provider);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  // Waits for the next batch; `poll` is called now and then while waiting, and what it throws ends the wait.
+  // Throws SampleError for a sample that failed, BudgetError where the caller holds all that the budget allows,
+  // ClosedError.
+  Batch next(const std::function<void()>& poll);
+
+  // The step that next() gives next. Setting it drops what was made ahead.
+  std::uint64_t step() const;
+  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded);
+
+  const Layout& layout() const;
+  const LoaderOptions& options() const;
+  std::vector<BadCase> bad_cases() const;
+  LoaderStatistics statistics() const;
+  // Which case and which window a sample takes, without making it: nnU-Net's decisions, for tests and pictures.
+  struct Sampled {
+    std::size_t case_number;
+    bool force_foreground;
+    Box window;
+  };
+  Sampled sampled(std::uint64_t step, std::uint32_t slot) const;
+
+  // Ends all work. False where a task did not end in time; its memory is then left alone. Idempotent.
+  bool close(std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fastnnunet

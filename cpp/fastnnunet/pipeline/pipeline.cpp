@@ -1,0 +1,250 @@
+#include "fastnnunet/pipeline/pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "fastnnunet/transforms/downsample_seg_for_ds.h"
+
+namespace fastnnunet {
+namespace {
+
+// Purposes of a sample's streams: 0 is the sampling; node n draws with 2 n + 1, and its fields are 2 n + 2.
+std::uint32_t draw_purpose(std::uint32_t node) { return 2 * node + 1; }
+std::uint32_t field_purpose(std::uint32_t node) { return 2 * node + 2; }
+
+// Calls `body`; what it throws is given the transform's name, unless it has one.
+template <typename Body>
+void naming(const Transform& transform, Body&& body) {
+  try {
+    body();
+  } catch (const TransformError&) {
+    throw;
+  } catch (const StorageError&) {
+    throw;  // the file is to blame, not the transform that happened to read it
+  } catch (const std::exception& error) {
+    throw TransformError(std::string(transform.name()), error.what(), std::current_exception());
+  }
+}
+
+}  // namespace
+
+Node Node::leaf(std::unique_ptr<Transform> transform) {
+  Node node;
+  node.kind = Kind::leaf;
+  node.transform = std::move(transform);
+  return node;
+}
+
+Node Node::compose(std::vector<Node> children) {
+  Node node;
+  node.children = std::move(children);
+  return node;
+}
+
+Node Node::random(Node child, double probability) {
+  Node node;
+  node.kind = Kind::random;
+  node.probability = probability;
+  node.children.push_back(std::move(child));
+  return node;
+}
+
+Node Node::one_of(std::vector<Node> children) {
+  if (children.empty()) throw InvalidArgument("OneOfTransform", "at least one transform", "none");
+  Node node;
+  node.kind = Kind::one_of;
+  node.children = std::move(children);
+  return node;
+}
+
+Pipeline::Pipeline(Node root) : root_(std::move(root)) {
+  std::uint32_t node = 0;
+  number_nodes(root_, node);
+  counters_ = std::vector<Counters>(leaves_.size());
+  gives_target_list_ = std::any_of(leaves_.begin(), leaves_.end(),
+                                   [](const Transform* t) { return deep_supervision_scales(*t) != nullptr; });
+}
+
+void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
+  node.purpose_ = purpose++;
+  if (node.kind == Node::Kind::leaf) {
+    node.leaf_ = leaves_.size();
+    leaves_.push_back(node.transform.get());
+    purposes_.push_back(node.purpose_);
+  }
+  for (Node& child : node.children) number_nodes(child, purpose);
+}
+
+bool Pipeline::all_native() const {
+  return std::all_of(leaves_.begin(), leaves_.end(), [](const Transform* transform) { return transform->native(); });
+}
+
+void Pipeline::prepare(Plan& plan) const {
+  plan.steps_.clear();
+  plan.replayed_.clear();
+  if (plan.per_leaf_.size() == leaves_.size()) return;
+  plan.per_leaf_.clear();
+  for (const Transform* transform : leaves_) plan.per_leaf_.push_back(transform->new_parameters());
+  plan.steps_.reserve(leaves_.size());
+}
+
+void Pipeline::draw(const SampleId& sample, const Geometry& geometry, Plan& plan) const {
+  prepare(plan);
+  Geometry changing = geometry;
+  draw_node(root_, sample, changing, plan);
+}
+
+void Pipeline::draw_node(const Node& node, const SampleId& sample, Geometry& geometry, Plan& plan) const {
+  switch (node.kind) {
+    case Node::Kind::compose:
+      for (const Node& child : node.children) draw_node(child, sample, geometry, plan);
+      return;
+    case Node::Kind::random: {
+      Stream stream(sample, draw_purpose(node.purpose_));
+      if (stream.bernoulli(node.probability)) draw_node(node.children.front(), sample, geometry, plan);
+      return;
+    }
+    case Node::Kind::one_of: {
+      Stream stream(sample, draw_purpose(node.purpose_));
+      draw_node(node.children[stream.below(node.children.size())], sample, geometry, plan);
+      return;
+    }
+    case Node::Kind::leaf: {
+      Stream stream(sample, draw_purpose(node.purpose_));
+      Parameters& parameters = *plan.per_leaf_[node.leaf_];
+      naming(*node.transform, [&] {
+        node.transform->draw(stream, geometry, parameters);
+        geometry = node.transform->after(geometry);
+      });
+      plan.steps_.push_back({node.leaf_, &parameters, Stream(sample, field_purpose(node.purpose_))});
+      return;
+    }
+  }
+}
+
+void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
+                       Plan& plan) const {
+  prepare(plan);
+  Geometry changing = geometry;
+  for (const TraceEntry& entry : trace) {
+    if (entry.leaf >= leaves_.size())
+      throw InvalidArgument("replay", "a transform below " + std::to_string(leaves_.size()),
+                            std::to_string(entry.leaf));
+    const Transform& transform = *leaves_[entry.leaf];
+    plan.replayed_.push_back(transform.new_parameters());
+    naming(transform, [&] {
+      transform.restore(entry.parameters, changing, *plan.replayed_.back());
+      changing = transform.after(changing);
+    });
+    plan.steps_.push_back(
+        {entry.leaf, plan.replayed_.back().get(), Stream(sample, field_purpose(purposes_[entry.leaf]))});
+  }
+}
+
+void Pipeline::run(Sample& sample, const Plan& plan) const {
+  for (const Plan::Step& step : plan.steps_) {
+    const Transform& transform = *leaves_[step.leaf];
+    if (!transform.acts(*step.parameters)) continue;
+    const auto begin = std::chrono::steady_clock::now();
+    naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
+    const auto time = std::chrono::steady_clock::now() - begin;
+    Counters& counters = counters_[step.leaf];
+    counters.applied.fetch_add(1, std::memory_order_relaxed);
+    counters.nanoseconds.fetch_add(
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()),
+        std::memory_order_relaxed);
+  }
+  sample.finish();
+}
+
+std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmentation) const {
+  if (!all_native()) return std::nullopt;
+  Geometry at = geometry;
+  Layout layout;
+  TargetType type = TargetType::int16;
+  for (const Transform* transform : leaves_) {
+    naming(*transform, [&] { at = transform->after(at); });
+    if (transform->name() == "ConvertSegmentationToRegionsTransform") type = TargetType::boolean;
+    const Record::Rows* scales = deep_supervision_scales(*transform);
+    if (scales == nullptr || !has_segmentation) continue;
+    layout.target_is_list = true;
+    layout.targets.clear();
+    for (const auto& scale : *scales)
+      layout.targets.push_back({type, at.segmentation_channels, downsampled_shape(at.shape, at.dims, scale)});
+  }
+  layout.image_channels = at.image_channels;
+  layout.image_shape = at.shape;
+  layout.dims = at.dims;
+  if (has_segmentation && !layout.target_is_list) layout.targets.push_back({type, at.segmentation_channels, at.shape});
+  return layout;
+}
+
+Layout Pipeline::layout_of(const Sample& sample, Array<float> image, bool target_is_list) {
+  Layout layout{image.channels, image.shape, sample.dims(), {}, target_is_list};
+  for (const Target& target : sample.targets()) layout.targets.push_back({target.type, target.channels, target.shape});
+  return layout;
+}
+
+std::size_t Pipeline::workspace_bytes(const Geometry& geometry) const {
+  const auto count = [](const Geometry& g) {  // voxels of one channel, with the planes that were made channels
+    return static_cast<std::size_t>(voxels(g.shape) * std::max<std::int64_t>(g.planes, 1));
+  };
+  const auto image_bytes = [](const Geometry& g) {
+    return static_cast<std::size_t>(voxels(g.shape) * g.image_channels) * sizeof(float);
+  };
+  const auto label_bytes = [](const Geometry& g) {
+    return static_cast<std::size_t>(voxels(g.shape) * g.segmentation_channels) * sizeof(std::int16_t);
+  };
+  Geometry last = geometry;
+  bool regions = false, full_target = !gives_target_list_;
+  for (const Transform* transform : leaves_) {
+    last = transform->after(last);
+    regions = regions || transform->name() == "ConvertSegmentationToRegionsTransform";
+    if (const Record::Rows* scales = deep_supervision_scales(*transform))
+      full_target = std::any_of(scales->begin(), scales->end(), is_full_scale);
+  }
+
+  // Arrays are made where voxels are read for the first time, and by every resampling. One image and one segmentation
+  // can be those of the batch; every other one lives in the workspace.
+  Workspace::ScratchSizes scratch{};
+  std::size_t held = 0;
+  bool image_placed = false, labels_placed = regions || !full_target;
+  const auto make = [&](const Geometry& g) {
+    const bool fits = count(g) == count(last);
+    if (!fits || image_placed) held += Buffer::rounded(image_bytes(g));
+    image_placed = image_placed || fits;
+    const bool labels_fit = fits && label_bytes(g) == label_bytes(last);
+    if (!labels_fit || labels_placed) held += Buffer::rounded(label_bytes(g));
+    labels_placed = labels_placed || labels_fit;
+  };
+  Geometry at = geometry;
+  bool read = false;
+  for (const Transform* transform : leaves_) {
+    const Workspace::ScratchSizes needed = transform->scratch_bytes(at);
+    for (std::size_t i = 0; i < scratch.size(); ++i) scratch[i] = std::max(scratch[i], needed[i]);
+    const Geometry next = transform->after(at);
+    const bool folds = next.planes != at.planes;
+    const bool resamples = transform->name() == "SpatialTransform";
+    if (resamples) {
+      make(next);
+    } else if (!read && !folds) {
+      make(at);
+    }
+    // What comes back from Python is memory of Python's.
+    if (!transform->native()) held += image_bytes(next) + label_bytes(next);
+    read = read || !folds;
+    at = next;
+    if (regions && !full_target && transform->name() == "ConvertSegmentationToRegionsTransform")
+      held += Buffer::rounded(static_cast<std::size_t>(voxels(at.shape) * at.segmentation_channels));
+  }
+  if (!read) make(at);
+  for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);
+  return held;
+}
+
+Pipeline::LeafStatistics Pipeline::statistics(std::size_t leaf) const {
+  return {counters_[leaf].applied.load(std::memory_order_relaxed),
+          counters_[leaf].nanoseconds.load(std::memory_order_relaxed)};
+}
+
+}  // namespace fastnnunet

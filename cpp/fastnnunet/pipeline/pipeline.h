@@ -1,0 +1,139 @@
+// A compiled tree of transforms. draw() walks the tree once and writes down what will happen to one sample; run() does
+// it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/transform.h"
+
+namespace fastnnunet {
+
+// Nodes as the tree has them: Compose, Random and OneOf hold nodes, a leaf holds a transform.
+struct Node {
+  enum class Kind { leaf, compose, random, one_of };
+  Kind kind = Kind::compose;
+  std::unique_ptr<Transform> transform;  // of a leaf
+  double probability = 1.0;              // of a random node
+  std::vector<Node> children;
+
+  static Node leaf(std::unique_ptr<Transform> transform);
+  static Node compose(std::vector<Node> children);
+  static Node random(Node child, double probability);
+  static Node one_of(std::vector<Node> children);
+
+ private:
+  friend class Pipeline;
+  std::uint32_t purpose_ = 0;  // of the node's random stream
+  std::size_t leaf_ = 0;       // number of the leaf in the order of the tree
+};
+
+// What a transform threw, with its name; the original is kept.
+class TransformError : public Error {
+ public:
+  TransformError(std::string transform, const std::string& reason, std::exception_ptr cause)
+      : Error("[" + transform + "] " + reason), transform_(std::move(transform)), cause_(std::move(cause)) {}
+  const std::string& transform() const { return transform_; }
+  const std::exception_ptr& cause() const { return cause_; }
+
+ private:
+  std::string transform_;
+  std::exception_ptr cause_;
+};
+
+// The transforms of one sample in order, with their parameters. Reused: memory for parameters is kept for every leaf.
+class Plan {
+ public:
+  struct Step {
+    std::size_t leaf;
+    const Parameters* parameters;
+    Stream field;  // random fields of this application
+  };
+  const std::vector<Step>& steps() const { return steps_; }
+
+ private:
+  friend class Pipeline;
+  std::vector<Step> steps_;
+  std::vector<std::unique_ptr<Parameters>> per_leaf_;
+  std::vector<std::unique_ptr<Parameters>> replayed_;
+};
+
+// One recorded application, for replay.
+struct TraceEntry {
+  std::size_t leaf;
+  Record parameters;
+};
+
+// Shapes of a finished sample; they are the same for all samples of a batch.
+struct Layout {
+  std::int64_t image_channels = 0;
+  Index3 image_shape{};
+  int dims = 3;
+  struct TargetLayout {
+    TargetType type = TargetType::int16;
+    std::int64_t channels = 0;
+    Index3 shape{};
+    bool operator==(const TargetLayout&) const = default;
+  };
+  std::vector<TargetLayout> targets;
+  bool target_is_list = false;  // deep supervision gives a list, even of one
+
+  bool operator==(const Layout&) const = default;
+};
+
+class Pipeline {
+ public:
+  explicit Pipeline(Node root);
+
+  std::size_t leaves() const { return leaves_.size(); }
+  const Transform& leaf(std::size_t number) const { return *leaves_[number]; }
+  bool all_native() const;
+
+  // Draws every parameter of one sample. Throws TransformError.
+  void draw(const SampleId& sample, const Geometry& geometry, Plan& plan) const;
+  // Fills the plan from recorded parameters instead.
+  void restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
+               Plan& plan) const;
+  void run(Sample& sample, const Plan& plan) const;
+
+  // What comes out of a sample of this geometry; none where a Python transform is asked for that, which only running it
+  // can tell.
+  std::optional<Layout> layout(const Geometry& geometry, bool has_segmentation) const;
+  // The layout of a finished sample.
+  static Layout layout_of(const Sample& sample, Array<float> image, bool target_is_list);
+  bool gives_target_list() const { return gives_target_list_; }
+
+  // An upper bound of a workspace's memory for samples of this geometry.
+  std::size_t workspace_bytes(const Geometry& geometry) const;
+
+  // How often each leaf was applied and for how long, over all threads.
+  struct LeafStatistics {
+    std::uint64_t applied = 0;
+    std::uint64_t nanoseconds = 0;
+  };
+  LeafStatistics statistics(std::size_t leaf) const;
+
+ private:
+  struct Counters {
+    std::atomic<std::uint64_t> applied{0};
+    std::atomic<std::uint64_t> nanoseconds{0};
+  };
+
+  void number_nodes(Node& node, std::uint32_t& purpose);
+  void draw_node(const Node& node, const SampleId& sample, Geometry& geometry, Plan& plan) const;
+  void prepare(Plan& plan) const;
+
+  Node root_;
+  std::vector<const Transform*> leaves_;
+  std::vector<std::uint32_t> purposes_;  // of the leaves
+  mutable std::vector<Counters> counters_;
+  bool gives_target_list_ = false;
+};
+
+}  // namespace fastnnunet

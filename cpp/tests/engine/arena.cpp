@@ -1,0 +1,119 @@
+#include "fastnnunet/engine/arena.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "catch.h"
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet {
+namespace {
+
+// Waits until it has been told as often as it was said to be.
+class Countdown {
+ public:
+  explicit Countdown(int count) : count_(count) {}
+  void tick() {
+    const std::lock_guard lock(mutex_);
+    if (--count_ <= 0) done_.notify_all();
+  }
+  bool wait(std::chrono::seconds patience = std::chrono::seconds(30)) {
+    std::unique_lock lock(mutex_);
+    return done_.wait_for(lock, patience, [&] { return count_ <= 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable done_;
+  int count_;
+};
+
+TEST_CASE("arena: one for each number of threads, as long as somebody uses it", "[engine]") {
+  const auto first = Arena::shared(2, 8);
+  CHECK(Arena::shared(2, 8) == first);
+  CHECK(Arena::shared(3, 8) != first);
+  CHECK(first->threads() == 2);
+  CHECK_THROWS_AS(Arena::shared(0, 8), InvalidArgument);
+}
+
+TEST_CASE("arena: as many tasks at once as there are threads, also beyond the cores", "[engine]") {
+  for (const int threads : {1, 2, 9}) {
+    CAPTURE(threads);
+    const auto arena = Arena::shared(threads, 8);
+    // Every task waits for all others: fewer threads would never end.
+    Countdown all(threads), done(threads);
+    std::mutex mutex;
+    std::set<Arena::ThreadState*> states;
+    std::set<std::thread::id> ids;
+    for (int i = 0; i < threads; ++i)
+      arena->enqueue([&](Arena::ThreadState& state) {
+        {
+          const std::lock_guard lock(mutex);
+          states.insert(&state);
+          ids.insert(std::this_thread::get_id());
+        }
+        all.tick();
+        all.wait();
+        done.tick();
+      });
+    REQUIRE(done.wait());
+    const std::lock_guard lock(mutex);
+    CHECK(std::ssize(states) == threads);
+    CHECK(std::ssize(ids) == threads);
+    CHECK_FALSE(ids.contains(std::this_thread::get_id()));
+  }
+}
+
+TEST_CASE("arena: a thread's memory is one task's at a time", "[engine]") {
+  const auto arena = Arena::shared(4, 8);
+  constexpr int kTasks = 400;
+  Countdown done(kTasks);
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < kTasks; ++i)
+    arena->enqueue([&, i](Arena::ThreadState& state) {
+      int* memory = state.workspace.scratch<int>(0, 64);
+      for (int k = 0; k < 64; ++k) memory[k] = i;
+      std::this_thread::yield();
+      for (int k = 0; k < 64; ++k) wrong += memory[k] != i;
+      done.tick();
+    });
+  REQUIRE(done.wait());
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("arena: one thread takes tasks in their order", "[engine]") {
+  const auto arena = Arena::shared(1, 8);
+  Countdown done(100);
+  std::vector<int> order;
+  for (int i = 0; i < 100; ++i)
+    arena->enqueue([&, i](Arena::ThreadState&) {
+      order.push_back(i);
+      done.tick();
+    });
+  REQUIRE(done.wait());
+  CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("arena: what threads hold can be looked at", "[engine]") {
+  const auto arena = Arena::shared(2, 8);
+  arena->enqueue([&](Arena::ThreadState& state) { state.workspace.scratch<char>(0, 100000); });
+  while (arena->workspace_bytes() < 100000) std::this_thread::yield();
+  CHECK(arena->workspace_bytes() < 200000);
+  CHECK(arena->open_files() == 0);
+}
+
+TEST_CASE("arena: it ends only when its tasks have", "[engine]") {
+  for (int i = 0; i < 50; ++i) {
+    auto arena = Arena::shared(3, 8);
+    std::atomic<int> count{0};
+    for (int k = 0; k < 10; ++k) arena->enqueue([&](Arena::ThreadState&) { ++count; });
+    arena.reset();
+    REQUIRE(count == 10);
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet

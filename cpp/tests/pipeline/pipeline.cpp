@@ -1,0 +1,228 @@
+#include "fastnnunet/pipeline/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "pipeline/trees.h"
+#include "transforms/samples.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+Node brightness() {
+  return Node::leaf(make_transform(
+      "MultiplicativeBrightnessTransform",
+      record(
+          {{"multiplier_range", Scalar::range(0.75, 1.25)}, {"p_per_channel", 1.0}, {"synchronize_channels", true}})));
+}
+
+Node noise() {
+  return Node::leaf(make_transform(
+      "GaussianNoiseTransform",
+      record({{"noise_variance", Scalar::constant(0.1)}, {"p_per_channel", 1.0}, {"synchronize_channels", true}})));
+}
+
+template <typename... Children>
+std::vector<Node> nodes(Children... children) {
+  std::vector<Node> made;
+  (made.push_back(std::move(children)), ...);
+  return made;
+}
+
+std::vector<std::size_t> leaves_of(const Plan& plan) {
+  std::vector<std::size_t> leaves;
+  for (const Plan::Step& step : plan.steps()) leaves.push_back(step.leaf);
+  return leaves;
+}
+
+Data run(const Pipeline& pipeline, const Plan& plan, const Data& data, Workspace& workspace,
+         const Destination* destination = nullptr, int dims = 3) {
+  Sample sample(workspace);
+  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+  sample.begin(image, &labels, dims, destination);
+  pipeline.run(sample, plan);
+  return finished(sample);
+}
+
+TEST_CASE("pipeline: compose runs all, random some, one_of one of each", "[pipeline]") {
+  const Pipeline pipeline(Node::compose(
+      nodes(brightness(), Node::random(noise(), 0.3), Node::one_of(nodes(brightness(), noise(), brightness())))));
+  REQUIRE(pipeline.leaves() == 5);
+  CHECK(pipeline.all_native());
+  Plan plan;
+  std::map<std::size_t, int> counts;
+  for (std::uint64_t step = 0; step < 2000; ++step) {
+    pipeline.draw({.seed = 1, .step = step}, {1, 1, {4, 4, 4}}, plan);
+    const auto leaves = leaves_of(plan);
+    REQUIRE(std::is_sorted(leaves.begin(), leaves.end()));
+    REQUIRE(std::count_if(leaves.begin(), leaves.end(), [](std::size_t leaf) { return leaf >= 2; }) == 1);
+    for (const std::size_t leaf : leaves) ++counts[leaf];
+  }
+  CHECK(counts[0] == 2000);
+  CHECK(counts[1] == Catch::Approx(600).margin(85));
+  for (const std::size_t leaf : {2, 3, 4}) CHECK(counts[leaf] == Catch::Approx(667).margin(85));
+}
+
+TEST_CASE("pipeline: a transform's numbers are its own", "[pipeline]") {
+  // What comes before does not change what comes after: the same leaf of the same sample draws the same.
+  const Pipeline often(Node::compose(nodes(Node::random(noise(), 1.0), brightness())));
+  const Pipeline never(Node::compose(nodes(Node::random(noise(), 0.0), brightness())));
+  Plan first, second;
+  const SampleId id{.seed = 5, .step = 9, .slot = 1};
+  often.draw(id, {1, 1, {4, 4, 4}}, first);
+  never.draw(id, {1, 1, {4, 4, 4}}, second);
+  REQUIRE(first.steps().size() == 2);
+  REQUIRE(second.steps().size() == 1);
+  const auto multiplier = [](const Pipeline& of, const Plan::Step& step) {
+    return of.leaf(step.leaf).describe(*step.parameters).numbers("multipliers")[0];
+  };
+  CHECK(multiplier(often, first.steps()[1]) == multiplier(never, second.steps()[0]));
+}
+
+TEST_CASE("pipeline: what was drawn can be described and replayed", "[pipeline]") {
+  for (const TreeKind kind : kTreeKinds) {
+    CAPTURE(name_of(kind));
+    const Tree tree = tree_of(kind);
+    const Pipeline pipeline(make_tree(kind));
+    const Data data = data_of(tree.geometry.image_channels, tree.geometry.shape, tree.geometry.segmentation_channels);
+    Workspace workspace;
+    for (std::uint64_t step = 0; step < 10; ++step) {
+      const SampleId id{.seed = 2, .step = step};
+      Plan plan, again;
+      pipeline.draw(id, tree.geometry, plan);
+      std::vector<TraceEntry> trace;
+      for (const Plan::Step& s : plan.steps()) trace.push_back({s.leaf, pipeline.leaf(s.leaf).describe(*s.parameters)});
+      pipeline.restore(trace, id, tree.geometry, again);
+      const Data first = run(pipeline, plan, data, workspace, nullptr, tree.geometry.dims);
+      const Data second = run(pipeline, again, data, workspace, nullptr, tree.geometry.dims);
+      CHECK(first.image == second.image);
+      CHECK(first.content == second.content);
+    }
+  }
+}
+
+// Memory as a batch has it, with a margin that nobody may write.
+struct Slot {
+  explicit Slot(const Layout& layout) {
+    image.assign(static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) + 1, kUntouched);
+    destination.image = {image.data(), layout.image_channels, layout.image_shape};
+    for (const auto& wanted : layout.targets) {
+      Target target{wanted.type, nullptr, wanted.channels, wanted.shape};
+      targets.push_back(std::vector<std::byte>(target.bytes()));
+      targets.back().insert(targets.back().end(), kMargin.begin(), kMargin.end());
+      target.data = targets.back().data();
+      destination.targets.push_back(target);
+    }
+  }
+  bool margins_untouched() const {
+    return image.back() == kUntouched && std::all_of(targets.begin(), targets.end(), [](const auto& bytes) {
+             return std::equal(kMargin.begin(), kMargin.end(), bytes.end() - kMargin.size());
+           });
+  }
+  static constexpr float kUntouched = 12345.0f;
+  static constexpr std::array<std::byte, 4> kMargin = {std::byte{0x5a}, std::byte{1}, std::byte{2}, std::byte{3}};
+  std::vector<float> image;
+  std::vector<std::vector<std::byte>> targets;
+  Destination destination;
+};
+
+TEST_CASE("pipeline: a sample made in a batch is the sample made anywhere", "[pipeline]") {
+  for (const TreeKind kind : kTreeKinds) {
+    CAPTURE(name_of(kind));
+    const Tree tree = tree_of(kind);
+    const Pipeline pipeline(make_tree(kind));
+    const auto layout = pipeline.layout(tree.geometry, true);
+    REQUIRE(layout);
+    CHECK(layout->image_channels == tree.image_channels);
+    CHECK(layout->image_shape == tree.shape);
+    CHECK(layout->targets.size() == tree.targets);
+    const Data data = data_of(tree.geometry.image_channels, tree.geometry.shape, tree.geometry.segmentation_channels);
+    Workspace workspace, other;
+    for (std::uint64_t step = 0; step < 30; ++step) {
+      CAPTURE(step);
+      Plan plan;
+      pipeline.draw({.seed = 3, .step = step}, tree.geometry, plan);
+      Slot slot(*layout);
+      const Data in_batch = run(pipeline, plan, data, workspace, &slot.destination, tree.geometry.dims);
+      const Data anywhere = run(pipeline, plan, data, other, nullptr, tree.geometry.dims);
+      REQUIRE(slot.margins_untouched());
+      slot.image.pop_back();
+      CHECK(slot.image == anywhere.image);
+      REQUIRE(anywhere.targets.size() == slot.targets.size());
+      for (std::size_t i = 0; i < slot.targets.size(); ++i) {
+        slot.targets[i].resize(slot.targets[i].size() - Slot::kMargin.size());
+        CHECK(slot.targets[i] == anywhere.content[i]);
+        CHECK(anywhere.targets[i].shape == layout->targets[i].shape);
+        CHECK(anywhere.targets[i].type == layout->targets[i].type);
+      }
+      CHECK(in_batch.image == anywhere.image);
+    }
+  }
+}
+
+TEST_CASE("pipeline: a workspace stays below the bound that the budget counts", "[pipeline]") {
+  for (const TreeKind kind : kTreeKinds) {
+    CAPTURE(name_of(kind));
+    const Tree tree = tree_of(kind);
+    const Pipeline pipeline(make_tree(kind, 1.0));  // everything, always
+    const Data data = data_of(tree.geometry.image_channels, tree.geometry.shape, tree.geometry.segmentation_channels);
+    const auto layout = pipeline.layout(tree.geometry, true);
+    Workspace workspace;
+    for (std::uint64_t step = 0; step < 40; ++step) {
+      Plan plan;
+      pipeline.draw({.seed = 4, .step = step}, tree.geometry, plan);
+      Slot slot(*layout);
+      run(pipeline, plan, data, workspace, &slot.destination, tree.geometry.dims);
+    }
+    CHECK(workspace.bytes() <= pipeline.workspace_bytes(tree.geometry));
+    // And the bound is no fantasy.
+    CHECK(pipeline.workspace_bytes(tree.geometry) <= 3 * workspace.bytes() + 65536);
+  }
+}
+
+TEST_CASE("pipeline: a transform that throws is named, and keeps what it threw", "[pipeline]") {
+  const Pipeline pipeline(Node::compose(nodes(Node::leaf(make_transform(
+      "MaskImageTransform",
+      record({{"apply_to_channels", Numbers{5}}, {"channel_idx_in_seg", 0.0}, {"set_outside_to", 0.0}}))))));
+  const Data data = data_of(1, {4, 4, 4});
+  Plan plan;
+  pipeline.draw({}, geometry_of(data), plan);
+  Workspace workspace;
+  try {
+    run(pipeline, plan, data, workspace);
+    FAIL("nothing was thrown");
+  } catch (const TransformError& error) {
+    CHECK(error.transform() == "MaskImageTransform");
+    CHECK_THROWS_AS(std::rethrow_exception(error.cause()), InvalidArgument);
+  }
+}
+
+TEST_CASE("pipeline: applications are counted", "[pipeline]") {
+  const Pipeline pipeline(Node::compose(nodes(brightness(), Node::random(noise(), 0.0))));
+  const Data data = data_of(1, {4, 4, 4});
+  Plan plan;
+  Workspace workspace;
+  for (std::uint64_t step = 0; step < 3; ++step) {
+    pipeline.draw({.step = step}, geometry_of(data), plan);
+    run(pipeline, plan, data, workspace);
+  }
+  CHECK(pipeline.statistics(0).applied == 3);
+  CHECK(pipeline.statistics(0).nanoseconds > 0);
+  CHECK(pipeline.statistics(1).applied == 0);
+}
+
+TEST_CASE("pipeline: a replay of a transform that is not there is refused", "[pipeline]") {
+  const Pipeline pipeline(Node::compose(nodes(brightness())));
+  Plan plan;
+  CHECK(has(message_of([&] { pipeline.restore({{1, record({})}}, {}, {1, 1, {4, 4, 4}}, plan); }), "[replay]"));
+  CHECK(has(message_of([&] { pipeline.restore({{0, record({})}}, {}, {1, 1, {4, 4, 4}}, plan); }),
+            "[MultiplicativeBrightnessTransform]"));
+  CHECK_THROWS_AS(Node::one_of({}), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace fastnnunet

@@ -1,0 +1,197 @@
+#include "fastnnunet/sampling/patch_sampler.h"
+
+#include <array>
+#include <set>
+
+#include "catch.h"
+#include "fastnnunet/base/error.h"
+#include "message.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+SamplingOptions options_of(const Index3& patch, const Index3& final_patch) {
+  SamplingOptions options;
+  options.batch_size = 2;
+  options.patch_size = patch;
+  options.final_patch_size = final_patch;
+  return options;
+}
+
+Stream stream_of(std::uint64_t step) { return Stream(SampleId{.seed = 11, .step = step}, 0); }
+
+TEST_CASE("patch sampler: a random patch stays in the padded image and reaches its ends", "[sampling]") {
+  // Padding of 4 (even) and 5 (odd: one voxel more on both sides, as in nnU-Net), and none.
+  const PatchSampler sampler(options_of({12, 13, 8}, {8, 8, 8}), 1);
+  const Index3 image{20, 20, 20};
+  const Index3 lowest{-2, -3, 0}, highest{20 + 2 - 12, 20 + 3 - 13, 20 - 8};
+  std::array<std::set<std::int64_t>, 3> seen;
+  for (std::uint64_t step = 0; step < 2000; ++step) {
+    Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, image, false, nullptr);
+    REQUIRE(box.shape() == Index3{12, 13, 8});
+    for (std::size_t axis = 0; axis < 3; ++axis) seen[axis].insert(box.lower[axis]);
+  }
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    CAPTURE(axis);
+    CHECK(*seen[axis].begin() == lowest[axis]);
+    CHECK(*seen[axis].rbegin() == highest[axis]);
+    CHECK(std::ssize(seen[axis]) == highest[axis] - lowest[axis] + 1);
+  }
+}
+
+TEST_CASE("patch sampler: a smaller image lies wholly in the patch", "[sampling]") {
+  const PatchSampler sampler(options_of({16, 16, 16}, {16, 16, 16}), 1);
+  for (std::uint64_t step = 0; step < 200; ++step) {
+    Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, {5, 16, 9}, false, nullptr);
+    CHECK(box.intersect(Box::of_shape({5, 16, 9})) == Box::of_shape({5, 16, 9}));
+  }
+}
+
+TEST_CASE("patch sampler: sides are padded where the loader is told to", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.pad_sides = {6, 0, 0};
+  const PatchSampler sampler(options, 1);
+  std::int64_t lowest = 0, highest = 0;
+  for (std::uint64_t step = 0; step < 500; ++step) {
+    Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, {10, 10, 10}, false, nullptr);
+    lowest = std::min(lowest, box.lower[0]);
+    highest = std::max(highest, box.upper[0]);
+    CHECK(box.lower[1] >= 0);
+    CHECK(box.upper[1] <= 10);
+  }
+  CHECK(lowest == -3);
+  CHECK(highest == 13);
+}
+
+TEST_CASE("patch sampler: a forced patch is centred on a voxel of a class that is there", "[sampling]") {
+  const PatchSampler sampler(options_of({8, 8, 8}, {8, 8, 8}), 1);
+  const Index3 image{40, 40, 40};
+  ClassLocations locations(image);
+  const std::vector<std::int64_t> one = {20, 21, 22}, two = {10, 30, 12}, everything = {1, 1, 1};
+  locations.add({-1, 1, 2, 3}, true, true, everything, 3);
+  locations.add({1}, false, false, one, 3);
+  locations.add({2}, false, false, {}, 3);  // absent from this case
+  locations.add({1, 3}, true, false, two, 3);
+  std::set<Index3> centres;
+  for (std::uint64_t step = 0; step < 200; ++step) {
+    Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, image, true, &locations);
+    centres.insert({box.lower[0] + 4, box.lower[1] + 4, box.lower[2] + 4});
+  }
+  // Never the key of all annotated voxels, as long as there is a class of its own.
+  CHECK(centres == std::set<Index3>{{20, 21, 22}, {10, 30, 12}});
+}
+
+TEST_CASE("patch sampler: a forced patch near a border", "[sampling]") {
+  const PatchSampler sampler(options_of({8, 8, 8}, {8, 8, 8}), 1);
+  const Index3 image{20, 20, 20};
+  ClassLocations locations(image);
+  const std::vector<std::int64_t> corner = {0, 19, 10};
+  locations.add({1}, false, false, corner, 3);
+  Stream stream = stream_of(0);
+  const Box box = sampler.place(stream, image, true, &locations);
+  // nnU-Net holds the lower bound only.
+  CHECK(box.lower == Index3{0, 15, 6});
+}
+
+TEST_CASE("patch sampler: a case without any class is sampled at random", "[sampling]") {
+  const PatchSampler sampler(options_of({8, 8, 8}, {8, 8, 8}), 1);
+  ClassLocations locations({40, 40, 40});
+  locations.add({1}, false, false, {}, 3);
+  std::set<Index3> seen;
+  for (std::uint64_t step = 0; step < 50; ++step) {
+    Stream stream = stream_of(step);
+    seen.insert(sampler.place(stream, {40, 40, 40}, true, &locations).lower);
+  }
+  CHECK(seen.size() > 40);
+}
+
+TEST_CASE("patch sampler: with an ignore label, unforced patches show annotated voxels", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.has_ignore = true;
+  const PatchSampler sampler(options, 1);
+  const Index3 image{40, 40, 40};
+  CHECK(sampler.needs_locations(false));
+  ClassLocations locations(image);
+  const std::vector<std::int64_t> annotated = {15, 16, 17}, one = {30, 30, 30};
+  locations.add({1}, false, false, one, 3);
+  locations.add({-1, 0, 1}, true, true, annotated, 3);
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    Stream stream = stream_of(step);
+    CHECK(sampler.place(stream, image, false, &locations).lower == Index3{11, 12, 13});
+  }
+  ClassLocations without(image);
+  without.add({1}, false, false, one, 3);
+  Stream stream = stream_of(0);
+  CHECK(has(message_of([&] { sampler.place(stream, image, false, &without); }), "ignore label"));
+}
+
+TEST_CASE("patch sampler: which samples of a batch are forced", "[sampling]") {
+  const auto forced = [](std::int64_t batch, double oversample) {
+    SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+    options.batch_size = batch;
+    options.oversample_foreground = oversample;
+    const PatchSampler sampler(options, 1);
+    std::vector<bool> slots;
+    for (std::int64_t slot = 0; slot < batch; ++slot) {
+      Stream stream = stream_of(0);
+      slots.push_back(sampler.choose_case(stream, slot).force_foreground);
+    }
+    return slots;
+  };
+  // nnU-Net: not (slot < round(batch * (1 - oversample))), with Python's round.
+  CHECK(forced(2, 0.33) == std::vector<bool>{false, true});
+  CHECK(forced(5, 0.33) == std::vector<bool>{false, false, false, true, true});
+  CHECK(forced(3, 0.5) == std::vector<bool>{false, false, true});              // round(1.5) = 2
+  CHECK(forced(5, 0.5) == std::vector<bool>{false, false, true, true, true});  // round(2.5) = 2
+  CHECK(forced(2, 0.0) == std::vector<bool>{false, false});
+  CHECK(forced(2, 1.0) == std::vector<bool>{true, true});
+}
+
+TEST_CASE("patch sampler: probabilistic oversampling forces each sample for itself", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.probabilistic_oversampling = true;
+  options.oversample_foreground = 0.33;
+  const PatchSampler sampler(options, 1);
+  for (const std::int64_t slot : {0, 1}) {
+    int count = 0;
+    for (std::uint64_t step = 0; step < 3000; ++step) {
+      Stream stream = stream_of(step);
+      count += sampler.choose_case(stream, slot).force_foreground;
+    }
+    CHECK(count == Catch::Approx(990).margin(100));  // four standard deviations
+  }
+}
+
+TEST_CASE("patch sampler: cases are drawn with their probabilities", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.sampling_probabilities = {0.5, 0.0, 0.25, 0.25};
+  const PatchSampler sampler(options, 4);
+  std::array<int, 4> counts{};
+  for (std::uint64_t step = 0; step < 4000; ++step) {
+    Stream stream = stream_of(step);
+    ++counts[static_cast<std::size_t>(sampler.choose_case(stream, 0).case_number)];
+  }
+  CHECK(counts[0] == Catch::Approx(2000).margin(130));
+  CHECK(counts[1] == 0);
+  CHECK(counts[2] == Catch::Approx(1000).margin(110));
+}
+
+TEST_CASE("patch sampler: options that contradict each other are named", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  CHECK_THROWS_AS(PatchSampler(options, 0), InvalidArgument);
+  options.sampling_probabilities = {0.5, 0.5};
+  CHECK(has(message_of([&] { PatchSampler(options, 3); }), "3 cases"));
+  options.sampling_probabilities = {0.5, 0.1};
+  CHECK(has(message_of([&] { PatchSampler(options, 2); }), "sum of 1"));
+  options = options_of({8, 0, 8}, {8, 8, 8});
+  CHECK_THROWS_AS(PatchSampler(options, 1), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace fastnnunet

@@ -1,0 +1,68 @@
+#include "fastnnunet/transforms/record.h"
+
+#include "transforms/samples.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+TEST_CASE("record: an entry that is missing or of another kind is named with its owner", "[transforms]") {
+  Record r{"GammaTransform"};
+  r.set("p", 0.5);
+  r.set("axes", Numbers{0, 1.5});
+  r.set("none", std::monostate{});
+  CHECK(r.number("p") == 0.5);
+  CHECK(r.has("p"));
+  CHECK_FALSE(r.has("none"));
+  CHECK_FALSE(r.has("other"));
+  const auto named = [&](const auto& action, const char* entry) {
+    const std::string message = message_of(action);
+    return has(message, "[GammaTransform]") && has(message, entry);
+  };
+  CHECK(named([&] { (void)r.number("other"); }, "'other'"));
+  CHECK(named([&] { (void)r.text("p"); }, "'p'"));
+  CHECK(named([&] { (void)r.integer("p"); }, "'p'"));
+  CHECK(named([&] { (void)r.integers("axes"); }, "'axes'"));
+  CHECK(named([&] { (void)r.scalar("p"); }, "'p'"));
+  CHECK_THROWS_AS(r.text("p"), InvalidType);
+  CHECK_THROWS_AS(r.number("other"), InvalidArgument);
+  r.set("p", 1.5);
+  CHECK(named([&] { (void)r.probability("p"); }, "between 0 and 1"));
+}
+
+TEST_CASE("scalar: numbers, ranges, nnU-Net's contrast, callables", "[transforms]") {
+  Stream stream(SampleId{.seed = 4}, 1);
+  const ScalarQuestion question{{1, 1, {4, 4, 4}}, 0, std::nullopt};
+  CHECK(Scalar::constant(3).draw(stream, question) == 3);
+  CHECK(Scalar::range(2, 2).draw(stream, question) == 2);
+  int below = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const double value = Scalar::contrast(0.5, 3).draw(stream, question);
+    REQUIRE((value >= 0.5 && value < 3));
+    below += value < 1;
+  }
+  CHECK(below == Catch::Approx(500).margin(65));
+  for (int i = 0; i < 100; ++i) REQUIRE(Scalar::contrast(1.5, 3).draw(stream, question) >= 1.5);
+  CHECK_THROWS_AS(Scalar::range(2, 1), InvalidArgument);
+  const auto callable =
+      Scalar::callable([](const ScalarQuestion& q, std::uint64_t) { return double(q.geometry.shape[0]); });
+  CHECK(callable.draw(stream, question) == 4);
+  CHECK_FALSE(callable.upper_bound().has_value());
+  CHECK(Scalar::range(1, 8).upper_bound() == 8.0);
+}
+
+TEST_CASE("registry: every native transform refuses attributes that are not its own, by name", "[transforms]") {
+  for (const TransformEntry& entry : transform_table()) {
+    CAPTURE(entry.name);
+    if (entry.name == "Convert3DTo2DTransform" || entry.name == "Convert2DTo3DTransform") {
+      CHECK(make_transform(entry.name, record({}))->name() == entry.name);
+      continue;
+    }
+    CHECK(has(message_of([&] { make_transform(entry.name, record({}, "X")); }), "[X] expected an entry '"));
+  }
+  CHECK(has(message_of([&] { make_transform("NoSuchTransform", record({})); }), "NoSuchTransform"));
+}
+
+}  // namespace
+}  // namespace fastnnunet

@@ -1,0 +1,188 @@
+#include <cmath>
+#include <numbers>
+
+#include "transforms/samples.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+Record attributes(const Numbers& patch, double p_rotation = 0, double p_scaling = 0) {
+  const double quarter = std::numbers::pi / 6;
+  return record({{"patch_size", patch},
+                 {"patch_center_dist_from_border", Numbers(patch.size(), 0.0)},
+                 {"random_crop", false},
+                 {"p_rotation", p_rotation},
+                 {"rotation", Scalar::range(-quarter, quarter)},
+                 {"p_rot_per_axis", 1.0},
+                 {"p_scaling", p_scaling},
+                 {"scaling", Scalar::range(0.7, 1.4)},
+                 {"p_synchronize_scaling_across_axes", 1.0},
+                 {"padding_value_image", 0.0},
+                 {"padding_value_seg", -1.0},
+                 {"seg_tiebreak", std::string("lowest")}},
+                "SpatialTransform");
+}
+
+Record parameters(const Numbers& centre, const Record::Value& affine = std::monostate{}) {
+  return record({{"center_location_in_pixels", centre}, {"affine", affine}});
+}
+
+const Rows kIdentity = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
+
+TEST_CASE("spatial: without rotation and scaling it is a crop, and only the crop is read", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({4, 5, 6}));
+  const Data data = data_of(2, {10, 11, 12});
+  Workspace workspace;
+  Sample sample(workspace);
+  CountingSource<float> image({data.image.data(), 2, data.shape});
+  CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+  sample.begin(image, &labels, 3, nullptr);
+  const auto restored = spatial->new_parameters();
+  spatial->restore(parameters({5.0, 5.5, 6.0}), sample.geometry(), *restored);
+  spatial->apply(sample, *restored, Stream({}, 2));
+  const Data out = finished(sample);
+  REQUIRE(out.shape == Index3{4, 5, 6});
+  for (std::int64_t x = 0; x < 4; ++x)
+    for (std::int64_t y = 0; y < 5; ++y)
+      for (std::int64_t z = 0; z < 6; ++z) {
+        REQUIRE(out.at(1, x, y, z) == data.at(1, x + 3, y + 3, z + 3));
+        REQUIRE(out.label(0, x, y, z) == data.label(0, x + 3, y + 3, z + 3));
+      }
+  CHECK(image.voxels_read == 2 * 4 * 5 * 6);
+  CHECK(labels.voxels_read == 4 * 5 * 6);
+}
+
+TEST_CASE("spatial: a window smaller than the patch is filled", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
+  const Data data = data_of(1, {4, 8, 6});
+  const Data out = apply(*spatial, parameters({2, 4, 3}), data);
+  for (std::int64_t x = 0; x < 8; ++x)
+    for (std::int64_t z = 0; z < 8; ++z) {
+      const bool inside = x >= 2 && x < 6 && z >= 1 && z < 7;
+      REQUIRE(out.at(0, x, 3, z) == (inside ? data.at(0, x - 2, 3, z - 1) : 0.0f));
+      REQUIRE(out.label(0, x, 3, z) == (inside ? data.label(0, x - 2, 3, z - 1) : -1));
+    }
+}
+
+TEST_CASE("spatial: the identity matrix is the crop", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({7, 5, 9}));
+  const Data data = data_of(1, {15, 15, 15});
+  // bgv2's grid is centred on the patch: for odd sizes a centre of c + 0.5 lies on voxels.
+  const Data crop = apply(*spatial, parameters({7.5, 7.5, 7.5}), data);
+  const Data resampled = apply(*spatial, parameters({7.5, 7.5, 7.5}, kIdentity), data);
+  CHECK(resampled.labels == crop.labels);
+  for (std::size_t i = 0; i < crop.image.size(); ++i)
+    REQUIRE(resampled.image[i] == Catch::Approx(crop.image[i]).margin(1e-5));
+}
+
+TEST_CASE("spatial: a quarter turn moves voxels to voxels", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({9, 9, 9}));
+  const Data data = data_of(1, {9, 9, 9});
+  const Data out = apply(*spatial, parameters({4.5, 4.5, 4.5}, Rows{{1, 0, 0}, {0, 0, -1}, {0, 1, 0}}), data);
+  for (std::int64_t x = 0; x < 9; ++x)
+    for (std::int64_t y = 0; y < 9; ++y)
+      for (std::int64_t z = 0; z < 9; ++z) {
+        REQUIRE(out.at(0, x, y, z) == Catch::Approx(data.at(0, x, 8 - z, y)).margin(1e-5));
+        REQUIRE(out.label(0, x, y, z) == data.label(0, x, 8 - z, y));
+      }
+}
+
+TEST_CASE("spatial: a linear image stays linear under any matrix", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
+  Data data = data_of(1, {24, 24, 24});
+  for (std::int64_t x = 0, i = 0; x < 24; ++x)
+    for (std::int64_t y = 0; y < 24; ++y)
+      for (std::int64_t z = 0; z < 24; ++z, ++i)
+        data.image[static_cast<std::size_t>(i)] =
+            static_cast<float>(x) + 10.0f * static_cast<float>(y) - 3.0f * static_cast<float>(z);
+  const Rows matrix = {{0.9, 0.2, -0.1}, {-0.3, 1.1, 0.05}, {0.1, 0.0, 0.8}};
+  const Data out = apply(*spatial, parameters({12, 11, 13}, matrix), data);
+  const auto position = [&](std::size_t axis, double centre, std::int64_t i, std::int64_t j, std::int64_t k) {
+    return matrix[axis][0] * (static_cast<double>(i) - 3.5) + matrix[axis][1] * (static_cast<double>(j) - 3.5) +
+           matrix[axis][2] * (static_cast<double>(k) - 3.5) + centre - 0.5;
+  };
+  for (std::int64_t i = 0; i < 8; ++i)
+    for (std::int64_t j = 0; j < 8; ++j)
+      for (std::int64_t k = 0; k < 8; ++k) {
+        const double expected = position(0, 12, i, j, k) + 10 * position(1, 11, i, j, k) - 3 * position(2, 13, i, j, k);
+        REQUIRE(out.at(0, i, j, k) == Catch::Approx(expected).margin(1e-3));
+      }
+}
+
+TEST_CASE("spatial: resampled labels are labels of the neighbourhood", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({12, 12, 12}));
+  Data data = data_of(1, {16, 16, 16});
+  for (std::int16_t& label : data.labels) label = label == 2 ? 2 : 7;
+  const Data out = apply(*spatial, parameters({8, 8, 8}, Rows{{0.8, 0.3, 0}, {-0.3, 0.8, 0}, {0, 0, 0.9}}), data);
+  for (const std::int16_t label : out.labels) REQUIRE((label == 2 || label == 7));
+  // Beyond the window there is nothing but padding.
+  const Data outside = apply(*spatial, parameters({100, 100, 100}, kIdentity), data);
+  CHECK(std::all_of(outside.labels.begin(), outside.labels.end(), [](auto label) { return label == -1; }));
+  CHECK(std::all_of(outside.image.begin(), outside.image.end(), [](auto value) { return value == 0.0f; }));
+}
+
+TEST_CASE("spatial: planes of a folded sample go the same way", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({6, 6}));
+  const auto fold = make_transform("Convert3DTo2DTransform", record({}));
+  const auto unfold = make_transform("Convert2DTo3DTransform", record({}));
+  const Data data = data_of(2, {3, 10, 10});
+  for (const Record::Value& affine : {Record::Value(std::monostate{}), Record::Value(Rows{{0.9, 0.1}, {-0.1, 1.2}})}) {
+    Workspace workspace;
+    Sample sample(workspace);
+    ArraySource<float> image({data.image.data(), 2, data.shape});
+    ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    const auto none = fold->new_parameters();
+    fold->apply(sample, *none, Stream({}, 0));
+    const auto restored = spatial->new_parameters();
+    spatial->restore(parameters({5, 5}, affine), sample.geometry(), *restored);
+    spatial->apply(sample, *restored, Stream({}, 2));
+    unfold->apply(sample, *none, Stream({}, 0));
+    const Data out = finished(sample);
+    REQUIRE(out.shape == Index3{3, 6, 6});
+    REQUIRE(out.channels() == 2);
+
+    for (std::int64_t c = 0; c < 2; ++c)
+      for (std::int64_t plane = 0; plane < 3; ++plane) {
+        Data one{{1, 10, 10}, {}, {}};
+        for (std::int64_t i = 0; i < 100; ++i) {
+          one.image.push_back(data.at(c, plane, i / 10, i % 10));
+          one.labels.push_back(data.label(0, plane, i / 10, i % 10));
+        }
+        const Data alone = apply(*spatial, parameters({5, 5}, affine), one, 2);
+        for (std::int64_t i = 0; i < 36; ++i) {
+          REQUIRE(out.at(c, plane, i / 6, i % 6) == alone.at(0, 0, i / 6, i % 6));
+          REQUIRE(out.label(0, plane, i / 6, i % 6) == alone.label(0, 0, i / 6, i % 6));
+        }
+      }
+  }
+}
+
+TEST_CASE("spatial: what is drawn", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}, 0.2, 0.2));
+  const Geometry geometry{1, 1, {12, 12, 12}};
+  int affine = 0;
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    const Record parameters = drawn(*spatial, geometry, seed);
+    affine += parameters.has("affine");
+    REQUIRE(parameters.numbers("center_location_in_pixels") == Numbers{6, 6, 6});
+  }
+  CHECK(affine == Catch::Approx(2000 * (1 - 0.8 * 0.8)).margin(90));
+  check_replay(*make_transform("SpatialTransform", attributes({8, 8, 8}, 1, 1)), data_of(1, {12, 12, 12}));
+}
+
+TEST_CASE("spatial: what does not fit together is named", "[transforms]") {
+  Record wrong = attributes({8, 8, 8});
+  wrong.set("seg_tiebreak", std::string("best"));
+  CHECK(has(message_of([&] { make_transform("SpatialTransform", wrong); }), "seg_tiebreak"));
+  const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
+  const Data data = data_of(1, {12, 12, 12});
+  CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5}), data); }), "center_location_in_pixels"));
+  CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0}, {0, 1}}), data); }), "affine"));
+  CHECK(has(message_of([&] { spatial->after({1, 1, {1, 12, 12}, 2, 0}); }), "3 spatial axes"));
+}
+
+}  // namespace
+}  // namespace fastnnunet

@@ -1,0 +1,78 @@
+"""nnU-Net's training batches from threads of the training process: no worker processes, no shared memory.
+
+import fastnnunet_loader as fl
+fl.install()      # every nnU-Net trainer of this process now uses it
+"""
+
+from __future__ import annotations
+
+# torch first: the extension uses the libraries that it brings.
+import torch as _torch  # noqa: F401
+
+from ._core import __version__
+from .compiler import Pipeline, compile_transforms
+from .errors import (
+    BadCaseError,
+    FastnnUNetError,
+    LoaderClosedError,
+    MemoryBudgetError,
+    NotSupportedError,
+    SampleError,
+    StorageError,
+    TransformError,
+)
+from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
+
+
+def install(
+    threads: int | None = None,
+    seed: int | None = None,
+    memory_budget: int | str | None = None,
+    on_bad_case: str = "raise",
+) -> None:
+    """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
+
+    Args:
+        threads: that make samples; None for nnUNet_n_proc_DA where it is set, else every core but one.
+        seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
+        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
+        on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
+
+    Raises:
+        ValueError: an argument is out of range.
+        ModuleNotFoundError: nnU-Net is not installed.
+    """
+    # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
+    from .nnunet import install as install_in_nnunet
+
+    install_in_nnunet(threads, seed, memory_budget, on_bad_case)
+
+
+def uninstall() -> None:
+    """Undoes install(). Loaders that exist go on."""
+    from .nnunet import uninstall as uninstall_from_nnunet
+
+    uninstall_from_nnunet()
+
+
+__all__ = [
+    "BadCase",
+    "BadCaseError",
+    "DataLoader",
+    "FastnnUNetError",
+    "LoaderClosedError",
+    "LoaderStats",
+    "MemoryBudgetError",
+    "NotSupportedError",
+    "Pipeline",
+    "SampleError",
+    "StorageError",
+    "TransformError",
+    "__version__",
+    "available_cores",
+    "compile_transforms",
+    "default_threads",
+    "install",
+    "memory",
+    "uninstall",
+]

@@ -1,0 +1,8 @@
+"""`python -m fastnnunet_loader` is the command `fastnnunet`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+torch_version: str | None
+
+def available_cores() -> int: ...
+def open_file_limit() -> int: ...
+def memory() -> Memory: ...
+def python_calls() -> int: ...
+def native_transforms() -> list[str]: ...
+def open_volume(file: Path, member: str = "data") -> Volume: ...
+
+class Memory:
+    @property
+    def limit(self) -> int: ...
+    @property
+    def available(self) -> int: ...
+
+class Volume:
+    @property
+    def file(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+    def read_image(self, lower: Sequence[int], upper: Sequence[int], outside: float = 0.0) -> npt.NDArray[np.float32]: ...
+    def read_segmentation(self, lower: Sequence[int], upper: Sequence[int], outside: int = -1) -> npt.NDArray[np.int16]: ...
+
+class Scalar:
+    @staticmethod
+    def constant(value: float) -> Scalar: ...
+    @staticmethod
+    def range(low: float, high: float) -> Scalar: ...
+    @staticmethod
+    def contrast(low: float, high: float) -> Scalar: ...
+    @staticmethod
+    def callable(function: Callable[..., float]) -> Scalar: ...
+
+class SampleId:
+    def __init__(self, *, seed: int = 0, rank: int = 0, role: int = 0, step: int = 0, slot: int = 0) -> None: ...
+
+class Pipeline:
+    def __init__(self, tree: tuple[Any, ...]) -> None: ...
+    def run(
+        self,
+        image: npt.NDArray[np.float32],
+        segmentation: npt.NDArray[np.int16] | None,
+        id: SampleId,
+        trace: list[tuple[int, dict[str, Any]]] | None = None,
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[Any]], bool, list[tuple[int, dict[str, Any]]]]: ...
+    def draw(
+        self, image_channels: int, segmentation_channels: int, shape: Sequence[int], id: SampleId
+    ) -> list[tuple[int, dict[str, Any]]]: ...
+    @property
+    def all_native(self) -> bool: ...
+    def leaf_statistics(self) -> list[tuple[int, float]]: ...
+
+class CaseFiles:
+    def __init__(
+        self,
+        *,
+        name: str,
+        image: Path,
+        segmentation: Path,
+        previous: Path | str = "",
+        image_member: str = "data",
+        segmentation_member: str = "seg",
+        previous_member: str = "seg",
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def image(self) -> Path: ...
+    @property
+    def segmentation(self) -> Path: ...
+    @property
+    def previous(self) -> Path: ...
+
+class SamplingOptions:
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        patch_size: Sequence[int],
+        final_patch_size: Sequence[int],
+        pad_sides: Sequence[int],
+        oversample_foreground: float,
+        probabilistic_oversampling: bool,
+        has_ignore: bool,
+        sampling_probabilities: Sequence[float],
+    ) -> None: ...
+
+class LoaderOptions:
+    def __init__(
+        self,
+        *,
+        cases: Sequence[CaseFiles],
+        sampling: SamplingOptions,
+        dims: int,
+        seed: int,
+        rank: int,
+        role: int,
+        threads: int,
+        prefetch: int,
+        memory_budget: int,
+        skip_bad_cases: bool,
+        check_finite: bool,
+    ) -> None: ...
+
+class LoaderStatistics:
+    batches: int
+    samples: int
+    waited_seconds: float
+    first_batch_seconds: float
+    sample_seconds: float
+    sampling_seconds: float
+    bytes_read: int
+    ready_batches: int
+    batch_bytes: int
+    batches_in_use: int
+    workspace_bytes: int
+    location_bytes: int
+    location_reads: int
+    open_files: int
+    memory_budget: int
+    threads: int
+    prefetch: int
+
+class Loader:
+    def __init__(
+        self,
+        options: LoaderOptions,
+        pipeline: Pipeline,
+        locations: Callable[[int], list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]],
+        pinned: bool,
+    ) -> None: ...
+    def next(self) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[Any]], list[int], int]: ...
+    @property
+    def step(self) -> int: ...
+    def set_step(self, step: int, excluded: dict[str, int]) -> None: ...
+    def bad_cases(self) -> list[tuple[str, str, str, int]]: ...
+    def statistics(self) -> LoaderStatistics: ...
+    def sampled(self, step: int, slot: int) -> tuple[int, bool, list[int], list[int]]: ...
+    @property
+    def target_is_list(self) -> bool: ...
+    def close(self, patience: Any) -> bool: ...

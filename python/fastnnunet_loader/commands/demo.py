@@ -1,0 +1,227 @@
+"""`fastnnunet demo`: a small real data set, planned, preprocessed, trained, validated and measured."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import CommandError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..measure import Measurement
+
+__all__ = ["add_arguments", "run"]
+
+DATASET_ID = 900
+DATASET = "Brains"
+CONFIGURATION = "3d_fullres"
+TRAINER = "nnUNetTrainerDemo"
+# Patches of about 48^3: large enough to hold a structure, small enough for a CPU.
+GPU_MEMORY_GB = 0.05
+MIB = 2**20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the size of the demo; the defaults take less than ten minutes on two cores."""
+    add = parser.add_argument
+    add("-o", metavar="FOLDER", type=Path, default=Path("fastnnunet_demo"), help="for all files (default: ./%(default)s)")
+    add("--cases", metavar="N", type=_count, default=8, help="brains, from 5 on (default: %(default)s)")
+    add("--resolution", metavar="MM", type=_count, default=3, help="of the images, in mm (default: %(default)s)")
+    add("--epochs", metavar="N", type=_count, default=8, help="of the training (default: %(default)s)")
+    add("--iterations", metavar="N", type=_count, default=20, help="of an epoch (default: %(default)s)")
+    add("--threads", metavar="N", type=_count, help="that make batches (default: every core but one)")
+    add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
+    add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
+    add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo and print what came of it."""
+    if args.cases < 5:
+        raise CommandError(f"[--cases] expected at least 5, one for each fold, got {args.cases}")
+    if args.o.exists() and not args.o.is_dir():
+        raise CommandError(f"[-o] expected a folder, got the file {args.o}")
+    started = time.monotonic()
+    root: Path = args.o.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    log = root / "nnunet.log"
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
+    _check_demo_extra()
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    console.print(f"files: {root}\nwhat nnU-Net says: {log}", highlight=False)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console) as progress,
+        log.open("w", encoding="utf-8") as said,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        name = _prepare(root, args, progress)
+        before, after, loader_report = _train(name, args, progress)
+        picture = _draw(name, args, root / "patches.png", progress)
+        measured = _measure(name, args, progress)
+    _show(console, before, after, measured, picture)
+    console.print(loader_report, style="dim", highlight=False)
+    console.print(f"done in {time.monotonic() - started:.0f} s")
+    if after <= before:
+        raise CommandError(f"[demo] expected validation Dice to rise above {before:.3f}, got {after:.3f}; see {log}")
+    return 0
+
+
+def _check_demo_extra() -> None:
+    import importlib.util
+
+    missing = [name for name in ("nnunetv2", "nilearn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CommandError(f"[demo] expected {' and '.join(missing)}, got none\n  pip install 'fastnnunet-loader[demo]'")
+
+
+@contextlib.contextmanager
+def _step(progress: Progress, what: str, total: float | None = None) -> Iterator[Callable[[str], None]]:
+    """Show a step while it lasts; the function that is given counts one part of it as done, with a word on it."""
+    task = progress.add_task(what, total=total)
+    yield lambda word: progress.update(task, advance=1, description=f"{what}: {word}")
+    progress.update(task, total=1, completed=1)
+
+
+def _prepare(root: Path, args: argparse.Namespace, progress: Progress) -> str:
+    from ..demo import build_dataset, nnunet_environment, plan_and_preprocess
+
+    environment = nnunet_environment(root)
+    os.environ.update(environment)
+    raw = root / "nnUNet_raw"
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        # What an earlier demo left here, perhaps with another size.
+        shutil.rmtree(Path(environment[variable]) / f"Dataset{DATASET_ID}_{DATASET}", ignore_errors=True)
+        Path(environment[variable]).mkdir(exist_ok=True)
+    with _step(progress, f"{args.cases} brains of {args.resolution} mm"):
+        folder = build_dataset(raw, DATASET_ID, DATASET, "default", args.cases, args.resolution, args.seed)
+    with _step(progress, "planning and preprocessing by nnU-Net"):
+        plan_and_preprocess(DATASET_ID, (CONFIGURATION,), gpu_memory_target_in_gb=GPU_MEMORY_GB)
+    return folder.name
+
+
+def _train(name: str, args: argparse.Namespace, progress: Progress) -> tuple[float, float, str]:
+    """Train fold 0 as `fastnnunet train` does; return Dice before and after it, and what the loader says of itself."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    from .. import available_cores, install, uninstall
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu":
+        torch.set_num_threads(available_cores())
+    os.environ["FASTNNUNET_DEMO_EPOCHS"] = str(args.epochs)
+    os.environ["FASTNNUNET_DEMO_ITERATIONS"] = str(args.iterations)
+    os.environ["FASTNNUNET_DEMO_VAL_ITERATIONS"] = "4"
+    torch.manual_seed(args.seed)
+    install(threads=args.threads, seed=args.seed)
+    try:
+        trainer = get_trainer_from_args(name, CONFIGURATION, 0, TRAINER, "nnUNetPlans", False, torch.device(device))
+        trainer.initialize()
+        with _step(progress, "validation of the untrained network"):
+            trainer.perform_actual_validation(False)
+            before = _validation_dice(trainer)
+        report = ""
+        with _step(progress, f"training on {device}", total=args.epochs) as epoch_done:
+            end_epoch, end_training = trainer.on_epoch_end, trainer.on_train_end
+
+            def on_epoch_end() -> None:
+                end_epoch()
+                # nnU-Net's estimate, from the patches of its validation batches.
+                dice = float(trainer.logger.get_value("mean_fg_dice", step=-1))
+                epoch_done(f"epoch {trainer.current_epoch}, Dice of patches {dice:.2f}")
+
+            def on_train_end() -> None:
+                nonlocal report
+                stats = trainer.dataloader_train.loader.stats()
+                report = (
+                    f"{stats.batches} training batches, the first after {stats.first_batch:.2f} s; the training waited "
+                    f"{stats.waited:.1f} s for batches in all; {_counted(stats.threads, 'thread')}, no worker process"
+                )
+                end_training()
+
+            trainer.on_epoch_end, trainer.on_train_end = on_epoch_end, on_train_end
+            trainer.run_training()
+        with _step(progress, "final validation"):
+            trainer.perform_actual_validation(False)
+            after = _validation_dice(trainer)
+    finally:
+        uninstall()
+    return before, after, report
+
+
+def _counted(number: int, one: str, several: str | None = None) -> str:
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def _validation_dice(trainer: Any) -> float:
+    summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
+    return float(summary["foreground_mean"]["Dice"])
+
+
+def _draw(name: str, args: argparse.Namespace, file: Path, progress: Progress) -> Path:
+    from ..loader import DataLoader
+    from ..pictures import draw_patches, patches_of
+    from ..sources import open_source
+
+    with _step(progress, "picture of augmented patches"):
+        source = open_source(name, CONFIGURATION, 0, TRAINER)
+        names = source.label_names
+        with DataLoader.from_nnunet(source.train, threads=args.threads, seed=args.seed) as loader:
+            patches = [patch for _ in range(2) for patch in patches_of(next(loader), list(names))]
+        return draw_patches(patches, names, file, f"{name}   {CONFIGURATION}   training")
+
+
+def _measure(name: str, args: argparse.Namespace, progress: Progress) -> list[Measurement]:
+    from ..loader import default_threads
+    from ..measure import LOADERS, measure
+
+    workers = args.threads or default_threads()
+    with _step(progress, "both loaders on this data", total=len(LOADERS)) as loader_done:
+        measured = []
+        for loader in LOADERS:
+            measured.append(
+                measure(loader, name, CONFIGURATION, workers=workers, seconds=args.seconds, trainer=TRAINER, seed=args.seed)
+            )
+            loader_done(loader)
+    return measured
+
+
+def _show(console: Console, before: float, after: float, measured: list[Measurement], picture: Path) -> None:
+    from rich.table import Table
+
+    console.print(f"\nvalidation Dice: {before:.3f} before the training, {after:.3f} after it\n")
+    patch = " x ".join(str(n) for n in measured[0].patch_size)
+    table = Table(title=f"batches of {measured[0].batch_size} x ({patch})")
+    table.add_column("")
+    for m in measured:
+        ours = m.loader == "fastnnunet"
+        workers = _counted(m.workers, "thread") if ours else _counted(m.workers, "process", "processes")
+        table.add_column(f"{'this loader' if ours else 'nnU-Net'}, {workers}", justify="right")
+    table.add_row("samples per second", *(f"{m.samples_per_second:.1f}" for m in measured))
+    table.add_row("CPU seconds per sample", *(f"{m.cpu_seconds_per_sample:.4f}" for m in measured))
+    table.add_row("first batch after, s", *(f"{m.first_batch_seconds:.2f}" for m in measured))
+    table.add_row("peak memory of all processes, MiB", *(f"{m.peak_memory / MIB:.0f}" for m in measured))
+    console.print(table)
+    console.print(f"\naugmented patches with their labels: {picture}", highlight=False)

@@ -1,0 +1,88 @@
+"""What can go wrong, as exceptions that name the case, the file, the transform and how to make the sample again."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadCaseError",
+    "FastnnUNetError",
+    "LoaderClosedError",
+    "MemoryBudgetError",
+    "NotSupportedError",
+    "SampleError",
+    "StorageError",
+    "TransformError",
+]
+
+
+class FastnnUNetError(RuntimeError):
+    """Base of every error of this package that is not the fault of an argument (those are ValueError and TypeError)."""
+
+
+class StorageError(FastnnUNetError):
+    """A file that cannot be read as what it should be."""
+
+    def __init__(self, message: str, *, file: str, reason: str) -> None:
+        super().__init__(message)
+        self.file = file
+        self.reason = reason
+
+
+class TransformError(FastnnUNetError):
+    """A transform failed. What it raised is the cause."""
+
+    def __init__(self, message: str, *, transform: str) -> None:
+        super().__init__(message)
+        self.transform = transform
+
+
+class SampleError(FastnnUNetError):
+    """A sample could not be made.
+
+    Attributes:
+        case: name of the case.
+        file: the file to blame, or "".
+        transform: the transform to blame, or "".
+        reason: what was expected and what was found.
+        seed, rank, role, step, slot: make exactly this sample again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        case: str,
+        file: str,
+        transform: str,
+        reason: str,
+        seed: int,
+        rank: int,
+        role: int,
+        step: int,
+        slot: int,
+    ) -> None:
+        super().__init__(message)
+        self.case = case
+        self.file = file
+        self.transform = transform
+        self.reason = reason
+        self.seed = seed
+        self.rank = rank
+        self.role = role
+        self.step = step
+        self.slot = slot
+
+
+class BadCaseError(SampleError):
+    """A sample could not be made because its case's files are bad. `on_bad_case="skip"` goes on without such cases."""
+
+
+class MemoryBudgetError(FastnnUNetError):
+    """The memory budget does not hold what must be held; the message says what that is."""
+
+
+class LoaderClosedError(FastnnUNetError):
+    """The loader was closed, or belongs to the process before a fork."""
+
+
+class NotSupportedError(FastnnUNetError):
+    """A data loader or data set does something of its own that the native loader cannot know of."""

@@ -1,0 +1,98 @@
+"""What the native threads call in Python: transforms that are not native, and callable scalars.
+
+Both see the process's global random generators, as they would in one of nnU-Net's workers. The generators are seeded from
+the sample for the call and put back afterwards, and one call runs at a time: so a sample does not depend on its neighbours,
+nor the training on the loader.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["PythonTransform", "scalar_function", "seeded"]
+
+Array = npt.NDArray[Any]
+_alone = threading.Lock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes."""
+    with _alone:
+        python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed % 2**63)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.random.set_rng_state(torch_state)
+
+
+class PythonTransform:
+    """One of batchgeneratorsv2's transforms, called by a native pipeline on its own memory."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+        self._recorded: dict[int, dict[str, Any]] = {}
+
+    def record(self, parameters: dict[str, Any]) -> int:
+        """Keeps parameters for one later application; the number returned stands for them."""
+        token = len(self._recorded)
+        self._recorded[token] = parameters
+        return token
+
+    def apply(self, image: Array, segmentation: Array | None, seed: int, token: int) -> tuple[Array, list[Array], bool]:
+        """Applies the transform to views of native memory, in place where it works in place.
+
+        Args:
+            image: (C, X, Y, Z) or (C, Y, Z) float32.
+            segmentation: (C, X, Y, Z) or (C, Y, Z) int16, or None.
+            seed: of the random numbers.
+            token: of recorded parameters; -1 to draw them.
+
+        Returns:
+            The image, the segmentation (or one for each scale of deep supervision), and whether it was a list.
+        """
+        data: dict[str, Any] = {"image": torch.from_numpy(image)}
+        if segmentation is not None:
+            data["segmentation"] = torch.from_numpy(segmentation)
+        with seeded(seed), torch.no_grad():
+            if token < 0:
+                data = self.transform(**data)
+            else:
+                data = self.transform.apply(data, **self._recorded[token])
+        targets = data.get("segmentation")
+        is_list = isinstance(targets, (list, tuple))
+        several = [] if targets is None else list(targets) if is_list else [targets]
+        return _array(data["image"], np.float32), [_labels(t) for t in several], is_list
+
+
+def _array(value: Any, dtype: npt.DTypeLike) -> Array:
+    array = value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _labels(value: Any) -> Array:
+    boolean = value.dtype == torch.bool if isinstance(value, torch.Tensor) else np.asarray(value).dtype == np.bool_
+    return _array(value, np.bool_ if boolean else np.int16)
+
+
+def scalar_function(draw: Callable[[tuple[int, ...], int | None, int | None], float]) -> Callable[..., float]:
+    """Wraps a callable scalar so that its random numbers are a function of the seed that the core gives."""
+
+    def call(shape: tuple[int, ...], channel: int | None, axis: int | None, seed: int) -> float:
+        with seeded(seed):
+            return float(draw(tuple(shape), channel, axis))
+
+    return call

@@ -1,0 +1,489 @@
+"""The data loader: nnU-Net's batches, made by threads of this process."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import math
+import os
+import re
+import secrets
+import warnings
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from . import _core
+from .compiler import Pipeline, compile_transforms
+from .errors import LoaderClosedError, NotSupportedError, StorageError
+from .pickles import read_properties
+
+__all__ = ["BadCase", "DataLoader", "LoaderStats", "available_cores", "default_threads", "memory", "parse_bytes"]
+
+_log = logging.getLogger("fastnnunet_loader")
+_ROLES = {"train": 0, "val": 1}
+_STATE_VERSION = 1
+
+available_cores = _core.available_cores
+memory = _core.memory
+
+
+@dataclass(frozen=True)
+class BadCase:
+    """A case that `on_bad_case="skip"` goes on without, since the batch `step`."""
+
+    name: str
+    file: str
+    reason: str
+    step: int
+
+
+@dataclass(frozen=True)
+class LoaderStats:
+    """What a loader has done so far. Times are in seconds, memory is in bytes."""
+
+    batches: int  # handed out
+    samples: int  # made, those ahead of the consumer included
+    waited: float  # by the consumer, for batches
+    first_batch: float  # from the first request to the first batch
+    sample_time: float  # thread time of one sample, on average
+    sampling_time: float  # of that: choosing the patch, opening files, drawing parameters
+    bytes_read: int
+    ready_batches: int
+    batch_bytes: int
+    batches_in_use: int  # being made, ready, or referred to by tensors
+    workspace_bytes: int
+    location_bytes: int  # class locations that are kept
+    location_reads: int
+    open_files: int
+    memory_budget: int
+    threads: int
+    prefetch: int
+    python_calls: int  # of this process: transforms and scalars that are not native
+    skipped_cases: int
+
+
+def default_threads() -> int:
+    """nnUNet_n_proc_DA where it is set, else every core but one, which the training keeps."""
+    given = os.environ.get("nnUNet_n_proc_DA", "").strip()
+    if given:
+        if not given.isdigit():
+            raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
+        return max(1, int(given))
+    return max(1, available_cores() - 1)
+
+
+def parse_bytes(text: str | int) -> int:
+    """A number of bytes from '4GB', '512 MiB', '1.5G' or a plain number. Units are powers of 1024.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
+    return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
+
+
+def draw_seed() -> int:
+    """A seed that no other run has."""
+    return secrets.randbits(63)
+
+
+_open: weakref.WeakSet[DataLoader] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    # Threads must be gone before the interpreter takes its modules apart.
+    for loader in list(_open):
+        loader.close()
+
+
+class DataLoader:
+    """Endless batches from the cases of an nnU-Net data loader.
+
+    Make it with `DataLoader.from_nnunet`. Every batch is a function of (seed, rank, role, step). It is an iterator and a
+    context manager; `close()` ends its threads.
+    """
+
+    def __init__(
+        self,
+        cases: list[_core.CaseFiles],
+        folder: Path,
+        sampling: dict[str, Any],
+        pipeline: Pipeline,
+        *,
+        dims: int,
+        annotated_key: tuple[int, ...],
+        threads: int,
+        seed: int,
+        rank: int,
+        role: int,
+        memory_budget: int,
+        on_bad_case: str,
+        pin_memory: bool,
+        prefetch: int,
+        check_finite: bool,
+    ) -> None:
+        if on_bad_case not in ("raise", "skip"):
+            raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
+        if threads < 1:
+            raise ValueError(f"[threads] expected at least 1, got {threads}")
+        if not cases:
+            raise ValueError("[data loader] expected at least one case, got none")
+        self.seed = seed
+        self.rank = rank
+        self.role = role
+        self.threads = threads
+        self.memory_budget = memory_budget
+        self.on_bad_case = on_bad_case
+        self.pin_memory = pin_memory
+        self.pipeline = pipeline
+        self._cases = cases
+        self._names = [case.name for case in cases]
+        self._folder = folder
+        self._sampling = sampling
+        self._dims = dims
+        self._annotated_key = annotated_key
+        self._prefetch = prefetch
+        self._check_finite = check_finite
+        self._reported: set[str] = set()
+        self._core: _core.Loader | None = None
+        self._core = self._make()
+        _open.add(self)
+
+    @classmethod
+    def from_nnunet(
+        cls,
+        data_loader: Any,
+        *,
+        threads: int | None = None,
+        seed: int | None = None,
+        rank: int = 0,
+        role: str | int = "train",
+        memory_budget: int | str | None = None,
+        on_bad_case: str = "raise",
+        pin_memory: bool | None = None,
+        prefetch: int | None = None,
+        check_finite: bool = False,
+    ) -> DataLoader:
+        """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
+
+        Args:
+            data_loader: nnU-Net's nnUNetDataLoader. It is only read.
+            threads: that work on samples; None for `default_threads()`. Loaders with the same number share them.
+            seed: of all random numbers, below 2**64; None to draw one (`.seed` tells it).
+            rank: of torch.distributed. Ranks have disjoint random streams.
+            role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
+            memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
+                quarter of the memory that is free.
+            on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
+            pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
+            prefetch: batches made ahead, at the most; None chooses by threads and batch size.
+            check_finite: NaN and infinite voxels make a case bad.
+
+        Raises:
+            NotSupportedError: the loader or its data set overrides what is replaced here.
+            BadCaseError: the first case cannot be read (with "skip": no case can).
+            MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
+            ValueError: an argument is out of range.
+        """
+        cases, folder = _case_files(data_loader)
+        patch = np.asarray(data_loader.patch_size, dtype=int)
+        final = np.asarray(data_loader.final_patch_size, dtype=int)
+        probabilities = data_loader.sampling_probabilities
+        sampling = {
+            "batch_size": int(data_loader.batch_size),
+            "patch_size": patch.tolist(),
+            "final_patch_size": final.tolist(),
+            "pad_sides": (np.asarray(data_loader.need_to_pad) - (patch - final)).tolist(),
+            "oversample_foreground": float(data_loader.oversample_foreground_percent),
+            "probabilistic_oversampling": _is_probabilistic(data_loader),
+            "has_ignore": bool(data_loader.has_ignore),
+            "sampling_probabilities": [] if probabilities is None else [float(p) for p in probabilities],
+        }
+        threads = default_threads() if threads is None else int(threads)
+        if memory_budget is None:
+            memory_budget = memory().available // 4
+        if prefetch is None:
+            prefetch = max(4, 2 * math.ceil(threads / sampling["batch_size"]) + 2)
+        if pin_memory is None:
+            pin_memory = torch.accelerator.is_available() and _core.torch_version is not None
+        return cls(
+            cases,
+            folder,
+            sampling,
+            compile_transforms(data_loader.transforms),
+            dims=2 if data_loader.patch_size_was_2d else 3,
+            annotated_key=tuple(int(label) for label in data_loader.annotated_classes_key),
+            threads=threads,
+            seed=draw_seed() if seed is None else int(seed),
+            rank=int(rank),
+            role=_ROLES[role] if isinstance(role, str) else int(role),
+            memory_budget=parse_bytes(memory_budget),
+            on_bad_case=on_bad_case,
+            pin_memory=bool(pin_memory),
+            prefetch=int(prefetch),
+            check_finite=check_finite,
+        )
+
+    def _make(self) -> _core.Loader:
+        options = _core.LoaderOptions(
+            cases=self._cases,
+            sampling=_core.SamplingOptions(**self._sampling),
+            dims=self._dims,
+            seed=self.seed,
+            rank=self.rank,
+            role=self.role,
+            threads=self.threads,
+            prefetch=self._prefetch,
+            memory_budget=self.memory_budget,
+            skip_bad_cases=self.on_bad_case == "skip",
+            check_finite=self._check_finite,
+        )
+        # The core keeps this function: it must not keep the loader.
+        folder, names, annotated = self._folder, self._names, self._annotated_key
+
+        def locations(number: int) -> list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]:
+            return _class_locations(folder / f"{names[number]}.pkl", annotated)
+
+        return _core.Loader(options, self.pipeline.core, locations, self.pin_memory)
+
+    def _opened(self) -> _core.Loader:
+        if self._core is None:
+            raise LoaderClosedError("[loader] expected an open loader, got one that was closed")
+        return self._core
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
+        supervision, and 'keys', the case of each sample. 2D batches have no X. The tensors keep the batch's memory, which
+        is written again only when the last of them is gone.
+
+        Raises:
+            BadCaseError: a case cannot be read, and on_bad_case is "raise".
+            SampleError: a sample failed otherwise; the original is the cause. The next call goes on with the next batch.
+            MemoryBudgetError: the caller still refers to as many batches as the budget allows.
+            LoaderClosedError: the loader was closed, or made before a fork.
+        """
+        core = self._opened()
+        data, targets, numbers, _ = core.next()
+        if self.on_bad_case == "skip":
+            self._report_bad_cases()
+        batch: dict[str, Any] = {"data": torch.from_numpy(data)}
+        tensors = [torch.from_numpy(target) for target in targets]
+        batch["target"] = tensors if core.target_is_list else tensors[0]
+        batch["keys"] = [self._names[number] for number in numbers]
+        return batch
+
+    def _report_bad_cases(self) -> None:
+        for bad in self.bad_cases:
+            if bad.name not in self._reported:
+                self._reported.add(bad.name)
+                _log.warning("going on without case %s: [%s] %s (found at step %d)", bad.name, bad.file, bad.reason, bad.step)
+
+    @property
+    def step(self) -> int:
+        """The number of the next batch, counted from 0."""
+        return self._opened().step
+
+    @property
+    def bad_cases(self) -> list[BadCase]:
+        """The cases that are skipped."""
+        return [BadCase(*bad) for bad in self._opened().bad_cases()]
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of all cases."""
+        return list(self._names)
+
+    def _fingerprint(self) -> str:
+        described = repr((self._names, sorted(self._sampling.items()), self._dims))
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues with the next batch: plain numbers and strings."""
+        return {
+            "version": _STATE_VERSION,
+            "seed": self.seed,
+            "rank": self.rank,
+            "role": self.role,
+            "step": self.step,
+            "excluded": {bad.name: bad.step for bad in self.bad_cases},
+            "fingerprint": self._fingerprint(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a state: its seed, step and skipped cases. Rank and role stay this loader's.
+
+        Warns where the state is from other cases, patches or batch sizes: batches will not be those that it would have given.
+
+        Raises:
+            ValueError: the state is not one, or of a later version.
+        """
+        if not isinstance(state, dict) or state.get("version") != _STATE_VERSION:
+            version = state.get("version") if isinstance(state, dict) else type(state).__name__
+            raise ValueError(f"[state] expected version {_STATE_VERSION}, got {version}")
+        if state["fingerprint"] != self._fingerprint():
+            warnings.warn(
+                "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
+                "the batches will differ from those of an uninterrupted run",
+                stacklevel=2,
+            )
+        core = self._opened()
+        if state["seed"] != self.seed:
+            core.close(timedelta(seconds=10))
+            self.seed = int(state["seed"])
+            core = self._core = self._make()
+        core.set_step(int(state["step"]), {str(name): int(step) for name, step in state["excluded"].items()})
+
+    def stats(self) -> LoaderStats:
+        """What the loader has done so far."""
+        core = self._opened()
+        s = core.statistics()
+        return LoaderStats(
+            batches=s.batches,
+            samples=s.samples,
+            waited=s.waited_seconds,
+            first_batch=s.first_batch_seconds,
+            sample_time=s.sample_seconds / max(s.samples, 1),
+            sampling_time=s.sampling_seconds / max(s.samples, 1),
+            bytes_read=s.bytes_read,
+            ready_batches=s.ready_batches,
+            batch_bytes=s.batch_bytes,
+            batches_in_use=s.batches_in_use,
+            workspace_bytes=s.workspace_bytes,
+            location_bytes=s.location_bytes,
+            location_reads=s.location_reads,
+            open_files=s.open_files,
+            memory_budget=s.memory_budget,
+            threads=s.threads,
+            prefetch=s.prefetch,
+            python_calls=_core.python_calls(),
+            skipped_cases=len(core.bad_cases()),
+        )
+
+    def describe(self) -> str:
+        """Settings and transforms, for a log."""
+        b = self._sampling
+        return (
+            f"{len(self._names)} cases, batches of {b['batch_size']} x {tuple(b['final_patch_size'][3 - self._dims :])}, "
+            f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
+            f"memory budget {self.memory_budget / 2**30:.2f} GiB, "
+            f"{'pinned' if self.pin_memory else 'ordinary'} memory\n{self.pipeline.describe()}"
+        )
+
+    def sampled(self, step: int, slot: int) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
+        """Which case a sample takes, whether foreground is forced, and the patch (lower, upper) on each axis.
+
+        Bad cases count as good here: this asks for the first choice.
+        """
+        number, forced, lower, upper = self._opened().sampled(step, slot)
+        return self._names[number], forced, tuple(zip(lower, upper, strict=True))
+
+    def close(self) -> None:
+        """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""
+        core, self._core = getattr(self, "_core", None), None
+        if core is not None:
+            core.close(timedelta(seconds=10))
+
+    def __enter__(self) -> DataLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _overridden(instance: Any, base: type, methods: tuple[str, ...]) -> list[str]:
+    own = vars(instance)
+    return [m for m in methods if m in own or getattr(type(instance), m, None) is not getattr(base, m, None)]
+
+
+def _case_files(data_loader: Any) -> tuple[list[_core.CaseFiles], Path]:
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
+
+    if not isinstance(data_loader, nnUNetDataLoader):
+        raise NotSupportedError(f"[data loader] expected nnU-Net's nnUNetDataLoader, got {type(data_loader).__name__}")
+    own = _overridden(data_loader, nnUNetDataLoader, ("__next__", "generate_train_batch", "get_bbox", "get_indices"))
+    if own:
+        raise NotSupportedError(
+            f"[data loader] expected nnUNetDataLoader's own sampling, got {type(data_loader).__name__} with its own "
+            f"{', '.join(own)}"
+        )
+    data = data_loader._data
+    for base, find in ((nnUNetDatasetBlosc2, _blosc2_files), (nnUNetDatasetNumpy, _numpy_files)):
+        if isinstance(data, base) and not _overridden(data, base, ("load_case", "__getitem__")):
+            folder = Path(data.source_folder)
+            previous = data.folder_with_segs_from_previous_stage
+            names = list(data_loader.indices)
+            return [find(folder, None if previous is None else Path(previous), name) for name in names], folder
+    raise NotSupportedError(
+        f"[data set] expected nnU-Net's nnUNetDatasetBlosc2 or nnUNetDatasetNumpy, got {type(data).__name__}"
+    )
+
+
+def _blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+    return _core.CaseFiles(
+        name=name,
+        image=folder / f"{name}.b2nd",
+        segmentation=folder / f"{name}_seg.b2nd",
+        previous="" if previous is None else previous / f"{name}.b2nd",
+    )
+
+
+def _numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+    def unpacked(folder: Path, file: str) -> Path:
+        return folder / f"{file}.npy" if (folder / f"{file}.npy").is_file() else folder / f"{name}.npz"
+
+    return _core.CaseFiles(
+        name=name,
+        image=unpacked(folder, name),
+        segmentation=unpacked(folder, f"{name}_seg"),
+        previous="" if previous is None else unpacked(previous, name),
+    )
+
+
+def _is_probabilistic(data_loader: Any) -> bool:
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+
+    chosen = getattr(data_loader.get_do_oversample, "__func__", data_loader.get_do_oversample)
+    if chosen is nnUNetDataLoader._probabilistic_oversampling:
+        return True
+    if chosen is nnUNetDataLoader._oversample_last_XX_percent:
+        return False
+    raise NotSupportedError(f"[data loader] expected one of nnUNetDataLoader's rules of oversampling, got {chosen!r}")
+
+
+def _class_locations(file: Path, annotated_key: tuple[int, ...]) -> list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]:
+    properties = read_properties(file)
+    locations = properties.get("class_locations")
+    if not isinstance(locations, dict):
+        reason = f"expected 'class_locations' in the properties, got {sorted(map(str, properties))}"
+        raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
+    classes = []
+    for key, voxels in locations.items():
+        is_region = isinstance(key, (tuple, list))
+        labels = [int(label) for label in key] if is_region else [int(key)]
+        array = np.asarray(voxels, dtype=np.int64)
+        if array.size and (array.ndim != 2 or array.shape[1] != 4):
+            reason = f"expected voxels of class {key} as (N, 4), got {array.shape}"
+            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
+        classes.append((labels, is_region, is_region and tuple(labels) == annotated_key, array))
+    return classes

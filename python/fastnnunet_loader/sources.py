@@ -1,0 +1,86 @@
+"""nnU-Net's data loaders of a configuration, as its trainer makes them, without a training."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Source", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trainer that has no network, and its two nnUNetDataLoader objects, which have started nothing."""
+
+    trainer: Any
+    train: Any
+    val: Any
+
+    @property
+    def label_names(self) -> dict[int, str]:
+        """Names by label, or by index where the labels are regions. Background and the ignore label are left out."""
+        labels: dict[str, Any] = self.trainer.dataset_json["labels"]
+        if self.trainer.label_manager.has_regions:
+            return {i: name for i, name in enumerate(n for n in labels if n not in ("background", "ignore"))}
+        return {int(label): name for name, label in labels.items() if name not in ("background", "ignore")}
+
+
+class _Unstarted:
+    """Stands for the augmenter that get_dataloaders wraps around a data loader; it makes no batch."""
+
+    def __init__(self, data_loader: Any, *_: Any, **__: Any) -> None:
+        self.data_loader = data_loader
+
+    def __next__(self) -> None:
+        return None
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def open_source(
+    dataset: str, configuration: str, fold: int | str, trainer: str = "nnUNetTrainer", plans: str = "nnUNetPlans"
+) -> Source:
+    """Return the loaders that a training of this configuration would use.
+
+    dataset: name or number. fold: number or "all". Needs nnUNet_preprocessed, and for a cascade nnUNet_results too, where
+    it leaves nothing. What nnU-Net prints is not shown.
+    """
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    results = os.environ.get("nnUNet_results")
+    with contextlib.ExitStack() as stack:
+        # A trainer makes its output folder and its log as soon as it exists.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(_environment(nnUNet_results=scratch, nnUNet_n_proc_DA="0"))
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        made = get_trainer_from_args(dataset, configuration, fold, trainer, plans, False, torch.device("cpu"))
+        previous = made.folder_with_segs_from_previous_stage
+        if previous is not None and results is not None:
+            made.folder_with_segs_from_previous_stage = str(Path(results) / Path(previous).relative_to(scratch))
+        # What initialize() does, but for the network.
+        made._set_batch_size_and_oversample()
+        original = module.SingleThreadedAugmenter
+        module.SingleThreadedAugmenter = _Unstarted
+        stack.callback(setattr, module, "SingleThreadedAugmenter", original)
+        train, val = made.get_dataloaders()
+    return Source(made, train.data_loader, val.data_loader)

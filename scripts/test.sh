@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# All tests, from nothing: sets up, then runs each step and says how long it took.
+#
+#   scripts/test.sh [STEP ...]     lint core asan tsan python (default: all, in this order)
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+cd "$ROOT"
+steps=("$@")
+if [ ${#steps[@]} -eq 0 ]; then
+  steps=(lint core asan tsan python)
+fi
+for step in "${steps[@]}"; do
+  case $step in lint | core | asan | tsan | python) ;; *) fail "expected steps of: lint core asan tsan python, got: $step" ;; esac
+done
+
+scripts/setup.sh test,lint
+python=$(environment_python)
+PATH=${python%/*}:$PATH
+jobs=$(nproc)
+
+lint() {
+  "$python" -m ruff check .
+  "$python" -m ruff format --check .
+  "$python" -m mypy
+  find cpp -name '*.h' -o -name '*.cpp' | xargs clang-format --dry-run -Werror
+}
+
+# A preset of CMakePresets.json; the rest is what the tests are started with.
+core_tests() {
+  cmake --preset "$1" -DPython_EXECUTABLE="$python" >/dev/null
+  cmake --build --preset "$1" --parallel "$jobs"
+  "${@:2}" ctest --test-dir "build/$1/cpp" --no-tests=error --parallel "$jobs" --output-on-failure --progress
+}
+
+core() { core_tests core; }
+
+asan() { core_tests asan; }
+
+tsan() {
+  # ThreadSanitizer needs a memory layout that newer kernels do not always give to a randomised process.
+  local fixed_layout=()
+  if setarch -R true 2>/dev/null; then
+    fixed_layout=(setarch -R)
+  fi
+  core_tests tsan "${fixed_layout[@]}"
+}
+
+python() { "$python" -m pytest --durations=10; }
+
+failed=()
+for step in "${steps[@]}"; do
+  say "== $step"
+  started=$SECONDS
+  # A shell of its own, so that the first failing command ends the step and the others still run.
+  set +e
+  (
+    set -e
+    "$step"
+  )
+  code=$?
+  set -e
+  if [ $code -eq 0 ]; then
+    say "== $step: passed in $((SECONDS - started)) s"
+  else
+    failed+=("$step")
+    say "== $step: FAILED in $((SECONDS - started)) s"
+  fi
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  fail "failed: ${failed[*]}"
+fi
+say "all passed: ${steps[*]}"

@@ -1,0 +1,51 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datasets import Dataset, prepared
+
+# What other packages warn of, which is neither ours to change nor a fault of the test that meets it. Each names its message.
+THIRD_PARTY_WARNINGS = (
+    # nnU-Net steps its schedule before the first optimizer step, and again with an epoch: both deprecated in PyTorch.
+    r"ignore:The epoch parameter in `scheduler.step\(\)`:UserWarning",
+    r"ignore:Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`:UserWarning",
+    # nnU-Net's Trainer gives torch read-only arrays, maps of files.
+    r"ignore:The given NumPy array is not writable:UserWarning",
+    # nnU-Net copies the ground truth with distutils.
+    r"ignore:The distutils package is deprecated:DeprecationWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in THIRD_PARTY_WARNINGS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where prepared data sets are kept: FASTNNUNET_TEST_CACHE, or a folder of this session."""
+    given = os.environ.get("FASTNNUNET_TEST_CACHE")
+    return Path(given).resolve() if given else tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture
+def nnunet_dataset(dataset_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Dataset]:
+    """Return a function that gives a data set by its variant, prepared once, with a results folder of this test.
+
+    The environment of the test is then the data set's. Its other folders are shared: a test that changes them takes a
+    `.copy()` first.
+    """
+
+    def factory(variant: str = "default") -> Dataset:
+        dataset = prepared(variant, dataset_cache, tmp_path / "nnUNet_results")
+        for name, value in dataset.env.items():
+            monkeypatch.setenv(name, value)
+        return dataset
+
+    return factory

@@ -1,0 +1,543 @@
+"""The loader on real, preprocessed nnU-Net data."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+import pytest
+import torch
+from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, ImageOnlyTransform
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunet_loaders import nnunet_loaders
+
+import fastnnunet_loader as fl
+
+CONFIGURATIONS = [
+    ("default", "3d_fullres"),
+    ("default", "2d"),
+    ("anisotropic", "3d_fullres"),
+    ("regions", "3d_fullres"),
+    ("ignore", "3d_fullres"),
+    ("two_channels", "3d_fullres"),
+    ("cascade", "3d_cascade_fullres"),
+]
+
+
+def targets(batch: dict[str, Any]) -> list[torch.Tensor]:
+    target = batch["target"]
+    return target if isinstance(target, list) else [target]
+
+
+def assert_equal(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert a["keys"] == b["keys"]
+    assert torch.equal(a["data"], b["data"])
+    for s, t in zip(targets(a), targets(b), strict=True):
+        assert s.dtype == t.dtype
+        assert torch.equal(s, t)
+
+
+def clone(batch: dict[str, Any]) -> dict[str, Any]:
+    return {"data": batch["data"].clone(), "target": [t.clone() for t in targets(batch)], "keys": batch["keys"]}
+
+
+def take(loader: fl.DataLoader, count: int) -> list[dict[str, Any]]:
+    return [clone(next(loader)) for _ in range(count)]
+
+
+def task_count() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+def test_batches_do_not_depend_on_threads_or_prefetch(
+    nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str
+) -> None:
+    for role, source in zip(("train", "val"), nnunet_loaders(nnunet_dataset(variant), monkeypatch, configuration), strict=True):
+        with fl.DataLoader.from_nnunet(source, threads=1, seed=7, prefetch=1, role=role) as loader:
+            expected = take(loader, 12)
+            assert loader.pipeline.all_native, loader.pipeline.fallbacks
+        for threads, prefetch in ((2, 3), (8, 6)):
+            with fl.DataLoader.from_nnunet(source, threads=threads, seed=7, prefetch=prefetch, role=role) as loader:
+                for a, b in zip(take(loader, 12), expected, strict=True):
+                    assert_equal(a, b)
+
+
+@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+def test_batches_have_the_form_of_nnunets(nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset(variant), monkeypatch, configuration)
+    theirs = next(train)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=0) as loader:
+        ours = next(loader)
+    assert ours["data"].shape == theirs["data"].shape
+    assert ours["data"].dtype == theirs["data"].dtype
+    assert isinstance(ours["target"], list) == isinstance(theirs["target"], list)
+    for a, b in zip(targets(ours), targets(theirs), strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+    assert len(ours["keys"]) == len(theirs["keys"])
+
+
+@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+def test_a_sample_is_the_patch_of_the_file_through_the_pipeline(
+    nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str
+) -> None:
+    dataset = nnunet_dataset(variant)
+    train, _ = nnunet_loaders(dataset, monkeypatch, configuration)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=3) as loader:
+        for step in range(6):
+            batch = next(loader)
+            for slot, key in enumerate(batch["keys"]):
+                name, forced, box = loader.sampled(step, slot)
+                assert name == key
+                assert forced == train.get_do_oversample(slot)
+                data, seg, previous, _ = train._data.load_case(name)
+                image = crop_and_pad_nd(data, [list(b) for b in box], 0)
+                labels = crop_and_pad_nd(seg, [list(b) for b in box], -1, cast_cropped_to=np.int16)
+                if previous is not None:
+                    labels_before = crop_and_pad_nd(previous, [list(b) for b in box], -1, cast_cropped_to=np.int16)
+                    labels = np.concatenate([labels, labels_before[None]])
+                if configuration == "2d":
+                    image, labels = image[:, 0], labels[:, 0]
+                expected = loader.pipeline(image=image, segmentation=labels, seed=3, step=step, slot=slot)
+                assert torch.equal(batch["data"][slot], expected["image"])
+                for a, b in zip(targets(batch), expected["segmentation"], strict=True):
+                    assert torch.equal(a[slot], b)
+
+
+@pytest.mark.parametrize("variant", ["default", "regions", "ignore"])
+def test_forced_patches_are_centred_on_stored_voxels(nnunet_dataset: Any, monkeypatch: Any, variant: str) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset(variant), monkeypatch)
+    train.patch_size = (16, 16, 16)  # small enough to lie anywhere
+    train.final_patch_size = (16, 16, 16)
+    train.need_to_pad = np.zeros(3, int)
+    train.transforms = None
+    train.oversample_foreground_percent = 1.0
+    seen: set[Any] = set()
+    with fl.DataLoader.from_nnunet(train, threads=1, seed=1) as loader:
+        for step in range(60):
+            name, forced, box = loader.sampled(step, 0)
+            assert forced
+            locations = train._data.load_case(name)[3]["class_locations"]
+            lower = np.array([b[0] for b in box])
+            found = [
+                key
+                for key, voxels in locations.items()
+                if key != train.annotated_classes_key
+                and len(voxels)
+                and (np.maximum(np.asarray(voxels)[:, 1:] - 8, 0) == lower).all(1).any()
+            ]
+            assert found
+            seen.update(found)
+    assert len(seen) >= 2
+
+
+def test_cases_and_patches_follow_nnunets_distribution(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    from scipy.stats import chisquare, ks_2samp
+
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    draws = 1500
+    with fl.DataLoader.from_nnunet(train, threads=1, seed=11) as loader:
+        ours = [loader.sampled(step, slot) for step in range(draws // 2) for slot in range(2)]
+    counts = [sum(name == key for name, _, _ in ours) for key in loader.keys]
+    assert chisquare(counts).pvalue > 1e-3
+    np.random.seed(0)
+    theirs: dict[bool, list[list[int]]] = {False: [], True: []}
+    for draw in range(draws):
+        key = train.get_indices()[0]
+        data, _, _, properties = train._data.load_case(key)
+        forced = bool(draw % 2)
+        theirs[forced].append(train.get_bbox(data.shape[1:], forced, properties["class_locations"])[0])
+    for forced in (False, True):
+        lower = np.array([[b[0] for b in box] for _, f, box in ours if f == forced])
+        for axis in range(3):
+            assert ks_2samp(lower[:, axis], np.array(theirs[forced])[:, axis]).pvalue > 1e-3
+
+
+def test_probabilistic_oversampling_and_sampling_probabilities(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch, probabilistic_oversampling=True)
+    train.sampling_probabilities = np.array([0.7, 0.3, 0.0, 0.0])
+    with fl.DataLoader.from_nnunet(train, threads=1, seed=2) as loader:
+        sampled = [loader.sampled(step, slot) for step in range(500) for slot in range(2)]
+    forced = np.mean([f for _, f, _ in sampled])
+    assert abs(forced - 0.33) < 0.06
+    share = np.mean([name == loader.keys[0] for name, _, _ in sampled])
+    assert abs(share - 0.7) < 0.06
+    assert {name for name, _, _ in sampled} == set(loader.keys[:2])
+
+
+def test_resume_continues_with_the_same_batches(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        take(loader, 4)
+        state = loader.state_dict()
+        expected = take(loader, 4)
+    assert state["step"] == 4
+    restored = pickle.loads(pickle.dumps(state))
+    with fl.DataLoader.from_nnunet(train, threads=1, seed=99) as loader:
+        next(loader)
+        loader.load_state_dict(restored)
+        for a, b in zip(take(loader, 4), expected, strict=True):
+            assert_equal(a, b)
+
+
+def test_state_of_other_data_warns(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, val = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=1) as loader:
+        state = loader.state_dict()
+    with fl.DataLoader.from_nnunet(val, threads=1) as loader:
+        with pytest.warns(UserWarning, match="expected the cases, patch sizes and batch size"):
+            loader.load_state_dict(state)
+        with pytest.raises(ValueError, match="expected version 1, got 7"):
+            loader.load_state_dict({**state, "version": 7})
+
+
+def test_ranks_and_roles_see_other_batches(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    means = set()
+    for rank, role in ((0, "train"), (1, "train"), (0, "val"), (0, 2)):
+        with fl.DataLoader.from_nnunet(train, threads=1, seed=5, rank=rank, role=role) as loader:
+            means.add(round(float(next(loader)["data"].double().mean()), 9))
+    assert len(means) == 4
+
+
+def test_tensors_keep_their_memory(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        kept = [next(loader) for _ in range(6)]
+        copies = [clone(batch) for batch in kept]
+        view = kept[3]["data"][0, 0, 4:9]
+        expected = view.clone()
+        take(loader, 20)
+        for a, b in zip(kept, copies, strict=True):
+            assert_equal(a, b)
+        used = loader.stats().batches_in_use
+        del a, kept
+        gc.collect()
+        assert loader.stats().batches_in_use < used
+        take(loader, 20)
+    assert torch.equal(view, expected)  # and after close
+
+
+def test_nothing_is_allocated_for_batches_in_steady_state(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        addresses = set()
+        for _ in range(60):
+            addresses.add(next(loader)["data"].data_ptr())
+        assert len(addresses) <= loader.stats().prefetch + 2
+
+
+def test_close_ends_the_threads(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    before = task_count()
+    for _ in range(3):
+        loader = fl.DataLoader.from_nnunet(train, threads=3, seed=5)
+        next(loader)
+        assert task_count() > before
+        loader.close()
+        loader.close()
+        assert task_count() == before
+        with pytest.raises(fl.LoaderClosedError):
+            next(loader)
+    loader = fl.DataLoader.from_nnunet(train, threads=3, seed=5)
+    next(loader)
+    del loader
+    gc.collect()
+    assert task_count() == before
+
+
+def test_a_budget_that_is_too_small_is_explained(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with pytest.raises(fl.MemoryBudgetError, match=r"expected at least \d+ MiB .* threads"):
+        fl.DataLoader.from_nnunet(train, threads=2, memory_budget="1MB")
+
+
+def test_keeping_too_many_batches_is_an_error_not_a_hang(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=1, memory_budget="24MB", prefetch=2) as loader:
+        kept = []
+        with pytest.raises(fl.MemoryBudgetError, match="still referred to"):
+            for _ in range(100):
+                kept.append(next(loader))
+        kept.clear()
+        next(loader)
+        assert loader.stats().batches_in_use * loader.stats().batch_bytes <= loader.memory_budget
+
+
+# Bad input
+
+
+@pytest.fixture
+def damaged(nnunet_dataset: Any, tmp_path: Path, monkeypatch: Any) -> Any:
+    """A copy of the preprocessed cases, and the training loader on it."""
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    folder = tmp_path / "cases"
+    shutil.copytree(train._data.source_folder, folder)
+    train._data.source_folder = str(folder)
+    return train
+
+
+def batches_until_error(loader: fl.DataLoader) -> fl.BadCaseError:
+    with pytest.raises(fl.BadCaseError) as caught:
+        take(loader, 60)
+    return caught.value
+
+
+@pytest.mark.parametrize("damage", ["truncated", "deleted", "garbage", "another shape"])
+@pytest.mark.parametrize("suffix", [".b2nd", "_seg.b2nd"])
+def test_a_damaged_file_is_named(damaged: Any, damage: str, suffix: str) -> None:
+    name = damaged.indices[2]
+    file = Path(damaged._data.source_folder) / f"{name}{suffix}"
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "deleted":
+        file.unlink()
+    elif damage == "garbage":
+        file.write_bytes(b"not what it says" * 100)
+    else:
+        file.unlink()
+        array = np.zeros((1, 9, 9, 9), np.float32 if suffix == ".b2nd" else np.int8)
+        blosc2.asarray(array, urlpath=str(file))
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        error = batches_until_error(loader)
+    assert error.case == name
+    assert name in error.file
+    assert error.reason
+    assert error.seed == 1
+    assert isinstance(error.__cause__, fl.StorageError)
+    for part in (name, error.reason, "seed 1", f"step {error.step}"):
+        assert part in str(error)
+
+
+def test_damaged_properties_are_named(damaged: Any) -> None:
+    file = Path(damaged._data.source_folder) / f"{damaged.indices[0]}.pkl"
+    file.write_bytes(file.read_bytes()[:100])
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        error = batches_until_error(loader)
+    assert error.file == str(file)
+    assert "expected a whole pickle" in error.reason
+
+
+def test_properties_that_would_run_code_are_refused(damaged: Any, tmp_path: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> Any:
+            return (os.mkdir, (str(tmp_path / "attacked"),))
+
+    file = Path(damaged._data.source_folder) / f"{damaged.indices[0]}.pkl"
+    file.write_bytes(pickle.dumps({"class_locations": Attack()}))
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        error = batches_until_error(loader)
+    assert "got posix.mkdir" in error.reason
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog: Any) -> None:
+    name = damaged.indices[2]
+    file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+    file.write_bytes(file.read_bytes()[:5000])
+    runs = []
+    for threads, prefetch in ((1, 1), (4, 5)):
+        with fl.DataLoader.from_nnunet(damaged, threads=threads, prefetch=prefetch, seed=1, on_bad_case="skip") as loader:
+            runs.append(take(loader, 30))
+            assert [bad.name for bad in loader.bad_cases] == [name]
+            assert loader.stats().skipped_cases == 1
+            state = loader.state_dict()
+            continued = take(loader, 5)
+        with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, on_bad_case="skip") as loader:
+            loader.load_state_dict(state)
+            for a, b in zip(take(loader, 5), continued, strict=True):
+                assert_equal(a, b)
+    for a, b in zip(*runs, strict=True):
+        assert_equal(a, b)
+        assert name not in a["keys"]
+    assert f"going on without case {name}" in caplog.text
+
+
+def test_skip_stops_when_every_case_is_bad(damaged: Any) -> None:
+    for file in Path(damaged._data.source_folder).glob("*.b2nd"):
+        file.write_bytes(b"")
+    with pytest.raises(fl.BadCaseError, match=damaged.indices[0]):
+        fl.DataLoader.from_nnunet(damaged, threads=2, on_bad_case="skip")
+
+
+def test_a_case_that_goes_bad_while_batches_flow(damaged: Any) -> None:
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        take(loader, 10)
+        for name in damaged.indices:
+            file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+            os.truncate(file, file.stat().st_size // 3)
+        error = batches_until_error(loader)
+    assert error.file.endswith(".b2nd")
+
+
+def test_finite_voxels_are_checked_when_asked(damaged: Any) -> None:
+    name = damaged.indices[1]
+    file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+    array = blosc2.open(str(file))[:]
+    array[0, 3::7, ::5, ::5] = np.nan
+    file.unlink()
+    blosc2.asarray(array, urlpath=str(file))
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        take(loader, 20)
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, check_finite=True) as loader:
+        error = batches_until_error(loader)
+    assert error.case == name
+    assert "expected finite voxels, got nan" in error.reason
+
+
+# Transforms in Python
+
+
+class Halve(ImageOnlyTransform):
+    """A user's transform: adds a random number, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        return {"shift": float(np.random.uniform()) + float(torch.rand(1))}
+
+    def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
+        self.threads.add(threading.get_ident())
+        return img / 2 + params["shift"]
+
+
+class Broken(BasicTransform):
+    def apply(self, data_dict: Any, **params: Any) -> Any:
+        raise KeyError("what the user did wrong")
+
+
+class Slow(BasicTransform):
+    def apply(self, data_dict: Any, **params: Any) -> Any:
+        time.sleep(0.4)
+        return data_dict
+
+
+def with_transforms(loader: Any, *transforms: Any) -> Any:
+    loader.transforms = ComposeTransforms([*loader.transforms.transforms, *transforms])
+    return loader
+
+
+def test_a_transform_of_the_users_runs_in_python(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=4) as loader:
+        plain = take(loader, 6)
+    mine = Halve()
+    runs = []
+    for threads in (1, 3):
+        with fl.DataLoader.from_nnunet(
+            with_transforms(train, mine) if threads == 1 else train, threads=threads, seed=4
+        ) as loader:
+            assert loader.pipeline.fallbacks == ["Halve: it has no native counterpart"]
+            assert "Halve  [Python: it has no native counterpart]" in loader.describe()
+            calls = loader.stats().python_calls
+            runs.append(take(loader, 6))
+            assert loader.stats().python_calls >= calls + 12
+    assert threading.get_ident() not in mine.threads
+    for batch, again, without in zip(*runs, plain, strict=True):
+        assert_equal(batch, again)
+        difference = batch["data"] - without["data"] / 2
+        per_sample = difference.flatten(1)
+        assert torch.allclose(per_sample, per_sample[:, :1].expand_as(per_sample), atol=1e-5)
+        assert (per_sample[:, 0] > 0).all()
+
+
+def test_training_keeps_its_random_numbers(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(with_transforms(train, Halve()), threads=2, seed=4) as loader:
+        torch.manual_seed(1)
+        np.random.seed(1)
+        expected = (torch.rand(3), np.random.uniform(size=3))
+        torch.manual_seed(1)
+        np.random.seed(1)
+        take(loader, 3)
+        time.sleep(0.2)  # until what is made ahead is made
+        assert torch.equal(torch.rand(3), expected[0])
+        assert np.array_equal(np.random.uniform(size=3), expected[1])
+
+
+def test_what_a_transform_raises_reaches_the_training(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with pytest.raises(fl.SampleError) as caught:
+        fl.DataLoader.from_nnunet(with_transforms(train, Broken()), threads=2, seed=4)
+    assert caught.value.transform == "Broken"
+    assert caught.value.case in train.indices
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert not isinstance(caught.value, fl.BadCaseError)
+
+
+def test_callable_scalars_are_part_of_the_seed(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    transform = MultiplicativeBrightnessTransform(lambda image, channel: np.random.uniform(1, 2) * image.ndim, False, 1)
+    with_transforms(train, transform)
+    runs = []
+    for threads in (1, 3):
+        with fl.DataLoader.from_nnunet(train, threads=threads, seed=4) as loader:
+            assert loader.pipeline.all_native
+            runs.append(take(loader, 4))
+    for a, b in zip(*runs, strict=True):
+        assert_equal(a, b)
+
+
+def test_ctrl_c_ends_the_wait(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(with_transforms(train, Slow()), threads=1, prefetch=1) as loader:
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            take(loader, 100)
+        assert time.monotonic() - begin < 1.5
+        timer.join()
+
+
+def test_a_forked_child_gets_an_error_and_no_hang(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=4) as loader:
+        next(loader)
+        child = os.fork()
+        if child == 0:
+            try:
+                next(loader)
+            except fl.LoaderClosedError:
+                loader.close()
+                os._exit(7)
+            os._exit(1)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.05)
+        else:
+            os.kill(child, signal.SIGKILL)
+            pytest.fail("the child hung")
+        assert os.waitstatus_to_exitcode(status) == 7
+        next(loader)
+
+
+def test_a_loader_with_sampling_of_its_own_is_refused(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+
+    class Mine(type(train)):  # type: ignore[misc]
+        def get_bbox(self, *args: Any, **kwargs: Any) -> Any:
+            return super().get_bbox(*args, **kwargs)
+
+    train.__class__ = Mine
+    with pytest.raises(fl.NotSupportedError, match="Mine with its own get_bbox"):
+        fl.DataLoader.from_nnunet(train)
+    with pytest.raises(fl.NotSupportedError, match="expected nnU-Net's nnUNetDataLoader, got list"):
+        fl.DataLoader.from_nnunet([1, 2])

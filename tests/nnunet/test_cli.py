@@ -1,0 +1,157 @@
+"""What the command says when something is wrong: a line or two, no traceback, an exit code that tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastnnunet_loader import cli
+from fastnnunet_loader.commands import CommandError
+from fastnnunet_loader.errors import FastnnUNetError
+
+PLANS: dict[str, Any] = {
+    "configurations": {
+        "2d": {"data_identifier": "nnUNetPlans_2d"},
+        "3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"},
+        "3d_large": {"inherits_from": "3d_fullres", "batch_size": 4},
+    }
+}
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """nnU-Net's folders with one data set that was planned, and preprocessed for 3d_fullres only."""
+    for name in ("nnUNet_preprocessed", "nnUNet_results", "nnUNet_raw"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    dataset = tmp_path / "nnUNet_preprocessed" / "Dataset900_brains"
+    (dataset / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+    (dataset / "nnUNetPlans_3d_fullres" / "case.pkl").touch()
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(PLANS), encoding="utf-8")
+    (dataset / "dataset.json").write_text("{}", encoding="utf-8")
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["901", "3d_fullres", "0"], ["'901'", "Dataset900_brains"]),
+        (["Dataset900_other", "3d_fullres", "0"], ["'Dataset900_other'", "Dataset900_brains"]),
+        (["900", "3d_lowres", "0"], ["'3d_lowres'", "2d, 3d_fullres, 3d_large"]),
+        (["900", "2d", "0"], ["nnUNetPlans_2d", "nnUNetv2_preprocess -d 900 -plans_name nnUNetPlans -c 2d"]),
+        (["900", "3d_fullres", "0", "-p", "Other"], ["'Other'", "nnUNetPlans"]),
+        (["900", "3d_fullres", "0", "--c", "--val"], ["--c", "--val"]),
+        (["900", "3d_fullres", "0", "--val_best", "--disable_checkpointing"], ["--val_best"]),
+        (["900", "3d_fullres", "0", "-num_gpus", "2", "-device", "cpu"], ["-num_gpus"]),
+        (["900", "3d_fullres", "0", "-pretrained_weights", "nowhere.pth"], ["nowhere.pth"]),
+    ],
+)
+def test_wrong_arguments_are_named_with_what_exists(
+    folders: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[str]
+) -> None:
+    assert cli.main(["train", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert all(text in said for text in expected), said
+    assert len(said.strip().splitlines()) <= 2
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("variable", ["nnUNet_preprocessed", "nnUNet_results"])
+def test_unset_folder_is_named(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.delenv(variable)
+    assert cli.main(["train", "900", "3d_fullres", "0"]) == 2
+    assert f"export {variable}=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", [["--threads", "0"], ["--seed", "-1"], ["--memory-budget", "4XB"], ["--on-bad-case", "ignore"]]
+)
+def test_values_out_of_range_are_refused(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "900", "3d_fullres", "0", *option])
+    assert stopped.value.code == 2
+    assert option[0] in capsys.readouterr().err
+
+
+def test_two_data_sets_of_one_number_are_listed(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders.parent / "Dataset900_more").mkdir()
+    assert cli.main(["train", "900", "3d_fullres", "0"]) == 2
+    assert "Dataset900_brains, Dataset900_more" in capsys.readouterr().err
+
+
+def test_debug_shows_where(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError):
+        cli.main(["train", "901", "3d_fullres", "0", "--debug"])
+    monkeypatch.setenv("FASTNNUNET_DEBUG", "1")
+    with pytest.raises(CommandError):
+        cli.main(["train", "901", "3d_fullres", "0"])
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (FastnnUNetError("[case] expected one, got none"), 1, "expected one, got none"),
+        (FileNotFoundError(2, "No such file", "plans.json"), 1, "plans.json"),
+    ],
+)
+def test_exit_codes(
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    from fastnnunet_loader.commands import train
+
+    def failing(_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(train, "run", failing)
+    assert cli.main(["train", "900", "3d_fullres", "0"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_all_of_nnunets_options_are_taken() -> None:
+    import argparse
+
+    from nnunetv2.run import run_training
+
+    from fastnnunet_loader.commands import train
+
+    ours = argparse.ArgumentParser(add_help=False)
+    train.add_arguments(ours)
+    mine = {option for action in ours._actions for option in action.option_strings}
+
+    seen: list[argparse.ArgumentParser] = []
+
+    class Stop(Exception):
+        pass
+
+    def parse(parser: argparse.ArgumentParser, *_: object) -> None:
+        seen.append(parser)
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse)
+        run_training.run_training_entry()
+    theirs = {option for action in seen[0]._actions for option in action.option_strings} - {"-h", "--help"}
+    assert theirs
+    assert theirs <= mine
+
+
+def test_command_runs_as_a_module() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "fastnnunet_loader.cli", "--help"],
+        capture_output=True, text=True, check=True, env=dict(os.environ),
+    )  # fmt: skip
+    assert all(name in run.stdout for name in cli.COMMANDS)

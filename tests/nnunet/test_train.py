@@ -1,0 +1,200 @@
+"""Whole trainings through the command, on real images."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_runs import batches, checkpoint, log_of, output_folder, train
+
+pytestmark = pytest.mark.slow
+
+# What third-party imports and nnU-Net run for a moment: ctypes' search for libraries, and nnU-Net's look at the host's
+# name (through the shell).
+SHORT_PROGRAMS = {"ldconfig", "sh", "dash", "hostname"}
+
+
+def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None:
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    summary = json.loads((output / "validation" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["metric_per_case"]
+    assert 0 <= summary["foreground_mean"]["Dice"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [
+        ("default", "3d_fullres"),
+        ("default", "2d"),
+        ("anisotropic", "3d_fullres"),
+        ("regions", "3d_fullres"),
+        ("ignore", "3d_fullres"),
+        ("two_channels", "3d_fullres"),
+    ],
+)
+def test_training_runs_to_the_metrics(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
+    dataset = nnunet_dataset(variant)
+    run = train(dataset, tmp_path, configuration=configuration)
+    output = output_folder(dataset, tmp_path, configuration)
+    assert_finished(run, output)
+    assert [line.split()[0] for line in batches(tmp_path)] == (["train"] * 3 + ["val"] * 2) * 2
+    assert re.search(r"seed \d+", log_of(output)), "a drawn seed must be in nnU-Net's log"
+
+
+def test_cascade_trains_on_the_stage_before(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("cascade")
+    early = train(dataset, tmp_path, configuration="3d_cascade_fullres", fold="all")
+    assert early.returncode == 2
+    assert "3d_lowres" in early.stderr
+    assert_finished(
+        train(dataset, tmp_path, configuration="3d_lowres", fold="all"),
+        output_folder(dataset, tmp_path, "3d_lowres", "all"),
+    )
+    assert_finished(
+        train(dataset, tmp_path, configuration="3d_cascade_fullres", fold="all"),
+        output_folder(dataset, tmp_path, "3d_cascade_fullres", "all"),
+    )
+
+
+def created_processes(trace: str) -> dict[int, str]:
+    """From strace's text: each process (not thread) that was created, and the program that it ran ("" for none)."""
+    processes: dict[int, str] = {}
+    started: dict[str, str] = {}
+    for line in trace.splitlines():
+        match = re.match(r"(\d+)\s+(.*)", line)
+        if match is None:
+            continue
+        pid, call = match.groups()
+        if re.match(r"(clone3?|v?fork)\(", call) and "<unfinished" in call:
+            started[pid] = call
+        if resumed := re.match(r"<\.\.\. (?:clone3?|v?fork) resumed>", call):
+            call = started.pop(pid, "") + call[resumed.end() :]
+        if re.match(r"(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call and (child := re.search(r"= (\d+)$", call)):
+            processes.setdefault(int(child[1]), "")
+        if (program := re.match(r'execve\("([^"]+)"', call)) and int(pid) in processes:
+            processes[int(pid)] = Path(program[1]).name
+        elif program and started:
+            # vfork returns in the parent only after the child's execve.
+            processes[int(pid)] = Path(program[1]).name
+    return processes
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_worker_process_is_created(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset, trace = nnunet_dataset("default"), tmp_path / "trace.txt"
+    run = train(dataset, tmp_path / "results", under=["strace", "-f", "-e", "trace=process", "-o", str(trace)])
+    assert_finished(run, output_folder(dataset, tmp_path / "results"))
+    text = trace.read_text(encoding="utf-8")
+    assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
+    created = created_processes(text)
+    assert "hostname" in created.values(), "nnU-Net's look at the host's name must be seen, or nothing would be"
+    assert set(created.values()) <= SHORT_PROGRAMS, created
+
+
+def test_trace_of_a_worker_is_recognised() -> None:
+    spawned = '10 vfork( <unfinished ...>\n11 execve("/usr/bin/python3", ["python3"], 0x0) = 0\n10 <... vfork resumed>) = 11'
+    forked = "10 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD) = 12"
+    thread = "10 clone3({flags=CLONE_VM|CLONE_THREAD, exit_signal=0} => {parent_tid=[13]}, 88) = 13"
+    assert created_processes(spawned) == {11: "python3"}
+    assert created_processes(forked) == {12: ""}
+    assert created_processes(thread) == {}
+
+
+def small_shared_memory() -> list[str]:
+    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
+    for options in (["-m"], ["-r", "-m"]):
+        command = ["unshare", *options, "sh", "-c", script, "sh"]
+        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return []
+
+
+def test_four_kilobytes_of_shared_memory_suffice(nnunet_dataset: Any, tmp_path: Path) -> None:
+    under = small_shared_memory()
+    if not under:
+        pytest.skip("this system does not let the test mount a file system")
+    dataset = nnunet_dataset("default")
+    assert_finished(train(dataset, tmp_path, under=under), output_folder(dataset, tmp_path))
+
+
+def assert_equal_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, weights in one.items():
+        assert torch.equal(weights, other[name]), name
+
+
+def test_continued_training_equals_an_uninterrupted_one(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    three = {"RECORD_EPOCHS": "3"}
+    whole = train(dataset, tmp_path / "whole", "--seed", "5", environment=three)
+    stopped = train(dataset, tmp_path / "parts", "--seed", "5", environment={**three, "RECORD_STOP_AFTER": "1"})
+    assert stopped.returncode == 130, stopped.stderr[-2000:]
+    assert "Traceback" not in stopped.stderr
+    # The seed comes from the checkpoint; with another number of threads the batches are the same.
+    continued = train(dataset, tmp_path / "parts", "--c", "--threads", "1", environment=three)
+
+    assert_finished(whole, output_folder(dataset, tmp_path / "whole"))
+    assert_finished(continued, output_folder(dataset, tmp_path / "parts"))
+    assert batches(tmp_path / "parts") == batches(tmp_path / "whole")
+    assert len(set(batches(tmp_path / "whole"))) == 15
+    assert_equal_weights(
+        checkpoint(output_folder(dataset, tmp_path / "whole"))["network_weights"],
+        checkpoint(output_folder(dataset, tmp_path / "parts"))["network_weights"],
+    )
+
+
+def test_other_seeds_give_other_batches(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    for name in ("one", "other"):
+        assert train(dataset, tmp_path / name).returncode == 0
+    assert not set(batches(tmp_path / "one")) & set(batches(tmp_path / "other"))
+
+
+def test_checkpoint_without_state_starts_anew(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    three = {"RECORD_EPOCHS": "3"}
+    train(dataset, tmp_path, environment={**three, "RECORD_STOP_AFTER": "1"})
+    file = output_folder(dataset, tmp_path) / "checkpoint_latest.pth"
+    content = checkpoint(output_folder(dataset, tmp_path), file.name)
+    assert content.pop("fastnnunet_loader")
+    torch.save(content, file)
+    continued = train(dataset, tmp_path, "--c", environment=three)
+    assert_finished(continued, output_folder(dataset, tmp_path))
+    assert "batches start anew" in log_of(output_folder(dataset, tmp_path))
+
+
+@pytest.fixture
+def damaged(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, Path]:
+    """A copy of a data set, and the image of one of its training cases, cut short."""
+    dataset = nnunet_dataset("default").copy(tmp_path)
+    splits = json.loads((dataset.preprocessed / dataset.name / "splits_final.json").read_text(encoding="utf-8"))
+    file = dataset.folder() / f"{splits[0]['train'][0]}.b2nd"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    return dataset, file
+
+
+def test_truncated_file_is_named(damaged: tuple[Any, Path], tmp_path: Path) -> None:
+    dataset, file = damaged
+    run = train(dataset, tmp_path / "results", environment={"RECORD_EPOCHS": "20"})
+    assert run.returncode == 1
+    assert file.stem in run.stderr
+    assert str(file) in run.stderr
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) <= 5, run.stderr
+
+
+def test_truncated_file_is_skipped_and_listed(damaged: tuple[Any, Path], tmp_path: Path) -> None:
+    dataset, file = damaged
+    run = train(dataset, tmp_path / "results", "--on-bad-case", "skip", environment={"RECORD_EPOCHS": "4"})
+    output = output_folder(dataset, tmp_path / "results")
+    assert_finished(run, output)
+    listed = [line for line in log_of(output).splitlines() if "trained without bad cases" in line]
+    assert len(listed) == 1
+    assert file.stem in listed[0]
+    assert checkpoint(output)["fastnnunet_loader"]["loaders"][0]["excluded"].keys() == {file.stem}

@@ -1,0 +1,35 @@
+"""Invariant 4: images within a share of the intensity range, labels equal in every voxel but for ties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def assert_images_agree(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
+    a, b = got.numpy().astype(np.float64), expected.numpy().astype(np.float64)
+    assert got.dtype == torch.float32
+    assert a.shape == b.shape
+    assert np.array_equal(np.isnan(a), np.isnan(b))
+    finite = np.isfinite(b)
+    if not finite.any():
+        return
+    span = float(b[finite].max() - b[finite].min())
+    rounding = 4e-7 * float(np.abs(b[finite]).max())  # of float32, for images whose range is less than that
+    worst = float(np.abs(a - b)[finite].max())
+    assert worst <= tolerance * span + rounding, f"differs by {worst:.2e} in an intensity range of {span:.2e}"
+
+
+def assert_labels_agree(got: Any, expected: Any, ties: float = 1e-4) -> None:
+    """A share below `ties` of the voxels may differ."""
+    if isinstance(expected, list):
+        assert isinstance(got, list) and len(got) == len(expected)
+        for g, e in zip(got, expected, strict=True):
+            assert_labels_agree(g, e, ties)
+        return
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    differing = int((got != expected).sum())
+    assert differing <= ties * expected.numel(), f"{differing} of {expected.numel()} voxels differ"
