@@ -39,6 +39,8 @@ struct Arena::Scheduler {
   std::mutex mutex;
   std::condition_variable idle;
   std::deque<std::function<void(ThreadState&)>> tasks;
+  std::condition_variable state_free;
+  std::vector<ThreadState*> free_states;
   std::size_t unfinished = 0;
 };
 
@@ -53,8 +55,11 @@ std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
 }
 
 Arena::Arena(int threads, std::size_t open_files) : threads_(threads) {
-  for (int i = 0; i < threads; ++i) states_.push_back(std::make_unique<ThreadState>(open_files));
   scheduler_ = std::make_unique<Scheduler>(threads);
+  for (int i = 0; i < threads; ++i) {
+    states_.push_back(std::make_unique<ThreadState>(open_files));
+    scheduler_->free_states.push_back(states_.back().get());
+  }
 }
 
 Arena::~Arena() {
@@ -81,19 +86,25 @@ void Arena::enqueue(std::function<void(ThreadState&)> task) {
 
 void Arena::run_next() {
   std::function<void(ThreadState&)> task;
+  ThreadState* state = nullptr;
   {
-    const std::lock_guard lock(scheduler_->mutex);
+    std::unique_lock lock(scheduler_->mutex);
+    // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
+    scheduler_->state_free.wait(lock, [&] { return !scheduler_->free_states.empty(); });
     task = std::move(scheduler_->tasks.front());
     scheduler_->tasks.pop_front();
+    // The one that was used last: its memory is the warmest.
+    state = scheduler_->free_states.back();
+    scheduler_->free_states.pop_back();
   }
-  // An arena without places for callers numbers its workers from 0; a number is one thread's at a time.
-  ThreadState& state = *states_[static_cast<std::size_t>(tbb::this_task_arena::current_thread_index())];
-  task(state);
+  task(*state);
   task = nullptr;
-  state.workspace_bytes = state.workspace.bytes();
-  state.open_files_now = state.files.size();
-  // The lock also makes what was written here visible to the thread that has this number next.
+  state->workspace_bytes = state->workspace.bytes();
+  state->open_files_now = state->files.size();
+  // The lock also makes what was written here visible to the thread that has this state next.
   const std::lock_guard lock(scheduler_->mutex);
+  scheduler_->free_states.push_back(state);
+  scheduler_->state_free.notify_one();
   if (--scheduler_->unfinished == 0) scheduler_->idle.notify_all();
 }
 
