@@ -1,0 +1,40 @@
+"""From batchgeneratorsv2's transform objects to the native transforms of the same name: one file for each.
+
+A file says which attributes it understands, how they become the native transform's, and how parameters that
+batchgeneratorsv2 drew become the native ones (for a replay). An object that is of a subclass, or has an attribute that its
+file does not know, is not understood and runs in Python: never a wrong result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from ..errors import NotSupportedError
+from .mapping import Attributes, NativeTransform
+
+__all__ = ["NATIVE", "NativeTransform", "describe_native"]
+
+# By class name; the class itself must be batchgeneratorsv2's.
+NATIVE: dict[str, NativeTransform] = {
+    entry.name: entry
+    for module in pkgutil.iter_modules(__path__)
+    for entry in getattr(importlib.import_module(f"{__name__}.{module.name}"), "NATIVE", ())
+}
+
+
+def describe_native(transform: Any) -> Attributes:
+    """The native attributes of one of batchgeneratorsv2's leaf transforms.
+
+    Raises:
+        NotSupportedError: with the reason why it has to run in Python.
+    """
+    cls = type(transform)
+    entry = NATIVE.get(cls.__name__)
+    if entry is None or not cls.__module__.startswith("batchgeneratorsv2."):
+        raise NotSupportedError("it has no native counterpart")
+    unknown = set(vars(transform)) ^ set(entry.attributes.split())
+    if unknown:
+        raise NotSupportedError(f"its attributes are not those that are known ({', '.join(sorted(unknown))})")
+    return entry.compile(transform)
