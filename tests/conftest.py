@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ THIRD_PARTY_WARNINGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in THIRD_PARTY_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
 

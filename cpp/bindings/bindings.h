@@ -40,8 +40,12 @@ py::tuple to_tuple(const Index3& shape, int dims);
 // A Python object with `apply(image, segmentation, seed, token)`, see python/fastnnunet_loader/fallback.py.
 std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
 
-// Memory for batches: of torch's pinned allocator, or ordinary. Throws InvalidArgument where the build knows no torch.
-std::shared_ptr<MemoryProvider> make_memory(bool pinned);
+// A transform of another package: a capsule as in fastnnunet/plugin/transform.h. Throws InvalidType.
+std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::object object);
+
+// Memory for batches: "ordinary"; "pinned", of torch's allocator for that; or "torch", of torch's for the CPU, which goes
+// the same way as pinned memory and needs no accelerator. Throws InvalidArgument where the build knows no torch.
+std::shared_ptr<MemoryProvider> make_memory(const std::string& kind);
 
 // Views of (C, X, Y, Z) memory; `owner` keeps it alive.
 py::array image_array(const Array<float>& image, int dims, const py::handle& owner);

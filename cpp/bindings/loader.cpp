@@ -97,9 +97,9 @@ py::tuple next(Loader& loader) {
 }
 
 std::shared_ptr<Loader> make(LoaderOptions options, const std::shared_ptr<Pipeline>& pipeline,
-                             const py::function& reader, bool pinned) {
+                             const py::function& reader, const std::string& memory_kind) {
   auto locations = location_reader(reader);
-  auto memory = make_memory(pinned);
+  auto memory = make_memory(memory_kind);
   const py::gil_scoped_release release;
   return {new Loader(std::move(options), pipeline, std::move(locations), std::move(memory)), destroy};
 }
@@ -176,12 +176,13 @@ void add_loader(py::module_& module) {
       .def_readonly("location_bytes", &LoaderStatistics::location_bytes)
       .def_readonly("location_reads", &LoaderStatistics::location_reads)
       .def_readonly("open_files", &LoaderStatistics::open_files)
+      .def_readonly("open_file_bytes", &LoaderStatistics::open_file_bytes)
       .def_readonly("memory_budget", &LoaderStatistics::memory_budget)
       .def_readonly("threads", &LoaderStatistics::threads)
       .def_readonly("prefetch", &LoaderStatistics::prefetch);
 
   py::class_<Loader, std::shared_ptr<Loader>>(module, "Loader")
-      .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("pinned"))
+      .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("memory"))
       .def("next", &next)
       .def_property_readonly("step",
                              [](const Loader& loader) {

@@ -1,8 +1,9 @@
-// Pinned memory from torch's own allocator, through the stable ABI.
+// Memory of torch's own allocators, through the stable ABI.
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
 
 #ifdef FASTNNUNET_WITH_TORCH
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -14,40 +15,75 @@ namespace fastnnunet::bindings {
 #ifdef FASTNNUNET_WITH_TORCH
 namespace {
 
-// Every block is a tensor of torch's of its own, so that its allocator finds it by its address, notes the copies that
-// are made from it, and does not give it out again before they are done.
-class PinnedMemory final : public MemoryProvider {
+// All blocks that batches have from torch, by address.
+class Blocks {
  public:
-  void* allocate(std::size_t bytes) override {
-    const std::int64_t size = static_cast<std::int64_t>(bytes);
-    torch::stable::Tensor tensor =
-        torch::stable::empty({&size, 1}, torch::headeronly::ScalarType::Byte, std::nullopt,
-                             torch::stable::Device(torch::headeronly::DeviceType::CPU, -1), true);
+  static Blocks& instance() {
+    static Blocks blocks;
+    return blocks;
+  }
+
+  void* add(torch::stable::Tensor tensor) {
     void* memory = tensor.mutable_data_ptr();
     const std::lock_guard lock(mutex_);
     tensors_.emplace(memory, std::move(tensor));
     return memory;
   }
 
-  void release(void* memory, std::size_t) noexcept override {
+  void remove(void* memory) {
     const std::lock_guard lock(mutex_);
     tensors_.erase(memory);
   }
 
-  bool rewritable() const override { return false; }
+  torch::stable::Tensor at(std::int64_t address) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = tensors_.find(reinterpret_cast<void*>(address));
+    if (found == tensors_.end()) throw InvalidArgument("block", "the address of a batch's memory", "another");
+    return found->second;
+  }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<void*, torch::stable::Tensor> tensors_;
 };
 
+// Each block is a tensor of its own, and Python gets views of that very tensor: so torch's allocator knows the block in
+// every copy that is made from it, also from a part of it, and does not give it out again before they are done.
+class TorchMemory final : public MemoryProvider {
+ public:
+  explicit TorchMemory(bool pinned) : pinned_(pinned) {}
+
+  void* allocate(std::size_t bytes) override {
+    const std::int64_t size = static_cast<std::int64_t>(bytes);
+    return Blocks::instance().add(torch::stable::empty({&size, 1}, torch::headeronly::ScalarType::Byte, std::nullopt,
+                                                       torch::stable::Device(torch::headeronly::DeviceType::CPU, -1),
+                                                       pinned_));
+  }
+
+  void release(void* memory, std::size_t) noexcept override { Blocks::instance().remove(memory); }
+
+  bool rewritable() const override { return false; }
+
+ private:
+  bool pinned_;
+};
+
+torch::stable::Tensor block(std::int64_t address) { return Blocks::instance().at(address); }
+
 }  // namespace
+
+STABLE_TORCH_LIBRARY(fastnnunet_loader, library) { library.def("block(int address) -> Tensor"); }
+
+STABLE_TORCH_LIBRARY_IMPL(fastnnunet_loader, CompositeExplicitAutograd, library) {
+  library.impl("block", TORCH_BOX(&block));
+}
 #endif
 
-std::shared_ptr<MemoryProvider> make_memory(bool pinned) {
-  if (!pinned) return std::make_shared<OrdinaryMemory>();
+std::shared_ptr<MemoryProvider> make_memory(const std::string& kind) {
+  if (kind == "ordinary") return std::make_shared<OrdinaryMemory>();
+  if (kind != "pinned" && kind != "torch") throw InvalidArgument("memory", "'ordinary', 'pinned' or 'torch'", kind);
 #ifdef FASTNNUNET_WITH_TORCH
-  return std::make_shared<PinnedMemory>();
+  return std::make_shared<TorchMemory>(kind == "pinned");
 #else
   throw InvalidArgument("pin_memory", "a build that knows torch", "one without; install torch first, then build again");
 #endif

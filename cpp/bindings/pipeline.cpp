@@ -9,7 +9,7 @@ namespace fastnnunet::bindings {
 namespace {
 
 // A tree as nested tuples: ("compose", [nodes]), ("one_of", [nodes]), ("random", probability, node),
-// ("native", name, attributes), ("python", name, object).
+// ("native", name, attributes), ("plugin", name, capsule), ("python", name, object).
 Node to_node(const py::tuple& tree) {
   const auto kind = py::cast<std::string>(tree[0]);
   const auto children = [&] {
@@ -23,7 +23,8 @@ Node to_node(const py::tuple& tree) {
   const auto name = py::cast<std::string>(tree[1]);
   if (kind == "native") return Node::leaf(make_transform(name, to_record(py::cast<py::dict>(tree[2]), name)));
   if (kind == "python") return Node::leaf(make_python_transform(name, py::reinterpret_borrow<py::object>(tree[2])));
-  throw InvalidArgument("pipeline", "a node 'compose', 'one_of', 'random', 'native' or 'python'", kind);
+  if (kind == "plugin") return Node::leaf(make_plugin_transform(name, py::reinterpret_borrow<py::object>(tree[2])));
+  throw InvalidArgument("pipeline", "a node 'compose', 'one_of', 'random', 'native', 'plugin' or 'python'", kind);
 }
 
 using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;

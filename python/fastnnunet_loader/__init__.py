@@ -22,6 +22,7 @@ from .errors import (
     TransformError,
 )
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
+from .plugins import get_include, register_transform
 
 
 def install(
@@ -29,6 +30,7 @@ def install(
     seed: int | None = None,
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
+    check_finite: bool = False,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -37,6 +39,7 @@ def install(
         seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
         memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
+        check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
 
     Raises:
         ValueError: an argument is out of range.
@@ -45,7 +48,7 @@ def install(
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
 
-    install_in_nnunet(threads, seed, memory_budget, on_bad_case)
+    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite)
 
 
 def uninstall() -> None:
@@ -72,7 +75,9 @@ __all__ = [
     "available_cores",
     "compile_transforms",
     "default_threads",
+    "get_include",
     "install",
     "memory",
+    "register_transform",
     "uninstall",
 ]

@@ -125,6 +125,7 @@ class LoaderStatistics:
     location_bytes: int
     location_reads: int
     open_files: int
+    open_file_bytes: int
     memory_budget: int
     threads: int
     prefetch: int
@@ -135,7 +136,7 @@ class Loader:
         options: LoaderOptions,
         pipeline: Pipeline,
         locations: Callable[[int], list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]],
-        pinned: bool,
+        memory: str,
     ) -> None: ...
     def next(self) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[Any]], list[int], int]: ...
     @property

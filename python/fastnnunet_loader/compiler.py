@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from . import _core
 from .errors import NotSupportedError
 from .fallback import PythonTransform
+from .plugins import plugin_of
 from .transforms import NATIVE, describe_native
 
 __all__ = ["Pipeline", "compile_transforms"]
@@ -25,7 +26,7 @@ class _Leaf:
     transform: Any
     native: bool
     reason: str  # why not
-    wrapper: PythonTransform | None = None
+    replay: Callable[[Any, dict[str, Any]], dict[str, Any]]  # parameters that get_parameters returned, for the core
 
 
 @dataclass
@@ -58,15 +59,18 @@ class _Compiled:
     def leaf(self, transform: Any, depth: int) -> tuple[Any, ...]:
         name = type(transform).__name__
         self.lines.append(_Line(depth, name, len(self.leaves)))
+        if (plugin := plugin_of(transform)) is not None:
+            self.leaves.append(_Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}))
+            return ("plugin", name, plugin.capsule(transform))
         try:
             attributes = describe_native(transform)
             node: tuple[Any, ...] = ("native", name, attributes)
             _core.Pipeline(node)  # what the core does not accept runs in Python as well
         except (NotSupportedError, ValueError, TypeError) as error:
             wrapper = PythonTransform(transform)
-            self.leaves.append(_Leaf(transform, False, str(error), wrapper))
+            self.leaves.append(_Leaf(transform, False, str(error), lambda _, p: {"token": wrapper.record(p)}))
             return ("python", name, wrapper)
-        self.leaves.append(_Leaf(transform, True, ""))
+        self.leaves.append(_Leaf(transform, True, "", NATIVE[name].replay))
         return node
 
 
@@ -181,10 +185,7 @@ class Pipeline:
             if number is None:
                 raise ValueError(f"[replay] expected a transform of the compiled tree, got {transform!r}")
             leaf = self._leaves[number]
-            if leaf.wrapper is not None:
-                entries.append((number, {"token": leaf.wrapper.record(parameters)}))
-            else:
-                entries.append((number, NATIVE[type(transform).__name__].replay(transform, parameters)))
+            entries.append((number, leaf.replay(transform, parameters)))
         return self._run(image, segmentation, _core.SampleId(seed=seed), entries)
 
     def _run(self, image: Any, segmentation: Any, identity: Any, trace: list[Any] | None) -> dict[str, Any]:

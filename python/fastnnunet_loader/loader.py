@@ -31,6 +31,7 @@ __all__ = ["BadCase", "DataLoader", "LoaderStats", "available_cores", "default_t
 _log = logging.getLogger("fastnnunet_loader")
 _ROLES = {"train": 0, "val": 1}
 _STATE_VERSION = 1
+_TORCH_TYPES = {"<f4": torch.float32, "<i2": torch.int16, "|b1": torch.bool}
 
 available_cores = _core.available_cores
 memory = _core.memory
@@ -64,6 +65,7 @@ class LoaderStats:
     location_bytes: int  # class locations that are kept
     location_reads: int
     open_files: int
+    open_file_bytes: int  # that open files keep: indexes of chunks, buffers
     memory_budget: int
     threads: int
     prefetch: int
@@ -93,6 +95,10 @@ def parse_bytes(text: str | int) -> int:
     if match is None:
         raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
     return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
+
+
+def _memory_kind(pin_memory: bool) -> str:
+    return "pinned" if pin_memory else "ordinary"
 
 
 def draw_seed() -> int:
@@ -149,6 +155,7 @@ class DataLoader:
         self.memory_budget = memory_budget
         self.on_bad_case = on_bad_case
         self.pin_memory = pin_memory
+        self._memory = _memory_kind(pin_memory)
         self.pipeline = pipeline
         self._cases = cases
         self._names = [case.name for case in cases]
@@ -258,7 +265,7 @@ class DataLoader:
         def locations(number: int) -> list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]:
             return _class_locations(folder / f"{names[number]}.pkl", annotated)
 
-        return _core.Loader(options, self.pipeline.core, locations, self.pin_memory)
+        return _core.Loader(options, self.pipeline.core, locations, self._memory)
 
     def _opened(self) -> _core.Loader:
         if self._core is None:
@@ -283,11 +290,21 @@ class DataLoader:
         data, targets, numbers, _ = core.next()
         if self.on_bad_case == "skip":
             self._report_bad_cases()
-        batch: dict[str, Any] = {"data": torch.from_numpy(data)}
-        tensors = [torch.from_numpy(target) for target in targets]
+        batch: dict[str, Any] = {"data": self._tensor(data)}
+        tensors = [self._tensor(target) for target in targets]
         batch["target"] = tensors if core.target_is_list else tensors[0]
         batch["keys"] = [self._names[number] for number in numbers]
         return batch
+
+    def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        if self._memory == "ordinary":
+            return torch.from_numpy(array)
+        # A view of the tensor that torch allocated, and not of its memory: only so does a copy from a part of it, too, keep
+        # torch from giving the block out again before the copy is done.
+        block: torch.Tensor = torch.ops.fastnnunet_loader.block(array.ctypes.data)
+        tensor = block.view(_TORCH_TYPES[array.dtype.str]).view(array.shape)
+        tensor._batch = array  # type: ignore[attr-defined]  # the batch counts as in use as long as its tensors are there
+        return tensor
 
     def _report_bad_cases(self) -> None:
         for bad in self.bad_cases:
@@ -369,6 +386,7 @@ class DataLoader:
             location_bytes=s.location_bytes,
             location_reads=s.location_reads,
             open_files=s.open_files,
+            open_file_bytes=s.open_file_bytes,
             memory_budget=s.memory_budget,
             threads=s.threads,
             prefetch=s.prefetch,

@@ -43,6 +43,7 @@ class Settings:
     seed: int | None = None
     memory_budget: int | None = None
     on_bad_case: str = "raise"
+    check_finite: bool = False
 
 
 @dataclass
@@ -138,6 +139,7 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             memory_budget=budget // (2 * _ranks()),  # each rank has two: training and validation
             on_bad_case=_settings.on_bad_case,
             pin_memory=bool(pin_memory),
+            check_finite=_settings.check_finite,
         )
         run.augmenters.append(self)
 
@@ -545,6 +547,7 @@ def install(
     seed: int | None = None,
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
+    check_finite: bool = False,
 ) -> None:
     """See `fastnnunet_loader.install`."""
     global _settings
@@ -557,7 +560,7 @@ def install(
     budget = None if memory_budget is None else parse_bytes(memory_budget)
     default_threads()  # a wrong nnUNet_n_proc_DA is reported now
     already = _settings is not None
-    _settings = Settings(threads, seed, budget, on_bad_case)
+    _settings = Settings(threads, seed, budget, on_bad_case, check_finite)
     if already:
         return
     version = importlib.metadata.version("nnunetv2")

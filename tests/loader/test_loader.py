@@ -212,6 +212,14 @@ def test_ranks_and_roles_see_other_batches(nnunet_dataset: Any, monkeypatch: Any
     assert len(means) == 4
 
 
+@pytest.fixture(params=["ordinary", "torch"])
+def memory_kind(request: Any, monkeypatch: Any) -> str:
+    """Where batches live. Memory of torch's goes the way of pinned memory, which takes an accelerator to be had."""
+    monkeypatch.setattr("fastnnunet_loader.loader._memory_kind", lambda _: request.param)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("memory_kind")
 def test_tensors_keep_their_memory(nnunet_dataset: Any, monkeypatch: Any) -> None:
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
     with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
@@ -228,6 +236,35 @@ def test_tensors_keep_their_memory(nnunet_dataset: Any, monkeypatch: Any) -> Non
         assert loader.stats().batches_in_use < used
         take(loader, 20)
     assert torch.equal(view, expected)  # and after close
+
+
+def test_batches_are_the_same_in_memory_of_torch(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("regions"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        expected = take(loader, 4)
+    monkeypatch.setattr("fastnnunet_loader.loader._memory_kind", lambda _: "torch")
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        for other in expected:
+            batch = next(loader)
+            assert_equal(clone(batch), other)
+            # Torch knows the memory as a block of its own: this is what protects copies to a device from any part of it.
+            storage = batch["data"][1:].untyped_storage()
+            assert storage.data_ptr() == batch["data"].data_ptr()
+            assert storage.nbytes() == batch["data"].nbytes
+            assert storage.resizable()
+
+
+def test_memory_of_torch_is_never_written_twice(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    # Only torch knows when a copy to a device is done, so a block goes back to it and is asked for anew.
+    monkeypatch.setattr("fastnnunet_loader.loader._memory_kind", lambda _: "torch")
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
+        batch = next(loader)
+        part = batch["data"][0, 0, 4:9].view(-1)
+        expected, address = part.clone(), batch["data"].data_ptr()
+        del batch
+        assert all(next(loader)["data"].data_ptr() != address for _ in range(20))
+        assert torch.equal(part, expected)
 
 
 def test_nothing_is_allocated_for_batches_in_steady_state(nnunet_dataset: Any, monkeypatch: Any) -> None:
@@ -266,7 +303,7 @@ def test_a_budget_that_is_too_small_is_explained(nnunet_dataset: Any, monkeypatc
 
 def test_keeping_too_many_batches_is_an_error_not_a_hang(nnunet_dataset: Any, monkeypatch: Any) -> None:
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with fl.DataLoader.from_nnunet(train, threads=1, memory_budget="24MB", prefetch=2) as loader:
+    with fl.DataLoader.from_nnunet(train, threads=1, memory_budget="32MB", prefetch=2) as loader:
         kept = []
         with pytest.raises(fl.MemoryBudgetError, match="still referred to"):
             for _ in range(100):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import pytest
 import torch
 from training_runs import batches, checkpoint, log_of, output_folder, train
@@ -177,6 +178,21 @@ def damaged(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, Path]:
     file = dataset.folder() / f"{splits[0]['train'][0]}.b2nd"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     return dataset, file
+
+
+def test_voxels_that_are_not_numbers_are_named_where_asked_for(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default").copy(tmp_path)
+    splits = json.loads((dataset.preprocessed / dataset.name / "splits_final.json").read_text(encoding="utf-8"))
+    case = splits[0]["train"][1]
+    file = dataset.folder() / f"{case}.b2nd"
+    image = blosc2.open(urlpath=str(file), mode="r")[:]
+    image[:, ::4, ::4, ::4] = float("nan")
+    file.unlink()
+    blosc2.asarray(image, urlpath=str(file))
+    run = train(dataset, tmp_path / "results", "--check-finite", environment={"RECORD_EPOCHS": "20"})
+    assert run.returncode == 1
+    assert case in run.stderr
+    assert "expected finite voxels, got nan" in run.stderr
 
 
 def test_truncated_file_is_named(damaged: tuple[Any, Path], tmp_path: Path) -> None:

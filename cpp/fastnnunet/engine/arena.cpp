@@ -101,6 +101,7 @@ void Arena::run_next() {
   task = nullptr;
   state->workspace_bytes = state->workspace.bytes();
   state->open_files_now = state->files.size();
+  state->open_file_bytes = state->files.memory();
   // The lock also makes what was written here visible to the thread that has this state next.
   const std::lock_guard lock(scheduler_->mutex);
   scheduler_->free_states.push_back(state);
@@ -117,6 +118,12 @@ std::size_t Arena::workspace_bytes() const {
 std::size_t Arena::open_files() const {
   std::size_t total = 0;
   for (const auto& state : states_) total += state->open_files_now;
+  return total;
+}
+
+std::size_t Arena::open_file_bytes() const {
+  std::size_t total = 0;
+  for (const auto& state : states_) total += state->open_file_bytes;
   return total;
 }
 

@@ -23,6 +23,7 @@ class Arena {
     // As they were after the thread's last task, for others to look at.
     std::atomic<std::size_t> workspace_bytes{0};
     std::atomic<std::size_t> open_files_now{0};
+    std::atomic<std::size_t> open_file_bytes{0};
   };
 
   // `open_files` is the most that one thread holds open; that of the first caller holds.
@@ -38,6 +39,7 @@ class Arena {
   // Of all threads together, as of the end of each one's last task.
   std::size_t workspace_bytes() const;
   std::size_t open_files() const;
+  std::size_t open_file_bytes() const;
 
  private:
   Arena(int threads, std::size_t open_files);

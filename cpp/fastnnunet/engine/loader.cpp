@@ -163,6 +163,7 @@ class Loader::Impl {
     if (arena_) {
       s.workspace_bytes = arena_->workspace_bytes();
       s.open_files = arena_->open_files();
+      s.open_file_bytes = arena_->open_file_bytes();
     }
     s.memory_budget = options_.memory_budget;
     s.threads = options_.threads;
@@ -171,7 +172,7 @@ class Loader::Impl {
   }
 
   Sampled sampled(std::uint64_t step, std::uint32_t slot) {
-    OpenVolumes files(3);
+    OpenVolumes files(OpenVolumes::kOfOneSample);
     const SampleId id = sample_id(step, slot);
     Stream stream(id, kSamplingPurpose);
     const auto choice = sampler_.choose_case(stream, slot);
@@ -203,7 +204,7 @@ class Loader::Impl {
   // Channels and window of any sample, from the first case that can be read.
   Geometry first_geometry() {
     std::exception_ptr first_error;
-    OpenVolumes files(3);
+    OpenVolumes files(OpenVolumes::kOfOneSample);
     for (const CaseFiles& at : options_.cases) {
       try {
         Geometry geometry;
@@ -249,17 +250,20 @@ class Loader::Impl {
     return layout;
   }
 
-  // Divides the budget: workspaces and two batches are needed, class locations and more batches are welcome.
+  // Divides the budget: workspaces, open files and two batches are needed, class locations and more batches are
+  // welcome.
   void plan_memory(LocationCache::Reader reader, std::shared_ptr<MemoryProvider> provider) {
     const auto measure = BatchRing::make(layout_, options_.sampling.batch_size, 0, provider);
     const std::size_t batch = measure->batch_bytes();
-    const std::size_t workspaces = static_cast<std::size_t>(options_.threads) * pipeline_->workspace_bytes(geometry_);
+    const std::size_t workspaces =
+        static_cast<std::size_t>(options_.threads) * (pipeline_->workspace_bytes(geometry_) + OpenVolumes::kMemory);
     // One batch in the consumer's hands and one being made.
     const std::size_t least = workspaces + 2 * batch;
     if (options_.memory_budget < least)
       throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
-                        "at least " + megabytes(least) + " (" + std::to_string(options_.threads) + " threads: " +
-                            megabytes(workspaces) + " of working memory, and 2 batches of " + megabytes(batch) + ")",
+                        "at least " + megabytes(least) + " (" + std::to_string(options_.threads) +
+                            " threads: " + megabytes(workspaces) +
+                            " of working memory and open files, and 2 batches of " + megabytes(batch) + ")",
                         "less; give more memory or fewer threads");
     const std::size_t spare = options_.memory_budget - least;
     const auto affordable = static_cast<int>(std::min<std::size_t>((spare - spare / 4) / batch + 1, 1000));

@@ -73,6 +73,7 @@ struct LoaderStatistics {
   std::size_t location_bytes = 0;
   std::uint64_t location_reads = 0;
   std::size_t open_files = 0;
+  std::size_t open_file_bytes = 0;
   std::size_t memory_budget = 0;
   int threads = 0;
   int prefetch = 0;

@@ -7,7 +7,8 @@
 
 namespace fastnnunet {
 
-OpenVolumes::OpenVolumes(std::size_t limit) : limit_(std::max<std::size_t>(limit, 1)) {}
+OpenVolumes::OpenVolumes(std::size_t limit, std::size_t memory)
+    : limit_(std::max<std::size_t>(limit, 1)), memory_limit_(memory) {}
 
 Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member) {
   std::string key = utf8(file) + '\0' + member;
@@ -16,14 +17,17 @@ Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& m
     return *entries_.front().volume;
   }
   // Room first: with the limit at the system's own, opening would fail.
-  while (entries_.size() >= limit_) {
-    bytes_read_of_closed_ += entries_.back().volume->bytes_read();
-    by_key_.erase(entries_.back().key);
-    entries_.pop_back();
-  }
+  while (entries_.size() >= limit_) close_last();
+  while (entries_.size() >= kOfOneSample && memory() > memory_limit_) close_last();
   entries_.push_front({key, open_volume(file, member)});
   by_key_.emplace(std::move(key), entries_.begin());
   return *entries_.front().volume;
+}
+
+void OpenVolumes::close_last() {
+  bytes_read_of_closed_ += entries_.back().volume->bytes_read();
+  by_key_.erase(entries_.back().key);
+  entries_.pop_back();
 }
 
 void OpenVolumes::clear() {

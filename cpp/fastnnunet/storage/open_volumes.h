@@ -1,4 +1,4 @@
-// The open files of one thread: the least recently used is closed when there are too many.
+// The open files of one thread: the least recently used is closed when there are too many, or when they keep too much.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,12 @@ namespace fastnnunet {
 
 class OpenVolumes {
  public:
-  explicit OpenVolumes(std::size_t limit);
+  // A sample works on so many at once: image, segmentation, previous segmentation. These are never closed for memory.
+  static constexpr std::size_t kOfOneSample = 3;
+  // What the files of one thread may keep: those of some dozens with blocks of nnU-Net's size.
+  static constexpr std::size_t kMemory = std::size_t{8} << 20;
+
+  explicit OpenVolumes(std::size_t limit, std::size_t memory = kMemory);
 
   // The reference stays valid until the next call. Throws StorageError.
   Volume& get(const std::filesystem::path& file, const std::string& member);
@@ -24,11 +29,14 @@ class OpenVolumes {
   std::uint64_t bytes_read() const;  // of all files ever opened here
 
  private:
+  void close_last();
+
   struct Entry {
     std::string key;
     std::unique_ptr<Volume> volume;
   };
   std::size_t limit_;
+  std::size_t memory_limit_;
   std::uint64_t bytes_read_of_closed_ = 0;
   std::list<Entry> entries_;  // most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;

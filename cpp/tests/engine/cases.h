@@ -87,7 +87,7 @@ inline LoaderOptions options_for(const Cases& cases, int threads = 2, int prefet
   options.seed = 17;
   options.threads = threads;
   options.prefetch = prefetch;
-  options.memory_budget = std::size_t{64} << 20;
+  options.memory_budget = std::size_t{256} << 20;
   return options;
 }
 

@@ -55,6 +55,31 @@ TEST_CASE("open_volumes: the least recently used file is closed") {
 #endif
 }
 
+TEST_CASE("open_volumes: what files keep is bounded, but those of one sample stay open") {
+  TemporaryFolder folder;
+  std::vector<std::filesystem::path> paths;
+  for (int i = 0; i < 6; ++i) {
+    paths.push_back(folder / ("case" + std::to_string(i) + ".b2nd"));
+    write_b2nd(paths.back(), ramp<float>({1, 8, 8, 8}), "<f4", {{1, 8, 8, 8}, {1, 4, 4, 8}});
+  }
+  std::vector<float> out(8 * 8 * 8);
+  const auto use = [&](OpenVolumes& volumes, std::size_t i) {
+    volumes.get(paths[i], "").read(0, Box::of_shape({8, 8, 8}), out.data(), 0.0f);
+  };
+  OpenVolumes one(6);
+  use(one, 0);
+  const std::size_t of_one = one.memory();
+
+  OpenVolumes four(6, 4 * of_one);
+  for (std::size_t i = 0; i < 12; ++i) {
+    use(four, i % 6);
+    CHECK(four.memory() <= 5 * of_one);  // closed before the next one is opened
+  }
+  OpenVolumes none(6, 0);
+  for (std::size_t i = 0; i < 6; ++i) use(none, i);
+  CHECK(none.size() == OpenVolumes::kOfOneSample);
+}
+
 TEST_CASE("open_volumes: members of one archive are two volumes") {
   TemporaryFolder folder;
   const auto path = folder / "case.npz";

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="raise",
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
     )
+    add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
-    install(args.threads, args.seed, args.memory_budget, args.on_bad_case)
+    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite)
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 
     from nnunetv2.run.run_training import run_training
