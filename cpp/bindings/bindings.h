@@ -43,8 +43,8 @@ std::unique_ptr<Transform> make_python_transform(const std::string& name, py::ob
 // A transform of another package: a capsule as in fastnnunet/plugin/transform.h. Throws InvalidType.
 std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::object object);
 
-// Memory for batches: "ordinary"; "pinned", of torch's allocator for that; or "torch", of torch's for the CPU, which goes
-// the same way as pinned memory and needs no accelerator. Throws InvalidArgument where the build knows no torch.
+// Memory for batches: "ordinary"; "pinned", of torch's allocator for that; or "torch", of torch's for the CPU, which
+// goes the same way as pinned memory and needs no accelerator. Throws InvalidArgument where the build knows no torch.
 std::shared_ptr<MemoryProvider> make_memory(const std::string& kind);
 
 // Views of (C, X, Y, Z) memory; `owner` keeps it alive.

@@ -118,6 +118,9 @@ class LoaderStatistics:
     sample_seconds: float
     sampling_seconds: float
     bytes_read: int
+    cache_bytes: int
+    cache_hits: int
+    cache_misses: int
     ready_batches: int
     batch_bytes: int
     batches_in_use: int

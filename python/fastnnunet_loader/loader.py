@@ -58,6 +58,9 @@ class LoaderStats:
     sample_time: float  # thread time of one sample, on average
     sampling_time: float  # of that: choosing the patch, opening files, drawing parameters
     bytes_read: int
+    cache_bytes: int  # decompressed blocks that are kept
+    cache_hits: int  # blocks that were there
+    cache_misses: int
     ready_batches: int
     batch_bytes: int
     batches_in_use: int  # being made, ready, or referred to by tensors
@@ -379,6 +382,9 @@ class DataLoader:
             sample_time=s.sample_seconds / max(s.samples, 1),
             sampling_time=s.sampling_seconds / max(s.samples, 1),
             bytes_read=s.bytes_read,
+            cache_bytes=s.cache_bytes,
+            cache_hits=s.cache_hits,
+            cache_misses=s.cache_misses,
             ready_batches=s.ready_batches,
             batch_bytes=s.batch_bytes,
             batches_in_use=s.batches_in_use,

@@ -10,6 +10,7 @@
 #include "fastnnunet/base/platform.h"
 #include "fastnnunet/engine/arena.h"
 #include "fastnnunet/engine/window_source.h"
+#include "fastnnunet/storage/block_cache.h"
 
 namespace fastnnunet {
 namespace {
@@ -155,6 +156,9 @@ class Loader::Impl {
     s.sample_seconds = static_cast<double>(sample_nanoseconds_.load()) * 1e-9;
     s.sampling_seconds = static_cast<double>(sampling_nanoseconds_.load()) * 1e-9;
     s.bytes_read = bytes_read_;
+    s.cache_bytes = blocks_->memory();
+    s.cache_hits = blocks_->hits();
+    s.cache_misses = blocks_->misses();
     s.ready_batches = ready_.size();
     s.batch_bytes = ring_->batch_bytes();
     s.batches_in_use = ring_->in_use();
@@ -228,6 +232,7 @@ class Loader::Impl {
   // Makes one sample where only running the transforms tells what comes out of them.
   Layout probe(const LocationCache::Reader& reader) {
     locations_ = std::make_unique<LocationCache>(reader, std::size_t{0});
+    blocks_ = std::make_unique<BlockCache>(0);
     Layout layout;
     std::exception_ptr error;
     std::unique_lock lock(mutex_);
@@ -269,11 +274,14 @@ class Loader::Impl {
     const auto affordable = static_cast<int>(std::min<std::size_t>((spare - spare / 4) / batch + 1, 1000));
     options_.prefetch = std::clamp(options_.prefetch, 1, affordable);
     const std::size_t planned = static_cast<std::size_t>(options_.prefetch + 1) * batch;
-    // Half of what is left is for class locations, half for a consumer that keeps batches.
-    const std::size_t for_locations = (spare - (planned - 2 * batch)) / 2;
+    // Of what is left, half is for decompressed blocks, a quarter for class locations, and a quarter for a consumer
+    // that keeps batches.
+    const std::size_t rest = spare - (planned - 2 * batch);
+    const std::size_t for_blocks = rest / 2, for_locations = rest / 4;
     locations_ = std::make_unique<LocationCache>(std::move(reader), for_locations);
-    ring_ = BatchRing::make(layout_, options_.sampling.batch_size, options_.memory_budget - workspaces - for_locations,
-                            std::move(provider));
+    blocks_ = std::make_unique<BlockCache>(for_blocks);
+    ring_ = BatchRing::make(layout_, options_.sampling.batch_size,
+                            options_.memory_budget - workspaces - for_blocks - for_locations, std::move(provider));
   }
 
   // Starts as many batches as may be made ahead. The lock is held.
@@ -435,6 +443,10 @@ class Loader::Impl {
       if (labels != geometry_.segmentation_channels)
         throw StorageError(segmentation.file(), "expected " + std::to_string(geometry_.segmentation_channels) +
                                                     " channels as the other cases have, got " + std::to_string(labels));
+      const auto first_file = static_cast<std::uint32_t>(3 * number);
+      image.use_cache(blocks_.get(), first_file);
+      segmentation.use_cache(blocks_.get(), first_file + 1);
+      if (previous != nullptr) previous->use_cache(blocks_.get(), first_file + 2);
       std::shared_ptr<const ClassLocations> locations;
       if (sampler_.needs_locations(force_foreground)) {
         try {
@@ -493,6 +505,7 @@ class Loader::Impl {
   Geometry geometry_;
   Layout layout_;
   std::unique_ptr<LocationCache> locations_;
+  std::unique_ptr<BlockCache> blocks_;
   std::shared_ptr<BatchRing> ring_;
 
   mutable std::mutex mutex_;

@@ -66,6 +66,9 @@ struct LoaderStatistics {
   double sample_seconds = 0;       // of thread time, all samples together
   double sampling_seconds = 0;     // of these: choosing, opening files, class locations, drawing parameters
   std::uint64_t bytes_read = 0;
+  std::size_t cache_bytes = 0;  // decompressed blocks
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;
   std::size_t ready_batches = 0;
   std::size_t batch_bytes = 0;
   std::size_t batches_in_use = 0;  // being made, ready, or in tensors

@@ -14,6 +14,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/storage/b2nd_header.h"
+#include "fastnnunet/storage/block_cache.h"
 #include "fastnnunet/storage/formats.h"
 #include "fastnnunet/storage/stored_volume.h"
 
@@ -209,6 +210,11 @@ class B2ndVolume final : public StoredVolume {
     read_offsets();
   }
 
+  void use_cache(BlockCache* cache, std::uint32_t file) override {
+    cache_ = cache;
+    number_in_cache_ = file;
+  }
+
   // c-blosc2 keeps four buffers of a block's size in its context.
   std::size_t memory() const override {
     return sizeof(*this) + sizeof(InputFile) + offsets_.capacity() * sizeof(std::int64_t) + block_.capacity() +
@@ -261,12 +267,13 @@ class B2ndVolume final : public StoredVolume {
       const Part part = part_of(lower, upper, origin, header_.chunk);
       // Of the chunk's corner in the region that is asked for.
       const Index4 corner = {origin[0] - lower[0], origin[1] - lower[1], origin[2] - lower[2], origin[3] - lower[3]};
-      read_chunk(open_chunk(number), part, corner, target);
+      read_chunk(open_chunk(number), number, part, corner, target);
     });
   }
 
   // `part` counts from the chunk's corner.
-  void read_chunk(const Chunk& chunk, const Part& part, const Index4& corner, const Target& target) {
+  void read_chunk(const Chunk& chunk, std::int64_t chunk_number, const Part& part, const Index4& corner,
+                  const Target& target) {
     if (chunk.kind == Chunk::Kind::constant) {
       rows_of(part, corner, target,
               [&](std::int64_t, std::byte* to, std::int64_t count) { target.fill(chunk.bytes, to, count); });
@@ -274,15 +281,21 @@ class B2ndVolume final : public StoredVolume {
     }
     const Index4& block = header_.block;
     const std::int64_t block_voxels = header_.block_bytes / static_cast<std::int64_t>(voxel_);
-    std::int64_t used = 0;
+    const std::int64_t blocks = header_.blocks[0] * header_.blocks[1] * header_.blocks[2] * header_.blocks[3];
+    std::int64_t used = 0;  // of those in the file
     for_each_tile(part.lower, part.upper, block, header_.blocks, [&](const Index4& origin, std::int64_t number) {
       const Part inner = part_of(part.lower, part.upper, origin, block);
       const Index4 start = {corner[0] + origin[0], corner[1] + origin[1], corner[2] + origin[2], corner[3] + origin[3]};
-      ++used;
       const std::byte* voxels_of_block = nullptr;
+      BlockCache::Block kept;
       if (chunk.kind == Chunk::Kind::plain) {
+        ++used;
         voxels_of_block = chunk.bytes + number * header_.block_bytes;
+      } else if (kept = cached(chunk, chunk_number * blocks + number, number * block_voxels, block_voxels, used);
+                 kept != nullptr) {
+        voxels_of_block = kept.get();
       } else {
+        ++used;
         const bool straight = target.same_type() && block[0] == 1 && inner.whole(block) &&
                               target.contiguous({block[1], block[2], block[3]});
         if (!straight && block_.empty()) block_.resize(static_cast<std::size_t>(header_.block_bytes));
@@ -298,9 +311,26 @@ class B2ndVolume final : public StoredVolume {
       });
     });
     const std::int64_t size = chunk.kind == Chunk::Kind::plain ? header_.chunk_bytes : chunk.size;
-    const std::int64_t blocks = header_.blocks[0] * header_.blocks[1] * header_.blocks[2] * header_.blocks[3];
     // Blocks differ in compressed size; their mean stands for each.
-    count_bytes(static_cast<std::uint64_t>(file_->mapped() ? size * used / blocks : size));
+    count_bytes(static_cast<std::uint64_t>(file_->mapped() || used == 0 ? size * used / blocks : size));
+  }
+
+  // A block of a compressed chunk out of the cache, into which it is decompressed first if there is room. `used` counts
+  // what was decompressed.
+  BlockCache::Block cached(const Chunk& chunk, std::int64_t number, std::int64_t first, std::int64_t count,
+                           std::int64_t& used) {
+    if (cache_ == nullptr) return nullptr;
+    const auto bytes = static_cast<std::size_t>(header_.block_bytes);
+    const std::uint64_t key = BlockCache::key(number_in_cache_, static_cast<std::uint64_t>(number));
+    BlockCache::Block block = cache_->find(key);
+    if (block != nullptr) return block;
+    block = cache_->room(key, bytes);
+    if (block == nullptr) return nullptr;
+    decompressed_ = true;
+    ++used;
+    reader_.decompress(chunk, first, count, voxel_, block.get());
+    cache_->keep(key, block, bytes);
+    return block;
   }
 
   // Calls row(voxel, to, count) for the rows of a part of a tile; `voxel` is the row's first, counted in a block.
@@ -325,6 +355,8 @@ class B2ndVolume final : public StoredVolume {
   std::vector<std::int64_t> offsets_;  // of each chunk from header_.data, or what it is made of
   std::vector<std::byte> block_;
   bool decompressed_ = false;
+  BlockCache* cache_ = nullptr;
+  std::uint32_t number_in_cache_ = 0;
 };
 
 }  // namespace

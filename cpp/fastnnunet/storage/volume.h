@@ -13,6 +13,8 @@
 
 namespace fastnnunet {
 
+class BlockCache;
+
 class Volume {
  public:
   virtual ~Volume() = default;
@@ -30,6 +32,10 @@ class Volume {
   // channels is decompressed once.
   virtual void read_channels(const Box& box, float* out, float outside) = 0;
   virtual void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) = 0;
+
+  // Where decompressed blocks are kept, until the next call; null for nowhere. `file` is this file's number there. What
+  // is not compressed by blocks has no use for it.
+  virtual void use_cache(BlockCache* /*cache*/, std::uint32_t /*file*/) {}
 
   // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's
   // cache.

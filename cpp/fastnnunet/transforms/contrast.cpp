@@ -45,10 +45,11 @@ class Contrast final : public TransformOf<ChannelValues> {
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto values = image.channel_span(p.channels[i]);
-      const auto centre = static_cast<float>(mean(values));
+      const Moments moments = Moments::of(values);
+      const auto centre = static_cast<float>(moments.mean());
       const auto factor = static_cast<float>(p.values[i]);
       if (preserve_range_) {
-        const Extent range = extent(values);
+        const Extent range = moments.extent();
         stretch_and_clamp(values.data(), image.channel_size(), centre, factor, range.minimum, range.maximum);
       } else {
         stretch(values.data(), image.channel_size(), centre, factor);

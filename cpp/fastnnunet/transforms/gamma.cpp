@@ -2,6 +2,7 @@
 // standard deviation put back afterwards.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/vector_math.h"
@@ -11,25 +12,23 @@
 namespace fastnnunet {
 namespace {
 
-constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
+constexpr float kEpsilon = 1e-7f;     // bgv2's guard for constant channels
+constexpr std::size_t kBlock = 4096;  // values that stay in the first-level cache between two loops
 
+// sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
 FASTNNUNET_CLONES
-void negate(float* FASTNNUNET_RESTRICT values, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = -values[i];
-}
-
-FASTNNUNET_CLONES
-void raise(float* FASTNNUNET_RESTRICT values, std::int64_t count, float minimum, float range, float denominator,
-           float exponent) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float scaled = (values[i] - minimum) / denominator;
-    values[i] = math::power(scaled, exponent) * range + minimum;
+void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
+           float inverse, float exponent, float sign_out) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float scaled = (sign_in * values[i] - minimum) * inverse;
+    values[i] = sign_out * (math::power(scaled, exponent) * range + minimum);
   }
 }
 
 FASTNNUNET_CLONES
-void linear(float* FASTNNUNET_RESTRICT values, std::int64_t count, float old_mean, float factor, float new_mean) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = (values[i] - old_mean) * factor + new_mean;
+void linear(float* FASTNNUNET_RESTRICT values, std::size_t count, float old_mean, float factor, float new_mean,
+            float sign) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = sign * ((values[i] - old_mean) * factor + new_mean);
 }
 
 struct GammaParameters : Parameters {
@@ -66,28 +65,9 @@ class Gamma final : public TransformOf<GammaParameters> {
 
   void apply(Sample& sample, const GammaParameters& p, const Stream&) const override {
     Array<float>& image = sample.image();
-    const std::int64_t count = image.channel_size();
-    for (std::size_t i = 0; i < p.channels.size(); ++i) {
-      const auto values = image.channel_span(p.channels[i]);
-      if (p.invert_image[i]) negate(values.data(), count);
-      double old_mean = 0, old_deviation = 0;
-      if (p.retain_stats[i]) {
-        old_mean = mean(values);
-        old_deviation = standard_deviation(values, old_mean);
-      }
-      const Extent found = extent(values);
-      const float range = found.maximum - found.minimum;
-      raise(values.data(), count, found.minimum, range, range < kEpsilon ? kEpsilon : range,
-            static_cast<float>(p.gamma[i]));
-      if (p.retain_stats[i]) {
-        const double new_mean = mean(values);
-        const double deviation = standard_deviation(values, new_mean);
-        const double factor = old_deviation / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
-        linear(values.data(), count, static_cast<float>(new_mean), static_cast<float>(factor),
-               static_cast<float>(old_mean));
-      }
-      if (p.invert_image[i]) negate(values.data(), count);
-    }
+    for (std::size_t i = 0; i < p.channels.size(); ++i)
+      apply_to(image.channel_span(p.channels[i]), p.retain_stats[i] != 0, p.invert_image[i] != 0,
+               static_cast<float>(p.gamma[i]));
   }
 
   Record describe(const GammaParameters& p) const override {
@@ -107,6 +87,29 @@ class Gamma final : public TransformOf<GammaParameters> {
   }
 
  private:
+  // Three passes at the most: statistics; the curve, with the new statistics of what it has just written; their
+  // restoration. Inversion is a sign in the arithmetic of these.
+  static void apply_to(std::span<float> values, bool retain_stats, bool invert, float gamma) {
+    const Moments before = Moments::of(values);
+    const float sign = invert ? -1.0f : 1.0f;
+    const Extent found = before.extent();
+    const float minimum = invert ? -found.maximum : found.minimum;
+    const float range = found.maximum - found.minimum;
+    const float inverse = 1.0f / (range < kEpsilon ? kEpsilon : range);
+    const double old_mean = static_cast<double>(sign) * before.mean();
+    Moments after(old_mean);
+    for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
+      const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
+      raise(block.data(), block.size(), sign, minimum, range, inverse, gamma, retain_stats ? 1.0f : sign);
+      if (retain_stats) after.add(block);
+    }
+    if (!retain_stats) return;
+    const double deviation = after.standard_deviation();
+    const double factor = before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
+    linear(values.data(), values.size(), static_cast<float>(after.mean()), static_cast<float>(factor),
+           static_cast<float>(old_mean), sign);
+  }
+
   Scalar gamma_;
   double p_invert_image_;
   bool synchronize_;

@@ -2,6 +2,8 @@
 // the same whoever computes them. NaN propagates as in torch.
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <span>
 
 namespace fastnnunet {
@@ -9,6 +11,30 @@ namespace fastnnunet {
 struct Extent {
   float minimum;
   float maximum;
+};
+
+// Mean, standard deviation and extent in one pass, also over values that come in pieces.
+class Moments {
+ public:
+  // Deviations are summed from `pivot`, which should lie among the values.
+  explicit Moments(double pivot = 0) : pivot_(pivot) {}
+  // Of all of them, with the first one as the pivot.
+  static Moments of(std::span<const float> values);
+
+  void add(std::span<const float> values);
+
+  double mean() const;
+  // With Bessel's correction; NaN for fewer than two values.
+  double standard_deviation() const;
+  Extent extent() const;
+
+ private:
+  double pivot_;
+  std::size_t count_ = 0;
+  double sum_ = 0;      // of deviations
+  double squares_ = 0;  // of deviations
+  Extent ordered_{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+  bool has_nan_ = false;
 };
 
 double mean(std::span<const float> values);
