@@ -6,9 +6,12 @@
 
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "fastnnunet/engine/batch_ring.h"
+#include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/transforms/record.h"
 #include "fastnnunet/transforms/transform.h"
 
@@ -47,7 +50,17 @@ std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::ob
 // goes the same way as pinned memory and needs no accelerator. Throws InvalidArgument where the build knows no torch.
 std::shared_ptr<MemoryProvider> make_memory(const std::string& kind);
 
-// Views of (C, X, Y, Z) memory; `owner` keeps it alive.
+// A pipeline, and the memory that calls from Python work in: kept from call to call, one for each call at a time.
+struct BoundPipeline {
+  std::shared_ptr<Pipeline> pipeline;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Workspace>> idle;
+
+  explicit BoundPipeline(std::shared_ptr<Pipeline> made) : pipeline(std::move(made)) {}
+};
+
+// Views of (C, X, Y, Z) memory; `owner` keeps it alive. Without an owner the array has memory of its own, which is a
+// copy where there is something to copy.
 py::array image_array(const Array<float>& image, int dims, const py::handle& owner);
 py::array target_array(const Target& target, int dims, const py::handle& owner);
 

@@ -96,12 +96,12 @@ py::tuple next(Loader& loader) {
   return py::make_tuple(data, targets, batch.cases, batch.step);
 }
 
-std::shared_ptr<Loader> make(LoaderOptions options, const std::shared_ptr<Pipeline>& pipeline,
-                             const py::function& reader, const std::string& memory_kind) {
+std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, const py::function& reader,
+                             const std::string& memory_kind) {
   auto locations = location_reader(reader);
   auto memory = make_memory(memory_kind);
   const py::gil_scoped_release release;
-  return {new Loader(std::move(options), pipeline, std::move(locations), std::move(memory)), destroy};
+  return {new Loader(std::move(options), bound.pipeline, std::move(locations), std::move(memory)), destroy};
 }
 
 }  // namespace

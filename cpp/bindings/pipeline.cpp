@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "bindings.h"
 #include "fastnnunet/transforms/array_source.h"
 
@@ -60,34 +62,105 @@ std::vector<TraceEntry> from_trace(const Pipeline& pipeline, const py::list& lis
   return trace;
 }
 
-// (image, targets, target_is_list, trace): arrays of their own, and the parameters that were applied.
-py::tuple run(const Pipeline& pipeline, const FloatArray& image, const std::optional<LabelArray>& segmentation,
-              const SampleId& id, const std::optional<py::list>& recorded) {
+class BorrowedWorkspace {
+ public:
+  explicit BorrowedWorkspace(BoundPipeline& from) : from_(from) {
+    const std::lock_guard lock(from_.mutex);
+    if (from_.idle.empty()) {
+      workspace_ = std::make_unique<Workspace>();
+    } else {
+      workspace_ = std::move(from_.idle.back());
+      from_.idle.pop_back();
+    }
+  }
+  ~BorrowedWorkspace() {
+    const std::lock_guard lock(from_.mutex);
+    from_.idle.push_back(std::move(workspace_));
+  }
+  BorrowedWorkspace(const BorrowedWorkspace&) = delete;
+  BorrowedWorkspace& operator=(const BorrowedWorkspace&) = delete;
+  Workspace& operator*() { return *workspace_; }
+
+ private:
+  BoundPipeline& from_;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+// Arrays that a sample is finished in, where its layout is known beforehand; else what it is copied to afterwards.
+struct Results {
+  py::object image;
+  py::list targets;
+  Destination destination;
+
+  explicit Results(const Layout& layout) {
+    const py::handle nobody;  // NumPy allocates
+    image = image_array({nullptr, layout.image_channels, layout.image_shape}, layout.dims, nobody);
+    destination.image = {static_cast<float*>(py::cast<py::array>(image).mutable_data()), layout.image_channels,
+                         layout.image_shape};
+    for (const auto& wanted : layout.targets) {
+      Target target{wanted.type, nullptr, wanted.channels, wanted.shape};
+      const py::array array = target_array(target, layout.dims, nobody);
+      target.data = const_cast<void*>(array.data());
+      destination.targets.push_back(target);
+      targets.append(array);
+    }
+  }
+
+  Results() = default;
+
+  void copy(Sample& sample) {
+    const py::handle nobody;
+    image = image_array(sample.image(), sample.dims(), nobody);
+    for (const Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), nobody));
+  }
+};
+
+// (image, targets, target_is_list, trace, regression target or None): arrays of their own, and the parameters that were
+// applied.
+py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional<LabelArray>& segmentation,
+              const SampleId& id, const std::optional<py::list>& recorded,
+              const std::optional<FloatArray>& regression_target) {
+  const Pipeline& pipeline = *bound.pipeline;
   const int dims = static_cast<int>(image.ndim()) - 1;
   ArraySource<float> image_source(to_array(image));
   std::optional<ArraySource<std::int16_t>> labels;
   if (segmentation) labels.emplace(to_array(*segmentation));
   if (labels && labels->shape() != image_source.shape())
     throw InvalidArgument("pipeline", "a segmentation of the image's shape", "another");
-  Workspace workspace;
-  Sample sample(workspace);
+  std::optional<ArraySource<float>> regression;
+  if (regression_target) regression.emplace(to_array(*regression_target));
+  if (regression && regression->shape() != image_source.shape())
+    throw InvalidArgument("pipeline", "a regression target of the image's shape", "another");
+  BorrowedWorkspace workspace(bound);
+  Sample sample(*workspace);
   Plan plan;
   sample.begin(image_source, labels ? &*labels : nullptr, dims, nullptr);
-  if (recorded) {
-    const auto trace = from_trace(pipeline, *recorded);
+  const Geometry geometry = sample.geometry();
+  const auto layout = pipeline.layout(geometry, labels.has_value());
+  Results results = layout ? Results(*layout) : Results();
+  sample.begin(image_source, labels ? &*labels : nullptr, dims, layout ? &results.destination : nullptr);
+  const auto trace = recorded ? from_trace(pipeline, *recorded) : std::vector<TraceEntry>{};
+  {
     const py::gil_scoped_release release;
-    pipeline.restore(trace, id, sample.geometry(), plan);
-    pipeline.run(sample, plan);
-  } else {
-    const py::gil_scoped_release release;
-    pipeline.draw(id, sample.geometry(), plan);
+    if (recorded)
+      pipeline.restore(trace, id, geometry, plan);
+    else
+      pipeline.draw(id, geometry, plan);
     pipeline.run(sample, plan);
   }
-  const py::handle copy;  // no owner: NumPy copies
-  py::list targets;
-  for (const Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), copy));
-  return py::make_tuple(image_array(sample.image(), sample.dims(), copy), targets, pipeline.gives_target_list(),
-                        to_trace(pipeline, plan));
+  if (!layout) results.copy(sample);
+  py::object moved = py::none();
+  if (regression) {
+    BorrowedWorkspace second(bound);
+    Sample target(*second);
+    target.begin(*regression, nullptr, dims, nullptr);
+    {
+      const py::gil_scoped_release release;
+      pipeline.run_moves(target, plan);
+    }
+    moved = image_array(target.image(), target.dims(), py::handle());
+  }
+  return py::make_tuple(results.image, results.targets, pipeline.gives_target_list(), to_trace(pipeline, plan), moved);
 }
 
 }  // namespace
@@ -99,14 +172,18 @@ void add_pipeline(py::module_& module) {
            py::kw_only(), py::arg("seed") = 0, py::arg("rank") = 0, py::arg("role") = 0, py::arg("step") = 0,
            py::arg("slot") = 0);
 
-  py::class_<Pipeline, std::shared_ptr<Pipeline>>(module, "Pipeline", "A compiled tree of transforms.")
-      .def(py::init([](const py::tuple& tree) { return std::make_shared<Pipeline>(to_node(tree)); }), py::arg("tree"))
+  py::class_<BoundPipeline>(module, "Pipeline", "A compiled tree of transforms.")
+      .def(py::init([](const py::tuple& tree) {
+             return std::make_unique<BoundPipeline>(std::make_shared<Pipeline>(to_node(tree)));
+           }),
+           py::arg("tree"))
       .def("run", &run, py::arg("image"), py::arg("segmentation").none(true), py::arg("id"),
-           py::arg("trace").none(true) = py::none())
+           py::arg("trace").none(true) = py::none(), py::arg("regression_target").none(true) = py::none())
       .def(
           "draw",
-          [](const Pipeline& pipeline, std::int64_t image_channels, std::int64_t segmentation_channels,
+          [](const BoundPipeline& bound, std::int64_t image_channels, std::int64_t segmentation_channels,
              const std::vector<std::int64_t>& shape, const SampleId& id) {
+            const Pipeline& pipeline = *bound.pipeline;
             Geometry geometry;
             geometry.image_channels = image_channels;
             geometry.segmentation_channels = segmentation_channels;
@@ -124,8 +201,9 @@ void add_pipeline(py::module_& module) {
           },
           py::arg("image_channels"), py::arg("segmentation_channels"), py::arg("shape"), py::arg("id"),
           "The parameters of one sample, without voxels: a list of (leaf, parameters).")
-      .def_property_readonly("all_native", &Pipeline::all_native)
-      .def("leaf_statistics", [](const Pipeline& pipeline) {
+      .def_property_readonly("all_native", [](const BoundPipeline& bound) { return bound.pipeline->all_native(); })
+      .def("leaf_statistics", [](const BoundPipeline& bound) {
+        const Pipeline& pipeline = *bound.pipeline;
         std::vector<std::pair<std::uint64_t, double>> list;
         for (std::size_t leaf = 0; leaf < pipeline.leaves(); ++leaf) {
           const auto s = pipeline.statistics(leaf);

@@ -50,7 +50,14 @@ class Pipeline:
         segmentation: npt.NDArray[np.int16] | None,
         id: SampleId,
         trace: list[tuple[int, dict[str, Any]]] | None = None,
-    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[Any]], bool, list[tuple[int, dict[str, Any]]]]: ...
+        regression_target: npt.NDArray[np.float32] | None = None,
+    ) -> tuple[
+        npt.NDArray[np.float32],
+        list[npt.NDArray[Any]],
+        bool,
+        list[tuple[int, dict[str, Any]]],
+        npt.NDArray[np.float32] | None,
+    ]: ...
     def draw(
         self, image_channels: int, segmentation_channels: int, shape: Sequence[int], id: SampleId
     ) -> list[tuple[int, dict[str, Any]]]: ...

@@ -190,7 +190,7 @@ class Pipeline:
 
     def _run(self, image: Any, segmentation: Any, identity: Any, trace: list[Any] | None) -> dict[str, Any]:
         labels = None if segmentation is None else _array(segmentation, np.int16)
-        result, targets, is_list, _ = self.core.run(_array(image, np.float32), labels, identity, trace)
+        result, targets, is_list, _, _ = self.core.run(_array(image, np.float32), labels, identity, trace)
         out: dict[str, Any] = {"image": torch.from_numpy(result)}
         if segmentation is not None:
             tensors = [torch.from_numpy(t) for t in targets]

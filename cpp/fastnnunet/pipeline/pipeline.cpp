@@ -157,6 +157,15 @@ void Pipeline::run(Sample& sample, const Plan& plan) const {
   sample.finish();
 }
 
+void Pipeline::run_moves(Sample& sample, const Plan& plan) const {
+  for (const Plan::Step& step : plan.steps()) {
+    const Transform& transform = *leaves_[step.leaf];
+    if (!transform.moves_voxels() || !transform.acts(*step.parameters)) continue;
+    naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
+  }
+  sample.finish();
+}
+
 std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmentation) const {
   if (!all_native()) return std::nullopt;
   Geometry at = geometry;

@@ -101,6 +101,8 @@ class Pipeline {
   void restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
                Plan& plan) const;
   void run(Sample& sample, const Plan& plan) const;
+  // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
+  void run_moves(Sample& sample, const Plan& plan) const;
 
   // What comes out of a sample of this geometry; none where a Python transform is asked for that, which only running it
   // can tell.

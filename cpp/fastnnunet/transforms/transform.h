@@ -27,6 +27,8 @@ class Transform {
   virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
   // False where these parameters change nothing: the transform is then not applied.
   virtual bool acts(const Parameters&) const { return true; }
+  // True where a regression target goes through the transform as an image does: those that move voxels.
+  virtual bool moves_voxels() const { return false; }
   // Shape and channels after the transform; the same for all parameters.
   virtual Geometry after(const Geometry& geometry) const { return geometry; }
   virtual void apply(Sample& sample, const Parameters& parameters, const Stream& field) const = 0;
