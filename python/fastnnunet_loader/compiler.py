@@ -311,7 +311,9 @@ class Pipeline:
             if isinstance(parameters, DrawnParameters):
                 if leaf.wrapper is not None:
                     name = type(transform).__name__
-                    raise ValueError(f"[replay] expected batchgeneratorsv2's parameters of {name}, which runs in Python, got none")
+                    raise ValueError(
+                        f"[replay] expected batchgeneratorsv2's parameters of {name}, which runs in Python, got none"
+                    )
                 entries.append((number, dict(parameters)))
             elif leaf.wrapper is not None:
                 entries.append((number, {"token": leaf.wrapper.record(parameters)}))

@@ -321,6 +321,11 @@ class DataLoader:
         """The names of all cases."""
         return list(self._names)
 
+    @property
+    def batch_size(self) -> int:
+        """The number of samples in a batch."""
+        return int(self._sampling["batch_size"])
+
     def _fingerprint(self) -> str:
         described = repr((self._names, sorted(self._sampling.items()), self._dims))
         return hashlib.sha256(described.encode()).hexdigest()[:16]
