@@ -35,7 +35,7 @@ def check_equal(result: dict[str, Any], batch: dict[str, Any], slot: int) -> Non
 # What torch says of itself when a transform in Python is the first to need a part of it.
 @pytest.mark.filterwarnings("ignore:`torch.jit.interface` is deprecated:FutureWarning")
 @pytest.mark.parametrize(
-    ("variant", "configuration", "trainer", "role"),
+    ("variant", "configuration", "trainer", "part"),
     [
         ("default", "3d_fullres", "nnUNetTrainer", "train"),
         ("default", "2d", "nnUNetTrainer", "train"),
@@ -48,10 +48,10 @@ def check_equal(result: dict[str, Any], batch: dict[str, Any], slot: int) -> Non
     ],
 )
 def test_the_last_stage_is_what_the_loader_makes(
-    nnunet_dataset: Any, variant: str, configuration: str, trainer: str, role: str
+    nnunet_dataset: Any, variant: str, configuration: str, trainer: str, part: str
 ) -> None:
     source = opened(nnunet_dataset, variant, configuration, trainer)
-    with fl.DataLoader.from_nnunet(getattr(source, role), threads=2, seed=5, role=role) as loader:
+    with fl.DataLoader.from_nnunet(getattr(source, part), threads=2, seed=5, rank=1, role=3) as loader:
         loader.load_state_dict({**loader.state_dict(), "step": 7})
         for step in (7, 8, 9):
             batch = next(loader)
