@@ -26,23 +26,53 @@ _CONVERSIONS = ("Convert3DTo2DTransform", "Convert2DTo3DTransform")
 
 
 @dataclass(frozen=True)
+class _Labels:
+    """A segmentation. Masks are made where they are looked at: a hundred of a whole patch would fill the memory."""
+
+    array: npt.NDArray[Any]  # (1, X, Y, Z) or (1, Y, Z) labels, or bool (R, ...) regions in the order of `values`
+    values: Mapping[int, tuple[int, ...]]  # the labels of each entry of the legend
+
+    def masks(self) -> Iterator[tuple[int, Mask]]:
+        for place, (n, labels) in enumerate(self.values.items()):
+            if self.array.dtype == np.bool_:
+                yield n, self.array[place]
+            elif len(labels) == 1:
+                yield n, self.array[0] == labels[0]
+            else:
+                yield n, np.isin(self.array[0], labels)
+
+    def cut(self, axis: int, at: int) -> dict[int, Mask]:
+        """The masks of one plane."""
+        return dict(_Labels(np.ascontiguousarray(np.take(self.array, at, axis + 1)), self.values).masks())
+
+    def counts(self) -> list[npt.NDArray[np.int64]]:
+        """How many voxels have any of the labels, by axis and slice."""
+        labelled = np.zeros(self.array.shape[1:], bool)
+        for _, mask in self.masks():
+            labelled |= mask
+        axes = range(labelled.ndim)
+        return [labelled.sum(axis=tuple(a for a in axes if a != axis)) for axis in axes]
+
+    def same(self, other: _Labels) -> bool:
+        if self.array.dtype == other.array.dtype and np.array_equal(self.array, other.array):
+            return True
+        return all(np.array_equal(a, b) for (_, a), (_, b) in zip(self.masks(), other.masks(), strict=True))
+
+
+@dataclass(frozen=True)
 class _View:
     """What is drawn of a sample."""
 
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
-    labels: dict[int, Mask]  # (X, Y, Z) or (Y, Z)
-    previous: dict[int, Mask]  # a cascade's previous stage
+    labels: _Labels
+    previous: _Labels | None  # a cascade's previous stage
 
     def same(self, other: _View) -> bool:
-        def equal(a: Mapping[int, Mask], b: Mapping[int, Mask]) -> bool:
-            return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
-
-        channels = min(len(self.image), len(other.image))
-        return (
-            np.array_equal(self.image[:channels], other.image[:channels], equal_nan=True)
-            and equal(self.labels, other.labels)
-            and equal(self.previous, other.previous)
-        )
+        if self.image.shape != other.image.shape or not np.array_equal(self.image, other.image, equal_nan=True):
+            return False
+        if self.previous is not None and other.previous is not None and not self.previous.same(other.previous):
+            return False
+        return self.labels.same(other.labels)
 
 
 class Viewer:
@@ -134,41 +164,32 @@ class Viewer:
         forced = "   foreground forced" if patch.forced_foreground else ""
         return f"step {step}, slot {slot}   patch [{window}]{forced}"
 
-    def _masks(self, segmentation: npt.NDArray[Any]) -> dict[int, Mask]:
-        """segmentation: (1, X, Y, Z) labels, or bool (R, X, Y, Z) regions."""
-        if segmentation.dtype == np.bool_:
-            return {n: segmentation[n] for n in self._labels if n < len(segmentation)}
-        return {n: np.isin(segmentation[0], values) for n, values in self._labels.items()}
-
     def _view(self, patch: Patch, image: npt.NDArray[np.float32], segmentation: Any) -> _View:
-        arrays = (
-            [np.asarray(t) for t in segmentation] if isinstance(segmentation, (list, tuple)) else [np.asarray(segmentation)]
-        )
-        full = next((a for a in arrays if a.shape[1:] == image.shape[1:]), None)
-        labels = {} if full is None else self._masks(full)
+        several = segmentation if isinstance(segmentation, (list, tuple)) else [segmentation]
+        full = next((a for a in map(np.asarray, several) if a.shape[1:] == image.shape[1:]), None)
+        if full is None:  # deep supervision without the full resolution
+            full = np.zeros((1, *image.shape[1:]), np.int16)
         own = len(patch.image)
-        previous: dict[int, Mask] = {}
+        previous = None
         if len(image) > own:  # one channel for each label
-            at = {label: image[own + i] > 0.5 for i, label in enumerate(self._foreground) if own + i < len(image)}
-            nowhere = np.zeros(image.shape[1:], bool)
-            previous = {
-                n: np.logical_or.reduce([nowhere, *(at[v] for v in values if v in at)]) for n, values in self._labels.items()
-            }
-        elif full is not None and full.dtype != np.bool_ and len(full) > 1:
-            previous = self._masks(full[-1:])
-        return _View(image[:own], labels, previous)
+            marked = [[i for i, label in enumerate(self._foreground) if label in values] for values in self._labels.values()]
+            regions = np.stack([(image[[own + i for i in channels]] > 0.5).any(axis=0) for channels in marked])
+            previous = _Labels(regions, self._labels)
+        elif full.dtype != np.bool_ and len(full) > 1:
+            previous = _Labels(full[-1:], self._labels)
+        return _View(image[:own], _Labels(full if full.dtype == np.bool_ else full[:1], self._labels), previous)
 
     def _target_tiles(self, targets: Any, view: _View, at: Sequence[int]) -> list[Tile]:
         several = list(targets) if isinstance(targets, (list, tuple)) else [targets]
         tiles = []
         for number, target in enumerate(several):
-            masks = self._masks(np.asarray(target))
+            labels = _Labels(np.asarray(target), self._labels)
             shape = tuple(target.shape[1:])
             spacing = [s * full / own for s, full, own in zip(self._spacing, view.image.shape[1:], shape, strict=True)]
             cut = [
                 min(own - 1, int((a + 0.5) * own / full)) for a, own, full in zip(at, shape, view.image.shape[1:], strict=True)
             ]
-            panels = list(_panels(None, {}, masks, cut, spacing, "", (0, 1)))
+            panels = list(_panels(None, None, labels, cut, spacing, "", (0, 1)))
             tiles.append(Tile(f"target {number}", [" x ".join(map(str, shape))], [panels]))
         return tiles
 
@@ -195,13 +216,10 @@ def _windows(image: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
 def _positions(view: _View) -> list[int]:
     """On each axis the slice with the most labelled voxels, the middle one where there are none."""
     shape = view.image.shape[1:]
-    masks = [*view.labels.values()] if any(m.any() for m in view.labels.values()) else [*view.previous.values()]
-    labelled = np.logical_or.reduce([np.zeros(shape, bool), *masks])
-    at = []
-    for axis, size in enumerate(shape):
-        counts = labelled.sum(axis=tuple(a for a in range(len(shape)) if a != axis))
-        at.append(int(np.argmax(counts)) if counts.any() else size // 2)
-    return at
+    counts = view.labels.counts()
+    if view.previous is not None and not counts[0].any():
+        counts = view.previous.counts()
+    return [int(np.argmax(count)) if count.any() else size // 2 for count, size in zip(counts, shape, strict=True)]
 
 
 def _tile(
@@ -222,32 +240,30 @@ def _tile(
 
 def _panels(
     image: npt.NDArray[np.float32] | None,
-    outlined: Mapping[int, Mask],
-    filled: Mapping[int, Mask],
+    outlined: _Labels | None,
+    filled: _Labels | None,
     at: Sequence[int],
     spacing: Sequence[float],
     heading: str,
     window: tuple[float, float],
 ) -> Iterator[Panel]:
     """A panel of a 2D channel, or the three orthogonal cuts of a 3D one through `at`."""
-    shape = image.shape if image is not None else next(iter(filled.values())).shape
+    shape = image.shape if image is not None else filled.array.shape[1:] if filled is not None else ()
     if len(shape) == 2:
         size = (shape[0] * spacing[0], shape[1] * spacing[1])
-        yield Panel(heading, size, image, outlined, filled, window)
+        lines, areas = ({} if labels is None else dict(labels.masks()) for labels in (outlined, filled))
+        yield Panel(heading, size, image, lines, areas, window)
         return
     for axis in range(3):
         rows, columns = (a for a in range(3) if a != axis)
-
-        def cut(array: Any, axis: int = axis) -> Any:
-            return np.ascontiguousarray(np.take(array, at[axis], axis))
-
         where = ",".join(str(at[a]) if a == axis else ":" for a in range(3))
+        lines, areas = ({} if labels is None else labels.cut(axis, at[axis]) for labels in (outlined, filled))
         yield Panel(
             f"{heading} [{where}]" if heading and axis == 0 else f"[{where}]",
             (shape[rows] * spacing[rows], shape[columns] * spacing[columns]),
-            None if image is None else cut(image),
-            {n: cut(m) for n, m in outlined.items()},
-            {n: cut(m) for n, m in filled.items()},
+            None if image is None else np.ascontiguousarray(np.take(image, at[axis], axis)),
+            lines,
+            areas,
             window,
         )
 
