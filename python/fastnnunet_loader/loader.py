@@ -26,7 +26,7 @@ from .compiler import Pipeline, compile_transforms
 from .errors import LoaderClosedError, NotSupportedError, StorageError
 from .pickles import read_properties
 
-__all__ = ["BadCase", "DataLoader", "LoaderStats", "available_cores", "default_threads", "memory", "parse_bytes"]
+__all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "default_threads", "memory", "parse_bytes"]
 
 _log = logging.getLogger("fastnnunet_loader")
 _ROLES = {"train": 0, "val": 1}
@@ -45,6 +45,17 @@ class BadCase:
     file: str
     reason: str
     step: int
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A part of a case, before any transform."""
+
+    case: str
+    forced_foreground: bool
+    window: tuple[tuple[int, int], ...]  # (lower, upper) on each axis of the case; it may reach beyond the image
+    image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
+    segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
 
 
 @dataclass(frozen=True)
@@ -330,6 +341,11 @@ class DataLoader:
         """The names of all cases."""
         return list(self._names)
 
+    @property
+    def batch_size(self) -> int:
+        """The number of samples in a batch."""
+        return int(self._sampling["batch_size"])
+
     def _fingerprint(self) -> str:
         described = repr((self._names, sorted(self._sampling.items()), self._dims))
         return hashlib.sha256(described.encode()).hexdigest()[:16]
@@ -407,7 +423,8 @@ class DataLoader:
             f"{len(self._names)} cases, batches of {b['batch_size']} x {tuple(b['final_patch_size'][3 - self._dims :])}, "
             f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
             f"memory budget {self.memory_budget / 2**30:.2f} GiB, "
-            f"{'pinned' if self.pin_memory else 'ordinary'} memory\n{self.pipeline.describe()}"
+            f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
+            f"{self.pipeline.describe(0 if self._core is None else self._core.statistics().samples)}"
         )
 
     def sampled(self, step: int, slot: int) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
@@ -417,6 +434,30 @@ class DataLoader:
         """
         number, forced, lower, upper = self._opened().sampled(step, slot)
         return self._names[number], forced, tuple(zip(lower, upper, strict=True))
+
+    def sample_id(self, step: int, slot: int) -> dict[str, int]:
+        """What names a sample's random numbers to a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
+        return {"seed": self.seed, "rank": self.rank, "role": self.role, "step": step, "slot": slot}
+
+    def patch(self, step: int, slot: int) -> Patch:
+        """Reads what the transforms of a sample start from: the whole patch, as nnU-Net cuts it.
+
+        Bad cases count as good here, as in `sampled`.
+
+        Raises:
+            StorageError: a file of the case cannot be read.
+            LoaderClosedError: the loader was closed.
+        """
+        number, forced, lower, upper = self._opened().sampled(step, slot)
+        case = self._cases[number]
+        image = _core.open_volume(case.image, "data").read_image(lower, upper)
+        segmentation = _core.open_volume(case.segmentation, "seg").read_segmentation(lower, upper)
+        if str(case.previous) not in ("", "."):
+            previous = _core.open_volume(case.previous, "seg").read_segmentation(lower, upper)
+            segmentation = np.concatenate([segmentation, previous])
+        if self._dims == 2:
+            image, segmentation = image[:, 0], segmentation[:, 0]
+        return Patch(case.name, forced, tuple(zip(lower, upper, strict=True)), image, segmentation)
 
     def close(self) -> None:
         """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""

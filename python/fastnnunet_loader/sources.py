@@ -30,6 +30,27 @@ class Source:
             return {i: name for i, name in enumerate(n for n in labels if n not in ("background", "ignore"))}
         return {int(label): name for name, label in labels.items() if name not in ("background", "ignore")}
 
+    @property
+    def label_values(self) -> dict[int, tuple[int, ...]]:
+        """The labels in a segmentation that make up each entry of `label_names`."""
+        manager = self.trainer.label_manager
+        if not manager.has_regions:
+            return {label: (label,) for label in self.label_names}
+        regions = [r if isinstance(r, (tuple, list)) else (r,) for r in manager.foreground_regions]
+        return {i: tuple(int(label) for label in region) for i, region in enumerate(regions)}
+
+    @property
+    def foreground_labels(self) -> list[int]:
+        """All labels but the background and the ignore label, in the order of a cascade's one-hot channels."""
+        return [int(label) for label in self.trainer.label_manager.foreground_labels]
+
+    @property
+    def spacing(self) -> list[float]:
+        """Of the voxels of a patch, in millimetres, in the order of its axes."""
+        return [float(s) for s in self.trainer.configuration_manager.spacing][
+            -len(self.trainer.configuration_manager.patch_size) :
+        ]
+
 
 class _Unstarted:
     """Stands for the augmenter that get_dataloaders wraps around a data loader; it makes no batch."""

@@ -123,6 +123,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
   std::string_view name() const override { return "SpatialTransform"; }
+  bool moves_voxels() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != dims_)

@@ -182,15 +182,16 @@ def _validation_dice(trainer: Any) -> float:
 
 def _draw(name: str, args: argparse.Namespace, file: Path, progress: Progress) -> Path:
     from ..loader import DataLoader
-    from ..pictures import draw_patches, patches_of
+    from ..pictures import draw_rows
     from ..sources import open_source
+    from ..views import Viewer
 
     with _step(progress, "picture of augmented patches"):
         source = open_source(name, CONFIGURATION, 0, TRAINER)
-        names = source.label_names
         with DataLoader.from_nnunet(source.train, threads=args.threads, seed=args.seed) as loader:
-            patches = [patch for _ in range(2) for patch in patches_of(next(loader), list(names))]
-        return draw_patches(patches, names, file, f"{name}   {CONFIGURATION}   training")
+            viewer = Viewer(source, loader)
+            rows = [viewer.draws(step, slot, 4) for step, slot in viewer.samples(0, 4)]
+        return draw_rows(rows, source.label_names, file, f"{name}   {CONFIGURATION}   training", viewer.legend)
 
 
 def _measure(name: str, args: argparse.Namespace, progress: Progress) -> list[Measurement]:

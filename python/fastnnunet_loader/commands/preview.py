@@ -1,4 +1,4 @@
-"""`fastnnunet preview`: a picture of augmented patches with the outlines of their labels."""
+"""`fastnnunet preview`: a picture of what the network will see, and of how the transforms get there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 
 from . import CommandError
-from .train import _check_plans, _dataset, _folders
+from .train import _check_plans, _count, _dataset, _folders, _seed
 
 __all__ = ["add_arguments", "run"]
 
+_LAST_STEP = 2**48 - 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses the patches."""
+    """Add what chooses the samples, and what is shown of them."""
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
@@ -20,15 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", metavar="FILE", type=Path, required=True, help="the picture, a PNG")
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("--patches", metavar="N", type=int, default=4, help="how many (default: %(default)s)")
-    add("--seed", metavar="N", type=int, default=0, help="of the patches; another shows others (default: %(default)s)")
-    add("--val", action="store_true", help="patches of the validation, which is not augmented")
+    columns = parser.add_mutually_exclusive_group()
+    columns.add_argument("--stages", action="store_true", help="the patch as cut, and after each transform (the default)")
+    columns.add_argument("--draws", metavar="N", type=_count, help="the whole pipeline, with N draws for the same patch")
+    add("--targets", action="store_true", help="show the targets of deep supervision too")
+    add("--rows", metavar="N", type=_count, default=3, help="samples (default: %(default)s)")
+    add("--seed", metavar="N", type=_seed, default=0, help="of the training (default: %(default)s)")
+    add("--step", metavar="N", type=_step, default=0, help="batch whose samples come first (default: %(default)s)")
+    add("--val", action="store_true", help="samples of the validation, which is not augmented")
+
+
+def _step(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_STEP:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**48 - 1, got {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the first patches that a training with this seed would see."""
-    if args.patches < 1:
-        raise CommandError(f"[--patches] expected at least 1, got {args.patches}")
+    """Draw samples that a training with this seed would see."""
     if args.fold != "all" and not args.fold.isdecimal():
         raise CommandError(f"[FOLD] expected a number or 'all', got {args.fold!r}")
     if args.o.is_dir():
@@ -38,17 +49,24 @@ def run(args: argparse.Namespace) -> int:
     _check_plans(folder, args.p, args.configuration)
 
     from ..loader import DataLoader
-    from ..pictures import Patch, draw_patches, patches_of
+    from ..pictures import draw_rows
     from ..sources import open_source
+    from ..views import Viewer
 
     fold = args.fold if args.fold == "all" else int(args.fold)
     source = open_source(folder.name, args.configuration, fold, args.tr, args.p)
-    names = source.label_names
     role = "val" if args.val else "train"
-    patches: list[Patch] = []
-    with DataLoader.from_nnunet(source.val if args.val else source.train, seed=args.seed, role=role) as loader:
-        while len(patches) < args.patches:
-            patches += patches_of(next(loader), list(names))
-    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {'validation' if args.val else 'training'}"
-    print(draw_patches(patches[: args.patches], names, args.o, title))
+    with DataLoader.from_nnunet(source.val if args.val else source.train, threads=1, seed=args.seed, role=role) as loader:
+        viewer = Viewer(source, loader, targets=args.targets)
+        rows = [
+            viewer.draws(step, slot, args.draws) if args.draws else viewer.stages(step, slot)
+            for step, slot in viewer.samples(args.step, args.rows)
+        ]
+    kind = "validation" if args.val else "training"
+    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {kind}   seed {args.seed}"
+    try:
+        file = draw_rows(rows, source.label_names, args.o, title, viewer.legend)
+    except ValueError as error:
+        raise CommandError(f"{error}; --rows and --draws make it lower") from error
+    print(file)
     return 0

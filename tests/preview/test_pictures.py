@@ -1,0 +1,88 @@
+"""The grid of tiles: its size, what is cut short, and images that show nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from fastnnunet_loader.pictures import Panel, Row, Tile, colour, draw_rows
+
+RNG = np.random.default_rng(0)
+
+
+def tile(words: int = 1, cuts: int = 1, title: str = "a title") -> Tile:
+    image = RNG.normal(size=(20, 24)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[5:10, 5:10] = True
+    panel = Panel("here", (20, 24), image, {1: mask}, {}, (-2, 2))
+    return Tile(title, ["word " * words], [[panel] * cuts])
+
+
+def height(lines: list[list[Tile]], file: Path) -> int:
+    pixels = imread(draw_rows([Row("case", "note", lines)], {1: "one"}, file))
+    assert pixels.shape[1] == 1600
+    return int(pixels.shape[0])
+
+
+def test_tiles_that_do_not_fit_go_on_below(tmp_path: Path) -> None:
+    for cuts, most in ((1, 5), (3, 4)):
+        one = height([[tile(cuts=cuts)] * most], tmp_path / "a.png")
+        two = height([[tile(cuts=cuts)] * (most + 1)], tmp_path / "b.png")
+        assert two > 1.6 * one
+        assert two == height([[tile(cuts=cuts)] * most, [tile(cuts=cuts)]], tmp_path / "c.png")
+
+
+def test_text_makes_room_for_itself_until_it_is_cut_short(tmp_path: Path) -> None:
+    short, long, longer = (height([[tile(words)] * 5], tmp_path / "a.png") for words in (1, 40, 4000))
+    assert short < long < longer < short + 300
+
+
+def test_text_stays_within_its_tile(tmp_path: Path) -> None:
+    file = draw_rows([Row("c" * 500, "n" * 500, [[tile(60, title="T" * 500)] * 5])], {1: "o" * 500}, tmp_path / "a.png")
+    pixels = imread(file)[..., :3]
+    background = pixels[0, 0]
+    gaps = [20 + column * (1560 - 64) // 5 + column * 16 for column in range(1, 5)]
+    # Left of every tile but the first, and right of the last, is nothing but background, below the two lines of the heading.
+    for right in (*gaps, 1600):
+        assert np.array_equal(
+            np.broadcast_to(background, pixels[70:-40, right - 6 : right - 1].shape), pixels[70:-40, right - 6 : right - 1]
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_images_that_show_nothing_are_drawn(tmp_path: Path, value: float) -> None:
+    panel = Panel("", (9, 8), np.full((9, 8), value, np.float32), {1: np.zeros((9, 8), bool)}, {}, (0, 0))
+    file = draw_rows([Row("a", "", [[Tile("b", [], [[panel]])]])], {1: "x"}, tmp_path / "deep" / "a.png")
+    assert imread(file).shape[1] == 1600
+
+
+def test_names_are_not_read_as_mathematics(tmp_path: Path) -> None:
+    draw_rows([Row("$case_{", "", [[tile(title="$\\frac")]])], {1: "$x"}, tmp_path / "a.png")
+
+
+def test_every_label_has_a_colour_of_its_own() -> None:
+    assert len({colour(number) for number in range(120)}) == 120
+
+
+def test_a_legend_of_many_labels_is_cut_short(tmp_path: Path) -> None:
+    masks: dict[int, Any] = {n: np.eye(30, k=n, dtype=bool) for n in range(29)}
+    panel = Panel("", (30, 30), np.zeros((30, 30), np.float32), {}, masks)
+
+    def with_names(count: int) -> int:
+        names = {n: f"label {n}" for n in range(count)}
+        shown = Panel("", (30, 30), panel.image, {}, {n: masks[n] for n in names})
+        file = draw_rows([Row("a", "", [[Tile("b", [], [[shown]])]])], names, tmp_path / "a.png")
+        return int(imread(file).shape[0])
+
+    assert with_names(2) < with_names(24) <= with_names(29) <= with_names(24) + 24
+
+
+def test_no_tile_and_too_many_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[draw_rows\] expected at least one tile"):
+        draw_rows([], {1: "x"}, tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"\[picture\] expected at most 65535 pixels of height, got \d+ for 2000 tiles"):
+        draw_rows([Row("a", "", [[tile()] * 2000])], {1: "x"}, tmp_path / "a.png")

@@ -1,0 +1,204 @@
+"""What is shown of a sample: its stages, the last of which is what the loader makes, and several draws."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.pictures import Panel, Row, Tile
+from fastnnunet_loader.sources import Source, open_source
+from fastnnunet_loader.views import Viewer, parameter_text
+
+
+def opened(nnunet_dataset: Any, variant: str, configuration: str, trainer: str = "nnUNetTrainer") -> Source:
+    dataset = nnunet_dataset(variant)
+    if variant == "cascade":
+        dataset.add_previous_stage(trainer)
+    return open_source(dataset.name, configuration, 0, trainer)
+
+
+def check_equal(result: dict[str, Any], batch: dict[str, Any], slot: int) -> None:
+    assert torch.equal(result["image"], batch["data"][slot])
+    targets, expected = result["segmentation"], batch["target"]
+    assert isinstance(targets, list) == isinstance(expected, list)
+    for target, full in zip(*([t] if torch.is_tensor(t) else t for t in (targets, expected)), strict=True):
+        assert target.dtype == full.dtype
+        assert torch.equal(target, full[slot])
+
+
+# What torch says of itself when a transform in Python is the first to need a part of it.
+@pytest.mark.filterwarnings("ignore:`torch.jit.interface` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("variant", "configuration", "trainer", "part"),
+    [
+        ("default", "3d_fullres", "nnUNetTrainer", "train"),
+        ("default", "2d", "nnUNetTrainer", "train"),
+        ("anisotropic", "3d_fullres", "nnUNetTrainer", "train"),
+        ("regions", "3d_fullres", "nnUNetTrainer", "train"),
+        ("two_channels", "3d_fullres", "nnUNetTrainer", "train"),
+        ("cascade", "3d_cascade_fullres", "nnUNetTrainer", "train"),
+        ("default", "3d_fullres", "nnUNetTrainer", "val"),
+        ("default", "3d_fullres", "nnUNetTrainerDA5", "train"),  # several of its transforms run in Python, within OneOf too
+    ],
+)
+def test_the_last_stage_is_what_the_loader_makes(
+    nnunet_dataset: Any, variant: str, configuration: str, trainer: str, part: str
+) -> None:
+    source = opened(nnunet_dataset, variant, configuration, trainer)
+    with fl.DataLoader.from_nnunet(getattr(source, part), threads=2, seed=5, rank=1, role=3) as loader:
+        loader.load_state_dict({**loader.state_dict(), "step": 7})
+        for step in (7, 8, 9):
+            batch = next(loader)
+            for slot in range(2):
+                patch, identity = loader.patch(step, slot), loader.sample_id(step, slot)
+                assert patch.case == batch["keys"][slot]
+                *_, last = loader.pipeline.stages(image=patch.image, segmentation=patch.segmentation, **identity)
+                check_equal(last.result, batch, slot)
+                check_equal(loader.pipeline(image=patch.image, segmentation=patch.segmentation, **identity), batch, slot)
+
+
+def panels(tile: Tile) -> list[Panel]:
+    return [panel for block in tile.blocks for panel in block]
+
+
+def same_pixels(a: Tile, b: Tile) -> bool:
+    def equal(x: Panel, y: Panel) -> bool:
+        return all(
+            np.array_equal(p, q)
+            for p, q in [
+                (x.image, y.image),
+                *((x.outlined[n], y.outlined[n]) for n in x.outlined),
+                *((x.filled[n], y.filled[n]) for n in x.filled),
+            ]
+        )
+
+    return all(equal(x, y) for x, y in zip(panels(a), panels(b), strict=True))
+
+
+def first_cut(panel: Panel, array: torch.Tensor) -> Any:
+    """The plane of (C, X, Y, Z) that the panel's heading names, or (C, Y, Z) itself."""
+    return array.numpy() if array.ndim == 3 else array.numpy()[:, int(panel.heading.strip("[").split(",")[0])]
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration", "blocks", "cuts"),
+    [
+        ("default", "3d_fullres", 1, 3),
+        ("default", "2d", 1, 1),
+        ("anisotropic", "3d_fullres", 1, 3),
+        ("regions", "3d_fullres", 1, 3),
+        ("two_channels", "3d_fullres", 2, 3),
+        ("cascade", "3d_cascade_fullres", 1, 3),
+    ],
+)
+def test_a_tile_for_each_stage_that_changes_something(
+    nnunet_dataset: Any, variant: str, configuration: str, blocks: int, cuts: int
+) -> None:
+    source = opened(nnunet_dataset, variant, configuration)
+    titles = set()
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        for step, slot in viewer.samples(0, 8):
+            row = viewer.stages(step, slot)
+            (tiles,) = row.lines
+            patch = loader.patch(step, slot)
+            fired = loader.pipeline.draw(
+                patch.image.shape, segmentation_channels=len(patch.segmentation), **loader.sample_id(step, slot)
+            )
+            names = [type(transform).__name__.removesuffix("Transform") for transform, _ in fired]
+            shown = [tile.title for tile in tiles]
+            titles |= {*shown}
+            assert row.heading == patch.case
+            assert shown[:2] == ["as cut", "Spatial"]
+            # In the order of the trace, and nothing else. What is drawn of a 3D sample are its cuts, so tiles may look alike.
+            assert [name for name in names if name in shown] == shown[1:]
+            assert not {"RemoveLabel", "DownsampleSegForDS", "Convert3DTo2D", "MoveSegAsOneHotToData"} & {*shown}
+            assert not any(same_pixels(a, b) for a, b in itertools.pairwise(tiles[1:]))
+            for tile in tiles:
+                assert [len(block) for block in tile.blocks] == [cuts] * blocks
+                assert all(panel.outlined.keys() == source.label_names.keys() for panel in panels(tile))
+                assert all(bool(panel.filled) == (variant == "cascade") for panel in panels(tile))
+    assert titles > {"as cut", "Spatial", "Mirror"}
+    assert len(titles) > 5
+    if variant == "cascade":
+        assert "ApplyRandomBinaryOperator" in titles
+
+
+def test_a_mirrored_sample_is_cut_where_it_was_before(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "default", "3d_fullres")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        rows = [viewer.stages(step, slot) for step, slot in viewer.samples(0, 6)]
+    mirrored = [(a, b) for row in rows for a, b in itertools.pairwise(row.lines[0]) if b.title == "Mirror"]
+    assert len(mirrored) > 2
+    for before, after in mirrored:
+        for a, b in zip(panels(before), panels(after), strict=True):
+            assert a.image is not None and b.image is not None
+            assert any(np.array_equal(a.image[::y, ::x], b.image) for y in (1, -1) for x in (1, -1))
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration"), [("default", "3d_fullres"), ("default", "2d"), ("regions", "3d_fullres")]
+)
+def test_draws_of_one_patch_and_the_targets(nnunet_dataset: Any, variant: str, configuration: str) -> None:
+    source = opened(nnunet_dataset, variant, configuration)
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        batch = next(loader)
+        plain: Row = Viewer(source, loader).draws(0, 1, 3)
+        row = Viewer(source, loader, targets=True).draws(0, 1, 3)
+        stages = Viewer(source, loader, targets=True).stages(0, 1)
+    assert [len(line) for line in plain.lines] == [3]
+    assert [len(line) for line in row.lines] == [1 + len(batch["target"])] * 3
+    first, *others = plain.lines[0]
+    assert not any(same_pixels(first, other) for other in others)
+    for tile in (first, stages.lines[0][-1]):
+        assert np.array_equal(panels(tile)[0].image, first_cut(panels(tile)[0], batch["data"][1])[0])
+    for tile, target in zip(stages.lines[1], batch["target"], strict=True):
+        assert tile.text == [" x ".join(map(str, target.shape[2:]))]
+        area = panels(tile)[0]
+        assert area.image is None
+        plane = first_cut(area, target[1])
+        for n, label in enumerate(source.label_names):
+            expected = plane[n] if variant == "regions" else plane[0] == label
+            assert np.array_equal(area.filled[label], expected)
+    # The first target is what the last stage outlines.
+    for outlines, areas in zip(panels(stages.lines[0][-1]), panels(stages.lines[1][0]), strict=True):
+        assert all(np.array_equal(outlines.outlined[n], areas.filled[n]) for n in source.label_names)
+
+
+def test_parameters_are_told_in_few_words() -> None:
+    def told(angles: Any, scaling: Any, shape: tuple[int, ...], **settings: Any) -> list[str]:
+        transform = SpatialTransform(
+            (10,) * len(shape), 0, False, p_rotation=1, rotation=angles, p_scaling=1, scaling=scaling, **settings
+        )
+        ((drawn, parameters),) = fl.compile_transforms(transform).draw((1, *shape))
+        return parameter_text(drawn, parameters)
+
+    def angle(image: Any, dim: int) -> float:
+        return (0.2, -0.3, 0.1)[dim]
+
+    assert told(angle, (1.25, 1.25), (20, 20, 20)) == ["rotation 11° -17° 6°", "scaling 1.25"]
+    assert told((-0.5, -0.5), (0.8, 0.8), (20, 20)) == ["rotation -29°", "scaling 0.8"]
+    assert told((0.0, 0.0), (1.0, 1.0), (20, 20)) == []
+
+
+def test_parameters_of_the_default_transforms(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "two_channels", "3d_fullres")
+    pipeline = fl.compile_transforms(source.train.transforms)
+    told: dict[str, list[list[str]]] = {}
+    for step in range(60):
+        for transform, parameters in pipeline.draw((2, 50, 50, 50), seed=1, step=step):
+            told.setdefault(type(transform).__name__, []).append(parameter_text(transform, parameters, 2))
+    assert ["crop, no rotation, no scaling"] in told["SpatialTransform"]
+    assert told["GaussianNoiseTransform"][0][0] == "channels 0 1"
+    assert [] in told["MirrorTransform"] and ["axes 0 2"] in told["MirrorTransform"]
+    assert any("retain_stats yes" in words for words in told["GammaTransform"])
+    assert all(words == [] for words in told["RemoveLabelTransform"] + told["DownsampleSegForDSTransform"])
+    lines = [line for several in told.values() for words in several for line in words]
+    assert max(map(len, lines)) < 60
