@@ -1,56 +1,18 @@
-"""Records what batchgeneratorsv2 draws while its own tree is applied, for a replay."""
+"""batchgeneratorsv2's own result on real images, and what it drew for it."""
 
 from __future__ import annotations
 
-import copy
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
+from fastnnunet_loader.recording import leaves, recording
+
+__all__ = ["Trace", "apply_recorded", "leaves", "recording", "seed_all"]
+
 Trace = list[tuple[Any, dict[str, Any]]]
-
-
-def leaves(tree: Any) -> Iterator[Any]:
-    if hasattr(tree, "transforms"):
-        children = tree.transforms
-    elif hasattr(tree, "list_of_transforms"):
-        children = tree.list_of_transforms
-    elif type(tree).__name__ == "RandomTransform":
-        children = [tree.transform]
-    else:
-        yield tree
-        return
-    for child in children:
-        yield from leaves(child)
-
-
-@contextmanager
-def recording(tree: Any) -> Iterator[Trace]:
-    """Inside, every leaf of the tree notes the parameters of each application, in order."""
-    trace: Trace = []
-    found = list(leaves(tree))
-
-    def record(leaf: Any) -> None:
-        draw = type(leaf).get_parameters
-
-        def noting(**data: Any) -> dict[str, Any]:
-            parameters = draw(leaf, **data)
-            trace.append((leaf, copy.copy(parameters)))
-            return parameters
-
-        leaf.get_parameters = noting
-
-    for leaf in found:
-        record(leaf)
-    try:
-        yield trace
-    finally:
-        for leaf in found:
-            leaf.__dict__.pop("get_parameters", None)
 
 
 def seed_all(seed: int) -> None:
