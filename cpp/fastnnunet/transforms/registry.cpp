@@ -9,6 +9,7 @@ namespace fastnnunet {
 
 // Each is defined in the file of its name.
 std::unique_ptr<Transform> make_apply_random_binary_operator(const Record&);
+std::unique_ptr<Transform> make_brightness_gradient_additive(const Record&);
 std::unique_ptr<Transform> make_contrast(const Record&);
 std::unique_ptr<Transform> make_convert_2d_to_3d(const Record&);
 std::unique_ptr<Transform> make_convert_3d_to_2d(const Record&);
@@ -17,6 +18,9 @@ std::unique_ptr<Transform> make_downsample_seg_for_ds(const Record&);
 std::unique_ptr<Transform> make_gamma(const Record&);
 std::unique_ptr<Transform> make_gaussian_blur(const Record&);
 std::unique_ptr<Transform> make_gaussian_noise(const Record&);
+std::unique_ptr<Transform> make_local_contrast(const Record&);
+std::unique_ptr<Transform> make_local_gamma(const Record&);
+std::unique_ptr<Transform> make_local_smoothing(const Record&);
 std::unique_ptr<Transform> make_mask_image(const Record&);
 std::unique_ptr<Transform> make_mirror(const Record&);
 std::unique_ptr<Transform> make_move_seg_as_one_hot_to_data(const Record&);
@@ -29,6 +33,7 @@ std::unique_ptr<Transform> make_spatial(const Record&);
 const std::vector<TransformEntry>& transform_table() {
   static const std::vector<TransformEntry> table = {
       {"ApplyRandomBinaryOperatorTransform", make_apply_random_binary_operator},
+      {"BrightnessGradientAdditiveTransform", make_brightness_gradient_additive},
       {"ContrastTransform", make_contrast},
       {"Convert2DTo3DTransform", make_convert_2d_to_3d},
       {"Convert3DTo2DTransform", make_convert_3d_to_2d},
@@ -37,6 +42,9 @@ const std::vector<TransformEntry>& transform_table() {
       {"GammaTransform", make_gamma},
       {"GaussianBlurTransform", make_gaussian_blur},
       {"GaussianNoiseTransform", make_gaussian_noise},
+      {"LocalContrastTransform", make_local_contrast},
+      {"LocalGammaTransform", make_local_gamma},
+      {"LocalSmoothingTransform", make_local_smoothing},
       {"MaskImageTransform", make_mask_image},
       {"MirrorTransform", make_mirror},
       {"MoveSegAsOneHotToDataTransform", make_move_seg_as_one_hot_to_data},
