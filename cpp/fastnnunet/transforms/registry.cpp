@@ -29,6 +29,7 @@ std::unique_ptr<Transform> make_remove_label(const Record&);
 std::unique_ptr<Transform> make_remove_random_connected_component(const Record&);
 std::unique_ptr<Transform> make_simulate_low_resolution(const Record&);
 std::unique_ptr<Transform> make_spatial(const Record&);
+std::unique_ptr<Transform> make_transpose_axes(const Record&);
 
 const std::vector<TransformEntry>& transform_table() {
   static const std::vector<TransformEntry> table = {
@@ -53,6 +54,7 @@ const std::vector<TransformEntry>& transform_table() {
       {"RemoveRandomConnectedComponentFromOneHotEncodingTransform", make_remove_random_connected_component},
       {"SimulateLowResolutionTransform", make_simulate_low_resolution},
       {"SpatialTransform", make_spatial},
+      {"TransposeAxesTransform", make_transpose_axes},
   };
   return table;
 }
