@@ -27,6 +27,7 @@ std::unique_ptr<Transform> make_move_seg_as_one_hot_to_data(const Record&);
 std::unique_ptr<Transform> make_multiplicative_brightness(const Record&);
 std::unique_ptr<Transform> make_remove_label(const Record&);
 std::unique_ptr<Transform> make_remove_random_connected_component(const Record&);
+std::unique_ptr<Transform> make_rot90(const Record&);
 std::unique_ptr<Transform> make_simulate_low_resolution(const Record&);
 std::unique_ptr<Transform> make_spatial(const Record&);
 std::unique_ptr<Transform> make_transpose_axes(const Record&);
@@ -52,6 +53,7 @@ const std::vector<TransformEntry>& transform_table() {
       {"MultiplicativeBrightnessTransform", make_multiplicative_brightness},
       {"RemoveLabelTransform", make_remove_label},
       {"RemoveRandomConnectedComponentFromOneHotEncodingTransform", make_remove_random_connected_component},
+      {"Rot90Transform", make_rot90},
       {"SimulateLowResolutionTransform", make_simulate_low_resolution},
       {"SpatialTransform", make_spatial},
       {"TransposeAxesTransform", make_transpose_axes},
