@@ -23,6 +23,7 @@ std::unique_ptr<Transform> make_local_gamma(const Record&);
 std::unique_ptr<Transform> make_local_smoothing(const Record&);
 std::unique_ptr<Transform> make_mask_image(const Record&);
 std::unique_ptr<Transform> make_mirror(const Record&);
+std::unique_ptr<Transform> make_move_channels(const Record&);
 std::unique_ptr<Transform> make_move_seg_as_one_hot_to_data(const Record&);
 std::unique_ptr<Transform> make_multiplicative_brightness(const Record&);
 std::unique_ptr<Transform> make_remove_label(const Record&);
@@ -49,6 +50,7 @@ const std::vector<TransformEntry>& transform_table() {
       {"LocalSmoothingTransform", make_local_smoothing},
       {"MaskImageTransform", make_mask_image},
       {"MirrorTransform", make_mirror},
+      {"MoveChannelsTransform", make_move_channels},
       {"MoveSegAsOneHotToDataTransform", make_move_seg_as_one_hot_to_data},
       {"MultiplicativeBrightnessTransform", make_multiplicative_brightness},
       {"RemoveLabelTransform", make_remove_label},
