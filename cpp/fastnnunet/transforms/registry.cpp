@@ -10,6 +10,7 @@ namespace fastnnunet {
 // Each is defined in the file of its name.
 std::unique_ptr<Transform> make_apply_random_binary_operator(const Record&);
 std::unique_ptr<Transform> make_brightness_gradient_additive(const Record&);
+std::unique_ptr<Transform> make_channel_misalignment(const Record&);
 std::unique_ptr<Transform> make_contrast(const Record&);
 std::unique_ptr<Transform> make_convert_2d_to_3d(const Record&);
 std::unique_ptr<Transform> make_convert_3d_to_2d(const Record&);
@@ -37,6 +38,7 @@ const std::vector<TransformEntry>& transform_table() {
   static const std::vector<TransformEntry> table = {
       {"ApplyRandomBinaryOperatorTransform", make_apply_random_binary_operator},
       {"BrightnessGradientAdditiveTransform", make_brightness_gradient_additive},
+      {"ChannelMisalignmentTransform", make_channel_misalignment},
       {"ContrastTransform", make_contrast},
       {"Convert2DTo3DTransform", make_convert_2d_to_3d},
       {"Convert3DTo2DTransform", make_convert_3d_to_2d},
