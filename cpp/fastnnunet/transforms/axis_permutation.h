@@ -21,10 +21,11 @@ struct AxisPermutation {
   void turn(int first, int second);
 };
 
-// Image and segmentation (or regions), channel by channel, each through scratch buffer 0. Their shape must be kept.
+// Image and segmentation (or regions), channel by channel, through scratch buffers 0 and 1. Their shape must be kept.
 void permute(Sample& sample, const AxisPermutation& permutation, std::string_view owner);
 inline Workspace::ScratchSizes permutation_scratch(const Geometry& geometry) {
-  return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
+  return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float),
+          static_cast<std::size_t>(geometry.shape[0] * geometry.shape[1])};
 }
 
 // Throws InvalidArgument where an axis is negative or there twice.
