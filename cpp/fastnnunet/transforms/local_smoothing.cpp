@@ -81,8 +81,8 @@ class LocalSmoothing final : public LocalTransform {
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
-    p.sigma = sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
     LocalTransform::draw(stream, geometry, p);
+    p.sigma = p.channels.empty() ? 0.0 : sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
   }
 
   Record describe(const LocalParameters& p) const override {
