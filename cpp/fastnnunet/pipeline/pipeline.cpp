@@ -219,10 +219,11 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry) const {
   std::size_t held = 0;
   bool image_placed = false, labels_placed = regions || !full_target;
   const auto make = [&](const Geometry& g) {
-    const bool fits = count(g) == count(last);
+    const bool same = count(g) == count(last);
+    const bool fits = same && image_bytes(g) <= image_bytes(last);
     if (!fits || image_placed) held += Buffer::rounded(image_bytes(g));
     image_placed = image_placed || fits;
-    const bool labels_fit = fits && label_bytes(g) == label_bytes(last);
+    const bool labels_fit = same && label_bytes(g) == label_bytes(last);
     if (!labels_fit || labels_placed) held += Buffer::rounded(label_bytes(g));
     labels_placed = labels_placed || labels_fit;
   };

@@ -184,6 +184,50 @@ TEST_CASE("pipeline: a workspace stays below the bound that the budget counts", 
   }
 }
 
+TEST_CASE("pipeline: the bound holds where channels come and go, and for transforms with memory of their own",
+          "[pipeline]") {
+  const auto move = [](const char* source, const char* target) {
+    return make_transform("MoveChannelsTransform", record({{"channel_ids", Numbers{0}},
+                                                           {"source_key", std::string(source)},
+                                                           {"target_key", std::string(target)}}));
+  };
+  const auto smooth = [] {
+    return make_transform("LocalSmoothingTransform", record({{"scale", Scalar::constant(5)},
+                                                             {"loc", Scalar::constant(0.5)},
+                                                             {"smoothing_strength", Scalar::constant(1)},
+                                                             {"kernel_size", Scalar::constant(1)},
+                                                             {"same_for_all_channels", true},
+                                                             {"p_per_channel", 1.0}}));
+  };
+  const auto turn = [] {
+    return make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
+                                                    {"num_rot_per_combination", Numbers{1, 2, 3}},
+                                                    {"allowed_axes", Numbers{0, 1, 2}}}));
+  };
+  std::vector<std::vector<Node>> trees;
+  trees.push_back(nodes(Node::leaf(move("image", "image"))));
+  trees.push_back(nodes(Node::leaf(move("segmentation", "image"))));
+  trees.push_back(nodes(Node::leaf(move("segmentation", "image")), Node::leaf(move("segmentation", "segmentation"))));
+  trees.push_back(nodes(Node::leaf(move("image", "image")), Node::leaf(turn())));
+  trees.push_back(nodes(Node::leaf(turn()), Node::leaf(move("segmentation", "image")), Node::leaf(smooth())));
+  const Data data = data_of(3, {18, 18, 18}, 3);
+  for (std::size_t number = 0; number < trees.size(); ++number) {
+    CAPTURE(number);
+    const Pipeline pipeline(Node::compose(std::move(trees[number])));
+    const auto layout = pipeline.layout(geometry_of(data), true);
+    Workspace workspace, other;
+    for (std::uint64_t step = 0; step < 20; ++step) {
+      Plan plan;
+      pipeline.draw({.seed = 4, .step = step}, geometry_of(data), plan);
+      Slot slot(*layout);
+      const Data in_batch = run(pipeline, plan, data, workspace, &slot.destination, 3);
+      CHECK(slot.margins_untouched());
+      CHECK(in_batch.image == run(pipeline, plan, data, other, nullptr, 3).image);
+    }
+    CHECK(workspace.bytes() <= pipeline.workspace_bytes(geometry_of(data)));
+  }
+}
+
 TEST_CASE("pipeline: a transform that throws is named, and keeps what it threw", "[pipeline]") {
   const Pipeline pipeline(Node::compose(nodes(Node::leaf(make_transform(
       "MaskImageTransform",

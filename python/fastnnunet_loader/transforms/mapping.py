@@ -24,6 +24,7 @@ __all__ = [
     "no_parameters",
     "numbers",
     "of_image_and_channel",
+    "of_nothing",
     "replay_multipliers",
     "scalar",
 ]
@@ -80,6 +81,11 @@ def scalar(value: Any, draw: Callable[..., float], *, name: str) -> _core.Scalar
 def of_image_and_channel(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
     """Calls a callable scalar as most intensity transforms do."""
     return float(function(image=meta(shape), channel=channel))
+
+
+def of_nothing(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
+    """Calls a callable scalar that is told nothing."""
+    return float(function())
 
 
 def numbers(values: Iterable[Any] | None) -> list[float]:

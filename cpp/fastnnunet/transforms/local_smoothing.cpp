@@ -1,0 +1,162 @@
+// LocalSmoothingTransform: mixes the channel with a Gaussian-filtered copy, as much as a local kernel says. The filter
+// is SciPy's: cut at 4 sigma, borders mirrored with their outermost voxel repeated.
+#include <algorithm>
+#include <cmath>
+
+#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/local_kernel.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr double kTruncate = 4.0;
+constexpr double kSmallestSigma = 1e-15;  // below, SciPy does not filter
+
+// taps[0] is the middle one.
+void build_taps(double sigma, std::vector<float>& taps) {
+  const auto radius = static_cast<std::int64_t>(kTruncate * sigma + 0.5);
+  double sum = 0;
+  for (std::int64_t i = -radius; i <= radius; ++i) sum += std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i));
+  taps.clear();
+  for (std::int64_t i = 0; i <= radius; ++i)
+    taps.push_back(static_cast<float>(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i)) / sum));
+}
+
+// However far outside, for images that are thinner than the filter is wide.
+std::int64_t mirrored(std::int64_t at, std::int64_t size) {
+  at %= 2 * size;
+  if (at < 0) at += 2 * size;
+  return at < size ? at : 2 * size - 1 - at;
+}
+
+// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
+FASTNNUNET_CLONES
+void filter_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT taps,
+                 std::int64_t radius, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+  constexpr std::int64_t kTile = 64;
+  const float* const* const middle = rows + radius;
+  std::int64_t begin = 0;
+  for (; begin + kTile <= count; begin += kTile) {
+    float sums[kTile];
+    const float* FASTNNUNET_RESTRICT centre = middle[0] + begin;
+    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) {
+      const float* FASTNNUNET_RESTRICT before = middle[-tap] + begin;
+      const float* FASTNNUNET_RESTRICT after = middle[tap] + begin;
+      const float weight = taps[tap];
+      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
+    }
+    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
+  }
+  for (; begin < count; ++begin) {
+    float sum = taps[0] * middle[0][begin];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
+    out[begin] = sum;
+  }
+}
+
+FASTNNUNET_CLONES
+void mix_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT smoothed,
+             const float* FASTNNUNET_RESTRICT weights, std::int64_t count, float strength) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float weight = weights[i] * strength;
+    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
+  }
+}
+
+class LocalSmoothing final : public LocalTransform {
+ public:
+  explicit LocalSmoothing(const Record& attributes)
+      : LocalTransform(attributes, "smoothing_strength", "strengths"), sigma_(attributes.scalar("kernel_size")) {}
+
+  std::string_view name() const override { return "LocalSmoothingTransform"; }
+
+  // One channel, one slab of it, one row between its mirrored borders.
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+    const auto floats = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); };
+    const std::int64_t slab = geometry.shape[1] * geometry.shape[2];
+    return {floats(geometry.shape[0] * slab), floats(slab), floats(geometry.shape[2])};
+  }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
+    LocalTransform::draw(stream, geometry, p);
+    p.sigma = p.channels.empty() ? 0.0 : sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
+  }
+
+  Record describe(const LocalParameters& p) const override {
+    Record record = LocalTransform::describe(p);
+    record.set("sigma", p.channels.empty() ? Record::Value(std::monostate{}) : Record::Value(p.sigma));
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, LocalParameters& p) const override {
+    LocalTransform::restore(record, geometry, p);
+    p.sigma = p.channels.empty() ? 0.0 : record.number("sigma");
+  }
+
+  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
+                        const LocalParameters& p) const override {
+    Array<float>& image = sample.image();
+    if (kernel.flat() && all_finite(image.channel_span(channel))) return;
+    float* const values = image.channel(channel);
+    const Index3 shape = image.shape;
+    const std::int64_t slab_size = shape[1] * shape[2];
+    const bool filters = p.sigma > kSmallestSigma;
+    p.taps.assign(1, 1.0f);
+    if (filters) build_taps(p.sigma, p.taps);
+    const std::int64_t radius = std::ssize(p.taps) - 1;
+    p.rows.resize(static_cast<std::size_t>(2 * radius + 1));
+    const auto gather = [&](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
+      for (std::int64_t tap = -radius; tap <= radius; ++tap)
+        p.rows[static_cast<std::size_t>(tap + radius)] = from + mirrored(at + tap, size) * stride;
+    };
+
+    // Along X for all of the channel, whose voxels are overwritten below; along Y and Z a slab and a row at a time.
+    float* const along_x = sample.workspace().scratch<float>(0, shape[0] * slab_size);
+    for (std::int64_t x = 0; x < shape[0]; ++x) {
+      const float* from = values + x * slab_size;
+      if (sample.dims() == 2) {
+        std::copy(from, from + slab_size, along_x + x * slab_size);
+        continue;
+      }
+      gather(values, x, shape[0], slab_size);
+      filter_rows(p.rows.data(), p.taps.data(), radius, slab_size, along_x + x * slab_size);
+    }
+    float* const along_y = sample.workspace().scratch<float>(1, slab_size);
+    float* const along_z = sample.workspace().scratch<float>(2, shape[2]);
+    p.padded.resize(static_cast<std::size_t>(shape[2] + 2 * radius));
+    for (std::int64_t x = 0; x < shape[0]; ++x) {
+      for (std::int64_t y = 0; y < shape[1]; ++y) {
+        gather(along_x + x * slab_size, y, shape[1], shape[2]);
+        filter_rows(p.rows.data(), p.taps.data(), radius, shape[2], along_y + y * shape[2]);
+      }
+      for (std::int64_t y = 0; y < shape[1]; ++y) {
+        const float* from = along_y + y * shape[2];
+        float* const padded = p.padded.data() + radius;
+        std::copy(from, from + shape[2], padded);
+        for (std::int64_t i = 1; i <= radius; ++i) {
+          padded[-i] = from[mirrored(-i, shape[2])];
+          padded[shape[2] - 1 + i] = from[mirrored(shape[2] - 1 + i, shape[2])];
+        }
+        for (std::int64_t tap = -radius; tap <= radius; ++tap)
+          p.rows[static_cast<std::size_t>(tap + radius)] = padded + tap;
+        filter_rows(p.rows.data(), p.taps.data(), radius, shape[2], along_z);
+        mix_row(values + x * slab_size + y * shape[2], along_z, kernel.row(x, y), shape[2],
+                static_cast<float>(strength));
+      }
+    }
+  }
+
+ private:
+  Scalar sigma_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_local_smoothing(const Record& attributes) {
+  return std::make_unique<LocalSmoothing>(attributes);
+}
+
+}  // namespace fastnnunet
