@@ -45,7 +45,7 @@ def borders(image: str, segmentation: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tiebreak", ["nearest", "lowest", "highest"])
 @pytest.mark.parametrize("labels", [2, 3, 20])
-@pytest.mark.parametrize("name", ["larger", "smaller on one axis", "2D", "2D smaller"])
+@pytest.mark.parametrize("name", ["smaller on one axis", "2D"])
 def test_spatial(name: str, labels: int, tiebreak: str) -> None:
     shape, patch = SHAPES[name]
     transform = SpatialTransform(
@@ -57,8 +57,8 @@ def test_spatial(name: str, labels: int, tiebreak: str) -> None:
         **ROTATED,
         **borders("zeros", "constant"),
     )
-    for seed in range(4):
-        check(transform, shape, 2, seed=seed, labels=labels)
+    for seed in range(3):
+        check(transform, shape, 2 if labels == 3 else 1, seed=seed, labels=labels)
 
 
 @pytest.mark.parametrize("distance", [0, 14, 100])
@@ -87,7 +87,7 @@ def test_borders(border: str, name: str, align_corners: bool) -> None:
         align_corners=align_corners,
         **borders(border, others[border]),
     )
-    for seed in range(3):
+    for seed in range(2):
         check(transform, shape, 1, seed=seed, tolerance=2e-5)
 
 
@@ -108,8 +108,9 @@ def test_borders_of_a_plain_crop(name: str, border: str) -> None:
 @pytest.mark.parametrize("border", BORDERS)
 def test_a_crop_that_leaves_the_image(border: str) -> None:
     transform = SpatialTransform((8, 8, 8), -100, True, **borders(border, border))
-    image, segmentation = brain(1, (10, 11, 9))
+    image, _ = brain(1, (10, 11, 9))
     pipeline = fl.compile_transforms(transform)
+    message = r"\[SpatialTransform\] expected a crop along axis 1 that 'padding_mode_image'"
     outcomes = set()
     for centre in range(-12, 24):
         parameters = {"center_location_in_pixels": [5, centre, 4], "grid": None, "affine": None, "elastic_offsets": None}
@@ -118,9 +119,7 @@ def test_a_crop_that_leaves_the_image(border: str) -> None:
         except RuntimeError:
             expected = None
         if expected is None or expected.shape[1:] != (8, 8, 8):  # batchgeneratorsv2 fails, or gives another shape
-            with pytest.raises(
-                fl.TransformError, match=r"\[SpatialTransform\] expected a crop along axis 1 that 'padding_mode_image'"
-            ):
+            with pytest.raises(fl.TransformError, match=message):
                 pipeline.replay([(transform, parameters)], image=image)
             outcomes.add(None)
         else:

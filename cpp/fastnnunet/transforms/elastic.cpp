@@ -15,42 +15,51 @@ namespace {
 constexpr double kNegligible = 1e-6;
 
 constexpr std::int64_t kTile = 64;
+constexpr std::int64_t kRest = 16;
 
-// sums[i] = sum over rows of weights[row] * rows[row][i], always in the order of the rows.
+// out[i] = sum over rows of weights[row] * rows[row][i], always in the order of the rows. kLength values at once, so
+// that the sums stay in registers.
+template <std::int64_t kLength>
 FASTNNUNET_INLINE void weighted_sum(const float* FASTNNUNET_RESTRICT rows, std::int64_t pitch,
-                                    const float* FASTNNUNET_RESTRICT weights, std::int64_t count, std::int64_t length,
-                                    float* FASTNNUNET_RESTRICT sums) {
-  float tile[kTile] = {};
+                                    const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
+                                    float* FASTNNUNET_RESTRICT out) {
+  alignas(64) float sums[kLength] = {};
   for (std::int64_t row = 0; row < count; ++row) {
     const float weight = weights[row];
     const float* FASTNNUNET_RESTRICT from = rows + row * pitch;
-    if (length == kTile) {
-      for (std::int64_t i = 0; i < kTile; ++i) tile[i] += weight * from[i];
-    } else {
-      for (std::int64_t i = 0; i < length; ++i) tile[i] += weight * from[i];
-    }
+    for (std::int64_t i = 0; i < kLength; ++i) sums[i] += weight * from[i];
   }
-  std::copy(tile, tile + kTile, sums);
+  for (std::int64_t i = 0; i < kLength; ++i) out[i] = sums[i];
+}
+
+// Waves along the first axis: what sum_waves sums up for kLength columns.
+template <std::int64_t kLength>
+FASTNNUNET_INLINE void sum_columns(const float* FASTNNUNET_RESTRICT in, std::int64_t columns,
+                                   const float* FASTNNUNET_RESTRICT by_voxel, std::int64_t size, std::int64_t cosines,
+                                   std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+  alignas(64) float even[kLength], odd[kLength];
+  for (std::int64_t at = 0; 2 * at <= size; ++at) {
+    const float* weights = by_voxel + at * count;
+    weighted_sum<kLength>(in, columns, weights, cosines, even);
+    weighted_sum<kLength>(in + cosines * columns, columns, weights + cosines, count - cosines, odd);
+    float* forward = out + at * columns;
+    for (std::int64_t i = 0; i < kLength; ++i) forward[i] = even[i] + odd[i];
+    if (at == 0 || 2 * at == size) continue;
+    float* backward = out + (size - at) * columns;
+    for (std::int64_t i = 0; i < kLength; ++i) backward[i] = even[i] - odd[i];
+  }
 }
 
 // Sums up waves along the first axis. in: (count, columns), out: (size, columns).
 FASTNNUNET_CLONES
 void sum_waves(const float* FASTNNUNET_RESTRICT in, std::int64_t columns, const float* FASTNNUNET_RESTRICT by_voxel,
                std::int64_t size, std::int64_t cosines, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
-  float even[kTile], odd[kTile];
-  for (std::int64_t begin = 0; begin < columns; begin += kTile) {
-    const std::int64_t length = std::min(kTile, columns - begin);
-    for (std::int64_t at = 0; 2 * at <= size; ++at) {
-      const float* weights = by_voxel + at * count;
-      weighted_sum(in + begin, columns, weights, cosines, length, even);
-      weighted_sum(in + cosines * columns + begin, columns, weights + cosines, count - cosines, length, odd);
-      float* forward = out + at * columns + begin;
-      for (std::int64_t i = 0; i < length; ++i) forward[i] = even[i] + odd[i];
-      if (at == 0 || 2 * at == size) continue;
-      float* backward = out + (size - at) * columns + begin;
-      for (std::int64_t i = 0; i < length; ++i) backward[i] = even[i] - odd[i];
-    }
-  }
+  std::int64_t begin = 0;
+  for (; begin + kTile <= columns; begin += kTile)
+    sum_columns<kTile>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  for (; begin + kRest <= columns; begin += kRest)
+    sum_columns<kRest>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  for (; begin < columns; ++begin) sum_columns<1>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
 }
 
 // The same along the last axis. in: (rows, count), out: (rows, size).
@@ -58,13 +67,15 @@ FASTNNUNET_CLONES
 void sum_waves_along_rows(const float* FASTNNUNET_RESTRICT in, std::int64_t rows,
                           const float* FASTNNUNET_RESTRICT by_wave, std::int64_t size, std::int64_t count,
                           float* FASTNNUNET_RESTRICT out) {
-  float sums[kTile];
-  for (std::int64_t begin = 0; begin < size; begin += kTile) {
-    const std::int64_t length = std::min(kTile, size - begin);
-    for (std::int64_t row = 0; row < rows; ++row) {
-      weighted_sum(by_wave + begin, size, in + row * count, count, length, sums);
-      std::copy(sums, sums + length, out + row * size + begin);
-    }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const float* weights = in + row * count;
+    float* to = out + row * size;
+    std::int64_t begin = 0;
+    for (; begin + kTile <= size; begin += kTile)
+      weighted_sum<kTile>(by_wave + begin, size, weights, count, to + begin);
+    for (; begin + kRest <= size; begin += kRest)
+      weighted_sum<kRest>(by_wave + begin, size, weights, count, to + begin);
+    for (; begin < size; ++begin) weighted_sum<1>(by_wave + begin, size, weights, count, to + begin);
   }
 }
 

@@ -10,17 +10,22 @@ namespace {
 // Positions along one axis are limited to this many voxels, so that they fit an int32.
 constexpr double kFar = 1e8;
 
+// Truncation corrected to floor, all of it in double: this vectorises on every x86-64, std::floor and a mixture of
+// types do not.
+FASTNNUNET_INLINE double floor_of(double at) {
+  const double whole = static_cast<double>(static_cast<std::int32_t>(at));
+  return whole > at ? whole - 1.0 : whole;
+}
+
 FASTNNUNET_CLONES
 void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   for (std::int64_t k = 0; k < count; ++k) {
     double at = start + step * static_cast<double>(k);
     at = at < -kFar ? -kFar : at;
     at = at > kFar ? kFar : at;
-    // Truncation corrected to floor: conversions vectorise on every x86-64, floor does not.
-    std::int32_t whole = static_cast<std::int32_t>(at);
-    whole -= static_cast<double>(whole) > at;
-    out.whole[k] = whole;
-    out.fraction[k] = static_cast<float>(at - static_cast<double>(whole));
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below);
+    out.fraction[k] = static_cast<float>(at - below);
   }
 }
 
@@ -41,10 +46,9 @@ void split(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std:
     double at = positions[k];
     at = at < -kFar ? -kFar : at;
     at = at > kFar ? kFar : at;
-    std::int32_t whole = static_cast<std::int32_t>(at);
-    whole -= static_cast<double>(whole) > at;
-    out.whole[k] = whole - lower;
-    out.fraction[k] = static_cast<float>(at - static_cast<double>(whole));
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below) - lower;
+    out.fraction[k] = static_cast<float>(at - below);
   }
 }
 
@@ -199,10 +203,10 @@ void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64
   }
 }
 
-bool Pieces::all_inside(const AxisPositions (&axes)[3], std::int64_t count) const {
+bool Pieces::all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const {
   std::int32_t any = 0;
   for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
-    any |= signs(axes[axis].whole, count, static_cast<std::int32_t>(shape_[axis] - 2));
+    any |= signs(axes[axis].whole + first, last - first, static_cast<std::int32_t>(shape_[axis] - 2));
   return any >= 0;
 }
 

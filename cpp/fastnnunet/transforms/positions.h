@@ -56,7 +56,7 @@ class Pieces {
       if (axes[axis].whole[k] < 0 || axes[axis].whole[k] + 1 >= shape_[axis]) return false;
     return true;
   }
-  bool all_inside(const AxisPositions (&axes)[3], std::int64_t count) const;
+  bool all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const;
 
   // Every position along X is a voxel, and of a voxel's corners those beyond it are not looked at.
   bool flat() const { return flat_; }
@@ -81,15 +81,21 @@ void for_each_run(const Pieces& pieces, const Index3& patch, T* out, Run&& run) 
         const std::int64_t count = std::min(kPiece, patch[2] - begin);
         pieces.fill(i, j, begin, count, axes);
         T* row = out + (i * patch[1] + j) * patch[2] + begin;
-        if (pieces.all_inside(axes, count)) {
-          run(row, axes, 0, count, true);
+        // Mostly all of a piece is inside, or but for its ends; a displaced one can be anything.
+        std::int64_t begin_inside = 0, end_inside = count;
+        while (begin_inside < count && !pieces.inside(axes, begin_inside)) ++begin_inside;
+        while (end_inside > begin_inside && !pieces.inside(axes, end_inside - 1)) --end_inside;
+        if (begin_inside > 0) run(row, axes, 0, begin_inside, false);
+        if (end_inside < count) run(row, axes, end_inside, count, false);
+        if (pieces.all_inside(axes, begin_inside, end_inside)) {
+          run(row, axes, begin_inside, end_inside, true);
           continue;
         }
-        for (std::int64_t first = 0, last = 0; first < count; first = last) {
+        for (std::int64_t first = begin_inside, last = first; first < end_inside; first = last) {
           const bool inside = pieces.inside(axes, first);
           do {
             ++last;
-          } while (last < count && pieces.inside(axes, last) == inside);
+          } while (last < end_inside && pieces.inside(axes, last) == inside);
           run(row, axes, first, last, inside);
         }
       }
