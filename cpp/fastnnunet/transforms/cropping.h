@@ -2,6 +2,7 @@
 // beyond its window.
 #pragma once
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cstdint>
 
@@ -19,18 +20,12 @@ inline std::int64_t folded(std::int64_t at, std::int64_t size, Border border) {
 }
 
 // The voxels of the window that a crop of `box` takes.
-inline Box source_of_crop(const Box& box, const Index3& window, Border border) {
-  Box source = box.intersect(Box::of_shape(window));
-  if (border == Border::constant) return source;
-  for (int axis = 0; axis < 3; ++axis) {
-    const std::int64_t low = folded(box.lower[axis], window[axis], border);
-    const std::int64_t high = folded(box.upper[axis] - 1, window[axis], border);
-    const bool below = box.lower[axis]<0, above = box.upper[axis]> window[axis];
-    source.lower[axis] = border == Border::reflection && below ? 0 : std::min(low, high);
-    source.upper[axis] = border == Border::reflection && above ? window[axis] : std::max(low, high) + 1;
-  }
-  return source;
-}
+Box source_of_crop(const Box& box, const Index3& window, Border border);
+
+// A patch around `centre` in the last `dims` axes, all of the window in the others. Throws InvalidArgument where bgv2
+// cannot pad the crop; `border_name` is the parameter to blame.
+Box crop_box(const Eigen::Vector3d& centre, int dims, const Index3& patch, const Index3& window, Border border,
+             const char* border_name);
 
 template <typename T>
 class Input {
