@@ -33,11 +33,20 @@ Record::Numbers to_numbers(const py::sequence& sequence) {
   return numbers;
 }
 
+std::shared_ptr<const FloatArray> to_floats(const py::array& array) {
+  const auto floats = py::cast<py::array_t<float, py::array::c_style>>(array);
+  return std::make_shared<const FloatArray>(
+      FloatArray{{floats.shape(), floats.shape() + floats.ndim()}, {floats.data(), floats.data() + floats.size()}});
+}
+
 Record::Value to_value(const py::handle& value) {
   if (value.is_none()) return std::monostate{};
   if (py::isinstance<Scalar>(value)) return py::cast<Scalar>(value);
   if (py::isinstance<py::bool_>(value)) return py::cast<bool>(value);
   if (py::isinstance<py::str>(value)) return py::cast<std::string>(value);
+  // A field; a list of arrays is rows of numbers.
+  if (py::isinstance<py::array_t<float>>(value) && py::cast<py::array>(value).ndim() > 0)
+    return to_floats(py::reinterpret_borrow<py::array>(value));
   if (!py::isinstance<py::sequence>(value)) return py::cast<double>(value);
   const auto sequence = py::reinterpret_borrow<py::sequence>(value);
   if (sequence.empty() || !py::isinstance<py::sequence>(sequence[0])) return to_numbers(sequence);
@@ -55,6 +64,9 @@ Scalar scalar_of(const py::function& function) {
     py::list shape;
     shape.append(geometry.image_channels);
     for (const py::handle size : to_tuple(geometry.shape, geometry.dims)) shape.append(size);
+    if (question.deformation_scale)
+      return py::cast<double>((*held)(py::tuple(shape), question.channel, question.axis, seed,
+                                      py::arg("deformation_scale") = *question.deformation_scale));
     return py::cast<double>((*held)(py::tuple(shape), question.channel, question.axis, seed));
   });
 }
@@ -187,6 +199,8 @@ py::dict to_dict(const Record& record) {
         [](const auto& held) -> py::object {
           if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::monostate>)
             return py::none();
+          else if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::shared_ptr<const FloatArray>>)
+            return py::array_t<float>(held->shape, held->values.data());
           else
             return py::cast(held);
         },
@@ -203,8 +217,10 @@ void add_transforms(py::module_& module) {
       .def_static("constant", &Scalar::constant, py::arg("value"))
       .def_static("range", &Scalar::range, py::arg("low"), py::arg("high"))
       .def_static("contrast", &Scalar::contrast, py::arg("low"), py::arg("high"))
-      .def_static("callable", &scalar_of, py::arg("function"),
-                  "`function(shape, channel, axis, seed)`, shape being (C, X, Y, Z) or (C, Y, Z).");
+      .def_static(
+          "callable", &scalar_of, py::arg("function"),
+          "`function(shape, channel, axis, seed)`, shape being (C, X, Y, Z) or (C, Y, Z); for the magnitude of an "
+          "elastic deformation also `deformation_scale`.");
   module.def(
       "python_calls", [] { return python_calls.load(); },
       "How often the threads have called Python: transforms and callable scalars that are not native.");

@@ -88,11 +88,11 @@ def _labels(value: Any) -> Array:
     return _array(value, np.bool_ if boolean else np.int16)
 
 
-def scalar_function(draw: Callable[[tuple[int, ...], int | None, int | None], float]) -> Callable[..., float]:
+def scalar_function(draw: Callable[..., float]) -> Callable[..., float]:
     """Wraps a callable scalar so that its random numbers are a function of the seed that the core gives."""
 
-    def call(shape: tuple[int, ...], channel: int | None, axis: int | None, seed: int) -> float:
+    def call(shape: tuple[int, ...], channel: int | None, axis: int | None, seed: int, **more: float) -> float:
         with seeded(seed):
-            return float(draw(tuple(shape), channel, axis))
+            return float(draw(tuple(shape), channel, axis, **more))
 
     return call

@@ -14,7 +14,7 @@ const Record::Value& Record::at(std::string_view name) const {
 
 void Record::wrong_type(std::string_view name, const char* expected) const {
   static constexpr const char* kKinds[] = {"None",    "a bool",          "a number", "a string",
-                                           "numbers", "rows of numbers", "a scalar"};
+                                           "numbers", "rows of numbers", "a scalar", "an array"};
   throw InvalidType(owner_, "'" + std::string(name) + "' to be " + expected, kKinds[at(name).index()]);
 }
 
@@ -71,6 +71,11 @@ const Record::Rows& Record::rows(std::string_view name) const {
   // An empty list says nothing about what it would have held.
   if (const auto* found = std::get_if<Numbers>(&value); found != nullptr && found->empty()) return kNone;
   wrong_type(name, "rows of numbers");
+}
+
+const std::shared_ptr<const FloatArray>& Record::floats(std::string_view name) const {
+  if (const auto* found = std::get_if<std::shared_ptr<const FloatArray>>(&at(name))) return *found;
+  wrong_type(name, "an array of float32");
 }
 
 const Scalar& Record::scalar(std::string_view name) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,11 +14,18 @@
 
 namespace fastnnunet {
 
+// Many numbers at once, such as a field with a value for every voxel; C-contiguous.
+struct FloatArray {
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
 class Record {
  public:
   using Numbers = std::vector<double>;
   using Rows = std::vector<Numbers>;
-  using Value = std::variant<std::monostate, bool, double, std::string, Numbers, Rows, Scalar>;
+  using Value =
+      std::variant<std::monostate, bool, double, std::string, Numbers, Rows, Scalar, std::shared_ptr<const FloatArray>>;
 
   Record() = default;
   explicit Record(std::string owner) : owner_(std::move(owner)) {}
@@ -36,6 +44,7 @@ class Record {
   const Numbers& numbers(std::string_view name) const;
   std::vector<std::int64_t> integers(std::string_view name) const;
   const Rows& rows(std::string_view name) const;
+  const std::shared_ptr<const FloatArray>& floats(std::string_view name) const;
   const Scalar& scalar(std::string_view name) const;
   // In [0, 1].
   double probability(std::string_view name) const;

@@ -1,8 +1,6 @@
 #include "fastnnunet/transforms/resampling.h"
 
-#include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "fastnnunet/base/clones.h"
@@ -10,72 +8,13 @@
 namespace fastnnunet {
 namespace {
 
-// A row of the patch is worked on in pieces, so that its positions stay in registers and first-level cache.
-constexpr std::int64_t kPiece = 128;
-
-// Positions of one piece along one axis: the voxel below and how far beyond it.
-struct AxisPositions {
-  alignas(64) std::int32_t whole[kPiece];
-  alignas(64) float fraction[kPiece];
-};
-
-FASTNNUNET_CLONES
-void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
-  for (std::int64_t k = 0; k < count; ++k) {
-    double at = start + step * static_cast<double>(k);
-    at = at < -1e8 ? -1e8 : at;
-    at = at > 1e8 ? 1e8 : at;
-    // Truncation corrected to floor: conversions vectorise on every x86-64, floor does not.
-    std::int32_t whole = static_cast<std::int32_t>(at);
-    whole -= static_cast<double>(whole) > at;
-    out.whole[k] = whole;
-    out.fraction[k] = static_cast<float>(at - static_cast<double>(whole));
-  }
-}
-
-// The part [first, last) of a piece whose eight corners all lie in the view. Positions are linear, so it is one
-// interval.
-struct Interval {
-  std::int64_t first;
-  std::int64_t last;
-};
-
-Interval inside(const AxisPositions (&axes)[3], const Index3& shape, std::int64_t count) {
-  const auto in = [&](std::int64_t k) {
-    for (int axis = 0; axis < 3; ++axis)
-      if (axes[axis].whole[k] < 0 || axes[axis].whole[k] + 1 >= shape[axis]) return false;
-    return true;
-  };
-  Interval interval{0, count};
-  while (interval.first < count && !in(interval.first)) ++interval.first;
-  while (interval.last > interval.first && !in(interval.last - 1)) --interval.last;
-  return interval;
-}
-
-// Calls piece(row, axes, count, interval) for every piece of every row of the patch, with positions relative to the
-// box.
-template <typename T, typename Piece>
-void for_each_piece(const Box& box, const AffinePositions& positions, const Index3& patch, T* out, Piece&& piece) {
-  const Index3 shape = box.shape();
-  AxisPositions axes[3];
-  for (std::int64_t i = 0; i < patch[0]; ++i)
-    for (std::int64_t j = 0; j < patch[1]; ++j)
-      for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
-        const std::int64_t count = std::min(kPiece, patch[2] - begin);
-        for (int axis = 0; axis < 3; ++axis) {
-          const auto& row = positions.matrix[axis];
-          const double start = row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) +
-                               row[2] * static_cast<double>(begin) +
-                               (positions.offset[axis] - static_cast<double>(box.lower[axis]));
-          axis_positions(start, row[2], count, axes[axis]);
-        }
-        piece(out + (i * patch[1] + j) * patch[2] + begin, axes, count, inside(axes, shape, count));
-      }
-}
-
 struct Strides {
   std::int64_t x, y;
-  explicit Strides(const Index3& shape) : x(shape[1] * shape[2]), y(shape[2]) {}
+  std::int64_t up;  // from a voxel to its upper corner along X
+  Strides(const Index3& shape, const Pieces& pieces) : x(shape[1] * shape[2]), y(shape[2]), up(pieces.flat() ? 0 : x) {}
+  std::int64_t of(const AxisPositions (&axes)[3], std::int64_t k) const {
+    return axes[0].whole[k] * x + axes[1].whole[k] * y + axes[2].whole[k];
+  }
 };
 
 // The eight corners of a position that may reach outside.
@@ -92,6 +31,13 @@ void corners(const SourceView<T>& view, const Strides& strides, const AxisPositi
   }
 }
 
+// Whether all eight corners of position k lie outside of the box on the same side.
+bool beyond(const Index3& shape, const AxisPositions (&axes)[3], std::int64_t k) {
+  for (int axis = 0; axis < 3; ++axis)
+    if (axes[axis].whole[k] < -1 || axes[axis].whole[k] >= shape[axis]) return true;
+  return false;
+}
+
 float interpolate(const float (&v)[8], float fx, float fy, float fz) {
   const float z00 = v[0] + fz * (v[1] - v[0]), z01 = v[2] + fz * (v[3] - v[2]);
   const float z10 = v[4] + fz * (v[5] - v[4]), z11 = v[6] + fz * (v[7] - v[6]);
@@ -101,15 +47,15 @@ float interpolate(const float (&v)[8], float fx, float fy, float fz) {
 
 FASTNNUNET_CLONES
 void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int64_t stride_x, std::int64_t stride_y,
-                        const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first, std::int64_t last,
-                        float* FASTNNUNET_RESTRICT out) {
+                        std::int64_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first,
+                        std::int64_t last, float* FASTNNUNET_RESTRICT out) {
   for (std::int64_t k = first; k < last; ++k) {
     const float* p = data + axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k];
     const float fz = axes[2].fraction[k], fy = axes[1].fraction[k];
     const float z00 = p[0] + fz * (p[1] - p[0]);
     const float z01 = p[stride_y] + fz * (p[stride_y + 1] - p[stride_y]);
-    const float z10 = p[stride_x] + fz * (p[stride_x + 1] - p[stride_x]);
-    const float z11 = p[stride_x + stride_y] + fz * (p[stride_x + stride_y + 1] - p[stride_x + stride_y]);
+    const float z10 = p[up] + fz * (p[up + 1] - p[up]);
+    const float z11 = p[up + stride_y] + fz * (p[up + stride_y + 1] - p[up + stride_y]);
     const float y0 = z00 + fy * (z01 - z00), y1 = z10 + fy * (z11 - z10);
     out[k] = y0 + axes[0].fraction[k] * (y1 - y0);
   }
@@ -176,67 +122,92 @@ std::uint32_t pair_at(const std::int16_t* labels) {
   return pair;
 }
 
+template <typename T>
+void take_nearest(const SourceView<T>& view, const Pieces& pieces, const Index3& patch, T outside, T* out) {
+  const Index3 shape = view.box.shape();
+  const Strides strides(shape, pieces);
+  for_each_run(pieces, patch, out,
+               [&](T* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
+                 for (std::int64_t k = first; k < last; ++k) {
+                   const int corner = nearest_corner(axes, k, view.box.lower);
+                   const std::int64_t up[3] = {corner >> 2, (corner >> 1) & 1, corner & 1};
+                   bool within = true;
+                   for (int axis = 0; !inside && axis < 3; ++axis) {
+                     const std::int64_t at = axes[axis].whole[k] + up[axis];
+                     within = within && at >= 0 && at < shape[axis];
+                   }
+                   row[k] = within ? view.data[strides.of(axes, k) + up[0] * strides.up + up[1] * strides.y + up[2]]
+                                   : outside;
+                 }
+               });
+}
+
 }  // namespace
 
-Box needed_box(const AffinePositions& positions, const Index3& patch, const Index3& window) {
-  Box box;
-  for (int axis = 0; axis < 3; ++axis) {
-    double low = positions.offset[axis], high = positions.offset[axis];
-    for (int of = 0; of < 3; ++of) {
-      const double reach = positions.matrix[axis][of] * static_cast<double>(patch[of] - 1);
-      low += std::min(reach, 0.0);
-      high += std::max(reach, 0.0);
-    }
-    // A margin of 1e-6 voxels for rounding in the rows' own arithmetic.
-    low = std::clamp(std::floor(low - 1e-6), -1e9, 1e9);
-    high = std::clamp(std::floor(high + 1e-6) + 2.0, -1e9, 1e9);
-    box.lower[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(low), 0, window[axis]);
-    box.upper[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(high), box.lower[axis], window[axis]);
+void resample_image(const SourceView<float>& view, const Index3& window, const Positions& positions,
+                    const Index3& patch, Interpolation interpolation, float outside, float* out) {
+  const Pieces pieces(positions, patch, window, view.box);
+  if (interpolation == Interpolation::nearest) {
+    take_nearest(view, pieces, patch, outside, out);
+    return;
   }
-  return box;
-}
-
-void resample_image(const SourceView<float>& view, const AffinePositions& positions, const Index3& patch, float* out,
-                    float outside) {
-  const Strides strides(view.box.shape());
-  for_each_piece(view.box, positions, patch, out,
-                 [&](float* row, const AxisPositions(&axes)[3], std::int64_t count, Interval interval) {
-                   const auto careful = [&](std::int64_t k) {
-                     float values[8];
-                     corners(view, strides, axes, k, outside, values);
-                     row[k] = interpolate(values, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k]);
-                   };
-                   for (std::int64_t k = 0; k < interval.first; ++k) careful(k);
-                   interpolate_inside(view.data, strides.x, strides.y, axes, interval.first, interval.last, row);
-                   for (std::int64_t k = interval.last; k < count; ++k) careful(k);
-                 });
-}
-
-void resample_labels(const SourceView<std::int16_t>& view, const AffinePositions& positions, const Index3& patch,
-                     std::int16_t* out, std::int16_t outside, Tiebreak tiebreak) {
-  const Strides strides(view.box.shape());
-  for_each_piece(view.box, positions, patch, out,
-                 [&](std::int16_t* row, const AxisPositions(&axes)[3], std::int64_t count, Interval interval) {
-                   const auto decide = [&](std::int64_t k) {
-                     std::int16_t labels[8];
-                     corners(view, strides, axes, k, outside, labels);
-                     row[k] = vote(labels, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k],
-                                   nearest_corner(axes, k, view.box.lower), tiebreak);
-                   };
-                   for (std::int64_t k = 0; k < interval.first; ++k) decide(k);
-                   for (std::int64_t k = interval.first; k < interval.last; ++k) {
-                     const std::int16_t* p =
-                         view.data + axes[0].whole[k] * strides.x + axes[1].whole[k] * strides.y + axes[2].whole[k];
-                     const std::uint32_t pair = pair_at(p);
-                     // Nearly everywhere all eight neighbours agree, however many labels there are.
-                     if (((pair ^ pair_at(p + strides.y)) | (pair ^ pair_at(p + strides.x)) |
-                          (pair ^ pair_at(p + strides.x + strides.y)) | (pair ^ ((pair >> 16) | (pair << 16)))) == 0)
-                       row[k] = p[0];
-                     else
-                       decide(k);
+  const Strides strides(view.box.shape(), pieces);
+  for_each_run(pieces, patch, out,
+               [&](float* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
+                 if (inside) {
+                   interpolate_inside(view.data, strides.x, strides.y, strides.up, axes, first, last, row);
+                   return;
+                 }
+                 for (std::int64_t k = first; k < last; ++k) {
+                   if (beyond(view.box.shape(), axes, k)) {
+                     row[k] = outside;
+                     continue;
                    }
-                   for (std::int64_t k = interval.last; k < count; ++k) decide(k);
-                 });
+                   float values[8];
+                   corners(view, strides, axes, k, outside, values);
+                   row[k] = interpolate(values, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k]);
+                 }
+               });
+}
+
+void resample_labels(const SourceView<std::int16_t>& view, const Index3& window, const Positions& positions,
+                     const Index3& patch, Interpolation interpolation, std::int16_t outside, Tiebreak tiebreak,
+                     std::int16_t* out) {
+  const Pieces pieces(positions, patch, window, view.box);
+  if (interpolation == Interpolation::nearest) {
+    take_nearest(view, pieces, patch, outside, out);
+    return;
+  }
+  const Strides strides(view.box.shape(), pieces);
+  for_each_run(
+      pieces, patch, out,
+      [&](std::int16_t* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
+        const auto decide = [&](std::int64_t k) {
+          std::int16_t labels[8];
+          corners(view, strides, axes, k, outside, labels);
+          row[k] = vote(labels, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k],
+                        nearest_corner(axes, k, view.box.lower), tiebreak);
+        };
+        if (!inside) {
+          for (std::int64_t k = first; k < last; ++k) {
+            if (beyond(view.box.shape(), axes, k))
+              row[k] = outside;
+            else
+              decide(k);
+          }
+          return;
+        }
+        for (std::int64_t k = first; k < last; ++k) {
+          const std::int16_t* p = view.data + strides.of(axes, k);
+          const std::uint32_t pair = pair_at(p);
+          // Nearly everywhere all eight neighbours agree, however many labels there are.
+          if (((pair ^ pair_at(p + strides.y)) | (pair ^ pair_at(p + strides.up)) |
+               (pair ^ pair_at(p + strides.up + strides.y)) | (pair ^ ((pair >> 16) | (pair << 16)))) == 0)
+            row[k] = p[0];
+          else
+            decide(k);
+        }
+      });
 }
 
 }  // namespace fastnnunet

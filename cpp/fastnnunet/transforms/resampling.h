@@ -1,11 +1,11 @@
-// Affine resampling of one patch: linear for intensities, the label with the most interpolated weight for
-// segmentations.
+// Resampling of one patch. Linear: intensities are interpolated, and the label with the most interpolated weight wins.
+// Nearest: both are a voxel's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/transforms/positions.h"
 
 namespace fastnnunet {
 
@@ -17,21 +17,17 @@ struct SourceView {
   Box box;
 };
 
-// Position in the window of the patch's voxel (i, j, k), in voxels: matrix * (i, j, k) + offset.
-struct AffinePositions {
-  std::array<std::array<double, 3>, 3> matrix{};
-  std::array<double, 3> offset{};
-};
+enum class Interpolation { linear, nearest };
 
+// Which label wins where several share the greatest weight.
 enum class Tiebreak { nearest, lowest, highest };
 
-// The voxels of the window that linear interpolation of the patch touches, cut to the window.
-Box needed_box(const AffinePositions& positions, const Index3& patch, const Index3& window);
-
-// out: (X, Y, Z) of `patch`, C-contiguous. Corners outside of the view count as `outside`.
-void resample_image(const SourceView<float>& view, const AffinePositions& positions, const Index3& patch, float* out,
-                    float outside);
-void resample_labels(const SourceView<std::int16_t>& view, const AffinePositions& positions, const Index3& patch,
-                     std::int16_t* out, std::int16_t outside, Tiebreak tiebreak);
+// out: (X, Y, Z) of `patch`, C-contiguous. Corners outside of the view count as `outside`. `window`: what the view is
+// of.
+void resample_image(const SourceView<float>& view, const Index3& window, const Positions& positions,
+                    const Index3& patch, Interpolation interpolation, float outside, float* out);
+void resample_labels(const SourceView<std::int16_t>& view, const Index3& window, const Positions& positions,
+                     const Index3& patch, Interpolation interpolation, std::int16_t outside, Tiebreak tiebreak,
+                     std::int16_t* out);
 
 }  // namespace fastnnunet

@@ -26,6 +26,8 @@ struct ScalarQuestion {
   Geometry geometry;
   std::optional<std::int64_t> channel;
   std::optional<int> axis;  // 0-based among the axes that count
+  // Of SpatialTransform, for the magnitude of its elastic deformation.
+  std::optional<double> deformation_scale{};
 };
 
 class Scalar {

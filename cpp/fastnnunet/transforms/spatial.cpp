@@ -1,20 +1,53 @@
-// SpatialTransform: rotation, scaling and random crop in one resampling. Without rotation and scaling it is a crop.
+// SpatialTransform: rotation, scaling, elastic deformation and random crop in one resampling. With none but the last it
+// is a crop.
 #include <Eigen/Core>
 #include <cmath>
 #include <string>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/cropping.h"
+#include "fastnnunet/transforms/elastic.h"
 #include "fastnnunet/transforms/resampling.h"
 #include "fastnnunet/transforms/transform.h"
 
 namespace fastnnunet {
 namespace {
 
-// How the outside of the image is filled; "zeros" is a constant of 0.
-struct Padding {
-  float image = 0;
-  std::int16_t segmentation = 0;
+constexpr std::string_view kName = "SpatialTransform";
+
+// How one of the two inputs is resampled; "zeros" is a constant of 0.
+template <typename T>
+struct Sampling {
+  const char* border_name;  // of the parameter
+  Border border = Border::constant;
+  T outside = 0;
+  Interpolation interpolation = Interpolation::linear;
 };
+
+// The choice that `attributes` make of a few names.
+template <typename T>
+T choose(const Record& attributes, const char* entry, std::initializer_list<std::pair<const char*, T>> choices) {
+  const std::string& text = attributes.text(entry);
+  std::string names;
+  for (const auto& [name, choice] : choices) {
+    if (text == name) return choice;
+    names.append(names.empty() ? "" : ", ").append(name);
+  }
+  throw InvalidArgument(kName, "'" + std::string(entry) + "' to be one of " + names, text);
+}
+
+Border border_of(const Record& attributes, const char* entry) {
+  return choose<Border>(attributes, entry,
+                        {{"zeros", Border::constant},
+                         {"constant", Border::constant},
+                         {"border", Border::edge},
+                         {"reflection", Border::reflection}});
+}
+
+Interpolation interpolation_of(const Record& attributes, const char* entry) {
+  return choose<Interpolation>(attributes, entry,
+                               {{"bilinear", Interpolation::linear}, {"nearest", Interpolation::nearest}});
+}
 
 // Rotations about X, then Y, then Z, of a scaling along the axes (bgv2's create_affine_matrix_3d).
 Eigen::Matrix3d affine_3d(const double (&angles)[3], const double (&scales)[3]) {
@@ -38,52 +71,12 @@ struct SpatialParameters : Parameters {
   bool has_affine = false;
   Eigen::Matrix3d affine = Eigen::Matrix3d::Identity();
   Eigen::Vector3d centre = Eigen::Vector3d::Zero();  // in voxels of the window
-};
-
-// Reads boxes of one array, from the source where nothing is in memory yet.
-template <typename T>
-class Input {
- public:
-  Input(Source<T>* pending, const Array<T>& array, Workspace& workspace)
-      : pending_(pending), array_(array), workspace_(workspace) {}
-
-  // A pending 3D source keeps its planes although the sample is folded: one box then serves all planes of a channel.
-  std::int64_t channels() const { return pending_ != nullptr ? pending_->channels() : array_.channels; }
-  const Index3& shape() const { return pending_ != nullptr ? pending_->shape() : array_.shape; }
-
-  SourceView<T> view(std::int64_t channel, const Box& box) {
-    if (pending_ == nullptr) return {array_.channel(channel), Box::of_shape(array_.shape)};
-    T* memory = workspace_.scratch<T>(0, voxels(box.shape()));
-    if (!box.empty()) pending_->read(channel, box, memory);
-    return {memory, box};
-  }
-
-  // The part of `box` inside the window, the rest filled; dense, of the box's shape.
-  void crop(std::int64_t channel, const Box& box, T outside, T* out) {
-    const Box window = Box::of_shape(shape());
-    const Box common = box.intersect(window);
-    if (pending_ != nullptr && common == box) {
-      pending_->read(channel, box, out);
-      return;
-    }
-    const Index3 size = box.shape();
-    if (!(common == box)) std::fill(out, out + voxels(size), outside);
-    if (common.empty()) return;
-    const SourceView<T> from = view(channel, common);
-    const Index3 pitch = from.box.shape();
-    for (std::int64_t x = common.lower[0]; x < common.upper[0]; ++x)
-      for (std::int64_t y = common.lower[1]; y < common.upper[1]; ++y) {
-        const T* row = from.data + ((x - from.box.lower[0]) * pitch[1] + y - from.box.lower[1]) * pitch[2] +
-                       common.lower[2] - from.box.lower[2];
-        std::copy(row, row + (common.upper[2] - common.lower[2]),
-                  out + ((x - box.lower[0]) * size[1] + y - box.lower[1]) * size[2] + common.lower[2] - box.lower[2]);
-      }
-  }
-
- private:
-  Source<T>* pending_;
-  Array<T> array_;
-  Workspace& workspace_;
+  bool deforms = false;
+  double sigmas[3] = {};      // of the field's components, in voxels
+  double magnitudes[3] = {};  // their largest displacements, in voxels
+  // A field to replay, (dims, patch): then sigmas and magnitudes say nothing.
+  std::shared_ptr<const FloatArray> offsets;
+  mutable ElasticField field;  // room for the work, kept from sample to sample
 };
 
 class Spatial final : public TransformOf<SpatialParameters> {
@@ -96,38 +89,47 @@ class Spatial final : public TransformOf<SpatialParameters> {
         p_rotation_per_axis_(attributes.probability("p_rot_per_axis")),
         p_scaling_(attributes.probability("p_scaling")),
         scaling_(attributes.scalar("scaling")),
-        p_synchronize_scaling_(attributes.probability("p_synchronize_scaling_across_axes")) {
-    if (dims_ != 2 && dims_ != 3)
-      throw InvalidArgument("SpatialTransform", "'patch_size' of 2 or 3 numbers", std::to_string(dims_));
+        p_synchronize_scaling_(attributes.probability("p_synchronize_scaling_across_axes")),
+        p_deform_(attributes.probability("p_elastic_deform")),
+        deform_scale_(attributes.scalar("elastic_deform_scale")),
+        deform_magnitude_(attributes.scalar("elastic_deform_magnitude")),
+        p_synchronize_deform_(attributes.probability("p_synchronize_def_scale_across_axes")),
+        centre_deformation_(attributes.boolean("center_deformation")),
+        align_corners_(attributes.boolean("align_corners")),
+        image_{"padding_mode_image", border_of(attributes, "padding_mode_image"), 0,
+               interpolation_of(attributes, "mode_image")},
+        segmentation_{"border_mode_seg", border_of(attributes, "border_mode_seg"), 0,
+                      interpolation_of(attributes, "mode_seg")},
+        tiebreak_(choose<Tiebreak>(
+            attributes, "seg_tiebreak",
+            {{"nearest", Tiebreak::nearest}, {"lowest", Tiebreak::lowest}, {"highest", Tiebreak::highest}})) {
+    if (dims_ != 2 && dims_ != 3) throw InvalidArgument(kName, "'patch_size' of 2 or 3 numbers", std::to_string(dims_));
     const auto patch = attributes.integers("patch_size");
     const auto distance = attributes.numbers("patch_center_dist_from_border");
     if (std::ssize(distance) != dims_)
-      throw InvalidArgument("SpatialTransform", "'patch_center_dist_from_border' for each axis",
-                            std::to_string(distance.size()));
+      throw InvalidArgument(kName, "'patch_center_dist_from_border' for each axis", std::to_string(distance.size()));
     for (int axis = 0; axis < dims_; ++axis) {
       if (patch[static_cast<std::size_t>(axis)] < 1)
-        throw InvalidArgument("SpatialTransform", "'patch_size' above 0",
-                              std::to_string(patch[static_cast<std::size_t>(axis)]));
+        throw InvalidArgument(kName, "'patch_size' above 0", std::to_string(patch[static_cast<std::size_t>(axis)]));
       patch_[axis + 3 - dims_] = patch[static_cast<std::size_t>(axis)];
       distance_[axis + 3 - dims_] = distance[static_cast<std::size_t>(axis)];
     }
-    padding_.image = static_cast<float>(attributes.number("padding_value_image"));
-    padding_.segmentation = static_cast<std::int16_t>(attributes.integer("padding_value_seg"));
-    const std::string& tiebreak = attributes.text("seg_tiebreak");
-    if (tiebreak == "lowest")
-      tiebreak_ = Tiebreak::lowest;
-    else if (tiebreak == "highest")
-      tiebreak_ = Tiebreak::highest;
-    else if (tiebreak != "nearest")
-      throw InvalidArgument("SpatialTransform", "'seg_tiebreak' nearest, lowest or highest", tiebreak);
+    if (attributes.text("padding_mode_image") == "constant")
+      image_.outside = static_cast<float>(attributes.number("padding_value_image"));
+    if (attributes.text("border_mode_seg") == "constant") {
+      const std::int64_t label = attributes.integer("padding_value_seg");
+      segmentation_.outside = static_cast<std::int16_t>(label);
+      if (segmentation_.outside != label)
+        throw InvalidArgument(kName, "'padding_value_seg' to be an int16", std::to_string(label));
+    }
   }
 
-  std::string_view name() const override { return "SpatialTransform"; }
+  std::string_view name() const override { return kName; }
   bool moves_voxels() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != dims_)
-      throw InvalidArgument("SpatialTransform", "a sample of " + std::to_string(dims_) + " spatial axes",
+      throw InvalidArgument(kName, "a sample of " + std::to_string(dims_) + " spatial axes",
                             std::to_string(geometry.dims));
     Geometry cut = geometry;
     for (int axis = 3 - dims_; axis < 3; ++axis) cut.shape[axis] = patch_[axis];
@@ -136,8 +138,16 @@ class Spatial final : public TransformOf<SpatialParameters> {
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     // One channel of the whole window, the most that a rotation can ask for.
-    return {static_cast<std::size_t>(voxels(geometry.shape) * std::max<std::int64_t>(geometry.planes, 1)) *
-            sizeof(float)};
+    Workspace::ScratchSizes bytes{
+        static_cast<std::size_t>(voxels(geometry.shape) * std::max<std::int64_t>(geometry.planes, 1)) * sizeof(float)};
+    if (p_deform_ > 0) {
+      // The field, and what drawing it takes.
+      const auto size = static_cast<std::size_t>(voxels(patch_)) * sizeof(float);
+      bytes[1] = static_cast<std::size_t>(dims_) * size;
+      
+      bytes[3] = 2 * static_cast<std::size_t>(patch_[1] * patch_[2]) * sizeof(float);
+    }
+    return bytes;
   }
 
  protected:
@@ -145,6 +155,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const int first = 3 - dims_;
     const bool rotate = stream.bernoulli(p_rotation_);
     const bool scale = stream.bernoulli(p_scaling_);
+    p.deforms = stream.bernoulli(p_deform_);
+    p.offsets.reset();
     double angles[3] = {}, scales[3] = {1, 1, 1};
     if (rotate) {
       for (int axis = 0; axis < dims_; ++axis) angles[axis] = rotation_.draw(stream, {geometry, std::nullopt, axis});
@@ -168,6 +180,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
       else
         p.affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
     }
+    if (p.deforms) draw_deformation(stream, geometry, p);
     for (int axis = first; axis < 3; ++axis) {
       const auto size = static_cast<double>(geometry.shape[axis]);
       p.centre[axis] = size / 2;
@@ -176,16 +189,18 @@ class Spatial final : public TransformOf<SpatialParameters> {
     }
   }
 
-  void apply(Sample& sample, const SpatialParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const SpatialParameters& p, const Stream& field) const override {
     const Geometry geometry = sample.geometry();
     const Geometry cut = after(geometry);
+    Displacements displacements;
+    if (p.deforms) displace(p, field, sample.workspace(), displacements);
     {
       Array<float> present = sample.pending_image() != nullptr ? Array<float>{} : sample.image();
       Input<float> input(sample.pending_image(), present, sample.workspace());
       const Array<float> out = sample.new_image(cut.image_channels, cut.shape);
-      transform(input, p, padding_.image, out.data,
-                [&](const auto& view, const auto& positions, const Index3& patch, float* to) {
-                  resample_image(view, positions, patch, to, padding_.image);
+      transform(input, p, displacements, image_, out.data,
+                [&](const auto& view, const Positions& positions, const Index3& patch, float* to) {
+                  resample_image(view, input.shape(), positions, patch, image_.interpolation, image_.outside, to);
                 });
       sample.set_image(out);
     }
@@ -194,9 +209,10 @@ class Spatial final : public TransformOf<SpatialParameters> {
         sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation();
     Input<std::int16_t> input(sample.pending_segmentation(), present, sample.workspace());
     const Array<std::int16_t> out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    transform(input, p, padding_.segmentation, out.data,
-              [&](const auto& view, const auto& positions, const Index3& patch, std::int16_t* to) {
-                resample_labels(view, positions, patch, to, padding_.segmentation, tiebreak_);
+    transform(input, p, displacements, segmentation_, out.data,
+              [&](const auto& view, const Positions& positions, const Index3& patch, std::int16_t* to) {
+                resample_labels(view, input.shape(), positions, patch, segmentation_.interpolation,
+                                segmentation_.outside, tiebreak_, to);
               });
     sample.set_segmentation(out);
   }
@@ -213,13 +229,20 @@ class Spatial final : public TransformOf<SpatialParameters> {
     }
     record.set("center_location_in_pixels", centre);
     record.set("affine", p.has_affine ? Record::Value(affine) : Record::Value(std::monostate{}));
+    if (p.deforms && p.offsets != nullptr) {
+      record.set("elastic_offsets", p.offsets);
+    } else if (p.deforms) {
+      const int first = 3 - dims_;
+      record.set("elastic_sigmas", Record::Numbers(p.sigmas + first, p.sigmas + 3));
+      record.set("elastic_magnitudes", Record::Numbers(p.magnitudes + first, p.magnitudes + 3));
+    }
     return record;
   }
 
   void restore(const Record& record, const Geometry&, SpatialParameters& p) const override {
     const auto& centre = record.numbers("center_location_in_pixels");
     if (std::ssize(centre) != dims_)
-      throw InvalidArgument("SpatialTransform", "'center_location_in_pixels' of " + std::to_string(dims_) + " numbers",
+      throw InvalidArgument(kName, "'center_location_in_pixels' of " + std::to_string(dims_) + " numbers",
                             std::to_string(centre.size()));
     p.has_affine = record.has("affine");
     p.affine.setIdentity();
@@ -228,49 +251,162 @@ class Spatial final : public TransformOf<SpatialParameters> {
       if (!p.has_affine) continue;
       const auto& rows = record.rows("affine");
       if (std::ssize(rows) != dims_ || std::ssize(rows[static_cast<std::size_t>(axis)]) != dims_)
-        throw InvalidArgument("SpatialTransform", "'affine' of " + std::to_string(dims_) + " rows and columns",
+        throw InvalidArgument(kName, "'affine' of " + std::to_string(dims_) + " rows and columns",
                               std::to_string(rows.size()) + " rows");
       for (int of = 0; of < dims_; ++of)
         p.affine(axis + 3 - dims_, of + 3 - dims_) = rows[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)];
     }
+    restore_deformation(record, p);
   }
 
  private:
+  void draw_deformation(Stream& stream, const Geometry& geometry, SpatialParameters& p) const {
+    const bool synchronize = stream.bernoulli(p_synchronize_deform_);
+    double scales[3] = {};
+    for (int axis = 0; axis < dims_; ++axis)
+      scales[axis] =
+          axis > 0 && synchronize
+              ? scales[0]
+              : deform_scale_.draw(stream, {geometry, std::nullopt, synchronize ? std::nullopt : std::optional(axis)});
+    for (int axis = 0; axis < dims_; ++axis) {
+      const int at = axis + 3 - dims_;
+      p.sigmas[at] = scales[axis] * static_cast<double>(patch_[at]);
+      p.magnitudes[at] = deform_magnitude_.draw(stream, {geometry, std::nullopt, axis, scales[axis]});
+    }
+    check_deformation(p);
+  }
+
+  void check_deformation(SpatialParameters& p) const {
+    for (int axis = 3 - dims_; axis < 3; ++axis) {
+      if (!std::isfinite(p.sigmas[axis]))
+        throw InvalidArgument(kName, "'elastic_deform_scale' to be finite", std::to_string(p.sigmas[axis]));
+      if (!std::isfinite(p.magnitudes[axis]))
+        throw InvalidArgument(kName, "'elastic_deform_magnitude' to be finite", std::to_string(p.magnitudes[axis]));
+      p.magnitudes[axis] = std::max(p.magnitudes[axis], 1e-8);  // as bgv2, which divides by it
+    }
+  }
+
+  void restore_deformation(const Record& record, SpatialParameters& p) const {
+    p.offsets.reset();
+    p.deforms = record.has("elastic_offsets") || record.has("elastic_sigmas");
+    if (record.has("elastic_offsets")) {
+      p.offsets = record.floats("elastic_offsets");
+      std::vector<std::int64_t> shape{dims_};
+      shape.insert(shape.end(), patch_.begin() + 3 - dims_, patch_.end());
+      if (p.offsets->shape != shape)
+        throw InvalidArgument(kName,
+                              "'elastic_offsets' of " + std::to_string(dims_) + " components of the patch's shape",
+                              std::to_string(p.offsets->values.size()) + " numbers");
+    } else if (p.deforms) {
+      const auto& sigmas = record.numbers("elastic_sigmas");
+      const auto& magnitudes = record.numbers("elastic_magnitudes");
+      if (std::ssize(sigmas) != dims_ || std::ssize(magnitudes) != dims_)
+        throw InvalidArgument(kName, "'elastic_sigmas' and 'elastic_magnitudes' for each axis",
+                              std::to_string(sigmas.size()) + " and " + std::to_string(magnitudes.size()));
+      std::copy(sigmas.begin(), sigmas.end(), p.sigmas + 3 - dims_);
+      std::copy(magnitudes.begin(), magnitudes.end(), p.magnitudes + 3 - dims_);
+      check_deformation(p);
+    }
+  }
+
+  void displace(const SpatialParameters& p, const Stream& stream, Workspace& workspace, Displacements& out) const {
+    const std::int64_t size = voxels(patch_);
+    const float* components = p.offsets != nullptr ? p.offsets->values.data() : nullptr;
+    float* drawn = components == nullptr ? workspace.scratch<float>(1, dims_ * size) : nullptr;
+    for (int component = 0; component < dims_; ++component) {
+      const int axis = component + 3 - dims_;
+      if (drawn != nullptr)
+        p.field.draw(stream, static_cast<std::uint64_t>(component * size), p.sigmas[axis], p.magnitudes[axis], patch_,
+                     workspace.scratch<float>(2, size), workspace.scratch<float>(3, 2 * patch_[1] * patch_[2]),
+                     drawn + component * size);
+      out.component[axis] = (drawn != nullptr ? drawn : components) + component * size;
+      survey(out.component[axis], size, out.low[axis], out.high[axis], out.mean[axis]);
+    }
+  }
+
   // In 2D, every plane of a source channel goes the same way; planes stay whole, and a position's X is its plane.
   template <typename T, typename Resample>
-  void transform(Input<T>& input, const SpatialParameters& p, T outside, T* out, Resample&& resample) const {
+  void transform(Input<T>& input, const SpatialParameters& p, const Displacements& displacements,
+                 const Sampling<T>& sampling, T* out, Resample&& resample) const {
     const Index3 window = input.shape();
     Index3 patch = patch_;
     if (dims_ == 2) patch[0] = window[0];
     const std::int64_t size = voxels(patch);
-    if (!p.has_affine) {
-      Box box = Box::of_shape(window);
-      for (int axis = 3 - dims_; axis < 3; ++axis) {
-        box.lower[axis] = static_cast<std::int64_t>(std::floor(p.centre[axis])) - patch[axis] / 2;
-        box.upper[axis] = box.lower[axis] + patch[axis];
-      }
+    if (!p.has_affine && !p.deforms) {
+      const Box box = crop_box(p, window, patch, sampling);
       for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-        input.crop(channel, box, outside, out + channel * size);
+        input.crop(channel, box, sampling.border, sampling.outside, out + channel * size);
       return;
     }
-    AffinePositions positions;
+    Positions positions = positions_of(p, displacements, window, patch);
+    positions.border = sampling.border;
+    const Box box = needed_box(positions, patch, window);
+    for (std::int64_t channel = 0; channel < input.channels(); ++channel)
+      resample(input.view(channel, box), positions, patch, out + channel * size);
+  }
+
+  // Throws InvalidArgument where bgv2 fails to pad the crop.
+  template <typename T>
+  Box crop_box(const SpatialParameters& p, const Index3& window, const Index3& patch,
+               const Sampling<T>& sampling) const {
+    Box box = Box::of_shape(window);
+    for (int axis = 3 - dims_; axis < 3; ++axis) {
+      const std::int64_t size = window[axis];
+      const std::int64_t lower = static_cast<std::int64_t>(std::floor(p.centre[axis])) - patch[axis] / 2;
+      const std::int64_t upper = lower + patch[axis];
+      box.lower[axis] = lower;
+      box.upper[axis] = upper;
+      bool possible = true;
+      switch (sampling.border) {
+        case Border::constant:
+          possible = lower <= size && upper >= 0;
+          break;
+        case Border::edge:
+          possible = lower < size;
+          break;
+        case Border::reflection: {
+          // What is mirrored is the crop's own part of the image, without the edge voxel.
+          const std::int64_t first = std::max<std::int64_t>(lower, 0);
+          const std::int64_t part = std::min(size, first + patch[axis]) - first;
+          possible = -lower < part && upper - size < part;
+          break;
+        }
+      }
+      if (!possible)
+        throw InvalidArgument(
+            kName,
+            "a crop along axis " + std::to_string(axis - 3 + dims_) + " that '" + sampling.border_name + "' can fill",
+            "voxels " + std::to_string(lower) + " to " + std::to_string(upper) + " of " + std::to_string(size));
+    }
+    return box;
+  }
+
+  // The grid is centred on the patch and the matrix passes through float32, as in bgv2.
+  Positions positions_of(const SpatialParameters& p, const Displacements& displacements, const Index3& window,
+                         const Index3& patch) const {
+    Positions positions;
+    positions.displacements = p.deforms ? &displacements : nullptr;
+    positions.align_corners = align_corners_;
+    positions.planar = dims_ == 2;
     for (int axis = 0; axis < 3; ++axis) {
       if (axis < 3 - dims_) {
         positions.matrix[axis][axis] = 1.0;
         continue;
       }
-      // The grid is centred on the patch and the matrix passes through float32, as in bgv2; grid_sample with
-      // align_corners=False puts voxel i of the window at i + 0.5.
-      positions.offset[axis] = p.centre[axis] - 0.5;
+      // bgv2 divides by the window's size whatever align_corners says, and grid_sample multiplies by this: with
+      // align_corners voxel 0 lies at -1 and the last one at 1, else these are the outer edges of both.
+      const auto size = static_cast<double>(window[axis]);
+      const double stretch = align_corners_ ? (size - 1) / size : 1.0;
+      double offset = p.centre[axis] - size / 2;
       for (int of = 0; of < 3; ++of) {
         const double entry = of < 3 - dims_ ? 0.0 : double{static_cast<float>(p.affine(axis, of))};
-        positions.matrix[axis][of] = entry;
-        positions.offset[axis] -= entry * static_cast<double>(patch[of] - 1) / 2;
+        positions.matrix[axis][of] = entry * stretch;
+        offset -= entry * static_cast<double>(patch[of] - 1) / 2;
+        if (p.deforms && centre_deformation_) offset -= entry * displacements.mean[of];
       }
+      positions.offset[axis] = offset * stretch + (size - 1) / 2;
     }
-    const Box box = needed_box(positions, patch, window);
-    for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-      resample(input.view(channel, box), positions, patch, out + channel * size);
+    return positions;
   }
 
   int dims_;
@@ -283,8 +419,15 @@ class Spatial final : public TransformOf<SpatialParameters> {
   double p_scaling_;
   Scalar scaling_;
   double p_synchronize_scaling_;
-  Padding padding_;
-  Tiebreak tiebreak_ = Tiebreak::nearest;
+  double p_deform_;
+  Scalar deform_scale_;  // in shares of the patch's edges
+  Scalar deform_magnitude_;
+  double p_synchronize_deform_;
+  bool centre_deformation_;
+  bool align_corners_;
+  Sampling<float> image_;
+  Sampling<std::int16_t> segmentation_;
+  Tiebreak tiebreak_;
 };
 
 }  // namespace

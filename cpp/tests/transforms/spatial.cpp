@@ -19,6 +19,16 @@ Record attributes(const Numbers& patch, double p_rotation = 0, double p_scaling 
                  {"p_scaling", p_scaling},
                  {"scaling", Scalar::range(0.7, 1.4)},
                  {"p_synchronize_scaling_across_axes", 1.0},
+                 {"p_elastic_deform", 0.0},
+                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
+                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
+                 {"p_synchronize_def_scale_across_axes", 0.0},
+                 {"center_deformation", true},
+                 {"align_corners", false},
+                 {"mode_image", std::string("bilinear")},
+                 {"mode_seg", std::string("bilinear")},
+                 {"padding_mode_image", std::string("zeros")},
+                 {"border_mode_seg", std::string("constant")},
                  {"padding_value_image", 0.0},
                  {"padding_value_seg", -1.0},
                  {"seg_tiebreak", std::string("lowest")}},
@@ -173,15 +183,173 @@ TEST_CASE("spatial: what is drawn", "[transforms]") {
   check_replay(*make_transform("SpatialTransform", attributes({8, 8, 8}, 1, 1)), data_of(1, {12, 12, 12}));
 }
 
+Record with(Record attributes, std::initializer_list<std::pair<const char*, Record::Value>> entries) {
+  for (const auto& [name, value] : entries) attributes.set(name, value);
+  return attributes;
+}
+
+Record elastic_attributes(const Numbers& patch, double p_rotation = 0) {
+  return with(attributes(patch, p_rotation, p_rotation), {{"p_elastic_deform", 1.0},
+                                                          {"elastic_deform_scale", Scalar::range(0.05, 0.3)},
+                                                          {"elastic_deform_magnitude", Scalar::range(1.0, 3.0)}});
+}
+
+TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
+  // The box of voxels in memory must give what the whole window in memory gives.
+  const Data data = data_of(1, {30, 34, 38});
+  for (const char* border : {"zeros", "constant", "border", "reflection"})
+    for (const char* mode : {"bilinear", "nearest"})
+      for (const double p_elastic : {0.0, 1.0})
+        for (const double distance : {14.0, -6.0})
+          for (const bool align_corners : {false, true}) {
+            CAPTURE(border, mode, p_elastic, distance, align_corners);
+            const auto spatial = make_transform(
+                "SpatialTransform",
+                with(elastic_attributes({7, 8, 9}, 0.9), {{"p_elastic_deform", p_elastic},
+                                                          {"padding_mode_image", std::string(border)},
+                                                          {"border_mode_seg", std::string(border)},
+                                                          {"mode_image", std::string(mode)},
+                                                          {"mode_seg", std::string(mode)},
+                                                          {"align_corners", align_corners},
+                                                          {"random_crop", true},
+                                                          {"patch_center_dist_from_border", Numbers(3, distance)}}));
+            for (std::uint64_t seed = 0; seed < 12; ++seed) {
+              CAPTURE(seed);
+              Data results[2];
+              for (const bool whole : {false, true}) {
+                Workspace workspace;
+                Sample sample(workspace);
+                CountingSource<float> image({data.image.data(), 1, data.shape});
+                CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+                sample.begin(image, &labels, 3, nullptr);
+                const auto parameters = spatial->new_parameters();
+                Stream stream(SampleId{.seed = seed}, 1);
+                spatial->draw(stream, sample.geometry(), *parameters);
+                if (whole) {
+                  sample.image();
+                  sample.segmentation();
+                }
+                spatial->apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
+                results[whole ? 1 : 0] = finished(sample);
+                // Rotated by 30 degrees, scaled by 1.4, displaced by 3 voxels and a margin: 26 voxels at most.
+                if (!whole) CHECK(image.voxels_read <= 26 * 27 * 28);
+                if (!whole) CHECK(labels.voxels_read == image.voxels_read);
+              }
+              int differing = 0;
+              for (std::size_t i = 0; i < results[0].image.size(); ++i)
+                differing += std::abs(results[0].image[i] - results[1].image[i]) > 1e-4f;
+              CHECK(differing == 0);
+              CHECK(results[0].labels == results[1].labels);
+            }
+          }
+}
+
+TEST_CASE("spatial: elastic parameters are drawn and replayed", "[transforms]") {
+  const auto spatial = make_transform(
+      "SpatialTransform",
+      with(elastic_attributes({8, 10, 20}), {{"p_elastic_deform", 0.3}, {"p_synchronize_def_scale_across_axes", 0.5}}));
+  const Geometry geometry{1, 1, {12, 12, 22}};
+  int fired = 0, synchronized = 0;
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    const Record parameters = drawn(*spatial, geometry, seed);
+    if (!parameters.has("elastic_sigmas")) continue;
+    ++fired;
+    const Numbers& sigmas = parameters.numbers("elastic_sigmas");
+    synchronized += sigmas[0] / 8 == sigmas[1] / 10;
+    for (const double magnitude : parameters.numbers("elastic_magnitudes")) REQUIRE((magnitude >= 1 && magnitude < 3));
+    REQUIRE((sigmas[2] >= 0.05 * 20 && sigmas[2] <= 0.3 * 20));
+  }
+  CHECK(fired == Catch::Approx(600).margin(90));
+  CHECK(synchronized == Catch::Approx(fired / 2.0).margin(60));
+  check_replay(*make_transform("SpatialTransform", elastic_attributes({8, 8, 8})), data_of(1, {12, 12, 12}));
+  check_replay(*make_transform("SpatialTransform", elastic_attributes({8, 8, 8}, 1)), data_of(1, {12, 12, 12}));
+  check_replay(*make_transform("SpatialTransform", elastic_attributes({8, 9}, 1)), data_of(1, {1, 12, 12}), 2);
+}
+
+TEST_CASE("spatial: offsets move what they say", "[transforms]") {
+  // One voxel up along Y everywhere, without and with the mean taken away.
+  for (const bool centre : {false, true}) {
+    const auto spatial =
+        make_transform("SpatialTransform", with(attributes({6, 6, 6}), {{"center_deformation", centre}}));
+    const Data data = data_of(1, {12, 12, 12});
+    FloatArray offsets{{3, 6, 6, 6}, std::vector<float>(3 * 216, 0.0f)};
+    std::fill(offsets.values.begin() + 216, offsets.values.begin() + 432, 1.0f);
+    Record record = parameters({6, 6, 6});
+    record.set("elastic_offsets", std::make_shared<const FloatArray>(offsets));
+    const Data out = apply(*spatial, record, data);
+    // An even patch in an even window lies on voxels.
+    for (std::int64_t x = 0; x < 6; ++x)
+      for (std::int64_t y = 0; y < 6; ++y)
+        for (std::int64_t z = 0; z < 6; ++z)
+          REQUIRE(out.at(0, x, y, z) == Catch::Approx(data.at(0, x + 3, y + (centre ? 3 : 4), z + 3)).margin(1e-5));
+  }
+}
+
+TEST_CASE("spatial: working memory is as large as stated and stays", "[transforms]") {
+  const auto spatial = make_transform("SpatialTransform", elastic_attributes({9, 10, 11}, 1));
+  const Data data = data_of(1, {20, 20, 20});
+  Workspace workspace;
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    Sample sample(workspace);
+    ArraySource<float> image({data.image.data(), 1, data.shape});
+    ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    const auto parameters = spatial->new_parameters();
+    Stream stream(SampleId{.seed = seed}, 1);
+    spatial->draw(stream, sample.geometry(), *parameters);
+    spatial->apply(sample, *parameters, Stream({}, 2));
+  }
+  std::size_t stated = Buffer::rounded(9 * 10 * 11 * sizeof(float)) + Buffer::rounded(9 * 10 * 11 * 2);
+  for (const std::size_t bytes : spatial->scratch_bytes({1, 1, data.shape})) stated += Buffer::rounded(bytes);
+  CHECK(workspace.bytes() <= stated);
+  CHECK(workspace.bytes() >= Buffer::rounded(3 * 9 * 10 * 11 * sizeof(float)));
+  CHECK(make_transform("SpatialTransform", attributes({9, 10, 11}))->scratch_bytes({1, 1, data.shape})[1] == 0);
+}
+
+TEST_CASE("spatial: what a border cannot fill is named", "[transforms]") {
+  const Data data = data_of(1, {8, 8, 8});
+  const auto message = [&](const char* border, const Numbers& patch, const Numbers& centre) {
+    const auto spatial =
+        make_transform("SpatialTransform", with(attributes(patch), {{"padding_mode_image", std::string(border)}}));
+    return message_of([&] { apply(*spatial, parameters(centre), data); });
+  };
+  CHECK(has(message("reflection", {8, 24, 8}, {4, 4, 4}), "axis 1 that 'padding_mode_image' can fill"));
+  CHECK(has(message("reflection", {8, 8, 8}, {4, 4, 9}), "axis 2"));
+  CHECK(has(message("border", {8, 8, 8}, {12, 4, 4}), "axis 0"));
+  CHECK(has(message("zeros", {8, 8, 8}, {4, 4, 13}), "axis 2"));
+}
+
 TEST_CASE("spatial: what does not fit together is named", "[transforms]") {
   Record wrong = attributes({8, 8, 8});
   wrong.set("seg_tiebreak", std::string("best"));
   CHECK(has(message_of([&] { make_transform("SpatialTransform", wrong); }), "seg_tiebreak"));
+  for (const char* name : {"mode_image", "mode_seg", "padding_mode_image", "border_mode_seg"}) {
+    const auto refused = [&](const Record::Value& value) {
+      return message_of([&] { make_transform("SpatialTransform", with(attributes({8, 8, 8}), {{name, value}})); });
+    };
+    CHECK(has(refused(std::string("bicubic")), name));
+    CHECK(has(refused(1.0), name));
+  }
+  for (const double label : {0.5, 40000.0, -32769.0})
+    CHECK(has(message_of([&] {
+                make_transform("SpatialTransform", with(attributes({8, 8, 8}), {{"padding_value_seg", label}}));
+              }),
+              "padding_value_seg"));
+  const auto infinite =
+      make_transform("SpatialTransform",
+                     with(elastic_attributes({8, 8, 8}), {{"elastic_deform_magnitude", Scalar::constant(INFINITY)}}));
+  CHECK(has(message_of([&] { drawn(*infinite, {1, 1, {12, 12, 12}}, 0); }), "elastic_deform_magnitude"));
   const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
   const Data data = data_of(1, {12, 12, 12});
   CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5}), data); }), "center_location_in_pixels"));
   CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0}, {0, 1}}), data); }), "affine"));
   CHECK(has(message_of([&] { spatial->after({1, 1, {1, 12, 12}, 2, 0}); }), "3 spatial axes"));
+  Record offsets = parameters({6, 6, 6});
+  offsets.set("elastic_offsets",
+              std::make_shared<const FloatArray>(FloatArray{{3, 8, 8, 7}, std::vector<float>(1344)}));
+  CHECK(has(message_of([&] { apply(*spatial, offsets, data); }), "elastic_offsets"));
+  offsets.set("elastic_offsets", Numbers{1, 2});
+  CHECK(has(message_of([&] { apply(*spatial, offsets, data); }), "elastic_offsets"));
 }
 
 }  // namespace

@@ -48,8 +48,8 @@ def meta(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.empty(shape, device="meta")
 
 
-def scalar(value: Any, draw: Callable[..., float], *, name: str) -> _core.Scalar:
-    """`draw(callable, shape, channel, axis)` calls it as its transform would."""
+def scalar(value: Any, draw: Callable[..., float], *, name: str, **more: float) -> _core.Scalar:
+    """`draw(callable, shape, channel, axis)` calls it as its transform would. `more`: what else the core gives, to try it."""
     if isinstance(value, (bool, np.bool_)) or value is None:
         raise NotSupportedError(f"'{name}' is {value!r}")
     if isinstance(value, (int, float, np.integer, np.floating)):
@@ -67,12 +67,12 @@ def scalar(value: Any, draw: Callable[..., float], *, name: str) -> _core.Scalar
         low, high = contrast.contrast_range
         return _core.Scalar.contrast(float(low), float(high))
 
-    def call(shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
-        return draw(value, shape, channel, axis)
+    def call(shape: tuple[int, ...], channel: int | None, axis: int | None, **more: float) -> float:
+        return draw(value, shape, channel, axis, **more)
 
     function = scalar_function(call)
     try:
-        function((1, 8, 8, 8), 0, 0, 0)
+        function((1, 8, 8, 8), 0, 0, 0, **more)
     except Exception as error:
         raise NotSupportedError(f"'{name}' looks at more than the image's shape ({type(error).__name__}: {error})") from error
     return _core.Scalar.callable(function)

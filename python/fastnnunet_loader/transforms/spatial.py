@@ -4,50 +4,78 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import NotSupportedError
 from .mapping import Attributes, NativeTransform, Parameters, meta, numbers, scalar
 
 __all__ = ["NATIVE"]
 
 
+_BORDERS = ("zeros", "constant", "border", "reflection")
+_CHOICES = {
+    "mode_image": ("bilinear", "nearest"),  # bicubic is left to Python
+    "mode_seg": ("bilinear", "nearest"),
+    "padding_mode_image": _BORDERS,
+    "border_mode_seg": _BORDERS,
+}
+
+
 def _compile(t: Any) -> Attributes:
-    refuse = [
-        ("p_elastic_deform", t.p_elastic_deform > 0, t.p_elastic_deform),
-        ("mode_image", t.mode_image != "bilinear", t.mode_image),
-        ("mode_seg", t.mode_seg != "bilinear", t.mode_seg),
-        ("padding_mode_image", t.padding_mode_image not in ("zeros", "constant"), t.padding_mode_image),
-        ("border_mode_seg", t.border_mode_seg not in ("zeros", "constant"), t.border_mode_seg),
-        ("align_corners", bool(t.align_corners), t.align_corners),
-    ]
-    for name, refused, value in refuse:
-        if refused:
+    for name, choices in _CHOICES.items():
+        if (value := getattr(t, name)) not in choices:
             raise NotSupportedError(f"'{name}' is {value!r}")
+    patch = t.patch_size
+    # What never fires need not be understood.
+    scale, magnitude = (t.elastic_deform_scale, t.elastic_deform_magnitude) if t.p_elastic_deform > 0 else (0.0, 0.0)
 
     def draw(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
         return float(function(image=meta(shape), dim=axis))
+
+    def draw_scale(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
+        return float(function(image=meta(shape), dim=axis, patch_size=patch))
+
+    def draw_magnitude(
+        function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None, deformation_scale: float
+    ) -> float:
+        return float(function(image=meta(shape), patch_size=patch, dim=axis, deformation_scale=deformation_scale))
 
     return {
         "patch_size": numbers(t.patch_size),
         "patch_center_dist_from_border": numbers(t.patch_center_dist_from_border),
         "random_crop": bool(t.random_crop),
+        "p_elastic_deform": float(t.p_elastic_deform),
+        "elastic_deform_scale": scalar(scale, draw_scale, name="elastic_deform_scale"),
+        "elastic_deform_magnitude": scalar(magnitude, draw_magnitude, name="elastic_deform_magnitude", deformation_scale=0.1),
+        "p_synchronize_def_scale_across_axes": float(t.p_synchronize_def_scale_across_axes),
+        "center_deformation": bool(t.center_deformation),
         "p_rotation": float(t.p_rotation),
         "rotation": scalar(t.rotation, draw, name="rotation"),
         "p_rot_per_axis": float(t.p_rot_per_axis),
         "p_scaling": float(t.p_scaling),
         "scaling": scalar(t.scaling, draw, name="scaling"),
         "p_synchronize_scaling_across_axes": float(t.p_synchronize_scaling_across_axes),
-        "padding_value_image": float(t.padding_value_image) if t.padding_mode_image == "constant" else 0.0,
-        "padding_value_seg": float(t.padding_value_seg) if t.border_mode_seg == "constant" else 0.0,
+        "mode_image": t.mode_image,
+        "padding_mode_image": t.padding_mode_image,
+        "padding_value_image": float(t.padding_value_image),
+        # bg_style_seg_sampling says how the labels are computed, not what they are.
+        "mode_seg": t.mode_seg,
+        "border_mode_seg": t.border_mode_seg,
+        "padding_value_seg": float(t.padding_value_seg),
         "seg_tiebreak": t.seg_tiebreak,
+        "align_corners": bool(t.align_corners),
     }
 
 
 def _replay(t: Any, p: Parameters) -> Parameters:
     affine = p["affine"]
-    return {
+    replayed: Parameters = {
         "center_location_in_pixels": numbers(p["center_location_in_pixels"]),
         "affine": None if affine is None else [numbers(row) for row in affine],
     }
+    if (offsets := p.get("elastic_offsets")) is not None:  # (*patch, dims); natively (dims, *patch)
+        replayed["elastic_offsets"] = np.ascontiguousarray(np.moveaxis(np.asarray(offsets), -1, 0), np.float32)
+    return replayed
 
 
 NATIVE = (

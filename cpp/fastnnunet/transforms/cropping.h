@@ -1,0 +1,81 @@
+// Boxes of one input of a spatial transform, from the source where nothing is in memory yet, and crops that reach
+// beyond its window.
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cstdint>
+
+#include "fastnnunet/transforms/positions.h"
+#include "fastnnunet/transforms/resampling.h"
+#include "fastnnunet/transforms/sample.h"
+
+namespace fastnnunet {
+
+// The voxel of an axis of `size` voxels that stands for `at` outside of it. A reflection does not repeat the edge.
+inline std::int64_t folded(std::int64_t at, std::int64_t size, Border border) {
+  if (border == Border::edge) return std::clamp<std::int64_t>(at, 0, size - 1);
+  if (at < 0) return -at;
+  return at < size ? at : 2 * (size - 1) - at;
+}
+
+// The voxels of the window that a crop of `box` takes.
+Box source_of_crop(const Box& box, const Index3& window, Border border);
+
+// A patch around `centre` in the last `dims` axes, all of the window in the others. Throws InvalidArgument where bgv2
+// cannot pad the crop; `border_name` is the parameter to blame.
+Box crop_box(const Eigen::Vector3d& centre, int dims, const Index3& patch, const Index3& window, Border border,
+             const char* border_name);
+
+template <typename T>
+class Input {
+ public:
+  Input(Source<T>* pending, const Array<T>& array, Workspace& workspace)
+      : pending_(pending), array_(array), workspace_(workspace) {}
+
+  // A pending 3D source keeps its planes although the sample is folded: one box then serves all planes of a channel.
+  std::int64_t channels() const { return pending_ != nullptr ? pending_->channels() : array_.channels; }
+  const Index3& shape() const { return pending_ != nullptr ? pending_->shape() : array_.shape; }
+
+  SourceView<T> view(std::int64_t channel, const Box& box) {
+    if (pending_ == nullptr) return {array_.channel(channel), Box::of_shape(array_.shape)};
+    T* memory = workspace_.scratch<T>(0, voxels(box.shape()));
+    if (!box.empty()) pending_->read(channel, box, memory);
+    return {memory, box};
+  }
+
+  // `box` of the window, what is outside filled from the border; dense, of the box's shape.
+  void crop(std::int64_t channel, const Box& box, Border border, T outside, T* out) {
+    const Box window = Box::of_shape(shape());
+    const Box common = box.intersect(window);
+    if (pending_ != nullptr && common == box) {
+      pending_->read(channel, box, out);
+      return;
+    }
+    const Index3 size = box.shape();
+    if (!(common == box) && border == Border::constant) std::fill(out, out + voxels(size), outside);
+    const Box source = source_of_crop(box, shape(), border);
+    if (source.empty()) return;
+    const SourceView<T> from = view(channel, source);
+    const Index3 pitch = from.box.shape();
+    const Box rows = border == Border::constant ? common : box;
+    for (std::int64_t x = rows.lower[0]; x < rows.upper[0]; ++x)
+      for (std::int64_t y = rows.lower[1]; y < rows.upper[1]; ++y) {
+        const std::int64_t sx = folded(x, shape()[0], border) - from.box.lower[0];
+        const std::int64_t sy = folded(y, shape()[1], border) - from.box.lower[1];
+        const T* row = from.data + (sx * pitch[1] + sy) * pitch[2] - from.box.lower[2];
+        T* to = out + ((x - box.lower[0]) * size[1] + y - box.lower[1]) * size[2] - box.lower[2];
+        std::copy(row + common.lower[2], row + common.upper[2], to + common.lower[2]);
+        const std::int64_t first = std::min(common.lower[2], rows.upper[2]);
+        for (std::int64_t z = rows.lower[2]; z < first; ++z) to[z] = row[folded(z, shape()[2], border)];
+        for (std::int64_t z = common.upper[2]; z < rows.upper[2]; ++z) to[z] = row[folded(z, shape()[2], border)];
+      }
+  }
+
+ private:
+  Source<T>* pending_;
+  Array<T> array_;
+  Workspace& workspace_;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,213 @@
+#include "fastnnunet/transforms/positions.h"
+
+#include <cmath>
+
+#include "fastnnunet/base/clones.h"
+
+namespace fastnnunet {
+namespace {
+
+// Positions along one axis are limited to this many voxels, so that they fit an int32.
+constexpr double kFar = 1e8;
+
+// Truncation corrected to floor, all of it in double: this vectorises on every x86-64, std::floor and a mixture of
+// types do not.
+FASTNNUNET_INLINE double floor_of(double at) {
+  const double whole = static_cast<double>(static_cast<std::int32_t>(at));
+  return whole > at ? whole - 1.0 : whole;
+}
+
+FASTNNUNET_CLONES
+void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double at = start + step * static_cast<double>(k);
+    at = at < -kFar ? -kFar : at;
+    at = at > kFar ? kFar : at;
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below);
+    out.fraction[k] = static_cast<float>(at - below);
+  }
+}
+
+FASTNNUNET_CLONES
+void line(double start, double step, std::int64_t count, double* FASTNNUNET_RESTRICT at) {
+  for (std::int64_t k = 0; k < count; ++k) at[k] = start + step * static_cast<double>(k);
+}
+
+FASTNNUNET_CLONES
+void displace(const float* FASTNNUNET_RESTRICT component, double entry, std::int64_t count,
+              double* FASTNNUNET_RESTRICT at) {
+  for (std::int64_t k = 0; k < count; ++k) at[k] += entry * static_cast<double>(component[k]);
+}
+
+FASTNNUNET_CLONES
+void split(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t lower, AxisPositions& out) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double at = positions[k];
+    at = at < -kFar ? -kFar : at;
+    at = at > kFar ? kFar : at;
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below) - lower;
+    out.fraction[k] = static_cast<float>(at - below);
+  }
+}
+
+// Positions in [0, last]. The last voxel is the upper corner of the one below it, so that all corners exist.
+FASTNNUNET_CLONES
+void split_folded(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t last,
+                  std::int32_t lower, AxisPositions& out) {
+  const std::int32_t highest = last > 0 ? last - 1 : 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double at = positions[k];
+    std::int32_t whole = static_cast<std::int32_t>(at);
+    whole = whole > highest ? highest : whole;
+    out.whole[k] = whole - lower;
+    out.fraction[k] = static_cast<float>(at - static_cast<double>(whole));
+  }
+}
+
+FASTNNUNET_CLONES
+void clamp_all(double* at, std::int64_t count, double last) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double inside = at[k] > 0 ? at[k] : 0;
+    at[k] = inside < last ? inside : last;
+  }
+}
+
+// Mirrors of one axis: at `first` and `first + span`.
+struct Mirrors {
+  double first;
+  double span;
+
+  Mirrors(std::int64_t size, bool align_corners)
+      : first(align_corners ? 0.0 : -0.5), span(static_cast<double>(align_corners ? size - 1 : size)) {}
+
+  // How many mirrors lie between the window and a position; negative below it. One less is the same as one more.
+  double crossed(double at) const { return std::floor((at - first) / span); }
+
+  double fold(double at) const {
+    const double flips = crossed(at);
+    const double beyond = at - first - flips * span;
+    return std::fmod(flips, 2.0) == 0 ? first + beyond : first + span - beyond;
+  }
+};
+
+void reflect_all(double* at, std::int64_t count, const Mirrors& mirrors) {
+  const double end = mirrors.first + mirrors.span;
+  if (mirrors.span <= 0) {
+    std::fill(at, at + count, 0.0);
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k)
+    if (at[k] < mirrors.first || at[k] > end) at[k] = mirrors.fold(at[k]);
+}
+
+// Negative where any of `whole` is below 0 or above `highest`. All of them are within 1e9, so nothing overflows.
+FASTNNUNET_CLONES
+std::int32_t signs(const std::int32_t* whole, std::int64_t count, std::int32_t highest) {
+  std::int32_t any = 0;
+  for (std::int64_t k = 0; k < count; ++k) any |= whole[k] | (highest - whole[k]);
+  return any;
+}
+
+// The range that [low, high] takes after folding.
+void fold_range(Border border, bool align_corners, std::int64_t size, double& low, double& high) {
+  const auto last = static_cast<double>(size - 1);
+  if (border == Border::reflection) {
+    const Mirrors mirrors(size, align_corners);
+    const double first_cell = mirrors.span > 0 ? mirrors.crossed(low) : 0;
+    const double last_cell = mirrors.span > 0 ? mirrors.crossed(high) : 2;
+    if (last_cell - first_cell > 1) {
+      low = 0, high = last;
+    } else {
+      const double a = mirrors.fold(low), b = mirrors.fold(high);
+      low = std::min(a, b), high = std::max(a, b);
+      // A mirror inside of the range is where it ends: the far one after an even number of mirrors, else the near one.
+      if (last_cell > first_cell && std::fmod(first_cell, 2.0) == 0) high = last;
+      if (last_cell > first_cell && std::fmod(first_cell, 2.0) != 0) low = 0;
+    }
+  }
+  low = std::clamp(low, 0.0, last);
+  high = std::clamp(high, 0.0, last);
+}
+
+}  // namespace
+
+Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    double low = positions.offset[axis], high = positions.offset[axis];
+    for (int of = 0; of < 3; ++of) {
+      const double entry = positions.matrix[axis][of];
+      const double reach = entry * static_cast<double>(patch[of] - 1);
+      low += std::min(reach, 0.0);
+      high += std::max(reach, 0.0);
+      if (positions.displacements != nullptr) {
+        const double down = entry * positions.displacements->low[of], up = entry * positions.displacements->high[of];
+        low += std::min(down, up);
+        high += std::max(down, up);
+      }
+    }
+    // A margin of 1e-6 voxels for rounding in the rows' own arithmetic.
+    low -= 1e-6;
+    high += 1e-6;
+    if (positions.border != Border::constant && !(positions.planar && axis == 0)) {
+      fold_range(positions.border, positions.align_corners, window[axis], low, high);
+      low -= 1e-6;  // the last voxel is reached from the one below it
+    }
+    low = std::clamp(std::floor(low), -1e9, 1e9);
+    high = std::clamp(std::floor(high) + 2.0, -1e9, 1e9);
+    box.lower[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(low), 0, window[axis]);
+    box.upper[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(high), box.lower[axis], window[axis]);
+  }
+  return box;
+}
+
+Pieces::Pieces(const Positions& positions, const Index3& patch, const Index3& window, const Box& box)
+    : positions_(positions),
+      patch_(patch),
+      window_(window),
+      lower_(box.lower),
+      shape_(box.shape()),
+      flat_(positions.planar || (positions.border != Border::constant && window[0] == 1)) {}
+
+void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count,
+                  AxisPositions (&axes)[3]) const {
+  const bool plain = positions_.displacements == nullptr && positions_.border == Border::constant;
+  for (int axis = 0; axis < 3; ++axis) {
+    const auto& row = positions_.matrix[axis];
+    const double along =
+        row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
+    if (plain || (positions_.planar && axis == 0)) {
+      axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes[axis]);
+      continue;
+    }
+    alignas(64) double at[kPiece];
+    line(along + positions_.offset[axis], row[2], count, at);
+    if (positions_.displacements != nullptr) {
+      const std::int64_t first = ((positions_.planar ? 0 : i) * patch_[1] + j) * patch_[2] + begin;
+      for (int of = 0; of < 3; ++of)
+        if (const float* component = positions_.displacements->component[of]; component != nullptr && row[of] != 0)
+          displace(component + first, row[of], count, at);
+    }
+    const auto lower = static_cast<std::int32_t>(lower_[axis]);
+    if (positions_.border == Border::constant) {
+      split(at, count, lower, axes[axis]);
+      continue;
+    }
+    if (positions_.border == Border::reflection)
+      reflect_all(at, count, Mirrors(window_[axis], positions_.align_corners));
+    const auto last = static_cast<std::int32_t>(window_[axis] - 1);
+    clamp_all(at, count, last);
+    split_folded(at, count, last, lower, axes[axis]);
+  }
+}
+
+bool Pieces::all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const {
+  std::int32_t any = 0;
+  for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
+    any |= signs(axes[axis].whole + first, last - first, static_cast<std::int32_t>(shape_[axis] - 2));
+  return any >= 0;
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,104 @@
+// Where the voxels of a patch lie in the window: an affine map of the patch, displaced by a field or not, and folded
+// back into the window where its border asks for that.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "fastnnunet/base/box.h"
+
+namespace fastnnunet {
+
+// What a position outside of the window takes: a constant ("zeros", "constant"), the nearest edge voxel ("border"), or
+// the voxel at its mirror image ("reflection").
+enum class Border { constant, edge, reflection };
+
+// A displacement for every voxel of a patch, in voxels of the patch's axes.
+struct Displacements {
+  std::array<const float*, 3> component{};  // each (X, Y, Z), or (Y, Z) if `planar`; null: not along this axis
+  std::array<double, 3> low{}, high{}, mean{};
+};
+
+// Position in the window of the patch's voxel (i, j, k), in voxels: matrix * ((i, j, k) + displacement) + offset.
+struct Positions {
+  std::array<std::array<double, 3>, 3> matrix{};
+  std::array<double, 3> offset{};
+  const Displacements* displacements = nullptr;
+  Border border = Border::constant;
+  bool align_corners = false;  // mirrors lie on the outermost voxels, not at their outer edges
+  bool planar = false;         // 2D: X numbers planes, which are kept, and all of them are displaced alike
+};
+
+// The voxels of the window that linear interpolation of the patch touches, cut to the window.
+Box needed_box(const Positions& positions, const Index3& patch, const Index3& window);
+
+// A row of the patch is worked on in pieces, so that its positions stay in registers and first-level cache.
+constexpr std::int64_t kPiece = 128;
+
+// Positions of one piece along one axis: the voxel below, relative to the box, and how far beyond it.
+struct AxisPositions {
+  alignas(64) std::int32_t whole[kPiece];
+  alignas(64) float fraction[kPiece];
+};
+
+// Positions of pieces of rows, relative to a box of the window.
+class Pieces {
+ public:
+  Pieces(const Positions& positions, const Index3& patch, const Index3& window, const Box& box);
+
+  // Of `count` voxels from (i, j, begin).
+  void fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]) const;
+
+  // Whether all eight corners of position k lie in the box.
+  bool inside(const AxisPositions (&axes)[3], std::int64_t k) const {
+    for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
+      if (axes[axis].whole[k] < 0 || axes[axis].whole[k] + 1 >= shape_[axis]) return false;
+    return true;
+  }
+  bool all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const;
+
+  // Every position along X is a voxel, and of a voxel's corners those beyond it are not looked at.
+  bool flat() const { return flat_; }
+
+ private:
+  const Positions& positions_;
+  Index3 patch_;
+  Index3 window_;
+  Index3 lower_;
+  Index3 shape_;  // of the box
+  bool flat_;
+};
+
+// Calls run(row, axes, first, last, inside) for runs [first, last) of the pieces of every row of the patch: `inside`
+// where all corners of all positions lie in the box.
+template <typename T, typename Run>
+void for_each_run(const Pieces& pieces, const Index3& patch, T* out, Run&& run) {
+  AxisPositions axes[3];
+  for (std::int64_t i = 0; i < patch[0]; ++i)
+    for (std::int64_t j = 0; j < patch[1]; ++j)
+      for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
+        const std::int64_t count = std::min(kPiece, patch[2] - begin);
+        pieces.fill(i, j, begin, count, axes);
+        T* row = out + (i * patch[1] + j) * patch[2] + begin;
+        // Mostly all of a piece is inside, or but for its ends; a displaced one can be anything.
+        std::int64_t begin_inside = 0, end_inside = count;
+        while (begin_inside < count && !pieces.inside(axes, begin_inside)) ++begin_inside;
+        while (end_inside > begin_inside && !pieces.inside(axes, end_inside - 1)) --end_inside;
+        if (begin_inside > 0) run(row, axes, 0, begin_inside, false);
+        if (end_inside < count) run(row, axes, end_inside, count, false);
+        if (pieces.all_inside(axes, begin_inside, end_inside)) {
+          run(row, axes, begin_inside, end_inside, true);
+          continue;
+        }
+        for (std::int64_t first = begin_inside, last = first; first < end_inside; first = last) {
+          const bool inside = pieces.inside(axes, first);
+          do {
+            ++last;
+          } while (last < end_inside && pieces.inside(axes, last) == inside);
+          run(row, axes, first, last, inside);
+        }
+      }
+}
+
+}  // namespace fastnnunet
