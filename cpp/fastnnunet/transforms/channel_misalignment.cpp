@@ -111,7 +111,7 @@ class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
   void apply(Sample& sample, const MisalignmentParameters& p, const Stream&) const override {
     Array<float>& image = sample.image();
     const Index3& shape = image.shape;
-    const AffinePositions positions = positions_of(p, shape);
+    const Positions positions = positions_of(p, shape);
     // The voxels of the result that are not shifted in from outside.
     const Box kept =
         Box::of_shape(shape).intersect(Box::of_shape(shape).shifted({-p.shift[0], -p.shift[1], -p.shift[2]}));
@@ -119,7 +119,8 @@ class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
     for (const std::int64_t number : channels_) {
       float* const out = image.channel(resolve_channel(kName, "im_channels_2_misalign", number, image.channels));
       std::memcpy(copy, out, static_cast<std::size_t>(image.channel_size()) * sizeof(float));
-      if (p.has_affine) resample_image({copy, Box::of_shape(shape)}, positions, shape, out, 0.0f);
+      if (p.has_affine)
+        resample_image({copy, Box::of_shape(shape)}, shape, positions, shape, Interpolation::linear, 0.0f, out);
       for (std::int64_t x = 0; x < shape[0]; ++x)
         for (std::int64_t y = 0; y < shape[1]; ++y) {
           float* const row = out + (x * shape[1] + y) * shape[2];
@@ -196,8 +197,8 @@ class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
     }
   }
 
-  static AffinePositions positions_of(const MisalignmentParameters& p, const Index3& shape) {
-    AffinePositions positions;
+  static Positions positions_of(const MisalignmentParameters& p, const Index3& shape) {
+    Positions positions;
     for (std::size_t axis = 0; axis < 3; ++axis) {
       // The grid is centred on the image and the matrix passes through float32, as in bgv2.
       positions.offset[axis] = static_cast<double>(shape[axis] - 1) / 2;

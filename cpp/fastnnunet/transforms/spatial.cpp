@@ -144,7 +144,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
       // The field, and what drawing it takes.
       const auto size = static_cast<std::size_t>(voxels(patch_)) * sizeof(float);
       bytes[1] = static_cast<std::size_t>(dims_) * size;
-      
+
       bytes[3] = 2 * static_cast<std::size_t>(patch_[1] * patch_[2]) * sizeof(float);
     }
     return bytes;
