@@ -22,6 +22,7 @@ from .errors import (
     TransformError,
 )
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
+from .resampling import resample
 
 
 def install(
@@ -74,5 +75,6 @@ __all__ = [
     "default_threads",
     "install",
     "memory",
+    "resample",
     "uninstall",
 ]
