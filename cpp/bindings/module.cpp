@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, module) {
   add_memory(module);
   add_loader(module);
   add_resampling(module);
+  add_inference(module);
 }

@@ -21,6 +21,7 @@ from .errors import (
     StorageError,
     TransformError,
 )
+from .inference import logits_to_segmentation
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
 from .resampling import resample
 
@@ -74,6 +75,7 @@ __all__ = [
     "compile_transforms",
     "default_threads",
     "install",
+    "logits_to_segmentation",
     "memory",
     "resample",
     "uninstall",

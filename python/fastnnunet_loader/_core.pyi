@@ -24,6 +24,17 @@ def resample(
     order_z: int,
     threads: int,
 ) -> npt.NDArray[Any]: ...
+def logits_to_segmentation(
+    logits: npt.NDArray[Any],
+    new_shape: Sequence[int],
+    *,
+    axis: int,
+    regions: Sequence[int],
+    offset: Sequence[int],
+    image_shape: Sequence[int],
+    probabilities: npt.NDArray[np.float32] | None,
+    threads: int,
+) -> npt.NDArray[Any]: ...
 
 class Memory:
     @property
