@@ -19,7 +19,10 @@ namespace {
 // which ThreadSanitizer sees.
 class Indices {
  public:
-  explicit Indices(std::int64_t count) : count_(count) {}
+  explicit Indices(std::int64_t count) : count_(count) {
+    // Hands what was written before the loop to whoever takes the first index.
+    const std::lock_guard lock(mutex_);
+  }
 
   // -1 at the end.
   std::int64_t take() {
@@ -38,7 +41,8 @@ class Indices {
   }
 
  private:
-  std::mutex mutex_;
+  // One for all loops: a mutex on the caller's stack would itself be handed over by the scheduler alone.
+  static inline std::mutex mutex_;
   std::int64_t next_ = 0;
   std::int64_t count_;
   std::exception_ptr failure_;
