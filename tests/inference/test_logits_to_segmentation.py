@@ -9,9 +9,9 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from predictions import class_labels, logits, nnunet_export
 
 import fastnnunet_loader as fl
-from inference.predictions import class_labels, logits, nnunet_export
 
 SHAPES = [
     ((31, 37, 29), (52, 63, 51)),  # up

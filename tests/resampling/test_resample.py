@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
+from volumes import head, tissues
 
 import fastnnunet_loader as fl
-from resampling.volumes import head, tissues
 
 SHAPES = [
     ((45, 54, 45), (75, 92, 79)),  # up, as from 3 mm to 1.8 mm
