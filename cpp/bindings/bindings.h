@@ -26,6 +26,8 @@ void add_transforms(py::module_& module);
 void add_pipeline(py::module_& module);
 void add_memory(py::module_& module);
 void add_loader(py::module_& module);
+void add_resampling(py::module_& module);
+void add_inference(py::module_& module);
 
 // A Python object that threads without Python's lock may copy and drop.
 using SharedObject = std::shared_ptr<py::object>;

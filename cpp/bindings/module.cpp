@@ -11,4 +11,6 @@ PYBIND11_MODULE(_core, module) {
   add_pipeline(module);
   add_memory(module);
   add_loader(module);
+  add_resampling(module);
+  add_inference(module);
 }

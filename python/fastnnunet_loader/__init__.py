@@ -21,8 +21,10 @@ from .errors import (
     StorageError,
     TransformError,
 )
+from .inference import logits_to_segmentation
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
 from .plugins import get_include, register_transform
+from .resampling import resample
 
 
 def install(
@@ -77,7 +79,9 @@ __all__ = [
     "default_threads",
     "get_include",
     "install",
+    "logits_to_segmentation",
     "memory",
     "register_transform",
+    "resample",
     "uninstall",
 ]

@@ -14,6 +14,27 @@ def memory() -> Memory: ...
 def python_calls() -> int: ...
 def native_transforms() -> list[str]: ...
 def open_volume(file: Path, member: str = "data") -> Volume: ...
+def resample(
+    array: npt.NDArray[Any],
+    new_shape: Sequence[int],
+    *,
+    order: int,
+    is_seg: bool,
+    axis: int,
+    order_z: int,
+    threads: int,
+) -> npt.NDArray[Any]: ...
+def logits_to_segmentation(
+    logits: npt.NDArray[Any],
+    new_shape: Sequence[int],
+    *,
+    axis: int,
+    regions: Sequence[int],
+    offset: Sequence[int],
+    image_shape: Sequence[int],
+    probabilities: npt.NDArray[np.float32] | None,
+    threads: int,
+) -> npt.NDArray[Any]: ...
 
 class Memory:
     @property

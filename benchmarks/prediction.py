@@ -1,0 +1,229 @@
+"""What surrounds the network in a prediction, here and in nnU-Net, on a real head, in one run.
+
+    python -m benchmarks.prediction [export] [resize] [--json]
+
+export: logits of 180 x 216 x 180 in float16 to the labels of an image of 301 x 370 x 316. resize: a T1 of 1 mm to that
+size, cubic. Each side runs in a process of its own, with one thread; the results are compared before anything is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import fastnnunet_loader as fl
+
+from .loader import machine
+
+SIDES = ("nnunet", "fastnnunet")
+PARTS = ("export", "resize")
+PREDICTED = (180, 216, 180)
+IMAGE = (301, 370, 316)
+CLASSES = (5, 20, 117)
+# nnU-Net would hold some 25 GB for these.
+TOO_MANY_FOR_NNUNET = 117
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one side took for one piece of work."""
+
+    side: str
+    work: str
+    cpu_seconds: float
+    """The process', all threads together, of the fastest of the repetitions."""
+    extra_memory: int
+    """Bytes at the peak beyond what the inputs take, the result included."""
+
+
+def head() -> np.ndarray:
+    from nilearn.datasets import load_mni152_template
+
+    return np.asarray(load_mni152_template(resolution=1).dataobj, np.float32)[None]
+
+
+def logits(classes: int) -> np.ndarray:
+    """(classes, *PREDICTED) float16: each class likes a part of the intensities, with some noise."""
+    image = fl.resample(head(), PREDICTED)[0]
+    liked = np.concatenate([[0.0], np.quantile(image[image > 0.05], (np.arange(classes - 1) + 0.5) / (classes - 1))])
+    rng = np.random.default_rng(0)
+    predicted = np.empty((classes, *PREDICTED), np.float16)
+    for label in range(classes):
+        predicted[label] = 0.2 * rng.standard_normal(PREDICTED, np.float32) - 60 * (image - liked[label]) ** 2
+    return predicted
+
+
+def exporter(side: str, classes: int) -> Callable[[], np.ndarray]:
+    predicted = logits(classes)
+    if side == "fastnnunet":
+        return lambda: fl.logits_to_segmentation(predicted, IMAGE, threads=1)
+    import torch
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    configuration = {
+        "architecture": {},
+        "spacing": [1.0, 1.0, 1.0],
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+    }
+    plans = PlansManager(
+        {
+            "plans_name": "plans",
+            "dataset_name": "Dataset001_head",
+            "transpose_forward": [0, 1, 2],
+            "transpose_backward": [0, 1, 2],
+            "configurations": {"3d_fullres": configuration},
+        }
+    )
+    properties = {
+        "spacing": [old / new for old, new in zip(PREDICTED, IMAGE, strict=True)],
+        "shape_before_cropping": IMAGE,
+        "bbox_used_for_cropping": [[0, size] for size in IMAGE],
+        "shape_after_cropping_and_before_resampling": IMAGE,
+    }
+    labels = LabelManager({"background": 0, **{f"class {i}": i for i in range(1, classes)}}, None)
+
+    def export() -> np.ndarray:
+        segmentation: np.ndarray = convert_predicted_logits_to_segmentation_with_correct_shape(
+            torch.from_numpy(predicted),
+            plans,
+            plans.get_configuration("3d_fullres"),
+            labels,
+            properties,
+            num_threads_torch=1,
+        )
+        return segmentation
+
+    return export
+
+
+def resizer(side: str) -> Callable[[], np.ndarray]:
+    image = head()
+    if side == "fastnnunet":
+        return lambda: fl.resample(image, IMAGE, threads=1)
+    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
+
+    return lambda: resample_data_or_seg(image, IMAGE)  # type: ignore[no-any-return]
+
+
+def memory_now(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"[prediction] expected {field} in /proc/self/status, got none")
+
+
+def measure_here(side: str, work: str, result: Path) -> Figures:
+    part, _, classes = work.partition(" ")
+    run = exporter(side, int(classes)) if part == "export" else resizer(side)
+    # What was freed goes back to the system, so that nobody takes it unseen; then the peak starts here.
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory_now("VmRSS")
+    cpu = []
+    while len(cpu) < 3 and sum(cpu) < 10.0:
+        started = time.process_time()
+        out = run()
+        cpu.append(time.process_time() - started)
+        if len(cpu) == 1:
+            peak = memory_now("VmHWM") - before
+            np.save(result, out)
+        del out
+    return Figures(side, work, min(cpu), peak)
+
+
+def measure(side: str, work: str, result: Path) -> Figures:
+    command = [sys.executable, "-m", "benchmarks.prediction", "--measure", side, work, str(result)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"[prediction] expected figures of {side}, got exit code {done.returncode}:\n{done.stderr}")
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def check(work: str, ours: Path, theirs: Path) -> None:
+    a, b = np.load(ours, mmap_mode="r"), np.load(theirs, mmap_mode="r")
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise AssertionError(f"[{work}] expected {b.shape} of {b.dtype}, got {a.shape} of {a.dtype}")
+    if work.startswith("export"):
+        wrong = np.count_nonzero(a != b) / a.size
+        if wrong > 1e-4:
+            raise AssertionError(f"[{work}] expected equal labels, got {wrong:.2%} that differ")
+    elif (wrong := float(np.abs(a - b).max() / np.ptp(b))) > 1e-4:
+        raise AssertionError(f"[{work}] expected equal images, got a difference of {wrong:.1e} of the range")
+
+
+def show(results: list[Figures], facts: dict[str, Any], console: Console) -> None:
+    table = Table(title=f"one thread, to {' x '.join(map(str, IMAGE))}")
+    table.add_column("work")
+    for heading in ("nnU-Net, CPU s", "this, CPU s", "times less", "nnU-Net, MiB extra", "this, MiB extra"):
+        table.add_column(heading, justify="right")
+    by = {(r.work, r.side): r for r in results}
+    for work in dict.fromkeys(r.work for r in results):
+        ours, theirs = by[work, "fastnnunet"], by.get((work, "nnunet"))
+        table.add_row(
+            work + (" classes" if work.startswith("export") else " cubic"),
+            f"{theirs.cpu_seconds:.2f}" if theirs else "-",
+            f"{ours.cpu_seconds:.3f}",
+            f"{theirs.cpu_seconds / ours.cpu_seconds:.0f} x" if theirs else "-",
+            f"{theirs.extra_memory / MIB:.0f}" if theirs else "-",
+            f"{ours.extra_memory / MIB:.0f}",
+        )
+    console.print(table)
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    console.print(f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {versions}", style="dim")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS), help="export, resize; both unless given")
+    parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--measure", nargs=3, metavar=("SIDE", "WORK", "FILE"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        side, work, result = args.measure
+        print(json.dumps(asdict(measure_here(side, work, Path(result)))))
+        return 0
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"expected parts of {PARTS}, got {sorted(unknown)}")
+
+    log = Console(stderr=True)
+    works = [f"export {classes}" for classes in args.classes] if "export" in args.parts else []
+    works += ["resize"] if "resize" in args.parts else []
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for work in works:
+            files = {side: Path(folder) / f"{side}.npy" for side in SIDES}
+            alone = work.startswith("export") and int(work.split()[1]) >= TOO_MANY_FOR_NNUNET
+            for side in SIDES[1:] if alone else SIDES:
+                log.print(f"{work}, {side}", highlight=False, markup=False)
+                results.append(measure(side, work, files[side]))
+            if not alone:
+                check(work, files["fastnnunet"], files["nnunet"])
+    if args.json:
+        print(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2))
+    else:
+        show(results, machine(), Console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

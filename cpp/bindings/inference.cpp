@@ -1,0 +1,89 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "bindings.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/inference/segmentation.h"
+
+namespace fastnnunet::bindings {
+namespace {
+
+constexpr const char* kPlace = "logits_to_segmentation";
+
+std::string dtype_name(const py::array& array) { return py::cast<std::string>(py::str(array.dtype())); }
+
+Logits logits_of(const py::array& array) {
+  if (array.ndim() != 4) throw InvalidArgument(kPlace, "logits (C, X, Y, Z)", std::to_string(array.ndim()) + " axes");
+  Logits logits;
+  if (array.dtype().equal(py::dtype::of<float>()))
+    logits.type = LogitType::float32;
+  else if (array.dtype().equal(py::dtype("float16")))
+    logits.type = LogitType::float16;
+  else
+    throw InvalidType(kPlace, "logits of float32 or float16", dtype_name(array));
+  const py::ssize_t item = array.itemsize();
+  if (array.strides(3) != item && array.shape(3) > 1)
+    throw InvalidArgument(kPlace, "logits whose Z is contiguous", std::to_string(array.strides(3)) + " bytes apart");
+  logits.data = array.data();
+  logits.channels = array.shape(0);
+  logits.shape = {array.shape(1), array.shape(2), array.shape(3)};
+  logits.channel_stride = array.strides(0) / item;
+  logits.x_stride = array.strides(1) / item;
+  logits.y_stride = array.strides(2) / item;
+  return logits;
+}
+
+Probabilities probabilities_of(py::array& array, const Logits& logits, const Index3& shape) {
+  if (!array.dtype().equal(py::dtype::of<float>()))
+    throw InvalidType(kPlace, "probabilities of float32", dtype_name(array));
+  const bool fits = array.ndim() == 4 && array.shape(0) == logits.channels && array.shape(1) == shape[0] &&
+                    array.shape(2) == shape[1] && array.shape(3) == shape[2];
+  if (!fits || !array.writeable())
+    throw InvalidArgument(kPlace, "writable probabilities of a channel for each of the logits' and the image's shape",
+                          "another array");
+  Probabilities target;
+  target.data = static_cast<float*>(array.mutable_data());
+  for (int axis = 0; axis < 4; ++axis) target.strides[axis] = array.strides(axis) / array.itemsize();
+  return target;
+}
+
+template <typename Label>
+py::array segmentation(const Logits& logits, const SegmentationOptions& options, const Probabilities* probabilities) {
+  // Zeros of NumPy's take no memory before they are written to.
+  const py::object zeros = py::module_::import("numpy").attr("zeros");
+  const Index3& shape = options.image_shape;
+  py::array_t<Label> out = zeros(py::make_tuple(shape[0], shape[1], shape[2]), py::dtype::of<Label>());
+  Label* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  segmentation_from_logits(logits, options, data, probabilities);
+  return out;
+}
+
+py::array logits_to_segmentation(const py::array& array, const Index3& new_shape, int axis,
+                                 const std::vector<std::int64_t>& regions, const Index3& offset,
+                                 const Index3& image_shape, std::optional<py::array> probabilities, int threads) {
+  const Logits logits = logits_of(array);
+  for (const std::int64_t size : image_shape)
+    if (size < 1) throw InvalidArgument(kPlace, "an image of positive sizes", std::to_string(size));
+  const SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
+  std::optional<Probabilities> target;
+  if (probabilities) target = probabilities_of(*probabilities, logits, image_shape);
+  const std::int64_t largest =
+      regions.empty() ? logits.channels - 1 : *std::max_element(regions.begin(), regions.end());
+  const Probabilities* pointer = target ? &*target : nullptr;
+  if (largest < 255) return segmentation<std::uint8_t>(logits, options, pointer);
+  return segmentation<std::uint16_t>(logits, options, pointer);
+}
+
+}  // namespace
+
+void add_inference(py::module_& module) {
+  module.def("logits_to_segmentation", &logits_to_segmentation, py::arg("logits"), py::arg("new_shape"), py::kw_only(),
+             py::arg("axis"), py::arg("regions"), py::arg("offset"), py::arg("image_shape"),
+             py::arg("probabilities").none(true), py::arg("threads"), "axis -1: none. regions empty: classes.");
+}
+
+}  // namespace fastnnunet::bindings

@@ -1,0 +1,76 @@
+#include "fastnnunet/base/parallel.h"
+
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet {
+namespace {
+
+// The loop's next index. The scheduler only says that a thread is free; what is worked on passes through the mutex,
+// which ThreadSanitizer sees.
+class Indices {
+ public:
+  explicit Indices(std::int64_t count) : count_(count) {
+    // Hands what was written before the loop to whoever takes the first index.
+    const std::lock_guard lock(mutex_);
+  }
+
+  // -1 at the end.
+  std::int64_t take() {
+    const std::lock_guard lock(mutex_);
+    return !failure_ && next_ < count_ ? next_++ : -1;
+  }
+
+  void fail(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::move(failure);
+  }
+
+  void rethrow() {
+    const std::lock_guard lock(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  // One for all loops: a mutex on the caller's stack would itself be handed over by the scheduler alone.
+  static inline std::mutex mutex_;
+  std::int64_t next_ = 0;
+  std::int64_t count_;
+  std::exception_ptr failure_;
+};
+
+}  // namespace
+
+void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
+  if (threads < 1) throw InvalidArgument("threads", "at least one thread", std::to_string(threads));
+  if (count <= 0) return;
+  // More than the scheduler allows would be refused, with a warning on the terminal.
+  const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  threads = static_cast<int>(std::min<std::int64_t>({threads, count, static_cast<std::int64_t>(allowed)}));
+  if (threads == 1) return body(0, count);
+  // More ranges than threads, for some take longer than others.
+  const std::int64_t ranges = std::min(count, std::int64_t{4} * threads);
+  Indices indices(ranges);
+  const auto work = [&](int) {
+    try {
+      for (std::int64_t i = indices.take(); i >= 0; i = indices.take())
+        body(count * i / ranges, count * (i + 1) / ranges);
+    } catch (...) {
+      indices.fail(std::current_exception());
+    }
+  };
+  tbb::task_arena arena(threads);
+  arena.execute([&] { tbb::parallel_for(0, threads, work, tbb::simple_partitioner()); });
+  indices.rethrow();
+}
+
+}  // namespace fastnnunet

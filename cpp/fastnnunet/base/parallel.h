@@ -1,0 +1,20 @@
+// One loop on several threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace fastnnunet {
+
+// Calls body(begin, end) for ranges that together are [0, count), on up to `threads` threads, the caller's being one of
+// them, and no more than there are cores. One thread gets one range, more threads some ranges each. Which ranges there
+// are depends on `threads`, so what is computed for an index must not depend on its range. The first exception ends the
+// loop and is thrown here. Throws InvalidArgument where `threads` is below 1.
+//
+//   parallel_for(threads, planes, [&](std::int64_t begin, std::int64_t end) {
+//     std::vector<float> scratch(size);
+//     for (std::int64_t plane = begin; plane < end; ++plane) fill(out + plane * size, scratch);
+//   });
+void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
+
+}  // namespace fastnnunet

@@ -1,0 +1,206 @@
+#include "fastnnunet/inference/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/vector_math.h"
+
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_INLINE float to_float(float value) { return value; }
+
+// Of a float16's bits: the exponent's bias is made up for by a factor, which also takes care of subnormal values.
+FASTNNUNET_INLINE float to_float(std::uint16_t half) {
+  const std::uint32_t bits = half;
+  const float scaled = std::bit_cast<float>((bits & 0x7fffu) << 13) * 0x1p112f;
+  const std::uint32_t special = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | (bits & 0x8000u) << 16);
+}
+
+// float32 with the precision of float16, ties to even. What is infinite or NaN stays so.
+FASTNNUNET_INLINE float rounded_to_half(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits & 0x80000000u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  const float normal = std::bit_cast<float>((magnitude + 0xfffu + ((magnitude >> 13) & 1u)) & ~0x1fffu);
+  // Below 2^-14 steps are 2^-24, as those of floats from 0.5 to 1.
+  const float subnormal = (std::bit_cast<float>(magnitude) + 0.5f) - 0.5f;
+  const float kept = magnitude < 0x38800000u ? subnormal : normal;
+  const float result = magnitude < 0x7f800000u ? kept : std::bit_cast<float>(magnitude);
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(result) | sign);
+}
+
+template <typename T>
+FASTNNUNET_INLINE float kept_precision(float value) {
+  if constexpr (sizeof(T) == 2) return rounded_to_half(value);
+  return value;
+}
+
+constexpr std::int64_t kPiece = 256;
+
+template <typename T>
+FASTNNUNET_INLINE void winners(const T* FASTNNUNET_RESTRICT row, std::int64_t channel_stride, std::int64_t channels,
+                               bool regions, std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT out) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  alignas(64) float best[kPiece];
+  for (std::int64_t begin = 0; begin < count; begin += kPiece, row += kPiece, out += kPiece) {
+    const std::int64_t n = std::min(kPiece, count - begin);
+    for (std::int64_t i = 0; i < n; ++i) {
+      best[i] = -kLargest;
+      out[i] = 0;
+    }
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      const T* FASTNNUNET_RESTRICT values = row + channel * channel_stride;
+      const auto number = static_cast<std::int32_t>(channel);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const float value = to_float(values[i]);
+        const float magnitude = value < 0.0f ? -value : value;
+        const bool wins = regions ? value > kRegionThreshold : value > best[i];
+        std::int32_t winner = wins ? number + (regions ? 1 : 0) : out[i];
+        best[i] = wins ? value : best[i];
+        // Once unknown, always unknown.
+        winner = out[i] < 0 ? kUnknown : winner;
+        out[i] = magnitude <= kLargest ? winner : kUnknown;
+      }
+    }
+  }
+}
+
+// Convex and monotone, also when rounded: a channel that is not below another at all eight corners is not below it
+// here.
+FASTNNUNET_INLINE float mix(float a, float b, float of_a, float of_b) { return of_a * a + of_b * b; }
+
+template <typename T>
+FASTNNUNET_INLINE void mix_rows(const Stretch<T>& s, float* FASTNNUNET_RESTRICT mixed) {
+  const T* FASTNNUNET_RESTRICT r00 = s.rows[0];
+  const T* FASTNNUNET_RESTRICT r01 = s.rows[1];
+  const T* FASTNNUNET_RESTRICT r10 = s.rows[2];
+  const T* FASTNNUNET_RESTRICT r11 = s.rows[3];
+  const float x1 = s.x_weight, x0 = 1.0f - x1, y1 = s.y_weight, y0 = 1.0f - y1;
+  const std::int64_t last = s.last;
+  for (std::int64_t i = s.first; i < last; ++i)
+    mixed[i] =
+        mix(mix(to_float(r00[i]), to_float(r10[i]), x0, x1), mix(to_float(r01[i]), to_float(r11[i]), x0, x1), y0, y1);
+}
+
+// The values of [begin, begin + count) of the stretch, from its mixed rows.
+template <typename T>
+FASTNNUNET_INLINE void mix_along(const Stretch<T>& s, const float* FASTNNUNET_RESTRICT mixed, std::int64_t begin,
+                                 std::int64_t count, float* FASTNNUNET_RESTRICT values) {
+  const std::int32_t* FASTNNUNET_RESTRICT lower = s.lower + begin;
+  const std::int32_t* FASTNNUNET_RESTRICT upper = s.upper + begin;
+  const float* FASTNNUNET_RESTRICT weight = s.z_weight + begin;
+  for (std::int64_t i = 0; i < count; ++i)
+    values[i] = kept_precision<T>(mix(mixed[lower[i]], mixed[upper[i]], 1.0f - weight[i], weight[i]));
+}
+
+template <typename T>
+FASTNNUNET_INLINE void improve(const Stretch<T>& s, std::int32_t channel, float* mixed, float* FASTNNUNET_RESTRICT best,
+                               std::int32_t* FASTNNUNET_RESTRICT winner) {
+  alignas(64) float values[kPiece];
+  mix_rows(s, mixed);
+  for (std::int64_t begin = 0; begin < s.count; begin += kPiece, best += kPiece, winner += kPiece) {
+    const std::int64_t n = std::min(kPiece, s.count - begin);
+    mix_along(s, mixed, begin, n, values);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const bool wins = !(values[i] <= best[i]) & (best[i] == best[i]);
+      best[i] = wins ? values[i] : best[i];
+      winner[i] = wins ? channel : winner[i];
+    }
+  }
+}
+
+template <typename T>
+FASTNNUNET_INLINE void switch_on(const Stretch<T>& s, std::int32_t channel, float* mixed,
+                                 std::int32_t* FASTNNUNET_RESTRICT winner) {
+  alignas(64) float values[kPiece];
+  mix_rows(s, mixed);
+  for (std::int64_t begin = 0; begin < s.count; begin += kPiece, winner += kPiece) {
+    const std::int64_t n = std::min(kPiece, s.count - begin);
+    mix_along(s, mixed, begin, n, values);
+    for (std::int64_t i = 0; i < n; ++i) winner[i] = values[i] > kRegionThreshold ? channel + 1 : winner[i];
+  }
+}
+
+template <typename T>
+FASTNNUNET_INLINE void copy_values(const Stretch<T>& s, float* mixed, float* values) {
+  mix_rows(s, mixed);
+  mix_along(s, mixed, 0, s.count, values);
+}
+
+constexpr float kLog2E = 1.44269504f;
+
+}  // namespace
+
+// Clones cannot be templates.
+#define FASTNNUNET_FOR_LOGITS(T)                                                                                     \
+  template <>                                                                                                        \
+  FASTNNUNET_CLONES void winners_of_row(const T* row, std::int64_t channel_stride, std::int64_t channels,            \
+                                        bool regions, std::int64_t count, std::int32_t* out) {                       \
+    if (regions)                                                                                                     \
+      winners(row, channel_stride, channels, true, count, out);                                                      \
+    else                                                                                                             \
+      winners(row, channel_stride, channels, false, count, out);                                                     \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  FASTNNUNET_CLONES void interpolate(const Stretch<T>& stretch, float* mixed, float* values) {                       \
+    copy_values(stretch, mixed, values);                                                                             \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  FASTNNUNET_CLONES void improve_winners(const Stretch<T>& stretch, std::int32_t channel, float* mixed, float* best, \
+                                         std::int32_t* winner) {                                                     \
+    improve(stretch, channel, mixed, best, winner);                                                                  \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  FASTNNUNET_CLONES void switch_regions(const Stretch<T>& stretch, std::int32_t channel, float* mixed,               \
+                                        std::int32_t* winner) {                                                      \
+    switch_on(stretch, channel, mixed, winner);                                                                      \
+  }
+
+FASTNNUNET_FOR_LOGITS(float)
+FASTNNUNET_FOR_LOGITS(std::uint16_t)
+#undef FASTNNUNET_FOR_LOGITS
+
+FASTNNUNET_CLONES
+void common_winners(const std::int32_t* FASTNNUNET_RESTRICT a, const std::int32_t* FASTNNUNET_RESTRICT b,
+                    const std::int32_t* FASTNNUNET_RESTRICT c, const std::int32_t* FASTNNUNET_RESTRICT d,
+                    std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT common) {
+  for (std::int64_t i = 0; i < count; ++i)
+    common[i] = ((a[i] ^ b[i]) | (a[i] ^ c[i]) | (a[i] ^ d[i])) == 0 ? a[i] : kUnknown;
+}
+
+FASTNNUNET_CLONES
+void spread_winners(const std::int32_t* FASTNNUNET_RESTRICT common, const std::int32_t* FASTNNUNET_RESTRICT lower,
+                    const std::int32_t* FASTNNUNET_RESTRICT upper, std::int64_t count,
+                    std::int32_t* FASTNNUNET_RESTRICT winner, std::uint8_t* FASTNNUNET_RESTRICT undecided) {
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    const std::int64_t n = std::min(kBlock, count - begin);
+    std::int32_t differ = 0;
+    for (std::int64_t i = begin; i < begin + n; ++i) {
+      const std::int32_t from = common[lower[i]], to = common[upper[i]];
+      winner[i] = from;
+      // The sign bit of what is unknown, too.
+      differ |= (from ^ to) | (from & std::int32_t{-0x7fffffff - 1});
+    }
+    undecided[begin / kBlock] = differ != 0;
+  }
+}
+
+FASTNNUNET_CLONES
+void exponentials(const float* FASTNNUNET_RESTRICT best, std::int64_t count, float* FASTNNUNET_RESTRICT values,
+                  float* FASTNNUNET_RESTRICT sums) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    values[i] = math::exp2((values[i] - best[i]) * kLog2E);
+    sums[i] += values[i];
+  }
+}
+
+FASTNNUNET_CLONES
+void sigmoids(std::int64_t count, float* FASTNNUNET_RESTRICT values) {
+  for (std::int64_t i = 0; i < count; ++i) values[i] = 1.0f / (1.0f + math::exp2(-values[i] * kLog2E));
+}
+
+}  // namespace fastnnunet

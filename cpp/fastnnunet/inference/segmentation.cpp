@@ -1,0 +1,294 @@
+#include "fastnnunet/inference/segmentation.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "fastnnunet/base/buffer.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/base/parallel.h"
+#include "fastnnunet/inference/kernels.h"
+#include "fastnnunet/resampling/axis.h"
+#include "fastnnunet/resampling/checks.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr const char* kPlace = "logits_to_segmentation";
+
+std::size_t count_of(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// Rows of the result that are worked on together: the logits around them are read once for all of them.
+constexpr std::int64_t kTileRows = 16;
+
+// What all threads share and none changes.
+template <typename T, typename Label>
+struct Job {
+  const Logits& logits;
+  const SegmentationOptions& options;
+  const LinearAxes axes;
+  std::vector<float> z_weight;
+  std::vector<Label> labels;  // of each winner
+  Label* out;
+  const Probabilities* probabilities;
+
+  const T* row(std::int64_t channel, std::int64_t x, std::int64_t y) const {
+    return static_cast<const T*>(logits.data) + channel * logits.channel_stride + x * logits.x_stride +
+           y * logits.y_stride;
+  }
+  bool regions() const { return !options.regions.empty(); }
+  Label* out_row(std::int64_t x, std::int64_t y) const {
+    const Index3& shape = options.image_shape;
+    return out + ((x + options.offset[0]) * shape[1] + y + options.offset[1]) * shape[2] + options.offset[2];
+  }
+};
+
+// A part of a tile's row that has to be interpolated.
+struct Run {
+  std::int64_t row;  // of the tile
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t first;  // the logits' voxels along z that it needs
+  std::int64_t last;
+};
+
+// One thread: planes of the result, one after another.
+template <typename T, typename Label>
+class Worker {
+ public:
+  explicit Worker(const Job<T, Label>& job)
+      : job_(job), from_(job.logits.shape), to_(job.options.new_shape), blocks_((to_[2] + kBlock - 1) / kBlock) {
+    undecided_.resize(count_of(blocks_));
+    common_ = common_buffer_.reserve<std::int32_t>(count_of(from_[2]));
+    mixed_ = mixed_buffer_.reserve<float>(count_of(from_[2]));
+    winners_ = winners_buffer_.reserve<std::int32_t>(count_of(kTileRows * to_[2]));
+    best_ = best_buffer_.reserve<float>(count_of(kTileRows * to_[2]));
+  }
+
+  void plane(std::int64_t x) {
+    for (std::int64_t y = 0; y < to_[1]; y += kTileRows) {
+      const std::int64_t rows = std::min(kTileRows, to_[1] - y);
+      runs_.clear();
+      if (job_.probabilities == nullptr)
+        decide_where_neighbours_agree(x, y, rows);
+      else
+        for (std::int64_t row = 0; row < rows; ++row) add_run(row, 0, to_[2]);
+      interpolate_runs(x, y);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        Label* to = job_.out_row(x, y + row);
+        const std::int32_t* winners = winners_ + row * to_[2];
+        for (std::int64_t z = 0; z < to_[2]; ++z) to[z] = job_.labels[count_of(winners[z])];
+      }
+      if (job_.probabilities != nullptr) write_probabilities(x, y, rows);
+    }
+  }
+
+ private:
+  // The winners of a plane of logits, (Y, Z). Of two neighbouring planes both are kept.
+  const std::int32_t* winners_of_plane(std::int64_t x) {
+    auto& kept = kept_[x % 2];
+    std::int32_t* winners = kept.winners.template reserve<std::int32_t>(count_of(from_[1] * from_[2]));
+    if (kept.x != x)
+      for (std::int64_t y = 0; y < from_[1]; ++y)
+        winners_of_row(job_.row(0, x, y), job_.logits.channel_stride, job_.logits.channels, job_.regions(), from_[2],
+                       winners + y * from_[2]);
+    kept.x = x;
+    return winners;
+  }
+
+  void decide_where_neighbours_agree(std::int64_t x, std::int64_t y, std::int64_t rows) {
+    const LinearAxis& axis_x = job_.axes.axes[0];
+    const LinearAxis& axis_y = job_.axes.axes[1];
+    const LinearAxis& axis_z = job_.axes.axes[2];
+    const std::int32_t* below = winners_of_plane(axis_x.lower[count_of(x)]);
+    const std::int32_t* above = winners_of_plane(axis_x.upper[count_of(x)]);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const std::int64_t lower = axis_y.lower[count_of(y + row)] * from_[2];
+      const std::int64_t upper = axis_y.upper[count_of(y + row)] * from_[2];
+      common_winners(below + lower, below + upper, above + lower, above + upper, from_[2], common_);
+      spread_winners(common_, axis_z.lower.data(), axis_z.upper.data(), to_[2], winners_ + row * to_[2],
+                     undecided_.data());
+      for (std::int64_t block = 0; block < blocks_; ++block) {
+        if (undecided_[count_of(block)] == 0) continue;
+        const std::int64_t begin = block;
+        while (block < blocks_ && undecided_[count_of(block)] != 0) ++block;
+        add_run(row, begin * kBlock, std::min(block * kBlock, to_[2]));
+      }
+    }
+  }
+
+  void add_run(std::int64_t row, std::int64_t begin, std::int64_t end) {
+    const LinearAxis& z = job_.axes.axes[2];
+    // Beyond the last voxel's centre the upper neighbour is the one before.
+    const auto [first, last] = std::minmax(
+        {z.lower[count_of(begin)], z.upper[count_of(begin)], z.lower[count_of(end - 1)], z.upper[count_of(end - 1)]});
+    runs_.push_back({row, begin, end, first, last + 1});
+    const float lowest = -std::numeric_limits<float>::infinity();
+    std::fill(best_ + row * to_[2] + begin, best_ + row * to_[2] + end, lowest);
+    std::fill(winners_ + row * to_[2] + begin, winners_ + row * to_[2] + end, 0);
+  }
+
+  Stretch<T> stretch(std::int64_t channel, std::int64_t x, std::int64_t y, const Run& run) const {
+    const LinearAxis& axis_x = job_.axes.axes[0];
+    const LinearAxis& axis_y = job_.axes.axes[1];
+    const LinearAxis& axis_z = job_.axes.axes[2];
+    const std::int64_t x0 = axis_x.lower[count_of(x)], x1 = axis_x.upper[count_of(x)];
+    const std::int64_t y0 = axis_y.lower[count_of(y + run.row)], y1 = axis_y.upper[count_of(y + run.row)];
+    return {
+        {job_.row(channel, x0, y0), job_.row(channel, x0, y1), job_.row(channel, x1, y0), job_.row(channel, x1, y1)},
+        static_cast<float>(axis_x.fraction[count_of(x)]),
+        static_cast<float>(axis_y.fraction[count_of(y + run.row)]),
+        run.first,
+        run.last,
+        axis_z.lower.data() + run.begin,
+        axis_z.upper.data() + run.begin,
+        job_.z_weight.data() + run.begin,
+        run.end - run.begin};
+  }
+
+  void interpolate_runs(std::int64_t x, std::int64_t y) {
+    for (std::int64_t channel = 0; channel < job_.logits.channels; ++channel)
+      for (const Run& run : runs_) {
+        const std::int64_t at = run.row * to_[2] + run.begin;
+        const auto number = static_cast<std::int32_t>(channel);
+        if (job_.regions())
+          switch_regions(stretch(channel, x, y, run), number, mixed_, winners_ + at);
+        else
+          improve_winners(stretch(channel, x, y, run), number, mixed_, best_ + at, winners_ + at);
+      }
+  }
+
+  float* probability_row(std::int64_t channel, std::int64_t x, std::int64_t y) const {
+    const auto& target = *job_.probabilities;
+    const Index3& offset = job_.options.offset;
+    return target.data + channel * target.strides[0] + (x + offset[0]) * target.strides[1] +
+           (y + offset[1]) * target.strides[2] + offset[2] * target.strides[3];
+  }
+
+  void write_probabilities(std::int64_t x, std::int64_t y, std::int64_t rows) {
+    const std::int64_t step = job_.probabilities->strides[3];
+    float* values = values_buffer_.reserve<float>(count_of(to_[2]));
+    float* sums = sums_buffer_.reserve<float>(count_of(kTileRows * to_[2]));
+    std::fill(sums, sums + kTileRows * to_[2], 0.0f);
+    for (std::int64_t channel = 0; channel < job_.logits.channels; ++channel)
+      for (std::int64_t row = 0; row < rows; ++row) {
+        interpolate(stretch(channel, x, y, runs_[count_of(row)]), mixed_, values);
+        if (job_.regions())
+          sigmoids(to_[2], values);
+        else
+          exponentials(best_ + row * to_[2], to_[2], values, sums + row * to_[2]);
+        float* to = probability_row(channel, x, y + row);
+        for (std::int64_t z = 0; z < to_[2]; ++z) to[z * step] = values[z];
+      }
+    if (job_.regions()) return;
+    for (std::int64_t z = 0; z < rows * to_[2]; ++z) sums[z] = 1.0f / sums[z];
+    for (std::int64_t channel = 0; channel < job_.logits.channels; ++channel)
+      for (std::int64_t row = 0; row < rows; ++row) {
+        float* to = probability_row(channel, x, y + row);
+        for (std::int64_t z = 0; z < to_[2]; ++z) to[z * step] *= sums[row * to_[2] + z];
+      }
+  }
+
+  struct KeptPlane {
+    std::int64_t x = -1;
+    Buffer winners;
+  };
+
+  const Job<T, Label>& job_;
+  const Index3 from_;
+  const Index3 to_;
+  const std::int64_t blocks_;
+  KeptPlane kept_[2];
+  std::vector<Run> runs_;
+  std::vector<std::uint8_t> undecided_;
+  Buffer common_buffer_, mixed_buffer_, winners_buffer_, best_buffer_, values_buffer_, sums_buffer_;
+  std::int32_t* common_;
+  float* mixed_;
+  std::int32_t* winners_;  // (kTileRows, Z)
+  float* best_;            // (kTileRows, Z)
+};
+
+// Background around the resized logits: of classes the first one is certain, regions are all off.
+void fill_around(const SegmentationOptions& options, std::int64_t channels, const Probabilities& target) {
+  const Index3& shape = options.image_shape;
+  const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
+  if (box == Box::of_shape(shape)) return;
+  parallel_for(options.threads, shape[0], [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      const float value = channel == 0 && options.regions.empty() ? 1.0f : 0.0f;
+      for (std::int64_t x = begin; x < end; ++x)
+        for (std::int64_t y = 0; y < shape[1]; ++y) {
+          float* row = target.data + channel * target.strides[0] + x * target.strides[1] + y * target.strides[2];
+          const bool crosses = x >= box.lower[0] && x < box.upper[0] && y >= box.lower[1] && y < box.upper[1];
+          const std::int64_t before = crosses ? box.lower[2] : shape[2];
+          for (std::int64_t z = 0; z < before; ++z) row[z * target.strides[3]] = value;
+          for (std::int64_t z = crosses ? box.upper[2] : shape[2]; z < shape[2]; ++z)
+            row[z * target.strides[3]] = value;
+        }
+    }
+  });
+}
+
+// Where both neighbours are the same voxel, half of each: a weight of 0 would make NaN of what is infinite.
+LinearAxes axes_of(const Logits& logits, const SegmentationOptions& options) {
+  LinearAxes axes(logits.shape, options.new_shape, options.separate);
+  for (LinearAxis& axis : axes.axes)
+    for (std::size_t i = 0; i < axis.lower.size(); ++i)
+      if (axis.lower[i] == axis.upper[i]) axis.fraction[i] = 0.5;
+  return axes;
+}
+
+template <typename T, typename Label>
+void run(const Logits& logits, const SegmentationOptions& options, Label* out, const Probabilities* probabilities) {
+  Job<T, Label> job{logits, options, axes_of(logits, options), {}, {}, out, probabilities};
+  for (const double fraction : job.axes.axes[2].fraction) job.z_weight.push_back(static_cast<float>(fraction));
+  if (job.regions()) job.labels.push_back(0);
+  for (std::int64_t channel = 0; channel < logits.channels; ++channel)
+    job.labels.push_back(static_cast<Label>(job.regions() ? options.regions[count_of(channel)] : channel));
+  parallel_for(options.threads, options.new_shape[0], [&](std::int64_t begin, std::int64_t end) {
+    Worker<T, Label> worker(job);
+    for (std::int64_t x = begin; x < end; ++x) worker.plane(x);
+  });
+}
+
+template <typename Label>
+void check(const Logits& logits, const SegmentationOptions& options) {
+  check_sizes(kPlace, logits.shape, options.new_shape);
+  check_axis(kPlace, options.separate);
+  if (logits.channels < 1) throw InvalidArgument(kPlace, "at least one channel", std::to_string(logits.channels));
+  const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
+  if (box.intersect(Box::of_shape(options.image_shape)) != box)
+    throw InvalidArgument(kPlace, "the new shape to fit into the image of " + text(options.image_shape),
+                          text(options.new_shape) + " at " + text(options.offset));
+  constexpr std::int64_t kLargest = std::numeric_limits<Label>::max();
+  if (options.regions.empty()) {
+    if (logits.channels - 1 > kLargest)
+      throw InvalidArgument(kPlace, "at most " + std::to_string(kLargest + 1) + " classes",
+                            std::to_string(logits.channels));
+    return;
+  }
+  if (std::ssize(options.regions) != logits.channels)
+    throw InvalidArgument(kPlace, "a label for each of " + std::to_string(logits.channels) + " regions",
+                          std::to_string(options.regions.size()));
+  for (const std::int64_t label : options.regions)
+    if (label < 0 || label > kLargest)
+      throw InvalidArgument(kPlace, "labels from 0 to " + std::to_string(kLargest), std::to_string(label));
+}
+
+}  // namespace
+
+template <typename Label>
+void segmentation_from_logits(const Logits& logits, const SegmentationOptions& options, Label* out,
+                              const Probabilities* probabilities) {
+  check<Label>(logits, options);
+  if (probabilities != nullptr) fill_around(options, logits.channels, *probabilities);
+  if (logits.type == LogitType::float16)
+    run<std::uint16_t>(logits, options, out, probabilities);
+  else
+    run<float>(logits, options, out, probabilities);
+}
+
+template void segmentation_from_logits(const Logits&, const SegmentationOptions&, std::uint8_t*, const Probabilities*);
+template void segmentation_from_logits(const Logits&, const SegmentationOptions&, std::uint16_t*, const Probabilities*);
+
+}  // namespace fastnnunet

@@ -1,0 +1,35 @@
+#include "fastnnunet/base/parallel.h"
+
+#include <stdexcept>
+#include <vector>
+
+#include "catch.h"
+#include "fastnnunet/base/error.h"
+
+namespace fastnnunet {
+namespace {
+
+TEST_CASE("parallel_for: every index once", "[base]") {
+  for (const int threads : {1, 2, 7, 100})
+    for (const std::int64_t count : {0, 1, 3, 1000}) {
+      CAPTURE(threads, count);
+      std::vector<int> seen(static_cast<std::size_t>(count), 0);
+      parallel_for(threads, count, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+      });
+      CHECK(seen == std::vector<int>(static_cast<std::size_t>(count), 1));
+    }
+}
+
+TEST_CASE("parallel_for: an exception reaches the caller", "[base]") {
+  for (const int threads : {1, 3})
+    CHECK_THROWS_AS(parallel_for(threads, 50,
+                                 [](std::int64_t, std::int64_t end) {
+                                   if (end > 20) throw std::out_of_range("late");
+                                 }),
+                    std::out_of_range);
+  CHECK_THROWS_AS(parallel_for(0, 50, [](std::int64_t, std::int64_t) {}), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace fastnnunet
