@@ -17,8 +17,23 @@ FASTNNUNET_INLINE double floor_of(double at) {
   return whole > at ? whole - 1.0 : whole;
 }
 
+// Positions within this many voxels of the box, as nearly all are, are moved up by it: truncation is then floor, and
+// 32 bits behind the point are left.
+constexpr double kNear = 1048576.0;
+
 FASTNNUNET_CLONES
-void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+void near_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  start += kNear;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double at = start + step * static_cast<double>(static_cast<std::int32_t>(k));
+    const std::int32_t below = static_cast<std::int32_t>(at);
+    out.whole[k] = below - static_cast<std::int32_t>(kNear);
+    out.fraction[k] = static_cast<float>(at - static_cast<double>(below));
+  }
+}
+
+FASTNNUNET_CLONES
+void far_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   for (std::int64_t k = 0; k < count; ++k) {
     double at = start + step * static_cast<double>(k);
     at = at < -kFar ? -kFar : at;
@@ -27,6 +42,14 @@ void axis_positions(double start, double step, std::int64_t count, AxisPositions
     out.whole[k] = static_cast<std::int32_t>(below);
     out.fraction[k] = static_cast<float>(at - below);
   }
+}
+
+void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  const double end = start + step * static_cast<double>(count - 1);
+  if (std::abs(start) < kNear / 2 && std::abs(end) < kNear / 2)
+    near_positions(start, step, count, out);
+  else
+    far_positions(start, step, count, out);
 }
 
 FASTNNUNET_CLONES

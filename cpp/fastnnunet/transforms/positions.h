@@ -37,9 +37,10 @@ Box needed_box(const Positions& positions, const Index3& patch, const Index3& wi
 constexpr std::int64_t kPiece = 128;
 
 // Positions of one piece along one axis: the voxel below, relative to the box, and how far beyond it.
-struct AxisPositions {
-  alignas(64) std::int32_t whole[kPiece];
-  alignas(64) float fraction[kPiece];
+// The struct is aligned and not its arrays: of over-aligned elements GCC gathers nothing.
+struct alignas(64) AxisPositions {
+  std::int32_t whole[kPiece];
+  float fraction[kPiece];
 };
 
 // Positions of pieces of rows, relative to a box of the window.

@@ -63,7 +63,7 @@ void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int64_t stri
 
 // float32 rounded to float16's precision, ties to even. bgv2 compares label scores in float16, where near ties are
 // ties. Scores that small that float16 would make them subnormal never win.
-float to_half_precision(float value) {
+FASTNNUNET_INLINE float to_half_precision(float value) {
   std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   bits += 0xFFFu + ((bits >> 13) & 1u);
   return std::bit_cast<float>(bits & ~0x1FFFu);
@@ -116,10 +116,87 @@ std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz,
 }
 
 // Two neighbouring labels of a row at once.
-std::uint32_t pair_at(const std::int16_t* labels) {
+FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
   std::uint32_t pair;
   std::memcpy(&pair, labels, sizeof(pair));
   return pair;
+}
+
+// Nearly everywhere all eight neighbours agree, however many labels there are. `out` gets the lowest corner's label,
+// and `differ` tells where that is not all.
+FASTNNUNET_CLONES
+void agree(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y, std::int32_t up,
+           const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first, std::int64_t last,
+           std::int16_t* FASTNNUNET_RESTRICT out, std::uint32_t* FASTNNUNET_RESTRICT differ) {
+  for (std::int64_t k = first; k < last; ++k) {
+    const std::int16_t* p = data + (axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k]);
+    const std::uint32_t pair = pair_at(p);
+    differ[k] = (pair ^ pair_at(p + stride_y)) | (pair ^ pair_at(p + up)) | (pair ^ pair_at(p + up + stride_y)) |
+                (pair ^ ((pair >> 16) | (pair << 16)));
+    out[k] = static_cast<std::int16_t>(pair & 0xFFFFu);
+  }
+}
+
+// a where the mask is -1, b where it is 0.
+FASTNNUNET_INLINE std::int32_t pick(std::int32_t mask, std::int32_t a, std::int32_t b) { return b ^ ((a ^ b) & mask); }
+
+// -1 where the nearest voxel is the upper one: halves go to the even one of the window.
+FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
+  const std::int32_t above_half = fraction > 0.5f ? -1 : 0;
+  const std::int32_t half = fraction == 0.5f ? -1 : 0;
+  return above_half | (half & -(below & 1));
+}
+
+// vote() for the positions `list` of a piece, whose corners all lie in the view, as long as there are two labels among
+// them: `more` tells where there are others, and `out` is then of no use. Nearly all boundaries are between two labels.
+// `nearest` and `highest` are masks: the tiebreak.
+FASTNNUNET_CLONES
+void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y,
+                      std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, const Index3& lower,
+                      const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count, std::int32_t nearest,
+                      std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
+                      std::int32_t* FASTNNUNET_RESTRICT more) {
+  constexpr float kScale = 1000.0f;
+  const std::int32_t odd_x = static_cast<std::int32_t>(lower[0] & 1), odd_y = static_cast<std::int32_t>(lower[1] & 1),
+                     odd_z = static_cast<std::int32_t>(lower[2] & 1);
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::int32_t k = list[i];
+    const std::int32_t at_x = axes[0].whole[k], at_y = axes[1].whole[k], at_z = axes[2].whole[k];
+    const float fx = axes[0].fraction[k], fy = axes[1].fraction[k], fz = axes[2].fraction[k];
+    const std::int16_t* p = data + (at_x * stride_x + at_y * stride_y + at_z);
+    const std::uint32_t pairs[4] = {pair_at(p), pair_at(p + stride_y), pair_at(p + up), pair_at(p + up + stride_y)};
+    std::int32_t label[8];
+    for (int pair = 0; pair < 4; ++pair) {
+      // Labels are told apart as they are; which of two is higher needs their signs.
+      label[2 * pair] = static_cast<std::int32_t>(pairs[pair] << 16) >> 16;
+      label[2 * pair + 1] = static_cast<std::int32_t>(pairs[pair]) >> 16;
+    }
+    const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
+    const std::int32_t one = label[0];
+    std::int32_t other = one;
+    float weight_one = 0.0f, weight_other = 0.0f;
+    for (int corner = 7; corner > 0; --corner) other = label[corner] != one ? label[corner] : other;
+    std::int32_t third = 0;
+    for (int corner = 0; corner < 8; ++corner) {
+      const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
+      const bool is_one = label[corner] == one;
+      weight_one += is_one ? w : 0.0f;
+      weight_other += is_one ? 0.0f : w;
+      third |= is_one ? 0 : label[corner] ^ other;
+    }
+    // As nearest_corner(), in masks: nested choices are branches to a compiler.
+    const std::int32_t x = upper_mask(fx, at_x + odd_x), y = upper_mask(fy, at_y + odd_y),
+                       z = upper_mask(fz, at_z + odd_z);
+    const std::int32_t below = pick(y, pick(z, label[3], label[2]), pick(z, label[1], label[0]));
+    const std::int32_t above = pick(y, pick(z, label[7], label[6]), pick(z, label[5], label[4]));
+    const std::int32_t higher = one > other ? one : other, smaller = one > other ? other : one;
+    const std::int32_t tied = pick(nearest, pick(x, above, below), pick(highest, higher, smaller));
+    const float score_one = to_half_precision(kScale * weight_one);
+    const float score_other = to_half_precision(kScale * weight_other);
+    const std::int32_t winner = score_one > score_other ? one : other;
+    out[i] = score_one == score_other ? tied : winner;
+    more[i] = third;
+  }
 }
 
 template <typename T>
@@ -197,15 +274,23 @@ void resample_labels(const SourceView<std::int16_t>& view, const Index3& window,
           }
           return;
         }
+        alignas(64) std::uint32_t differ[kPiece];
+        agree(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
+              static_cast<std::int32_t>(strides.up), axes, first, last, row, differ);
+        std::int32_t list[kPiece], voted[kPiece], more[kPiece];
+        std::int32_t boundary = 0;
         for (std::int64_t k = first; k < last; ++k) {
-          const std::int16_t* p = view.data + strides.of(axes, k);
-          const std::uint32_t pair = pair_at(p);
-          // Nearly everywhere all eight neighbours agree, however many labels there are.
-          if (((pair ^ pair_at(p + strides.y)) | (pair ^ pair_at(p + strides.up)) |
-               (pair ^ pair_at(p + strides.up + strides.y)) | (pair ^ ((pair >> 16) | (pair << 16)))) == 0)
-            row[k] = p[0];
+          list[boundary] = static_cast<std::int32_t>(k);
+          boundary += differ[k] != 0;
+        }
+        vote_between_two(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
+                         static_cast<std::int32_t>(strides.up), axes, view.box.lower, list, boundary,
+                         tiebreak == Tiebreak::nearest ? -1 : 0, tiebreak == Tiebreak::highest ? -1 : 0, voted, more);
+        for (std::int32_t i = 0; i < boundary; ++i) {
+          if (more[i] == 0)
+            row[list[i]] = static_cast<std::int16_t>(voted[i]);
           else
-            decide(k);
+            decide(list[i]);
         }
       });
 }
