@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
 from typing import Any
 
+import nnunetv2.training.nnUNetTrainer as trainers
 import numpy as np
 import pytest
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
@@ -14,6 +18,7 @@ from parity import check
 from recording import apply_recorded, leaves
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.sources import open_source
 
 
 def of_trainer(patch: tuple[int, ...], dummy_2d: bool = False, **settings: Any) -> ComposeTransforms:
@@ -61,3 +66,73 @@ def test_every_leaf_of_the_default_trees_is_native() -> None:
     tree = of_trainer((20, 20, 20), is_cascaded=True, foreground_labels=[1, 2], use_mask_for_norm=[True])
     assert len(list(leaves(tree))) == 15
     assert fl.compile_transforms(tree).all_native
+
+
+# Every trainer of nnU-Net's
+
+
+def every_trainer() -> list[type[nnUNetTrainer]]:
+    for module in pkgutil.walk_packages(trainers.__path__, trainers.__name__ + "."):
+        importlib.import_module(module.name)
+
+    def family(cls: type) -> list[type]:
+        return [cls, *(member for subclass in cls.__subclasses__() for member in family(subclass))]
+
+    return sorted({c for c in family(nnUNetTrainer) if c.__module__.startswith("nnunetv2.")}, key=lambda c: c.__name__)
+
+
+# They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
+ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
+
+
+def fire_often(node: Any) -> None:
+    """Makes what fires now and then fire mostly, and switches off what no parameter describes: noise, and what
+    RemoveRandomConnectedComponentFromOneHotEncodingTransform draws while it is applied."""
+    name = type(node).__name__
+    if name == "RandomTransform":
+        unknown = type(node.transform).__name__.startswith(("GaussianNoise", "RemoveRandom"))
+        node.apply_probability = 0.0 if unknown else max(node.apply_probability, 0.7)
+        fire_often(node.transform)
+    elif isinstance(node, SpatialTransform):
+        node.p_rotation = node.p_scaling = 0.6
+    for child in getattr(node, "transforms", getattr(node, "list_of_transforms", ())):
+        fire_often(child)
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [
+        ("default", "3d_fullres"),
+        ("default", "2d"),
+        ("anisotropic", "3d_fullres"),
+        ("regions", "3d_fullres"),
+        ("ignore", "3d_fullres"),
+        ("two_channels", "3d_fullres"),
+        ("cascade", "3d_cascade_fullres"),
+    ],
+)
+def test_every_trainer_of_nnunet_is_native_and_the_same(nnunet_dataset: Any, variant: str, configuration: str) -> None:
+    dataset = nnunet_dataset(variant)
+    if variant == "cascade":
+        for trainer in every_trainer():
+            dataset.add_previous_stage(trainer.__name__)
+    trees: dict[str, tuple[str, Any]] = {}
+    for trainer in every_trainer():
+        if trainer.__name__ in ON_GPU_ONLY:
+            continue
+        source = open_source(dataset.name, configuration, 0 if variant != "cascade" else "all", trainer.__name__)
+        for loader in (source.train, source.val):
+            shape = tuple(int(n) for n in loader.patch_size[-2 if loader.patch_size_was_2d else -3 :])
+            described = re.sub(r"0x[0-9a-f]+", "", repr(loader.transforms)) + str(shape)
+            trees.setdefault(described, (trainer.__name__, loader))
+    assert len(trees) >= 8
+    image_channels, segmentation_channels = 1 + (variant == "two_channels"), 1 + (variant == "cascade")
+    for name, loader in trees.values():
+        tree = loader.transforms
+        pipeline = fl.compile_transforms(tree)
+        assert pipeline.all_native, (name, pipeline.fallbacks)
+        fire_often(tree)
+        shape = tuple(int(n) for n in loader.patch_size[-2 if loader.patch_size_was_2d else -3 :])
+        for seed in range(3):
+            # Local transforms and long chains of transforms add up their roundings.
+            check(tree, shape, image_channels, seed=seed, tolerance=1e-4, segmentation_channels=segmentation_channels)
