@@ -20,4 +20,24 @@ std::vector<std::int64_t> restore_channels(const Record& record, const char* nam
   return channels;
 }
 
+const Record::Numbers& restore_per_channel(const Record& record, const char* name, const Geometry& geometry) {
+  const Record::Numbers& values = record.numbers(name);
+  if (std::ssize(values) != geometry.image_channels)
+    throw InvalidArgument(
+        record.owner(),
+        std::string("'") + name + "' for each of " + std::to_string(geometry.image_channels) + " channels",
+        std::to_string(values.size()));
+  return values;
+}
+
+std::vector<std::int64_t> restore_flags(const Record& record, const char* name, const Geometry& geometry) {
+  std::vector<std::int64_t> flags;
+  for (const double value : restore_per_channel(record, name, geometry)) {
+    if (value != 0.0 && value != 1.0)
+      throw InvalidArgument(record.owner(), std::string("'") + name + "' of 0 or 1", std::to_string(value));
+    flags.push_back(value != 0.0);
+  }
+  return flags;
+}
+
 }  // namespace fastnnunet

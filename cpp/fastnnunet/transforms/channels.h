@@ -2,6 +2,7 @@
 // each or all the same one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -33,6 +34,16 @@ inline void draw_values(Stream& stream, const Geometry& geometry, const Scalar& 
   }
 }
 
+// 0 or 1 for each channel.
+inline void draw_flags(Stream& stream, std::int64_t channels, double probability, std::vector<std::int64_t>& flags) {
+  flags.clear();
+  for (std::int64_t channel = 0; channel < channels; ++channel) flags.push_back(stream.bernoulli(probability));
+}
+
+inline bool any_flag(const std::vector<std::int64_t>& flags) {
+  return std::find(flags.begin(), flags.end(), 1) != flags.end();
+}
+
 inline Record::Numbers to_numbers(const std::vector<std::int64_t>& whole) { return {whole.begin(), whole.end()}; }
 
 // Of a channel number that may count from the end, the one from the start. Throws InvalidArgument where there is none
@@ -41,5 +52,10 @@ std::int64_t resolve_channel(const std::string& owner, const char* name, std::in
 
 // Channel numbers of a replay, checked against the image.
 std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry);
+
+// Values of a replay, one for each channel of the image.
+const Record::Numbers& restore_per_channel(const Record& record, const char* name, const Geometry& geometry);
+// The same for values that are 0 or 1.
+std::vector<std::int64_t> restore_flags(const Record& record, const char* name, const Geometry& geometry);
 
 }  // namespace fastnnunet

@@ -19,6 +19,8 @@ __all__ = [
     "Parameters",
     "as_list",
     "chosen_channels",
+    "interval",
+    "is_whole",
     "meta",
     "no_attributes",
     "no_parameters",
@@ -27,6 +29,7 @@ __all__ = [
     "of_nothing",
     "replay_multipliers",
     "scalar",
+    "whole_interval",
 ]
 
 Attributes = dict[str, Any]
@@ -76,6 +79,32 @@ def scalar(value: Any, draw: Callable[..., float], *, name: str, **more: float) 
     except Exception as error:
         raise NotSupportedError(f"'{name}' looks at more than the image's shape ({type(error).__name__}: {error})") from error
     return _core.Scalar.callable(function)
+
+
+def interval(value: Any, *, name: str) -> tuple[float, float]:
+    """The bounds of what a transform draws with numpy.random.uniform(*value)."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_number(v) for v in value):
+        raise NotSupportedError(f"'{name}' is {value!r}")
+    if not value[0] <= value[1]:
+        raise NotSupportedError(f"'{name}' is {value!r}")
+    return float(value[0]), float(value[1])
+
+
+def whole_interval(value: Any, *, name: str) -> tuple[int, int]:
+    """The lowest and the highest number that a transform draws with numpy.random.randint(*value)."""
+    low, high = interval(value, name=name)
+    if low != int(low) or high != int(high) or low == high:
+        raise NotSupportedError(f"'{name}' is {value!r}")
+    return int(low), int(high) - 1
+
+
+def is_whole(value: Any) -> bool:
+    """Whether batchgeneratorsv2 takes it for a whole number: an int, not NumPy's."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def of_image_and_channel(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
