@@ -136,7 +136,8 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
   Plan plan;
   sample.begin(image_source, labels ? &*labels : nullptr, dims, nullptr);
   const Geometry geometry = sample.geometry();
-  const auto layout = pipeline.layout(geometry, labels.has_value());
+  // A trace may be of a part of the tree.
+  const auto layout = recorded ? std::nullopt : pipeline.layout(geometry, labels.has_value());
   Results results = layout ? Results(*layout) : Results();
   sample.begin(image_source, labels ? &*labels : nullptr, dims, layout ? &results.destination : nullptr);
   const auto trace = recorded ? from_trace(pipeline, *recorded) : std::vector<TraceEntry>{};

@@ -121,7 +121,7 @@ def test_a_rectangle_larger_than_the_image_fails_as_in_batchgeneratorsv2() -> No
     ],
 )
 def test_what_runs_in_python_has_a_reason(transform: Any, reason: str) -> None:
-    assert reason in fl.compile_transforms(transform).describe()
+    assert reason in fl.compile_transforms(transform).fallbacks[0]
 
 
 def test_a_replay_refuses_what_does_not_fit() -> None:

@@ -45,7 +45,7 @@ def test_values_that_are_not_finite() -> None:
     ],
 )
 def test_what_batchgeneratorsv2_fails_on_is_named(transform: Any, reason: str) -> None:
-    assert reason in fl.compile_transforms(transform).describe()
+    assert reason in fl.compile_transforms(transform).fallbacks[0]
 
 
 def test_a_replay_refuses_another_number_of_shifts() -> None:

@@ -109,8 +109,8 @@ def test_a_replay_refuses_a_negative_variance(variance: float) -> None:
 
 
 def test_what_batchgeneratorsv2_fails_on_is_named() -> None:
-    assert "'noise_variance' of two numbers, 0 <= low" in fl.compile_transforms(RicianNoiseTransform((-1.0, 1.0))).describe()
-    assert "'noise_variance' is 0.1" in fl.compile_transforms(RicianNoiseTransform(0.1)).describe()
+    assert "'noise_variance' of two numbers, 0 <= low" in fl.compile_transforms(RicianNoiseTransform((-1.0, 1.0))).fallbacks[0]
+    assert "'noise_variance' is 0.1" in fl.compile_transforms(RicianNoiseTransform(0.1)).fallbacks[0]
 
 
 def test_distributions() -> None:

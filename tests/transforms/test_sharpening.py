@@ -72,7 +72,7 @@ def test_a_replay_refuses_another_number_of_channels(name: str) -> None:
 
 
 def test_a_whole_number_is_no_strength() -> None:
-    assert "'strength' is 1" in fl.compile_transforms(SharpeningTransform(1)).describe()
+    assert "'strength' is 1" in fl.compile_transforms(SharpeningTransform(1)).fallbacks[0]
 
 
 @pytest.mark.parametrize("same", [0, 0.4, 1])
