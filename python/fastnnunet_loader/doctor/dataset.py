@@ -24,6 +24,8 @@ __all__ = ["Configuration", "DatasetChecks", "loader_memory"]
 
 GIB = 2**30
 REQUIRED = ("data_identifier", "batch_size", "patch_size", "spacing", "normalization_schemes")
+# From this ratio of its sides on, nnU-Net augments a patch in the plane only.
+ANISOTROPIC = 3
 # GPU memory that nnU-Net's planners aim at, in GiB.
 PLANNERS = {
     "ExperimentPlanner": 8,
@@ -100,13 +102,14 @@ def loader_memory(configuration: Configuration, regions: int, threads: int) -> i
     """
     patch, channels = configuration.patch_size, configuration.channels
     voxels = math.prod(patch)
-    # The window that a rotation of 30 degrees (2D: any) and the smallest scale, 0.85, ask for.
-    if len(patch) == 3:
-        cos, sin = math.cos(math.pi / 6), math.sin(math.pi / 6)
-        largest = [max(n, *(n * cos + other * sin for other in patch)) for n in patch]
+    # The window that a rotation of 30 degrees (in a plane: any) and the smallest scale, 0.85, ask for.
+    if len(patch) == 2:
+        window = (max(patch) / 0.85) ** 2
+    elif max(patch) / patch[0] > ANISOTROPIC:
+        window = patch[0] * (max(patch[1:]) / 0.85) ** 2
     else:
-        largest = [float(max(patch))] * 2
-    window = math.prod(n / 0.85 for n in largest)
+        cos, sin = math.cos(math.pi / 6), math.sin(math.pi / 6)
+        window = math.prod(max(n, *(n * cos + other * sin for other in patch)) / 0.85 for n in patch)
     # Deep supervision: 1 + 1/8 + 1/64 ... of the patch, in 2D 1 + 1/4 + ...
     scales = 8 / 7 if len(patch) == 3 else 4 / 3
     target = scales * (regions if regions else 2)
@@ -310,9 +313,11 @@ class DatasetChecks:
         if needed <= budget:
             return Check(name, Verdict.OK, found)
         fitting = next((n for n in range(threads - 1, 0, -1) if loader_memory(configuration, self.regions, n) <= budget), 0)
+        # The figure is an estimate; trainers differ.
+        verdict = Verdict.FAIL if needed > 1.3 * budget else Verdict.WARNING
         why = "A training stops with MemoryBudgetError before its first batch."
         mend = f"fastnnunet train ... --threads {fitting}" if fitting else "docker run --memory=...    (more memory)"
-        return Check(name, Verdict.FAIL, found, why, mend)
+        return Check(name, verdict, found, why, mend)
 
     def previous_stage(self, configuration: Configuration) -> Check:
         """Whether a cascade has the predictions of the stage before, of any trainer."""

@@ -47,30 +47,31 @@ def probe(name: str, *arguments: str, seconds: float = SECONDS, environment: dic
             "PYTHONIOENCODING": "utf-8",
             **(environment or {}),
         }
-        process = subprocess.Popen(
-            [sys.executable, str(script), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=scratch,
-            env=env,
-            start_new_session=True,  # has no meaning on Windows
-        )
-        try:
-            printed, errors = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            process.communicate()
-            return Probe(False, f"no answer within {seconds:.0f} s", time.monotonic() - started)
-        except BaseException:
-            _kill(process)
-            process.wait()
-            raise
+        # Files, for a pipe stays open as long as a child of the script's has it.
+        out, err = Path(scratch) / "stdout", Path(scratch) / "stderr"
+        with out.open("wb") as printed, err.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, str(script), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=errors,
+                cwd=scratch,
+                env=env,
+                start_new_session=True,  # has no meaning on Windows
+            )
+            try:
+                code = process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                return Probe(False, f"no answer within {seconds:.0f} s", time.monotonic() - started)
+            except BaseException:
+                _kill(process)
+                raise
+        printed_text, error_text = (file.read_text(encoding="utf-8", errors="replace") for file in (out, err))
     took = time.monotonic() - started
-    if process.returncode == 0:
-        lines = printed.decode("utf-8", "replace").split("\n")
-        return Probe(True, next((line.strip() for line in reversed(lines) if line.strip()), ""), took)
-    return Probe(False, _error(errors.decode("utf-8", "replace"), process.returncode), took)
+    if code == 0:
+        return Probe(True, next((line.strip() for line in reversed(printed_text.splitlines()) if line.strip()), ""), took)
+    return Probe(False, _error(error_text, code), took)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -78,6 +79,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
+    process.wait()
 
 
 def _error(said: str, code: int) -> str:
