@@ -276,8 +276,9 @@ class DataLoader:
         # The core keeps this function: it must not keep the loader.
         folder, names, annotated = self._folder, self._names, self._annotated_key
 
-        def locations(number: int) -> list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]:
-            return _class_locations(folder / f"{names[number]}.pkl", annotated)
+        def locations(number: int) -> ClassLocations:
+            file = folder / f"{names[number]}.pkl"
+            return class_locations(file, read_properties(file), annotated)
 
         return _core.Loader(options, self.pipeline.core, locations, self._memory)
 
@@ -493,7 +494,7 @@ def _case_files(data_loader: Any) -> tuple[list[_core.CaseFiles], Path]:
             f"{', '.join(own)}"
         )
     data = data_loader._data
-    for base, find in ((nnUNetDatasetBlosc2, _blosc2_files), (nnUNetDatasetNumpy, _numpy_files)):
+    for base, find in ((nnUNetDatasetBlosc2, blosc2_files), (nnUNetDatasetNumpy, numpy_files)):
         if isinstance(data, base) and not _overridden(data, base, ("load_case", "__getitem__")):
             folder = Path(data.source_folder)
             previous = data.folder_with_segs_from_previous_stage
@@ -504,7 +505,8 @@ def _case_files(data_loader: Any) -> tuple[list[_core.CaseFiles], Path]:
     )
 
 
-def _blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+def blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+    """The files of a case of nnUNetDatasetBlosc2."""
     return _core.CaseFiles(
         name=name,
         image=folder / f"{name}.b2nd",
@@ -513,7 +515,9 @@ def _blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseF
     )
 
 
-def _numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+def numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
+    """The files of a case of nnUNetDatasetNumpy."""
+
     def unpacked(folder: Path, file: str) -> Path:
         return folder / f"{file}.npy" if (folder / f"{file}.npy").is_file() else folder / f"{name}.npz"
 
@@ -536,8 +540,15 @@ def _is_probabilistic(data_loader: Any) -> bool:
     raise NotSupportedError(f"[data loader] expected one of nnUNetDataLoader's rules of oversampling, got {chosen!r}")
 
 
-def _class_locations(file: Path, annotated_key: tuple[int, ...]) -> list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]:
-    properties = read_properties(file)
+ClassLocations = list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]
+
+
+def class_locations(file: Path, properties: dict[str, Any], annotated_key: tuple[int, ...]) -> ClassLocations:
+    """(labels, whether they are a region, whether it is all that is annotated, voxels (N, 4)) of each class in properties.
+
+    Raises:
+        StorageError: they are not there, or not what nnU-Net writes; it names the file.
+    """
     locations = properties.get("class_locations")
     if not isinstance(locations, dict):
         reason = f"expected 'class_locations' in the properties, got {sorted(map(str, properties))}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import CommandError
+from . import CommandError, count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,20 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the size of the demo; the defaults take less than ten minutes on two cores."""
     add = parser.add_argument
     add("-o", metavar="FOLDER", type=Path, default=Path("fastnnunet_demo"), help="for all files (default: ./%(default)s)")
-    add("--cases", metavar="N", type=_count, default=8, help="brains, from 5 on (default: %(default)s)")
-    add("--resolution", metavar="MM", type=_count, default=3, help="of the images, in mm (default: %(default)s)")
-    add("--epochs", metavar="N", type=_count, default=8, help="of the training (default: %(default)s)")
-    add("--iterations", metavar="N", type=_count, default=20, help="of an epoch (default: %(default)s)")
-    add("--threads", metavar="N", type=_count, help="that make batches (default: every core but one)")
+    add("--cases", metavar="N", type=count, default=8, help="brains, from 5 on (default: %(default)s)")
+    add("--resolution", metavar="MM", type=count, default=3, help="of the images, in mm (default: %(default)s)")
+    add("--epochs", metavar="N", type=count, default=8, help="of the training (default: %(default)s)")
+    add("--iterations", metavar="N", type=count, default=20, help="of an epoch (default: %(default)s)")
+    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one)")
     add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
     add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
     add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from . import CommandError
-from .train import _check_plans, _count, _dataset, _folders, _seed
+from .folders import check_plans, dataset_folder, nnunet_folders
+from .train import _count, _seed
 
 __all__ = ["add_arguments", "run"]
 
@@ -45,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.o.is_dir():
         raise CommandError(f"[-o] expected a file, got the folder {args.o}")
 
-    folder = _dataset(args.dataset, _folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
-    _check_plans(folder, args.p, args.configuration)
+    folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
+    check_plans(folder, args.p, args.configuration)
 
     from ..loader import DataLoader
     from ..pictures import draw_rows

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-from . import CommandError
+from . import CommandError, count
+from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
     add("-pretrained_weights", metavar="FILE", type=Path, help="checkpoint to take the first weights from")
-    add("-num_gpus", metavar="N", type=_count, default=1, help="number of GPUs (default: %(default)s)")
+    add("-num_gpus", metavar="N", type=count, default=1, help="number of GPUs (default: %(default)s)")
     add("--npz", action="store_true", help="save the probabilities of the final validation, as ensembling needs them")
     add("--c", action="store_true", help="continue a training from its last checkpoint, with the batches that follow")
     add("--val", action="store_true", help="run the validation of a finished training only")
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
-    add("--threads", metavar="N", type=_count, help="threads that make batches (default: every core but one)")
+    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
     add("--seed", metavar="N", type=_seed, help="of all random numbers of the batches (default: drawn, and logged)")
     add("--memory-budget", metavar="SIZE", type=_size, help="of the loaders, such as 4GB (default: half of what is free)")
     add(
@@ -50,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked before anything heavy is imported, then train."""
     _check_options(args)
-    folders = _folders(("nnUNet_preprocessed", "nnUNet_results"))
-    dataset = _dataset(args.dataset, folders["nnUNet_preprocessed"])
-    _check_plans(dataset, args.p, args.configuration)
+    folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
+    dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
+    check_plans(dataset, args.p, args.configuration)
     # joblib, which scikit-learn brings, else makes a semaphore in shared memory when it is imported.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
@@ -98,12 +97,6 @@ def _fold(text: str) -> str:
     return text
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
-
-
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**64:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**64 - 1, got {text!r}")
@@ -133,68 +126,6 @@ def _check_options(args: argparse.Namespace) -> None:
             raise CommandError(f"[-pretrained_weights] expected a file, got {args.pretrained_weights}")
 
 
-def _folders(names: tuple[str, ...]) -> dict[str, Path]:
-    """The folders of nnU-Net's environment variables."""
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        raise CommandError(
-            f"[{', '.join(missing)}] expected the environment to name nnU-Net's folder{'s' * (len(missing) > 1)}, "
-            f"got nothing\n  export {missing[0]}=/path/to/{missing[0]}"
-        )
-    folders = {name: Path(os.environ[name]) for name in names}
-    if not folders["nnUNet_preprocessed"].is_dir():
-        raise CommandError(f"[nnUNet_preprocessed] expected a folder, got {folders['nnUNet_preprocessed']}")
-    return folders
-
-
-def _dataset(given: str, preprocessed: Path) -> Path:
-    """The folder of a data set's preprocessed files, from its name or its number."""
-    known = sorted(p.name for p in preprocessed.glob("Dataset[0-9][0-9][0-9]*_*") if p.is_dir())
-    if given.isdecimal():
-        found = [name for name in known if int(name[7:].split("_")[0]) == int(given)]
-        if len(found) > 1:
-            raise CommandError(f"[DATASET] expected a number that one data set has, got {given}: {_listed(found)}")
-    else:
-        found = [name for name in known if name == given]
-    if not found:
-        raise CommandError(
-            f"[DATASET] expected a preprocessed data set, got {given!r}\n"
-            f"  in {preprocessed}: {_listed(known)}; nnUNetv2_plan_and_preprocess adds others"
-        )
-    return preprocessed / found[0]
-
-
-def _check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
-    file = dataset / f"{plans_name}.json"
-    if not file.is_file():
-        others = sorted(p.stem for p in dataset.glob("*.json") if "configurations" in _json(p))
-        raise CommandError(f"[-p] expected plans of {dataset.name}, got {plans_name!r}\n  there are: {_listed(others)}")
-    configurations = _json(file).get("configurations", {})
-    if configuration not in configurations:
-        raise CommandError(
-            f"[CONFIG] expected a configuration of {plans_name}, got {configuration!r}\n"
-            f"  there are: {_listed(sorted(configurations))}"
-        )
-    identifier = _inherited(configurations, configuration, "data_identifier")
-    folder = dataset / str(identifier)
-    if not any(folder.glob("*.pkl")):
-        raise CommandError(
-            f"[CONFIG] expected preprocessed cases of {configuration} in {folder}, got none\n"
-            f"  nnUNetv2_preprocess -d {dataset.name[7:10]} -plans_name {plans_name} -c {configuration}"
-        )
-
-
-def _inherited(configurations: dict[str, Any], name: str, key: str) -> Any:
-    """A setting of a configuration, or of the one that it inherits from."""
-    seen: set[str] = set()
-    while name in configurations and name not in seen:
-        seen.add(name)
-        if key in configurations[name]:
-            return configurations[name][key]
-        name = configurations[name].get("inherits_from", "")
-    return None
-
-
 def _check_trainer(args: argparse.Namespace, results: Path) -> None:
     """Check that the trainer exists, and what --val and a cascade need of an earlier training."""
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -210,8 +141,8 @@ def _check_trainer(args: argparse.Namespace, results: Path) -> None:
     if args.val and not (output / "checkpoint_final.pth").is_file():
         raise CommandError(f"[--val] expected a finished training in {output}, got no checkpoint_final.pth")
     preprocessed = Path(os.environ["nnUNet_preprocessed"]) / results.name
-    configurations = _json(preprocessed / f"{args.p}.json")["configurations"]
-    previous = _inherited(configurations, args.configuration, "previous_stage")
+    configurations = read_json(preprocessed / f"{args.p}.json")["configurations"]
+    previous = inherited(configurations, args.configuration, "previous_stage")
     if previous:
         folder = results / f"{trained}{previous}" / "predicted_next_stage" / args.configuration
         if not folder.is_dir():
@@ -219,15 +150,3 @@ def _check_trainer(args: argparse.Namespace, results: Path) -> None:
                 f"[CONFIG] expected predictions of {previous} in {folder}, got none\n"
                 f"  {args.configuration} comes after it: train all folds of {previous} first"
             )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CommandError(f"[{file}] expected a JSON file, got {error}") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if names else "none"

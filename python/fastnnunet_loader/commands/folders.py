@@ -1,0 +1,94 @@
+"""nnU-Net's folders and data sets, as the arguments of the commands name them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from . import CommandError
+
+__all__ = ["check_plans", "dataset_folder", "dataset_number", "inherited", "listed", "nnunet_folders", "read_json"]
+
+
+def nnunet_folders(names: tuple[str, ...]) -> dict[str, Path]:
+    """The folders of nnU-Net's environment variables."""
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise CommandError(
+            f"[{', '.join(missing)}] expected the environment to name nnU-Net's folder{'s' * (len(missing) > 1)}, "
+            f"got nothing\n  export {missing[0]}=/path/to/{missing[0]}"
+        )
+    folders = {name: Path(os.environ[name]) for name in names}
+    if not folders["nnUNet_preprocessed"].is_dir():
+        raise CommandError(f"[nnUNet_preprocessed] expected a folder, got {folders['nnUNet_preprocessed']}")
+    return folders
+
+
+def dataset_folder(given: str, preprocessed: Path) -> Path:
+    """The folder of a data set's preprocessed files, from its name or its number."""
+    known = sorted(p.name for p in preprocessed.glob("Dataset[0-9][0-9][0-9]*_*") if p.is_dir())
+    if given.isdecimal():
+        found = [name for name in known if dataset_number(Path(name)) == int(given)]
+        if len(found) > 1:
+            raise CommandError(f"[DATASET] expected a number that one data set has, got {given}: {listed(found)}")
+    else:
+        found = [name for name in known if name == given]
+    if not found:
+        raise CommandError(
+            f"[DATASET] expected a preprocessed data set, got {given!r}\n"
+            f"  in {preprocessed}: {listed(known)}; nnUNetv2_plan_and_preprocess adds others"
+        )
+    return preprocessed / found[0]
+
+
+def dataset_number(dataset: Path) -> int:
+    """The number in the name of a data set's folder."""
+    return int(dataset.name[7:].split("_")[0])
+
+
+def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
+    """Raise CommandError where the plans do not have the configuration, or it has not been preprocessed."""
+    file = dataset / f"{plans_name}.json"
+    if not file.is_file():
+        others = sorted(p.stem for p in dataset.glob("*.json") if "configurations" in read_json(p))
+        raise CommandError(f"[-p] expected plans of {dataset.name}, got {plans_name!r}\n  there are: {listed(others)}")
+    configurations = read_json(file).get("configurations", {})
+    if configuration not in configurations:
+        raise CommandError(
+            f"[CONFIG] expected a configuration of {plans_name}, got {configuration!r}\n"
+            f"  there are: {listed(sorted(configurations))}"
+        )
+    identifier = inherited(configurations, configuration, "data_identifier")
+    folder = dataset / str(identifier)
+    if not any(folder.glob("*.pkl")):
+        raise CommandError(
+            f"[CONFIG] expected preprocessed cases of {configuration} in {folder}, got none\n"
+            f"  nnUNetv2_preprocess -d {dataset_number(dataset)} -plans_name {plans_name} -c {configuration}"
+        )
+
+
+def inherited(configurations: dict[str, Any], name: str, key: str) -> Any:
+    """A setting of a configuration, or of the one that it inherits from."""
+    seen: set[str] = set()
+    while name in configurations and name not in seen:
+        seen.add(name)
+        if key in configurations[name]:
+            return configurations[name][key]
+        name = configurations[name].get("inherits_from", "")
+    return None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where the file holds something else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"[{file}] expected a JSON file, got {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence."""
+    return ", ".join(names) if names else "none"

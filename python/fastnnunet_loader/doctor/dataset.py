@@ -1,0 +1,402 @@
+"""A preprocessed data set: its plans, labels and splits, whether its batches fit the memory, and all of its files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..commands import CommandError
+from ..commands.folders import dataset_folder, dataset_number, listed, nnunet_folders
+from ..loader import available_cores, default_threads, memory
+from . import files
+from .machine import default_budget, size
+from .report import Check, Task, Verdict
+
+__all__ = ["Configuration", "DatasetChecks", "loader_memory"]
+
+GIB = 2**30
+REQUIRED = ("data_identifier", "batch_size", "patch_size", "spacing", "normalization_schemes")
+# From this ratio of its sides on, nnU-Net augments a patch in the plane only.
+ANISOTROPIC = 3
+# GPU memory that nnU-Net's planners aim at, in GiB.
+PLANNERS = {
+    "ExperimentPlanner": 8,
+    "ResEncUNetPlanner": 8,
+    "nnUNetPlannerResEncM": 8,
+    "nnUNetPlannerResEncL": 24,
+    "nnUNetPlannerResEncXL": 40,
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration of the plans with what it inherits."""
+
+    name: str
+    folder: Path
+    """With the preprocessed cases."""
+    settings: dict[str, Any]
+
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """(X, Y, Z), or (Y, Z) in 2D."""
+        return tuple(int(n) for n in self.settings["patch_size"])
+
+    @property
+    def channels(self) -> int:
+        """Of an image."""
+        return len(self.settings["normalization_schemes"])
+
+
+def _content(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _resolved(configurations: dict[str, Any], name: str) -> dict[str, Any]:
+    """The settings of a configuration over those that it inherits."""
+    chain: list[str] = []
+    while True:
+        if name in chain:
+            raise ValueError(f"expected an inheritance that ends, got {' -> '.join([*chain, name])}")
+        if not isinstance(configurations.get(name), dict):
+            raise ValueError(f"expected a configuration {name!r} to inherit from, got none")
+        chain.append(name)
+        if "inherits_from" not in configurations[name]:
+            break
+        name = configurations[name]["inherits_from"]
+    merged: dict[str, Any] = {}
+    for link in reversed(chain):
+        merged.update(configurations[link])
+    return merged
+
+
+def _fault(settings: dict[str, Any]) -> str:
+    """What is wrong with the settings of a configuration, or ""."""
+    missing = [key for key in REQUIRED if key not in settings]
+    if missing:
+        return f"expected {', '.join(missing)}, got none"
+    patch, spacing, batch = settings["patch_size"], settings["spacing"], settings["batch_size"]
+    if not isinstance(patch, list) or len(patch) not in (2, 3) or not all(isinstance(n, int) and n > 0 for n in patch):
+        return f"expected a patch_size of 2 or 3 numbers, got {patch}"
+    if not isinstance(spacing, list) or len(spacing) != len(patch):
+        return f"expected a spacing of {len(patch)} numbers, as the patch has, got {spacing}"
+    if not isinstance(batch, int) or batch < 1:
+        return f"expected a batch_size from 1 on, got {batch}"
+    if not isinstance(settings["normalization_schemes"], list) or not settings["normalization_schemes"]:
+        return f"expected a scheme for each channel in normalization_schemes, got {settings['normalization_schemes']}"
+    return ""
+
+
+def loader_memory(configuration: Configuration, regions: int, threads: int) -> int:
+    """About what the training loader needs at the least: two batches, and working memory for each thread, in bytes.
+
+    regions: that are trained on, 0 for plain labels.
+    """
+    patch, channels = configuration.patch_size, configuration.channels
+    voxels = math.prod(patch)
+    # The window that a rotation of 30 degrees (in a plane: any) and the smallest scale, 0.85, ask for.
+    if len(patch) == 2:
+        window = (max(patch) / 0.85) ** 2
+    elif max(patch) / patch[0] > ANISOTROPIC:
+        window = patch[0] * (max(patch[1:]) / 0.85) ** 2
+    else:
+        cos, sin = math.cos(math.pi / 6), math.sin(math.pi / 6)
+        window = math.prod(max(n, *(n * cos + other * sin for other in patch)) / 0.85 for n in patch)
+    # Deep supervision: 1 + 1/8 + 1/64 ... of the patch, in 2D 1 + 1/4 + ...
+    scales = 8 / 7 if len(patch) == 3 else 4 / 3
+    target = scales * (regions if regions else 2)
+    batch = int(configuration.settings["batch_size"]) * voxels * (4 * channels + target)
+    thread = 4 * window + 8 * voxels + 2 * voxels
+    return int(2 * batch + threads * thread)
+
+
+@dataclass
+class DatasetChecks:
+    """The checks of one data set. Later ones use what earlier ones found."""
+
+    given: str
+    """Name or number."""
+    plans_name: str = "nnUNetPlans"
+    configuration: str | None = None
+    """The only one to look at; None for all."""
+    quick: bool = False
+    threads: int = field(default_factory=available_cores)
+    """That read files."""
+    folder: Path | None = None
+    plans: dict[str, Any] = field(default_factory=dict)
+    labels: frozenset[int] = frozenset()
+    regions: int = 0
+    configurations: list[Configuration] = field(default_factory=list)
+
+    def find(self) -> Check:
+        """The folder of the data set."""
+        name, why = "data set", "There is nothing else to check of it."
+        try:
+            preprocessed = nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"]
+            self.folder = dataset_folder(self.given, preprocessed)
+        except CommandError as error:
+            found, _, more = str(error).partition("\n")
+            return Check(name, Verdict.FAIL, f"{found}\n{more.strip()}", why, "fastnnunet doctor DATASET    (a name or number)")
+        return Check(name, Verdict.OK, str(self.folder))
+
+    def tasks(self) -> Iterator[Task]:
+        """The checks that follow `find`, each to be run before the next is asked for."""
+        if self.folder is None:
+            return
+        yield "plans", self.read_plans
+        yield "dataset.json", self.read_description
+        if not self.configurations:
+            return
+        yield "splits", self.read_splits
+        for configuration in self.configurations:
+            yield f"memory, {configuration.name}", partial(self.memory, configuration)
+            if "previous_stage" in configuration.settings:
+                yield f"cascade, {configuration.name}", partial(self.previous_stage, configuration)
+        yield "GPU memory", self.gpu_memory
+        by_folder: dict[Path, list[Configuration]] = {}
+        for configuration in self.configurations:
+            by_folder.setdefault(configuration.folder, []).append(configuration)
+        # A cascade has the cases of another configuration: read once.
+        for shared in by_folder.values():
+            yield f"files, {shared[0].name}", partial(self.files, shared)
+
+    def _preprocess(self, configuration: str) -> str:
+        assert self.folder is not None
+        return f"nnUNetv2_preprocess -d {dataset_number(self.folder)} -plans_name {self.plans_name} -c {configuration}"
+
+    def _plan(self) -> str:
+        assert self.folder is not None
+        return f"nnUNetv2_plan_and_preprocess -d {dataset_number(self.folder)}"
+
+    def read_plans(self) -> list[Check]:
+        """The plans, and each configuration's settings."""
+        assert self.folder is not None
+        file, why = self.folder / f"{self.plans_name}.json", "A training starts with them."
+        try:
+            self.plans = _content(file)
+            configurations = self.plans["configurations"]
+            known = sorted(configurations)
+        except FileNotFoundError:
+            others = [p.stem for p in sorted(self.folder.glob("*.json")) if _has_configurations(p)]
+            found = f"[{file}] expected plans, got none; there are: {listed(others)}"
+            return [Check("plans", Verdict.FAIL, found, why, f"-p {others[0]}" if others else self._plan())]
+        except (ValueError, KeyError, TypeError) as error:
+            found = f"[{file}] expected plans of nnU-Net, got {type(error).__name__}: {error}"
+            return [Check("plans", Verdict.FAIL, found, why, self._plan())]
+        if self.configuration is not None and self.configuration not in configurations:
+            found = f"[{file}] expected the configuration {self.configuration!r}, got: {listed(known)}"
+            return [Check("plans", Verdict.FAIL, found, why, f"-c {known[0]}" if known else self._plan())]
+        faults, missing = [], []
+        for name in known if self.configuration is None else [self.configuration]:
+            try:
+                settings = _resolved(configurations, name)
+                fault = _fault(settings)
+            except ValueError as error:
+                fault = str(error)
+            if fault:
+                faults.append(f"{name}: {fault}")
+                continue
+            configuration = Configuration(name, self.folder / settings["data_identifier"], settings)
+            if configuration.folder.is_dir() and any(configuration.folder.iterdir()):
+                self.configurations.append(configuration)
+            else:
+                missing.append(configuration)
+        described = ", ".join(f"{c.name} (batches of {c.settings['batch_size']} x {c.patch_size})" for c in self.configurations)
+        checks = [Check("plans", Verdict.OK, f"{self.plans_name}: {described or 'no configuration that is preprocessed'}")]
+        if faults:
+            checks = [Check("plans", Verdict.FAIL, f"[{file}] {len(faults)} faulty", why, self._plan(), tuple(faults))]
+        if missing:
+            wanted = self.configuration is not None or not self.configurations
+            checks.append(
+                Check(
+                    "preprocessed cases",
+                    Verdict.FAIL if wanted else Verdict.NOTE,
+                    f"none of {', '.join(c.name for c in missing)}",
+                    "A configuration is trained from its preprocessed cases.",
+                    "\n".join(self._preprocess(c.name) for c in missing),
+                )
+            )
+        return checks
+
+    def read_description(self) -> Check:
+        """dataset.json: channels and labels."""
+        assert self.folder is not None
+        name, file = "dataset.json", self.folder / "dataset.json"
+        mend = f"{self._plan()}    (after correcting the raw data set's)"
+        why = "The network's inputs and outputs are made from it."
+        try:
+            description = _content(file)
+            channels = description["channel_names"] if "channel_names" in description else description["modality"]
+            labels: dict[str, Any] = description["labels"]
+            faults = _label_faults(labels, description.get("regions_class_order"))
+            count, names = len(channels), ", ".join(map(str, channels.values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = f"[{file}] expected channel_names and labels, got {type(error).__name__}: {error}"
+            return Check(name, Verdict.FAIL, found, why, mend)
+        faults += [
+            f"{c.name}: expected {c.channels} channels, as the plans normalize, got {count}: {names}"
+            for c in self.configurations
+            if c.channels != count
+        ]
+        if faults:
+            return Check(name, Verdict.FAIL, f"[{file}] {len(faults)} faults", why, mend, tuple(faults))
+        values = _label_values(labels)
+        self.labels = frozenset(values)
+        regions = [value for value in labels.values() if isinstance(value, list) and len(value) > 1]
+        self.regions = sum(key not in ("background", "ignore") for key in labels) if regions else 0
+        kind = f"{self.regions} regions of labels" if regions else "labels"
+        ignore = f", {labels['ignore']} is ignored" if "ignore" in labels else ""
+        return Check(name, Verdict.OK, f"channels: {names}; {kind} {sorted(values)}{ignore}")
+
+    def read_splits(self) -> Check:
+        """The cross-validation, and whether its cases are there."""
+        assert self.folder is not None
+        name, file = "splits", self.folder / "splits_final.json"
+        cases = {c.name: files.case_names(c.folder) for c in self.configurations}
+        if not file.is_file():
+            few = [f"{c}: {len(names)} cases" for c, names in cases.items() if len(names) < 5]
+            found = "none yet; the first training writes them"
+            if few:
+                why = "A cross-validation of 5 folds needs 5 cases."
+                return Check(name, Verdict.WARNING, found, why, "fastnnunet train DATASET CONFIG all", tuple(few))
+            return Check(name, Verdict.OK, found)
+        remove = f"rm '{file}'    (the next training makes a new one)"
+        try:
+            splits = _content(file)
+            folds = [(list(split["train"]), list(split["val"])) for split in splits]
+        except (ValueError, KeyError, TypeError) as error:
+            found = f"[{file}] expected a list of folds with train and val, got {type(error).__name__}: {error}"
+            return Check(name, Verdict.FAIL, found, "A training reads it first.", remove)
+        wrong, doubtful = [], []
+        for number, (train, val) in enumerate(folds):
+            for role, names in (("training", train), ("validation", val)):
+                if not names:
+                    wrong.append(f"fold {number}: no case for {role}")
+            both = sorted(set(train) & set(val))
+            if both:
+                doubtful.append(f"fold {number}: for training and for validation: {', '.join(both)}")
+        wanted = sorted({case for fold in folds for names in fold for case in names})
+        for configuration, there in cases.items():
+            wrong += [f"{configuration}: case {case} is in the splits, but not on disk" for case in wanted if case not in there]
+            unused = sorted(there - set(wanted))
+            if unused:
+                doubtful.append(
+                    f"{configuration}: on disk, but in no fold: {', '.join(unused[:10])}{' ...' * (len(unused) > 10)}"
+                )
+        found = f"{len(folds)} folds of {len(wanted)} cases"
+        details = tuple(wrong + doubtful)
+        if wrong:
+            mend = f"{self._preprocess(self.configurations[0].name)}\nor {remove}"
+            return Check(name, Verdict.FAIL, found, "A training of such a fold stops when it comes to the case.", mend, details)
+        if doubtful:
+            why = "A validation on training cases says nothing; cases in no fold are not used."
+            return Check(name, Verdict.WARNING, found, why, remove, details)
+        return Check(name, Verdict.OK, found)
+
+    def memory(self, configuration: Configuration) -> Check:
+        """Whether the batches and the threads' working memory fit the default budget."""
+        name = f"memory, {configuration.name}"
+        threads, budget = default_threads(), default_budget()
+        needed = loader_memory(configuration, self.regions, threads)
+        found = (
+            f"the training loader needs about {size(needed)} with {threads} thread{'s' * (threads > 1)} and may take "
+            f"{size(budget)}, a quarter of the {size(memory().available)} that are free"
+        )
+        if needed <= budget:
+            return Check(name, Verdict.OK, found)
+        fitting = next((n for n in range(threads - 1, 0, -1) if loader_memory(configuration, self.regions, n) <= budget), 0)
+        # The figure is an estimate; trainers differ.
+        verdict = Verdict.FAIL if needed > 1.3 * budget else Verdict.WARNING
+        why = "A training stops with MemoryBudgetError before its first batch."
+        mend = f"fastnnunet train ... --threads {fitting}" if fitting else "docker run --memory=...    (more memory)"
+        return Check(name, verdict, found, why, mend)
+
+    def previous_stage(self, configuration: Configuration) -> Check:
+        """Whether a cascade has the predictions of the stage before, of any trainer."""
+        assert self.folder is not None
+        name, previous = f"cascade, {configuration.name}", configuration.settings["previous_stage"]
+        results = Path(os.environ.get("nnUNet_results", "")) / self.folder.name
+        pattern = f"*__{self.plans_name}__{previous}/predicted_next_stage/{configuration.name}"
+        folders = sorted(results.glob(pattern)) if results.is_dir() else []
+        why = f"It is trained with the predictions of {previous}, which the end of each of its folds writes."
+        mend = f"fastnnunet train {dataset_number(self.folder)} {previous} FOLD    (all folds)"
+        if not folders:
+            return Check(name, Verdict.NOTE, f"no predictions of {previous} yet", why, mend)
+        wanted = files.case_names(configuration.folder)
+        lacking = {folder: sorted(wanted - files.case_names(folder)) for folder in folders}
+        details = tuple(f"[{folder}] no prediction of: {', '.join(cases)}" for folder, cases in lacking.items() if cases)
+        if details:
+            return Check(name, Verdict.WARNING, f"predictions of {previous} are incomplete", why, mend, details)
+        return Check(name, Verdict.OK, f"predictions of {previous} of all cases in {listed([str(f) for f in folders])}")
+
+    def gpu_memory(self) -> Check:
+        """What the planner aimed at, and what the GPU has."""
+        planner = str(self.plans.get("experiment_planner_used", "unknown"))
+        target = PLANNERS.get(planner)
+        plan = f"planned by {planner}" + (f" for about {target} GiB" if target else "")
+        if not torch.cuda.is_available():
+            return Check("GPU memory", Verdict.OK, f"{plan}; no GPU here to compare with")
+        least = min(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+        found = f"{plan}; the smallest GPU has {size(least)}"
+        if target and least < target * GIB * 0.9:
+            why = "The training is likely to end with 'CUDA out of memory'."
+            return Check("GPU memory", Verdict.WARNING, found, why, f"{self._plan()} -gpu_memory_target {int(least / GIB)}")
+        return Check("GPU memory", Verdict.OK, found)
+
+    def files(self, configurations: list[Configuration]) -> list[Check]:
+        """Every file of the cases that these configurations share."""
+        first = configurations[0]
+        own = next((c for c in configurations if "inherits_from" not in self.plans["configurations"][c.name]), first)
+        expected = files.Expected(
+            channels=own.channels,
+            labels=self.labels,
+            spacing=tuple(float(s) for s in own.settings["spacing"]),
+            transpose=tuple(int(a) for a in self.plans.get("transpose_forward", (0, 1, 2))),
+            # A preprocessor of somebody's own may cut and resample as it likes.
+            resampled=own.settings.get("preprocessor_name") == "DefaultPreprocessor"
+            and str(own.settings.get("resampling_fn_data", "")).startswith("resample_"),
+        )
+        title = ", ".join(c.name for c in configurations)
+        return files.check_folder(own.folder, title, expected, self._preprocess(own.name), self.threads, self.quick)
+
+
+def _has_configurations(file: Path) -> bool:
+    try:
+        return "configurations" in _content(file)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _label_values(labels: dict[str, Any]) -> set[int]:
+    """All labels that may be in a segmentation, the ignored one included."""
+    values: set[int] = set()
+    for value in labels.values():
+        values.update(int(v) for v in value) if isinstance(value, list) else values.add(int(value))
+    return values
+
+
+def _label_faults(labels: dict[str, Any], order: Any) -> list[str]:
+    """What nnU-Net would refuse, or fail at in its loss."""
+    if "background" not in labels or isinstance(labels["background"], list) or int(labels["background"]) != 0:
+        return [f"expected a label 'background' with value 0, got {labels.get('background')}"]
+    ignore = labels.get("ignore")
+    plain = sorted(_label_values({name: value for name, value in labels.items() if name != "ignore"}))
+    regions = any(isinstance(value, list) and len(value) > 1 for value in labels.values())
+    faults = []
+    if ignore is not None and (not isinstance(ignore, int) or ignore != plain[-1] + 1):
+        faults.append(f"expected the label 'ignore' to be one more than the largest other, {plain[-1] + 1}, got {ignore}")
+    if not regions and plain != list(range(len(plain))):
+        faults.append(f"expected labels without a gap, 0 to {len(plain) - 1}, got {plain}")
+    if regions:
+        count = len(labels) - 1 - (ignore is not None)
+        if not isinstance(order, list) or len(order) != count:
+            faults.append(f"expected regions_class_order with a number for each of {count} regions, got {order}")
+    return faults

@@ -1,0 +1,193 @@
+"""Versions, and whether what has them works: nnU-Net, CUDA, torch.compile."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from .. import __version__, _core
+from .probe import probe
+from .report import Check, Task, Verdict
+
+__all__ = ["compiling", "cuda", "nnunet", "python_version", "tasks", "this_package", "torch_version"]
+
+INSTALL = "pip install 'fastnnunet-loader[nnunet]'"
+# The stable interface that the extension was built on.
+LEAST_TORCH = (2, 10)
+LEAST_PYTHON = (3, 10)
+
+
+def tasks() -> list[Task]:
+    """All checks of this module, the slow ones last."""
+    return [
+        ("Python", python_version),
+        ("torch", torch_version),
+        ("fastnnunet_loader", this_package),
+        ("nnU-Net", nnunet),
+        ("batchgenerators", lambda: helper("batchgenerators")),
+        ("batchgeneratorsv2", lambda: helper("batchgeneratorsv2")),
+        ("CUDA", cuda),
+        ("import of nnU-Net", import_of_nnunet),
+        ("torch.compile", compiling),
+    ]
+
+
+def python_version() -> Check:
+    """The interpreter."""
+    found = f"{platform.python_version()} on {platform.system()}, {platform.machine()}"
+    if sys.version_info < LEAST_PYTHON:
+        return Check("Python", Verdict.FAIL, found, "This package needs Python 3.10 or later.", "install a later Python")
+    return Check("Python", Verdict.OK, found)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall(r"\d+", version.split("+")[0])[:2])
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def torch_version() -> Check:
+    """PyTorch, what it was built for, and the driver that is there."""
+    built = "ROCm " + torch.version.hip if torch.version.hip else f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
+    driver = driver_version()
+    found = f"{torch.__version__}, built for {built}; {'driver ' + driver if driver else 'no NVIDIA driver'}"
+    if _numbers(torch.__version__) < LEAST_TORCH:
+        why = f"The extension needs torch {'.'.join(map(str, LEAST_TORCH))} or later."
+        return Check("torch", Verdict.FAIL, found, why, "pip install --upgrade torch")
+    return Check("torch", Verdict.OK, found)
+
+
+@cache
+def driver_version() -> str | None:
+    """The NVIDIA driver's version; None where there is none."""
+    try:
+        said = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+        match = re.search(r"Kernel Module.*?\s(\d+\.\d[\d.]*)", said)
+        return match[1] if match else "of unknown version"
+    except OSError:
+        pass
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    try:
+        command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout.strip().splitlines()[0] if run.stdout.strip() else None
+
+
+def this_package() -> Check:
+    """This package, and the torch that its extension was built against."""
+    name, against = "fastnnunet_loader", _core.torch_version
+    if against is None:
+        why = "Without it there is no pinned memory, and copies to a GPU wait for the training thread."
+        verdict = Verdict.WARNING if torch.cuda.is_available() else Verdict.NOTE
+        mend = "pip install --no-deps --force-reinstall --no-binary fastnnunet-loader fastnnunet-loader"
+        return Check(name, verdict, f"{__version__}, built without torch", why, mend)
+    return Check(name, Verdict.OK, f"{__version__}, built against torch {against}")
+
+
+def nnunet() -> Check:
+    """nnU-Net, and whether it is a version that this package is tested with."""
+    version = _installed("nnunetv2")
+    if version is None:
+        return Check("nnU-Net", Verdict.FAIL, "not installed", "The data sets and trainers are nnU-Net's.", INSTALL)
+    from ..nnunet import TESTED_VERSIONS
+
+    tested = ", ".join(TESTED_VERSIONS)
+    if version not in TESTED_VERSIONS:
+        why = "Trainers and data sets may differ from those that this package replaces parts of."
+        return Check(
+            "nnU-Net", Verdict.WARNING, f"{version}; tested: {tested}", why, f"pip install nnunetv2=={TESTED_VERSIONS[-1]}"
+        )
+    return Check("nnU-Net", Verdict.OK, f"{version} (tested)")
+
+
+def helper(package: str) -> Check:
+    """A package that nnU-Net's batches come from."""
+    version = _installed(package)
+    if version is None:
+        return Check(package, Verdict.FAIL, "not installed", "nnU-Net's transforms and loaders come from it.", INSTALL)
+    return Check(package, Verdict.OK, version)
+
+
+def import_of_nnunet() -> Check:
+    """Whether what a training imports can be imported."""
+    name = "import of nnU-Net"
+    if _installed("nnunetv2") is None:
+        return Check(name, Verdict.NOTE, "not tried: nnU-Net is not installed")
+    done = probe("import_nnunet")
+    if done.ok:
+        return Check(name, Verdict.OK, f"done in {done.seconds:.1f} s")
+    why = "A training starts with this import. Packages that do not fit each other are the usual reason."
+    return Check(name, Verdict.FAIL, done.said, why, "pip install --upgrade --force-reinstall nnunetv2")
+
+
+def cuda() -> Check:
+    """Whether the GPUs compute, and compute what the CPU does."""
+    driver = driver_version()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        return _no_cuda(driver, next((str(w.message).splitlines()[0] for w in said), ""))
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = "; ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus)
+    done = probe("multiply_matrices")
+    if done.ok:
+        return Check("CUDA", Verdict.OK, f"{found}; a product of matrices is the CPU's")
+    why = "Training on this GPU stops in the same way."
+    return Check(
+        "CUDA", Verdict.FAIL, f"{found}; {done.said}", why, "nvidia-smi    (shows its state; then update driver or torch)"
+    )
+
+
+def _no_cuda(driver: str | None, said: str) -> Check:
+    if driver is None:
+        other = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        if other is not None:
+            return Check("CUDA", Verdict.NOTE, f"none; there is {other.type}", "", f"fastnnunet train ... -device {other.type}")
+        why = "Training runs on the CPU, which is many times slower."
+        return Check("CUDA", Verdict.NOTE, "no GPU that torch can use", why, "fastnnunet train ... -device cpu")
+    if torch.version.cuda is None:
+        why = "There is a driver, but this torch cannot use a GPU."
+        return Check("CUDA", Verdict.WARNING, "torch is built without CUDA", why, "pip install --force-reinstall torch")
+    found = f"torch finds no GPU (driver {driver}, torch for CUDA {torch.version.cuda}) {said}".strip()
+    why = "There is a driver. It is too old for this torch, or the container or the job was given no GPU."
+    return Check("CUDA", Verdict.WARNING, found, why, "docker run --gpus all ...    or a later driver")
+
+
+def compiling() -> Check:
+    """Whether torch.compile works where nnU-Net would use it."""
+    name = "torch.compile"
+    setting = os.environ.get("nnUNet_compile")
+    # As nnU-Net reads it.
+    if setting is not None and setting.lower() not in ("true", "1", "t"):
+        return Check(name, Verdict.OK, f"not tried: nnUNet_compile={setting} switches it off")
+    if os.name == "nt":
+        return Check(name, Verdict.OK, "not tried: nnU-Net does not compile on Windows")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    done = probe("compile_function", device)
+    if done.ok:
+        return Check(name, Verdict.OK, f"compiled and ran a function on {device} in {done.seconds:.0f} s")
+    needs = "Triton, and for it a C compiler (CC, gcc)" if device == "cuda" else "a C++ compiler (CXX, g++)"
+    why = f"It needs {needs}. nnU-Net compiles its network on a GPU unless nnUNet_compile=false"
+    why += "." if device == "cuda" else "; on the CPU it does not, so a training without a GPU goes on."
+    verdict = Verdict.FAIL if device == "cuda" else Verdict.WARNING
+    return Check(name, verdict, f"on {device}: {done.said}", why, "export nnUNet_compile=false")

@@ -1,0 +1,200 @@
+"""Plans, labels, splits and memory of a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from damaging import bad, checks_of
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.doctor import Verdict, exit_code
+from fastnnunet_loader.doctor.dataset import DatasetChecks, loader_memory
+
+
+@pytest.fixture
+def here(nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A copy of the default data set, and the environment that names it."""
+    copy = nnunet_dataset("default").copy(tmp_path / "copy")
+    for name, value in copy.env.items():
+        monkeypatch.setenv(name, value)
+    return copy
+
+
+def change(dataset: Any, file: str, changing: Callable[[Any], Any]) -> Path:
+    path: Path = dataset.preprocessed / dataset.name / file
+    content = json.loads(path.read_text())
+    replaced = changing(content)
+    path.write_text(json.dumps(content if replaced is None else replaced))
+    return path
+
+
+def test_unknown_data_set_is_told_with_those_that_exist(here: Any) -> None:
+    checks = DatasetChecks("999")
+    found = checks.find()
+    assert found.verdict is Verdict.FAIL
+    assert "'999'" in found.found
+    assert here.name in found.found
+    assert not list(checks.tasks())
+
+
+def test_data_set_by_number(here: Any) -> None:
+    assert str(here.preprocessed / here.name) in DatasetChecks(str(here.id)).find().found
+
+
+def test_unset_folder_is_named(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("nnUNet_preprocessed")
+    assert "export nnUNet_preprocessed=" in DatasetChecks(here.name).find().found
+
+
+def test_unknown_plans_and_configuration(here: Any) -> None:
+    check = bad(checks_of(here, plans_name="Other"))["plans"]
+    assert check.mend == "-p nnUNetPlans"
+    check = bad(checks_of(here, "3d_huge"))["plans"]
+    assert "'3d_huge'" in check.found
+    assert "3d_fullres" in check.found
+
+
+def test_plans_that_are_cut_off(here: Any) -> None:
+    file = here.preprocessed / here.name / "nnUNetPlans.json"
+    file.write_text(file.read_text()[:1000])
+    check = bad(checks_of(here))["plans"]
+    assert check.verdict is Verdict.FAIL
+    assert str(file) in check.found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("patch_size", [32], "patch_size"),
+        ("spacing", [4.0, 4.0], "spacing of 3 numbers"),
+        ("batch_size", 0, "batch_size"),
+        ("inherits_from", "3d_fullres", "3d_fullres -> 3d_fullres"),
+        ("inherits_from", "nowhere", "'nowhere'"),
+    ],
+)
+def test_faulty_configuration_is_named(here: Any, key: str, value: Any, said: str) -> None:
+    change(here, "nnUNetPlans.json", lambda plans: plans["configurations"]["3d_fullres"].update({key: value}))
+    (line,) = bad(checks_of(here))["plans"].details
+    assert line.startswith("3d_fullres: ")
+    assert said in line
+
+
+def test_configuration_that_is_not_preprocessed(here: Any) -> None:
+    for file in here.folder("2d").iterdir():
+        file.unlink()
+    every = {check.name: check for check in checks_of(here, None)}
+    assert every["preprocessed cases"].verdict is Verdict.NOTE
+    asked = bad(checks_of(here, "2d"))["preprocessed cases"]
+    assert asked.verdict is Verdict.FAIL
+    assert asked.mend == f"nnUNetv2_preprocess -d {here.id} -plans_name nnUNetPlans -c 2d"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": {"grey": 1, "white": 2}}, "'background'"),
+        ({"labels": {"background": 0, "grey": 1, "white": 3}}, "[0, 1, 3]"),
+        ({"labels": {"background": 0, "grey": 1, "white": 2, "ignore": 5}}, "'ignore'"),
+        ({"labels": {"background": 0, "brain": [1, 2], "white": 2}}, "regions_class_order"),
+        ({"channel_names": {"0": "T1", "1": "T2"}}, "expected 1 channels"),
+    ],
+)
+def test_faulty_description_is_named(here: Any, changes: dict[str, Any], said: str) -> None:
+    change(here, "dataset.json", lambda description: description.update(changes))
+    (line,) = bad(checks_of(here))["dataset.json"].details
+    assert said in line
+
+
+def test_description_without_labels(here: Any) -> None:
+    change(here, "dataset.json", lambda description: {"channel_names": {}})
+    check = bad(checks_of(here))["dataset.json"]
+    assert "'labels'" in check.found
+
+
+def test_case_of_the_splits_that_is_not_on_disk(here: Any) -> None:
+    change(here, "splits_final.json", lambda splits: splits[1]["train"].append("brain_777"))
+    checks = checks_of(here)
+    check = bad(checks)["splits"]
+    assert check.verdict is Verdict.FAIL
+    assert check.details == ("3d_fullres: case brain_777 is in the splits, but not on disk",)
+    assert exit_code(checks) == 2
+
+
+def test_doubtful_splits_warn(here: Any) -> None:
+    case = here.cases()[0]
+
+    def doubtful(splits: Any) -> None:
+        for fold in splits:
+            fold["val"] = [name for name in fold["val"] if name != case] or fold["train"][-1:]
+            fold["train"] = [name for name in fold["train"] if name != case]
+
+    change(here, "splits_final.json", doubtful)
+    check = bad(checks_of(here))["splits"]
+    assert check.verdict is Verdict.WARNING
+    assert any("in no fold" in line and case in line for line in check.details)
+    assert any("for training and for validation" in line for line in check.details)
+
+
+def test_fold_without_validation(here: Any) -> None:
+    change(here, "splits_final.json", lambda splits: splits[3].update(val=[]))
+    assert "fold 3: no case for validation" in bad(checks_of(here))["splits"].details
+
+
+def test_no_splits_and_too_few_cases_for_them(here: Any) -> None:
+    (here.preprocessed / here.name / "splits_final.json").unlink()
+    assert not bad(checks_of(here))
+    for name in here.cases()[:2]:
+        for file in here.folder().glob(f"{name}*"):
+            file.unlink()
+    assert bad(checks_of(here))["splits"].details == ("3d_fullres: 4 cases",)
+
+
+def test_plan_that_asks_for_more_memory_than_there_is(here: Any) -> None:
+    change(here, "nnUNetPlans.json", lambda plans: plans["configurations"]["3d_fullres"].update(patch_size=[4096] * 3))
+    check = bad(checks_of(here))["memory, 3d_fullres"]
+    assert check.verdict is Verdict.FAIL
+    assert "TiB" in check.found
+
+
+@pytest.mark.parametrize(("variant", "threads"), [("default", 24), ("anisotropic", 24), ("regions", 24)])
+def test_estimate_of_memory_is_near_what_the_loader_asks_for(nnunet_dataset: Any, variant: str, threads: int) -> None:
+    from fastnnunet_loader.sources import open_source
+
+    dataset = nnunet_dataset(variant)
+    checks = DatasetChecks(dataset.name, configuration="3d_fullres")
+    for step in (checks.find, checks.read_plans, checks.read_description):
+        step()
+    estimate = loader_memory(checks.configurations[0], checks.regions, threads)
+    with pytest.raises(fl.MemoryBudgetError, match="expected at least") as refused:
+        fl.DataLoader.from_nnunet(
+            open_source(dataset.name, "3d_fullres", 0).train, threads=threads, seed=0, memory_budget=1, pin_memory=False
+        )
+    needed = int(str(refused.value).split("at least ")[1].split(" MiB")[0]) * 2**20
+    assert estimate == pytest.approx(needed, rel=0.35)
+
+
+def test_cascade_without_and_with_predictions(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("cascade")
+
+    def check() -> Any:
+        return next(c for c in checks_of(dataset, "3d_cascade_fullres") if c.name.startswith("cascade"))
+
+    assert check().verdict is Verdict.NOTE
+    folder = dataset.add_previous_stage()
+    assert check().verdict is Verdict.OK
+    (folder / f"{dataset.cases()[0]}.b2nd").unlink()
+    assert check().verdict is Verdict.WARNING
+    assert dataset.cases()[0] in check().details[0]
+
+
+def test_data_set_is_left_as_it_was(here: Any) -> None:
+    def state() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in here.preprocessed.parent.rglob("*") if p.is_file()}
+
+    before = state()
+    checks_of(here, None)
+    assert state() == before

@@ -1,0 +1,140 @@
+"""Versions, and what is tried in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.doctor import Verdict, probe, software
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    assert torch.__version__ in software.torch_version().found
+    assert fl.__version__ in software.this_package().found
+    assert str(fl._core.torch_version) in software.this_package().found or fl._core.torch_version is None
+    assert software.helper("batchgeneratorsv2").found == importlib.metadata.version("batchgeneratorsv2")
+    assert software.python_version().verdict is Verdict.OK
+
+
+def _install(folder: Path, package: str, version: str) -> None:
+    """As far as metadata goes."""
+    description = folder / f"{package}-{version}.dist-info"
+    description.mkdir()
+    (description / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+
+def test_untested_version_of_nnunet_warns_with_the_tested_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastnnunet_loader.nnunet import TESTED_VERSIONS
+
+    _install(tmp_path, "nnunetv2", "2.0.1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check = software.nnunet()
+    assert check.verdict is Verdict.WARNING
+    assert "2.0.1" in check.found
+    assert all(version in check.found for version in TESTED_VERSIONS)
+    assert check.mend == f"pip install nnunetv2=={TESTED_VERSIONS[-1]}"
+
+
+def test_missing_package_is_named() -> None:
+    check = software.helper("batchgenerators-of-nobody")
+    assert check.verdict is Verdict.FAIL
+    assert check.mend == software.INSTALL
+
+
+def test_cuda_says_what_torch_says() -> None:
+    check = software.cuda()
+    assert (check.verdict is Verdict.OK) == torch.cuda.is_available()
+    assert check.verdict is not Verdict.FAIL
+    if not torch.cuda.is_available() and software.driver_version() is None:
+        assert check.verdict is Verdict.NOTE
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nnU-Net does not compile on Windows")
+def test_compiling_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("nnUNet_compile", raising=False)
+    check = software.compiling()
+    assert check.verdict is Verdict.OK, check
+    assert "compiled and ran" in check.found
+
+
+@pytest.mark.skipif(os.name == "nt" or torch.cuda.is_available(), reason="torch.compile for the CPU")
+def test_compiling_without_a_compiler_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("nnUNet_compile", raising=False)
+    monkeypatch.setenv("CXX", "/bin/false")
+    check = software.compiling()
+    assert check.verdict is Verdict.WARNING
+    assert "compiler" in check.found
+    assert "\n" not in check.found
+    assert check.mend == "export nnUNet_compile=false"
+
+
+@pytest.mark.parametrize("setting", ["false", "F", "0", "no"])
+def test_compiling_that_is_switched_off_is_not_tried(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("nnUNet_compile", setting)
+    monkeypatch.setenv("CXX", "/bin/false")
+    check = software.compiling()
+    assert check.verdict is Verdict.OK
+    assert f"nnUNet_compile={setting}" in check.found
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in the place of the package's own."""
+    (tmp_path / "probes").mkdir()
+    monkeypatch.setattr(probe, "__file__", str(tmp_path / "probe.py"))
+    return tmp_path / "probes" / "script.py"
+
+
+def test_probe_that_hangs_is_ended_with_its_children(script: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script.write_text(
+        "import subprocess, sys, time, pathlib\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    started = time.monotonic()
+    done = probe.probe("script", seconds=3)
+    assert time.monotonic() - started < 30
+    assert not done.ok
+    assert done.said == "no answer within 3 s"
+    if os.name == "posix":
+        # A child that is dead may still be waited for by init.
+        for _ in range(100):
+            state = Path(f"/proc/{pid.read_text()}/stat")
+            if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the child of the probe is alive")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_probe_that_crashes_tells_how(script: Path) -> None:
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    done = probe.probe("script")
+    assert not done.ok
+    assert done.said == "killed by SIGSEGV"
+
+
+def test_probe_tells_the_exception_and_not_the_advice_after_it(script: Path) -> None:
+    script.write_text(
+        "import sys\n"
+        "for line in ('Traceback:', 'package.exc.SomeError: what it was', '', 'Set VERBOSE=1 for more'):\n"
+        "    print(line, file=sys.stderr)\n"
+        "sys.exit(1)\n"
+    )
+    assert probe.probe("script").said == "package.exc.SomeError: what it was"
+
+
+def test_probe_says_what_was_printed_last(script: Path) -> None:
+    script.write_text("print('first')\nprint('last')\n")
+    done = probe.probe("script")
+    assert done.ok
+    assert done.said == "last"
