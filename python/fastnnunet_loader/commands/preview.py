@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import CommandError
+from . import CommandError, count
 from .folders import check_plans, dataset_folder, nnunet_folders
-from .train import _count, _seed
+from .train import _seed
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
     columns = parser.add_mutually_exclusive_group()
     columns.add_argument("--stages", action="store_true", help="the patch as cut, and after each transform (the default)")
-    columns.add_argument("--draws", metavar="N", type=_count, help="the whole pipeline, with N draws for the same patch")
+    columns.add_argument("--draws", metavar="N", type=count, help="the whole pipeline, with N draws for the same patch")
     add("--targets", action="store_true", help="show the targets of deep supervision too")
-    add("--rows", metavar="N", type=_count, default=3, help="samples (default: %(default)s)")
+    add("--rows", metavar="N", type=count, default=3, help="samples (default: %(default)s)")
     add("--seed", metavar="N", type=_seed, default=0, help="of the training (default: %(default)s)")
     add("--step", metavar="N", type=_step, default=0, help="batch whose samples come first (default: %(default)s)")
     add("--val", action="store_true", help="samples of the validation, which is not augmented")
