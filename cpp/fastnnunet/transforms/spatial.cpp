@@ -1,6 +1,5 @@
 // SpatialTransform: rotation, scaling, elastic deformation and random crop in one resampling. With none but the last it
 // is a crop.
-#include <Eigen/Core>
 #include <cmath>
 #include <string>
 
@@ -8,6 +7,7 @@
 #include "fastnnunet/transforms/cropping.h"
 #include "fastnnunet/transforms/elastic.h"
 #include "fastnnunet/transforms/resampling.h"
+#include "fastnnunet/transforms/spatial_grid.h"
 #include "fastnnunet/transforms/transform.h"
 
 namespace fastnnunet {
@@ -49,28 +49,10 @@ Interpolation interpolation_of(const Record& attributes, const char* entry) {
                                {{"bilinear", Interpolation::linear}, {"nearest", Interpolation::nearest}});
 }
 
-// Rotations about X, then Y, then Z, of a scaling along the axes (bgv2's create_affine_matrix_3d).
-Eigen::Matrix3d affine_3d(const double (&angles)[3], const double (&scales)[3]) {
-  const auto sine = [&](int axis) { return std::sin(angles[axis]); };
-  const auto cosine = [&](int axis) { return std::cos(angles[axis]); };
-  Eigen::Matrix3d x, y, z;
-  x << 1, 0, 0, 0, cosine(0), -sine(0), 0, sine(0), cosine(0);
-  y << cosine(1), 0, sine(1), 0, 1, 0, -sine(1), 0, cosine(1);
-  z << cosine(2), -sine(2), 0, sine(2), cosine(2), 0, 0, 0, 1;
-  return z * y * x * Eigen::Vector3d(scales[0], scales[1], scales[2]).asDiagonal();
-}
-
-Eigen::Matrix2d affine_2d(double angle, double scale_y, double scale_z) {
-  Eigen::Matrix2d rotation;
-  rotation << std::cos(angle), -std::sin(angle), std::sin(angle), std::cos(angle);
-  return rotation * Eigen::Vector2d(scale_y, scale_z).asDiagonal();
-}
-
 // Parameters in the last `dims` entries of three axes.
 struct SpatialParameters : Parameters {
+  Grid grid;
   bool has_affine = false;
-  Eigen::Matrix3d affine = Eigen::Matrix3d::Identity();
-  Eigen::Vector3d centre = Eigen::Vector3d::Zero();  // in voxels of the window
   bool deforms = false;
   double sigmas[3] = {};      // of the field's components, in voxels
   double magnitudes[3] = {};  // their largest displacements, in voxels
@@ -144,7 +126,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
       // The field, and what drawing it takes.
       const auto size = static_cast<std::size_t>(voxels(patch_)) * sizeof(float);
       bytes[1] = static_cast<std::size_t>(dims_) * size;
-
+      bytes[2] = size;
       bytes[3] = 2 * static_cast<std::size_t>(patch_[1] * patch_[2]) * sizeof(float);
     }
     return bytes;
@@ -173,19 +155,19 @@ class Spatial final : public TransformOf<SpatialParameters> {
                 : scaling_.draw(stream, {geometry, std::nullopt, synchronize ? std::nullopt : std::optional(axis)});
     }
     p.has_affine = rotate || scale;
-    p.affine.setIdentity();
+    p.grid.affine.setIdentity();
     if (p.has_affine) {
       if (dims_ == 3)
-        p.affine = affine_3d(angles, scales);
+        p.grid.affine = affine_3d(angles, scales);
       else
-        p.affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
+        p.grid.affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
     }
     if (p.deforms) draw_deformation(stream, geometry, p);
     for (int axis = first; axis < 3; ++axis) {
       const auto size = static_cast<double>(geometry.shape[axis]);
-      p.centre[axis] = size / 2;
+      p.grid.centre[axis] = size / 2;
       if (random_crop_ && distance_[axis] <= size - distance_[axis])
-        p.centre[axis] = stream.uniform(distance_[axis], size - distance_[axis]);
+        p.grid.centre[axis] = stream.uniform(distance_[axis], size - distance_[axis]);
     }
   }
 
@@ -222,9 +204,9 @@ class Spatial final : public TransformOf<SpatialParameters> {
     Record::Numbers centre;
     Record::Rows affine;
     for (int axis = 3 - dims_; axis < 3; ++axis) {
-      centre.push_back(p.centre[axis]);
+      centre.push_back(p.grid.centre[axis]);
       Record::Numbers row;
-      for (int of = 3 - dims_; of < 3; ++of) row.push_back(p.affine(axis, of));
+      for (int of = 3 - dims_; of < 3; ++of) row.push_back(p.grid.affine(axis, of));
       affine.push_back(row);
     }
     record.set("center_location_in_pixels", centre);
@@ -245,16 +227,17 @@ class Spatial final : public TransformOf<SpatialParameters> {
       throw InvalidArgument(kName, "'center_location_in_pixels' of " + std::to_string(dims_) + " numbers",
                             std::to_string(centre.size()));
     p.has_affine = record.has("affine");
-    p.affine.setIdentity();
+    p.grid.affine.setIdentity();
     for (int axis = 0; axis < dims_; ++axis) {
-      p.centre[axis + 3 - dims_] = centre[static_cast<std::size_t>(axis)];
+      p.grid.centre[axis + 3 - dims_] = centre[static_cast<std::size_t>(axis)];
       if (!p.has_affine) continue;
       const auto& rows = record.rows("affine");
       if (std::ssize(rows) != dims_ || std::ssize(rows[static_cast<std::size_t>(axis)]) != dims_)
         throw InvalidArgument(kName, "'affine' of " + std::to_string(dims_) + " rows and columns",
                               std::to_string(rows.size()) + " rows");
       for (int of = 0; of < dims_; ++of)
-        p.affine(axis + 3 - dims_, of + 3 - dims_) = rows[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)];
+        p.grid.affine(axis + 3 - dims_, of + 3 - dims_) =
+            rows[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)];
     }
     restore_deformation(record, p);
   }
@@ -333,80 +316,19 @@ class Spatial final : public TransformOf<SpatialParameters> {
     if (dims_ == 2) patch[0] = window[0];
     const std::int64_t size = voxels(patch);
     if (!p.has_affine && !p.deforms) {
-      const Box box = crop_box(p, window, patch, sampling);
+      const Box box = crop_box(p.grid.centre, dims_, patch, window, sampling.border, sampling.border_name);
       for (std::int64_t channel = 0; channel < input.channels(); ++channel)
         input.crop(channel, box, sampling.border, sampling.outside, out + channel * size);
       return;
     }
-    Positions positions = positions_of(p, displacements, window, patch);
-    positions.border = sampling.border;
+    Grid grid = p.grid;
+    grid.centred = centre_deformation_;
+    grid.align_corners = align_corners_;
+    const Positions positions =
+        grid_positions(grid, dims_, patch, window, p.deforms ? &displacements : nullptr, sampling.border);
     const Box box = needed_box(positions, patch, window);
     for (std::int64_t channel = 0; channel < input.channels(); ++channel)
       resample(input.view(channel, box), positions, patch, out + channel * size);
-  }
-
-  // Throws InvalidArgument where bgv2 fails to pad the crop.
-  template <typename T>
-  Box crop_box(const SpatialParameters& p, const Index3& window, const Index3& patch,
-               const Sampling<T>& sampling) const {
-    Box box = Box::of_shape(window);
-    for (int axis = 3 - dims_; axis < 3; ++axis) {
-      const std::int64_t size = window[axis];
-      const std::int64_t lower = static_cast<std::int64_t>(std::floor(p.centre[axis])) - patch[axis] / 2;
-      const std::int64_t upper = lower + patch[axis];
-      box.lower[axis] = lower;
-      box.upper[axis] = upper;
-      bool possible = true;
-      switch (sampling.border) {
-        case Border::constant:
-          possible = lower <= size && upper >= 0;
-          break;
-        case Border::edge:
-          possible = lower < size;
-          break;
-        case Border::reflection: {
-          // What is mirrored is the crop's own part of the image, without the edge voxel.
-          const std::int64_t first = std::max<std::int64_t>(lower, 0);
-          const std::int64_t part = std::min(size, first + patch[axis]) - first;
-          possible = -lower < part && upper - size < part;
-          break;
-        }
-      }
-      if (!possible)
-        throw InvalidArgument(
-            kName,
-            "a crop along axis " + std::to_string(axis - 3 + dims_) + " that '" + sampling.border_name + "' can fill",
-            "voxels " + std::to_string(lower) + " to " + std::to_string(upper) + " of " + std::to_string(size));
-    }
-    return box;
-  }
-
-  // The grid is centred on the patch and the matrix passes through float32, as in bgv2.
-  Positions positions_of(const SpatialParameters& p, const Displacements& displacements, const Index3& window,
-                         const Index3& patch) const {
-    Positions positions;
-    positions.displacements = p.deforms ? &displacements : nullptr;
-    positions.align_corners = align_corners_;
-    positions.planar = dims_ == 2;
-    for (int axis = 0; axis < 3; ++axis) {
-      if (axis < 3 - dims_) {
-        positions.matrix[axis][axis] = 1.0;
-        continue;
-      }
-      // bgv2 divides by the window's size whatever align_corners says, and grid_sample multiplies by this: with
-      // align_corners voxel 0 lies at -1 and the last one at 1, else these are the outer edges of both.
-      const auto size = static_cast<double>(window[axis]);
-      const double stretch = align_corners_ ? (size - 1) / size : 1.0;
-      double offset = p.centre[axis] - size / 2;
-      for (int of = 0; of < 3; ++of) {
-        const double entry = of < 3 - dims_ ? 0.0 : double{static_cast<float>(p.affine(axis, of))};
-        positions.matrix[axis][of] = entry * stretch;
-        offset -= entry * static_cast<double>(patch[of] - 1) / 2;
-        if (p.deforms && centre_deformation_) offset -= entry * displacements.mean[of];
-      }
-      positions.offset[axis] = offset * stretch + (size - 1) / 2;
-    }
-    return positions;
   }
 
   int dims_;
