@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 __version__: str
 torch_version: str | None
+open_files_memory: int
 
 def available_cores() -> int: ...
 def open_file_limit() -> int: ...

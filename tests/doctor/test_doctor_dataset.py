@@ -174,7 +174,9 @@ def test_estimate_of_memory_is_near_what_the_loader_asks_for(nnunet_dataset: Any
             open_source(dataset.name, "3d_fullres", 0).train, threads=threads, seed=0, memory_budget=1, pin_memory=False
         )
     needed = int(str(refused.value).split("at least ")[1].split(" MiB")[0]) * 2**20
-    assert estimate == pytest.approx(needed, rel=0.35)
+    # Open files are a known part of both, and the most of it for patches as small as these.
+    files = threads * fl._core.open_files_memory
+    assert estimate - files == pytest.approx(needed - files, rel=0.35)
 
 
 def test_cascade_without_and_with_predictions(nnunet_dataset: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .. import _core
 from ..commands import CommandError
 from ..commands.folders import dataset_folder, dataset_number, listed, nnunet_folders
 from ..loader import available_cores, default_threads, memory
@@ -96,7 +97,8 @@ def _fault(settings: dict[str, Any]) -> str:
 
 
 def loader_memory(configuration: Configuration, regions: int, threads: int) -> int:
-    """About what the training loader needs at the least: two batches, and working memory for each thread, in bytes.
+    """About what the training loader needs at the least: two batches, and working memory and open files for each
+    thread, in bytes.
 
     regions: that are trained on, 0 for plain labels.
     """
@@ -114,7 +116,7 @@ def loader_memory(configuration: Configuration, regions: int, threads: int) -> i
     scales = 8 / 7 if len(patch) == 3 else 4 / 3
     target = scales * (regions if regions else 2)
     batch = int(configuration.settings["batch_size"]) * voxels * (4 * channels + target)
-    thread = 4 * window + 8 * voxels + 2 * voxels
+    thread = 4 * window + 8 * voxels + 2 * voxels + _core.open_files_memory
     return int(2 * batch + threads * thread)
 
 
