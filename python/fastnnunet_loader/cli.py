@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 # Name of the module in `commands`, and its line in `fastnnunet --help`. Only the module that is asked for is imported.
 COMMANDS = {
     "train": "train an nnU-Net whose batches are made by threads of this process",
+    "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
     "preview": "draw what the network will see",
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }
@@ -23,7 +24,7 @@ COMMANDS = {
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fastnnunet", description="nnU-Net's training batches without worker processes and shared memory."
+        prog="fastnnunet", description="nnU-Net's batches and predictions without worker processes and shared memory."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
@@ -38,7 +39,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `fastnnunet` with arguments (those of the process if None) and return its exit code.
 
-    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C.
+    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)

@@ -9,11 +9,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 TRAINER = "nnUNetTrainerDemo"
-ITERATIONS = 40
+ITERATIONS = 30
 
 
 def model_folder(dataset: Any, cache: Path, configuration: str = "3d_fullres", folds: tuple[int, ...] = (0,)) -> Path:
@@ -25,6 +26,8 @@ def model_folder(dataset: Any, cache: Path, configuration: str = "3d_fullres", f
     for fold in folds:
         if (folder / f"fold_{fold}" / "checkpoint_final.pth").is_file():
             continue
+        if configuration == "3d_cascade_fullres" and not folder.is_dir():
+            replace(dataset, results=results).add_previous_stage(TRAINER)
         environment = {**os.environ, **dataset.env, "nnUNet_results": str(results)}
         command = [sys.executable, __file__, dataset.name, configuration, str(fold)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -48,12 +51,12 @@ def _train(name: str, configuration: str, fold: int) -> None:
         group["lr"] = 0.02
     for _ in range(ITERATIONS):
         trainer.train_step(next(trainer.dataloader_train))
-    trainer.dataloader_train._finish()
-    trainer.dataloader_val._finish()
-    # The name under which a finished training leaves it; before that nnU-Net would not save an unfinished epoch.
+    # As a finished training leaves it; nnU-Net would save an unfinished epoch under another name.
     folder = Path(trainer.output_folder)
     trainer.save_checkpoint(str(folder / "unfinished.pth"))
     (folder / "unfinished.pth").rename(folder / "checkpoint_final.pth")
+    trainer.dataloader_train._finish()
+    trainer.dataloader_val._finish()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,4 +52,8 @@ class Outputs:
             self._closed = True
             folders = list(self._folders)
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(20):  # a thread may be adding a file just now; without the folder it cannot
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():
+                    break
+                time.sleep(0.01)
