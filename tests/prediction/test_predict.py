@@ -35,7 +35,7 @@ def test_segmentations_are_nnunets(
     trained: Any, tmp_path: Path, variant: str, configuration: str, folds: tuple[int, ...], more: tuple[str, ...]
 ) -> None:
     dataset, model = trained(variant, configuration, folds)
-    images = copy_images(dataset, tmp_path / "images")
+    images = copy_images(dataset, tmp_path / "images", 1)
     nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
     predict(dataset, model, images, tmp_path / "ours", *more)
     assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
