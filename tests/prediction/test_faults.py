@@ -106,7 +106,9 @@ def test_case_beyond_the_budget_is_refused_by_name(command: Command, model: tupl
     code, _, said = command("--on-bad-case", "skip", "--memory-budget", "200MB")
     assert code == 1
     assert segmentations(tmp_path / "out") == ["brain_000.nii.gz"]
-    assert "[brain_001] expected a memory budget of at least" in said
+    assert f"[brain_001] {large}: expected a memory budget of at least" in said
+    assert command("--memory-budget", "200MB", output=tmp_path / "other")[0] == 1
+    assert segmentations(tmp_path / "other") == []
 
 
 def test_continued_prediction_leaves_what_is_there(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:

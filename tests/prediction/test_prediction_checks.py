@@ -16,6 +16,7 @@ from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.cases import Case, find_cases, pending, with_targets
 from fastnnunet_loader.prediction.checks import CaseChecks, free_space_problem, model_problem, output_problem
 from fastnnunet_loader.prediction.headers import Header, read_header, truncation
+from fastnnunet_loader.prediction.memory import NETWORK_ON_CPU, Need, estimate
 
 
 @pytest.fixture
@@ -152,3 +153,23 @@ def test_output_folder_and_free_space(tmp_path: Path) -> None:
     assert "free on the disk" in str(free_space_problem(tmp_path, [(Case("a", ("f",)), header)], 3, False))
     small = Header(1, (10, 10, 10), (1, 1, 1), 4, 0)
     assert free_space_problem(tmp_path, [(Case("a", ("f",)), small)], 3, False) is None
+
+
+def test_estimate_grows_with_what_a_case_is_made_of(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("default")
+    plans = PlansManager(dataset.plans)
+    chosen, labels = plans.get_configuration("3d_fullres"), plans.get_label_manager(description(dataset))
+
+    def need(size: int = 100, **more: Any) -> Need:
+        header = Header(1, (size, size, size), (4, 4, 4), 4, 0)
+        return estimate(header, 1, plans, chosen, labels, **more)
+
+    plain = need()
+    assert plain.export >= 3 * 2 * 100**3 + 100**3, "logits of three classes in half precision, and labels"
+    assert need(200).most > 5 * (plain.most - NETWORK_ON_CPU)
+    assert need(folds=2).predict > plain.predict
+    assert need(save_probabilities=True).export >= plain.export + 3 * 4 * 100**3
+    assert need(native_export=False).export > plain.export
+    assert need(native_preprocessing=False).preprocess > plain.preprocess
+    assert need(on_cpu=False).predict < plain.predict
+    assert plain.beyond(plain.most) is None

@@ -12,6 +12,9 @@ from .headers import Header
 
 __all__ = ["Budget", "Need", "estimate", "readable"]
 
+NETWORK_ON_CPU = 64 * 2**20
+"""What torch takes for its threads and kernels, whatever the size of the image."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -25,6 +28,12 @@ class Need:
     def most(self) -> int:
         """Before the first stage."""
         return max(self.preprocess, self.predict, self.export)
+
+    def beyond(self, limit: int) -> str | None:
+        """Say that not even this case alone fits, or None."""
+        if self.most <= limit:
+            return None
+        return f"expected a memory budget of at least {readable(self.most)}, got {readable(limit)}"
 
     @property
     def after_preprocessing(self) -> int:
@@ -74,7 +83,7 @@ def estimate(
     logits = heads * padded * 2
     predict = 8 * padded * (channels + hot) + logits + 3 * heads * padded + 2 * padded + (logits if folds > 1 else 0)
     if on_cpu:
-        predict += 24 * math.prod(patch) * _first_features(configuration)
+        predict += NETWORK_ON_CPU + 24 * math.prod(patch) * _first_features(configuration)
 
     export = logits + 6 * before
     if not native_export:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 
 from ..errors import FastnnUNetError, PredictionError
-from .memory import Budget, Need, readable
+from .memory import Budget, Need
 from .outputs import Outputs
 from .progress import Progress
 
@@ -140,11 +140,8 @@ class Pipeline:
     def _prepare(self, item: _Item) -> bool:
         job, self._count = item.job, item.index + 1
         try:
-            if job.need is not None and job.need.most > self._budget.limit:
-                needed, limit = readable(job.need.most), readable(self._budget.limit)
-                raise PredictionError(
-                    case=job.case, stage="check", reason=f"expected a memory budget of at least {needed}, got {limit}"
-                )
+            if job.need is not None and (reason := job.need.beyond(self._budget.limit)):
+                raise PredictionError(case=job.case, stage="check", reason=reason)
             most = None if job.need is None else job.need.most
             if not self._budget.reserve(item.index, most, self._no_more.is_set):
                 return False

@@ -61,7 +61,15 @@ class Session:
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
         """Return the cases that can be predicted within the budget, and what is wrong with the others."""
-        return self._checks.check(cases)
+        fitting: list[Checked] = []
+        checked, bad = self._checks.check(cases)
+        for case, header in checked:
+            reason = None if header is None else self.need(header).beyond(self.budget.limit)
+            if reason is None:
+                fitting.append((case, header))
+            else:
+                bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
+        return fitting, bad
 
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
         """Predict cases that were checked; see `Pipeline.run`."""
