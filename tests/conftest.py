@@ -18,6 +18,8 @@ THIRD_PARTY_WARNINGS = (
     r"ignore:Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`:UserWarning",
     # nnU-Net's Trainer gives torch read-only arrays, maps of files.
     r"ignore:The given NumPy array is not writable:UserWarning",
+    # timm, which nnU-Net's search for a trainer imports.
+    r"ignore:`torch.jit.interface` is deprecated:FutureWarning",
     # nnU-Net copies the ground truth with distutils.
     r"ignore:The distutils package is deprecated:DeprecationWarning",
 )

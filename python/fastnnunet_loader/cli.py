@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "train": "train an nnU-Net whose batches are made by threads of this process",
     "doctor": "check the machine, the settings and a data set, and say what to change",
+    "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
     "preview": "draw what the network will see",
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }
@@ -24,7 +25,7 @@ COMMANDS = {
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fastnnunet", description="nnU-Net's training batches without worker processes and shared memory."
+        prog="fastnnunet", description="nnU-Net's batches and predictions without worker processes and shared memory."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: the work failed. 2: the arguments or the set-up are wrong. `doctor` has its own
     meaning of 0 to 2. 130: interrupted with Ctrl-C.
+    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)

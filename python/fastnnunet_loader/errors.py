@@ -8,6 +8,7 @@ __all__ = [
     "LoaderClosedError",
     "MemoryBudgetError",
     "NotSupportedError",
+    "PredictionError",
     "SampleError",
     "StorageError",
     "TransformError",
@@ -86,3 +87,21 @@ class LoaderClosedError(FastnnUNetError):
 
 class NotSupportedError(FastnnUNetError):
     """A data loader or data set does something of its own that the native loader cannot know of."""
+
+
+class PredictionError(FastnnUNetError):
+    """A case could not be predicted.
+
+    Attributes:
+        case: its name.
+        file: the file to blame, or "".
+        stage: "check", "read", "preprocess", "predict" or "export".
+        reason: what was expected and what was found.
+    """
+
+    def __init__(self, *, case: str, stage: str, reason: str, file: str = "") -> None:
+        super().__init__(f"[{case}] {file + ': ' if file else ''}{reason}")
+        self.case = case
+        self.file = file
+        self.stage = stage
+        self.reason = reason

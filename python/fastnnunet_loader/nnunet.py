@@ -25,6 +25,7 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 
 from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
+from .prediction.install import patch_predictor
 from .threads import ThreadPool
 
 __all__ = ["CHECKPOINT_KEY", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
@@ -538,6 +539,12 @@ def _patch_ranks() -> None:
     _patch(run_training, "mp", Spawning())
 
 
+def _prediction_options() -> dict[str, Any]:
+    assert _settings is not None
+    chosen = _settings
+    return {"memory_budget": chosen.memory_budget, "on_bad_case": chosen.on_bad_case, "threads": chosen.threads}
+
+
 def _unset_compile_threads() -> None:
     os.environ.pop("TORCHINDUCTOR_COMPILE_THREADS", None)
 
@@ -576,6 +583,7 @@ def install(
         _patch_progress_bars()
         _patch_trainer()
         _patch_ranks()
+        patch_predictor(_patch, _prediction_options)
     except BaseException:
         uninstall()
         raise

@@ -12,13 +12,10 @@ from typing import Any
 import blosc2
 import pytest
 import torch
+from processes import SHORT_PROGRAMS, created_processes
 from training_runs import batches, checkpoint, log_of, output_folder, train
 
 pytestmark = pytest.mark.slow
-
-# What third-party imports and nnU-Net run for a moment: ctypes' search for libraries, and nnU-Net's look at the host's
-# name (through the shell).
-SHORT_PROGRAMS = {"ldconfig", "sh", "dash", "hostname"}
 
 
 def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None:
@@ -61,29 +58,6 @@ def test_cascade_trains_on_the_stage_before(nnunet_dataset: Any, tmp_path: Path)
         train(dataset, tmp_path, configuration="3d_cascade_fullres", fold="all"),
         output_folder(dataset, tmp_path, "3d_cascade_fullres", "all"),
     )
-
-
-def created_processes(trace: str) -> dict[int, str]:
-    """From strace's text: each process (not thread) that was created, and the program that it ran ("" for none)."""
-    processes: dict[int, str] = {}
-    started: dict[str, str] = {}
-    for line in trace.splitlines():
-        match = re.match(r"(\d+)\s+(.*)", line)
-        if match is None:
-            continue
-        pid, call = match.groups()
-        if re.match(r"(clone3?|v?fork)\(", call) and "<unfinished" in call:
-            started[pid] = call
-        if resumed := re.match(r"<\.\.\. (?:clone3?|v?fork) resumed>", call):
-            call = started.pop(pid, "") + call[resumed.end() :]
-        if re.match(r"(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call and (child := re.search(r"= (\d+)$", call)):
-            processes.setdefault(int(child[1]), "")
-        if (program := re.match(r'execve\("([^"]+)"', call)) and int(pid) in processes:
-            processes[int(pid)] = Path(program[1]).name
-        elif program and started:
-            # vfork returns in the parent only after the child's execve.
-            processes[int(pid)] = Path(program[1]).name
-    return processes
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")

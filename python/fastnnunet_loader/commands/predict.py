@@ -1,0 +1,261 @@
+"""`fastnnunet predict`: nnUNetv2_predict, in one process and within a memory budget."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from . import CommandError
+from .train import _count, _listed, _size
+
+if TYPE_CHECKING:
+    from ..errors import PredictionError
+    from ..prediction.session import Session
+
+__all__ = ["add_arguments", "run"]
+
+FOLDS = (0, 1, 2, 3, 4)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nnUNetv2_predict's own arguments, with its names and defaults, and those of this package."""
+    nnunet = parser.add_argument_group("options of nnUNetv2_predict")
+    add = nnunet.add_argument
+    add("-i", metavar="FOLDER", type=Path, required=True, help="images, CASE_0000 and so on, one file for each channel")
+    add("-o", metavar="FOLDER", type=Path, required=True, help="where the segmentations go; made if it is not there")
+    add("-d", metavar="DATASET", required=True, help="name or number of the data set that the network was trained on")
+    add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
+    add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
+    add("-c", metavar="CONFIG", required=True, help="configuration of the plans, such as 3d_fullres")
+    add("-f", metavar="FOLD", type=_fold, nargs="+", default=FOLDS, help="folds to average (default: 0 1 2 3 4)")
+    add("-step_size", metavar="X", type=_step, default=0.5, help="of the sliding window, in patches (default: %(default)s)")
+    add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
+    add("--verbose", action="store_true", help="let nnU-Net say what it does")
+    add("--save_probabilities", action="store_true", help="write them too, as ensembling needs them")
+    add("--continue_prediction", action="store_true", help="leave out cases whose files are there already")
+    add("-chk", metavar="FILE", default="checkpoint_final.pth", help="name of the checkpoint (default: %(default)s)")
+    add("-npp", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
+    add("-nps", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
+    add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="segmentations of the stage before, of a cascade")
+    add("-num_parts", metavar="N", type=_count, default=1, help="commands that share the cases (default: %(default)s)")
+    add("-part_id", metavar="N", type=int, default=0, help="which of them this one is, from 0 (default: %(default)s)")
+    add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to predict on (default: %(default)s)")
+    add("--disable_progress_bar", action="store_true", help="no line that tells how far it is")
+    add("--not_on_device", action="store_true", help="keep the results of windows in memory instead of on the device")
+
+    ours = parser.add_argument_group("options of this package")
+    add = ours.add_argument
+    add("--memory-budget", metavar="SIZE", type=_size, help="of the cases at work, such as 8GB (default: half of what is free)")
+    add(
+        "--on-bad-case",
+        choices=("raise", "skip"),
+        default="raise",
+        help="stop at a case that cannot be predicted, or finish the others and list it at the end (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check what can be checked before anything heavy is imported, then predict."""
+    model = _model_folder(args)
+    _check_arguments(args)
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # joblib else makes a semaphore in shared memory
+    try:
+        with _ending_on_sigterm():
+            return _predict(args, model)
+    except (KeyboardInterrupt, _Terminated) as interruption:
+        said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", 143)
+        print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The threads may be far inside a computation that nothing can stop; nothing waits for them.
+        os._exit(code)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class _ending_on_sigterm:
+    """Inside, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
+
+    def __enter__(self) -> None:
+        def end(_: int, __: FrameType | None) -> None:
+            raise _Terminated
+
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, end)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+def _predict(args: argparse.Namespace, model: Path) -> int:
+    from ..prediction.checks import model_problem, output_problem
+
+    if problem := model_problem(model, args.f, args.chk):
+        raise CommandError(f"[model] {problem}")
+    if problem := output_problem(args.o):
+        raise CommandError(f"[-o] {problem}")
+
+    predictor = _load_predictor(args, model)
+    if predictor.configuration_manager.previous_stage_name is not None and args.prev_stage_predictions is None:
+        stage = predictor.configuration_manager.previous_stage_name
+        raise CommandError(f"[-prev_stage_predictions] expected a folder with segmentations of {stage}, got none")
+    from ..prediction.session import Session
+
+    say: Callable[[str], None] = print
+    say("fastnnunet: threads of this process prepare and export the cases; -npp and -nps have no effect")
+    session = Session(
+        predictor,
+        save_probabilities=args.save_probabilities,
+        memory_budget=args.memory_budget,
+        on_bad_case=args.on_bad_case,
+        progress=not args.disable_progress_bar,
+        say=lambda text: say(f"fastnnunet: {text}"),
+    )
+    return _predict_cases(args, session, predictor)
+
+
+def _predict_cases(args: argparse.Namespace, session: Session, predictor: Any) -> int:
+    from ..prediction.cases import find_cases, pending, with_targets
+    from ..prediction.checks import free_space_problem
+
+    ending = predictor.dataset_json["file_ending"]
+    found, bad = find_cases(str(args.i), ending)
+    if not found and not bad:
+        raise CommandError(f"[-i] expected images that end with {ending}, got none in {args.i}")
+    previous = args.prev_stage_predictions if predictor.configuration_manager.previous_stage_name is not None else None
+    cases = with_targets(found, ending, args.o, previous)[args.part_id :: args.num_parts]
+    if args.continue_prediction:
+        cases = pending(cases, ending, args.save_probabilities)
+    print(f"fastnnunet: {len(cases)} of {len(found)} cases to predict")
+    checked, refused = session.check(cases)
+    bad += refused
+    if bad and args.on_bad_case == "raise":
+        if len(bad) > 1:
+            print(
+                f"fastnnunet: {len(bad)} cases cannot be predicted: {_listed([error.case for error in bad])}", file=sys.stderr
+            )
+        raise bad[0]
+    heads = int(predictor.label_manager.num_segmentation_heads)
+    if problem := free_space_problem(args.o, checked, heads, args.save_probabilities):
+        raise CommandError(f"[-o] {problem}")
+    _write_settings(args, predictor)
+    if checked:
+        session.run_files(checked)
+    bad += session.failures
+    _report(bad, len(checked) - len(session.failures))
+    return 1 if bad else 0
+
+
+def _report(bad: Sequence[PredictionError], done: int) -> None:
+    print(f"fastnnunet: {done} cases predicted")
+    if bad:
+        print(f"fastnnunet: {len(bad)} bad cases were left out:", file=sys.stderr)
+        for error in bad:
+            print(f"  {error}", file=sys.stderr)
+
+
+def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
+    import torch
+    from tqdm import tqdm
+
+    from .. import available_cores
+
+    if args.device == "cuda":
+        if not torch.cuda.is_available():
+            raise CommandError("[-device] expected a CUDA device, got none; -device cpu predicts without")
+        torch.set_num_threads(1)  # as nnUNetv2_predict does: the GPU does the work
+        torch.set_num_interop_threads(1)
+    elif args.device == "cpu":
+        torch.set_num_threads(available_cores())
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore in shared memory
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(
+        tile_step_size=args.step_size,
+        use_gaussian=True,
+        use_mirroring=not args.disable_tta,
+        perform_everything_on_device=not args.not_on_device,
+        device=torch.device(args.device),
+        verbose=args.verbose,
+        verbose_preprocessing=args.verbose,
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)
+    return predictor
+
+
+def _write_settings(args: argparse.Namespace, predictor: Any) -> None:
+    """Write the files that nnU-Net's postprocessing and ensembling look for beside the segmentations."""
+    from batchgenerators.utilities.file_and_folder_operations import save_json
+
+    before = args.prev_stage_predictions
+    given = {
+        "list_of_lists_or_source_folder": str(args.i),
+        "output_folder_or_list_of_truncated_output_files": str(args.o),
+        "save_probabilities": args.save_probabilities,
+        "overwrite": not args.continue_prediction,
+        "num_processes_preprocessing": args.npp,
+        "num_processes_segmentation_export": args.nps,
+        "folder_with_segs_from_prev_stage": None if before is None else str(before),
+        "num_parts": args.num_parts,
+        "part_id": args.part_id,
+    }
+    save_json(given, str(args.o / "predict_from_raw_data_args.json"))
+    save_json(predictor.dataset_json, str(args.o / "dataset.json"), sort_keys=False)
+    save_json(predictor.plans_manager.plans, str(args.o / "plans.json"), sort_keys=False)
+
+
+def _fold(text: str) -> str | int:
+    if text == "all":
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
+    return int(text)
+
+
+def _step(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and not above 1, got {text!r}")
+    return size
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    if not args.i.is_dir():
+        raise CommandError(f"[-i] expected a folder, got {args.i}")
+    if not 0 <= args.part_id < args.num_parts:
+        raise CommandError(f"[-part_id] expected a number from 0 to {args.num_parts - 1}, got {args.part_id}")
+    if args.prev_stage_predictions is not None and not args.prev_stage_predictions.is_dir():
+        raise CommandError(f"[-prev_stage_predictions] expected a folder, got {args.prev_stage_predictions}")
+
+
+def _model_folder(args: argparse.Namespace) -> Path:
+    results = os.environ.get("nnUNet_results")
+    if not results:
+        raise CommandError(
+            "[nnUNet_results] expected the environment to name nnU-Net's folder, got nothing\n"
+            "  export nnUNet_results=/path/to/nnUNet_results"
+        )
+    known = sorted(path.name for path in Path(results).glob("Dataset[0-9][0-9][0-9]*_*") if path.is_dir())
+    if args.d.isdecimal():
+        found = [name for name in known if int(name[7:].split("_")[0]) == int(args.d)]
+    else:
+        found = [name for name in known if name == args.d]
+    if len(found) != 1:
+        several = f" of one, got several: {_listed(found)}" if found else f", got {args.d!r}\n  in {results}: {_listed(known)}"
+        raise CommandError(f"[-d] expected the name or number of a data set with a trained network{several}")
+    return Path(results) / found[0] / f"{args.tr}__{args.p}__{args.c}"

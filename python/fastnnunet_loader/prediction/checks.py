@@ -1,0 +1,157 @@
+"""What can be known to go wrong before the first case is predicted."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import PredictionError
+from .cases import Case, name_of
+from .headers import Header, read_header, truncation
+from .memory import readable
+
+__all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
+
+Checked = tuple[Case, Header | None]
+"""A case, and the header of its first file; None where the plan's reader is not known here."""
+
+TYPICAL_COMPRESSION = 0.02
+"""Compressed labels for each byte of labels: less than what is found in practice."""
+
+
+class CaseChecks:
+    """Checks cases against a plan."""
+
+    def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any]) -> None:
+        names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
+        self._channels = [str(name) for name in names.values()]
+        self._schemes = len(configuration.normalization_schemes)
+        self._ending = str(dataset_json["file_ending"])
+        self._reader = plans.image_reader_writer_class
+        self._stage_before = configuration.previous_stage_name
+
+    def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
+        """Return the cases that can be predicted, and what is wrong with the others."""
+        good: list[Checked] = []
+        bad = []
+        for case in cases:
+            try:
+                good.append((case, self.check_case(case)))
+            except PredictionError as error:
+                bad.append(error)
+        return good, bad
+
+    def check_case(self, case: Case) -> Header | None:
+        """Return the header of the first file. Raises PredictionError that names what is wrong."""
+        headers = [self._header(case, file) for file in case.files]
+        first = headers[0] if headers else None
+        if headers and first is None:
+            return None  # nothing more is known of such files
+        found = sum(header.channels for header in headers if header is not None)
+        if found != len(self._channels) or found != self._schemes:
+            self._refuse_channels(case, found)
+        assert first is not None
+        for file, header in zip(case.files[1:], headers[1:], strict=True):
+            self._compare(case, file, case.files[0], header, first)
+        if self._stage_before is not None:
+            if case.previous is None:
+                raise _problem(case, "", f"expected a segmentation of the stage {self._stage_before}, got none")
+            before = self._header(case, case.previous)
+            self._compare(case, case.previous, case.files[0], before, first, spacing=False)
+        return first
+
+    def _header(self, case: Case, file: str) -> Header | None:
+        if not Path(file).is_file():
+            raise _problem(case, file, "expected a file, got none")
+        if not Path(file).stat().st_size:
+            raise _problem(case, file, "expected an image, got an empty file")
+        try:
+            header = read_header(self._reader, file)
+        except ValueError as error:
+            raise _problem(case, file, f"expected {error}") from error
+        except Exception as error:
+            raise _problem(case, file, f"expected an image that can be read, got {_said(error)}") from error
+        if header is not None and (missing := truncation(file, header)):
+            raise _problem(case, file, f"expected {missing}")
+        return header
+
+    def _refuse_channels(self, case: Case, found: int) -> None:
+        expected = len(self._channels)
+        if self._schemes != expected:
+            raise _problem(
+                case, "", f"expected as many channels in dataset.json as in the plans ({self._schemes}), got {expected}"
+            )
+        wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self._channels)})"
+        if found < expected and case.files:
+            # One file is one channel here, so the first that is missing can be named.
+            folder = Path(case.files[0]).parent
+            name = name_of(case.files[0], self._ending)
+            paths = [folder / f"{name}_{channel:04d}{self._ending}" for channel in range(expected)]
+            missing = [str(path) for path in paths if str(path) not in case.files]
+            if missing and found == len(case.files):
+                raise _problem(case, missing[0], f"expected {wanted}, got {found} and no such file")
+        listed = ", ".join(Path(file).name for file in case.files)
+        raise _problem(case, case.files[-1] if case.files else "", f"expected {wanted}, got {found} in {listed}")
+
+    def _compare(
+        self, case: Case, file: str, other: str, header: Header | None, first: Header, *, spacing: bool = True
+    ) -> None:
+        assert header is not None
+        name = Path(other).name
+        if header.shape != first.shape:
+            raise _problem(case, file, f"expected the size {first.shape} of {name}, got {header.shape}")
+        same = all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-8) for a, b in zip(header.spacing, first.spacing, strict=True))
+        if spacing and not same:
+            raise _problem(case, file, f"expected the spacing {first.spacing} of {name}, got {header.spacing}")
+
+
+def _problem(case: Case, file: str, reason: str) -> PredictionError:
+    return PredictionError(case=case.name, stage="check", file=file, reason=reason)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def model_problem(folder: Path, folds: Sequence[str | int], checkpoint: str) -> str | None:
+    """Say what a trained model lacks, or None."""
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("*__*__*")) if folder.parent.is_dir() else []
+        listed = f"\n  there are: {', '.join(there)}" if there else ""
+        return f"expected a trained model in {folder}, got no such folder{listed}"
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            return f"expected {name} in {folder}, got none"
+    for fold in folds:
+        if not (folder / f"fold_{fold}" / checkpoint).is_file():
+            there = sorted(path.parent.name for path in folder.glob(f"fold_*/{checkpoint}"))
+            return f"expected {checkpoint} in {folder / f'fold_{fold}'}, got none\n  it is in: {', '.join(there) or 'no fold'}"
+    return None
+
+
+def output_problem(folder: Path) -> str | None:
+    """Make the output folder; say why it cannot be written to, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        return f"expected a folder that can be written to, got {folder}: {error.strerror or error}"
+    return None
+
+
+def free_space_problem(folder: Path, cases: Sequence[Checked], heads: int, save_probabilities: bool) -> str | None:
+    """Say that the disk cannot hold what will be written, or None. Labels compress well, so that only a clear lack is one."""
+    voxels = [header.voxels for _, header in cases if header is not None]
+    if not voxels:
+        return None
+    each = 1 + 4 * heads * save_probabilities
+    needed = int(max(voxels) * each + TYPICAL_COMPRESSION * sum(voxels) * each)
+    free = shutil.disk_usage(folder).free
+    return (
+        None if free >= needed else f"expected at least {readable(needed)} free on the disk of {folder}, got {readable(free)}"
+    )

@@ -1,0 +1,240 @@
+"""An image as the network gets it: read, turned, cropped, normalised and resized, as nnU-Net's DefaultPreprocessor does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import PredictionError
+from ..resampling import resample
+from .resizing import Resizing, function_name, native_resizing
+
+__all__ = ["Preprocessing"]
+
+Image = npt.NDArray[np.float32]
+"""4D of shape CXYZ."""
+
+
+class Preprocessing:
+    """What a plan does to an image before the network.
+
+    Args:
+        plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
+        threads: that work on one case.
+        say: is told what has no native counterpart and runs in Python.
+    """
+
+    def __init__(
+        self, plans: Any, configuration: Any, dataset_json: dict[str, Any], threads: int, say: Callable[[str], None]
+    ) -> None:
+        from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+        self._plans = plans
+        self._configuration = configuration
+        self._dataset_json = dataset_json
+        self._threads = threads
+        self._labels = plans.get_label_manager(dataset_json)
+        self._reader = plans.image_reader_writer_class
+        kind = configuration.preprocessor_class
+        self._own = None if kind is DefaultPreprocessor else kind(verbose=False)
+        self._image_resizing = native_resizing(configuration.resampling_fn_data)
+        self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
+        self._normalizers: list[type] = []
+        if self._own is not None:
+            say(f"preprocessing runs in Python: {kind.__name__}")
+            return
+        self._normalizers = [_normalization(name) for name in configuration.normalization_schemes]
+        if self._image_resizing is None:
+            say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
+        if self._labels_resizing is None and configuration.previous_stage_name is not None:
+            say(f"the previous stage is resampled in Python: {function_name(configuration.resampling_fn_seg)}")
+
+    @property
+    def native(self) -> bool:
+        """Whether images are resampled here."""
+        return self._own is None and self._image_resizing is not None
+
+    def from_files(self, case: str, files: Sequence[str], previous: str | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return what the network gets, 4D float32 of shape CXYZ, and nnU-Net's properties of the case.
+
+        previous: segmentation of the stage before, of a cascade. Raises PredictionError where a file is at fault.
+        """
+        reader = self._reader()
+        image, properties = _read(case, files, lambda: reader.read_images(list(files)))
+        segmentation = None
+        if previous is not None:
+            segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous))
+        _check_finite(case, image, files)
+        return self._run(case, image, segmentation, properties)
+
+    def from_array(
+        self, case: str, image: npt.NDArray[Any], previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """As `from_files`, from what nnU-Net's reader would return. The array stays as it is, the properties are completed."""
+        image = np.array(image, np.float32)
+        _check_finite(case, image, ())
+        return self._run(case, image, None if previous is None else np.array(previous), properties)
+
+    def _run(
+        self, case: str, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        if previous is not None and previous.shape[1:] != image.shape[1:]:
+            raise PredictionError(
+                case=case,
+                stage="preprocess",
+                reason=f"expected a previous stage of the image's shape {image.shape[1:]}, got {previous.shape[1:]}",
+            )
+        if self._own is not None:
+            image, segmentation, properties = self._own.run_case_npy(
+                image, previous, properties, self._plans, self._configuration, self._dataset_json
+            )
+            previous = None if previous is None else segmentation
+        else:
+            image, previous = self._prepare(image, previous, properties)
+        if previous is not None:
+            hot = [previous[0] == label for label in self._labels.foreground_labels]
+            image = np.concatenate([image, np.stack(hot).astype(np.float32)])
+        return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
+
+    def _prepare(
+        self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+    ) -> tuple[Image, npt.NDArray[Any] | None]:
+        """Turn, crop, normalise and resize. `image` is changed."""
+        from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+
+        if image.shape[0] != len(self._normalizers):
+            raise ValueError(f"expected {len(self._normalizers)} channels, as the plans have, got {image.shape[0]}")
+        forward = [int(axis) for axis in self._plans.transpose_forward]
+        order = (0, *(axis + 1 for axis in forward))
+        image = image.transpose(order)
+        spacing = [float(properties["spacing"][axis]) for axis in forward]
+        mask = np.any(image != 0, axis=0) if image.shape[0] > 1 else image[0] != 0
+        box = _bounding_box(mask)
+        inside = tuple(slice(lower, upper) for lower, upper in box)
+        properties["shape_before_cropping"] = image.shape[1:]
+        properties["bbox_used_for_cropping"] = box
+        image = np.ascontiguousarray(image[(slice(None), *inside)])
+        properties["shape_after_cropping_and_before_resampling"] = image.shape[1:]
+        mask = mask[inside]
+        if previous is not None:
+            previous = previous.transpose(order)[(slice(None), *inside)]
+
+        target = list(self._configuration.spacing)
+        if len(target) < 3:
+            target = [spacing[0], *target]  # a 2D network takes the slices as they are
+        new_shape = [int(size) for size in compute_new_shape(image.shape[1:], spacing, target)]
+        outside = self._mark_outside(mask, previous)
+        del mask
+        self._normalize(image, outside)
+        image = self._resize(image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target)
+        if previous is not None:
+            assert outside is not None
+            function = self._configuration.resampling_fn_seg
+            previous = self._resize(outside, function, self._labels_resizing, new_shape, spacing, target)
+        return image, previous
+
+    def _mark_outside(self, mask: npt.NDArray[np.bool_], previous: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+        """A segmentation of shape 1XYZ that is -1 outside of the nonzero region; None where nothing looks at it.
+
+        Holes of the region are filled. Outside of its bounding box all is zero, so that filling after the crop is the same.
+        """
+        from scipy.ndimage import binary_fill_holes
+
+        used = any(self._configuration.use_mask_for_norm) or any(not _ignores_mask(kind) for kind in self._normalizers)
+        if not used and previous is None:
+            return None
+        inside = binary_fill_holes(mask)[None]
+        if previous is None:
+            return np.where(inside, np.int8(0), np.int8(-1))
+        previous = np.array(previous)
+        previous[(previous == 0) & ~inside] = -1
+        return previous
+
+    def _normalize(self, image: Image, segmentation: npt.NDArray[Any] | None) -> None:
+        for channel, kind in enumerate(self._normalizers):
+            normalizer = kind(
+                use_mask_for_norm=self._configuration.use_mask_for_norm[channel],
+                intensityproperties=self._plans.foreground_intensity_properties_per_channel[str(channel)],
+            )
+            image[channel] = normalizer.run(image[channel], None if segmentation is None else segmentation[0])
+
+    def _resize(
+        self,
+        array: npt.NDArray[Any],
+        function: Callable[..., Any],
+        native: Resizing | None,
+        shape: list[int],
+        spacing: Sequence[float],
+        target: Sequence[float],
+    ) -> npt.NDArray[Any]:
+        if native is None:
+            return np.asarray(function(array, shape, spacing, target))
+        if list(array.shape[1:]) == shape:
+            return array
+        return resample(
+            array,
+            shape,
+            native.order,
+            is_seg=native.is_seg,
+            axis=native.axis(spacing, target),
+            order_z=native.order_z,
+            threads=self._threads,
+        )
+
+
+def _normalization(name: str) -> type:
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    folder = Path(nnunetv2.__path__[0]) / "preprocessing" / "normalization"
+    found = recursive_find_python_class(str(folder), name, "nnunetv2.preprocessing.normalization")
+    if found is None:
+        raise ValueError(f"[normalization_schemes] expected a class of nnU-Net, got {name!r}")
+    return cast("type", found)
+
+
+def _ignores_mask(kind: type) -> bool:
+    # nnU-Net's own schemes look at the mask only where the plan's use_mask_for_norm says so.
+    return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes"
+
+
+def _bounding_box(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """[lower, upper) of what is true, for each axis; of everything where nothing is."""
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        box.append([int(used[0]), int(used[-1]) + 1] if used.size else [0, mask.shape[axis]])
+    return box
+
+
+def _read(case: str, files: Sequence[str], read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no reason"
+        listed = ", ".join(files)
+        raise PredictionError(
+            case=case,
+            stage="read",
+            file=listed,
+            reason=f"expected images that can be read, got {type(error).__name__}: {said}",
+        ) from error
+
+
+def _check_finite(case: str, image: Image, files: Sequence[str]) -> None:
+    for channel, volume in enumerate(image):
+        # One number tells, without an array of flags: a sum in float64 cannot overflow, NaN and infinity stay in it.
+        if np.isfinite(volume.sum(dtype=np.float64)):
+            continue
+        bad = int(volume.size - np.count_nonzero(np.isfinite(volume)))
+        raise PredictionError(
+            case=case,
+            stage="read",
+            file=files[channel] if len(files) == len(image) else "",
+            reason=f"expected finite voxels, got {bad} of {volume.size} in channel {channel} that are NaN or infinite",
+        )

@@ -1,0 +1,165 @@
+"""A predictor of nnU-Net's with everything around it: what is done before the network and after it, and the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import PredictionError
+from ..loader import available_cores, memory
+from .cases import Case
+from .checks import CaseChecks, Checked
+from .export import Exporting
+from .headers import Header
+from .memory import Budget, Need, estimate
+from .pipeline import Job, Pipeline, Prepared
+from .preprocess import Preprocessing
+from .progress import Progress
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Predicts with one nnUNetPredictor that has been initialised.
+
+    Args:
+        predictor: nnU-Net's.
+        save_probabilities: beside the segmentation.
+        memory_budget: of the cases at work, in bytes; None for half of what is free.
+        on_bad_case: "raise", or "skip" to finish the others.
+        threads: of preprocessing and export; None for every core but one.
+        progress: whether to show it.
+        say: is told what a user may want to know.
+    """
+
+    def __init__(
+        self,
+        predictor: Any,
+        *,
+        save_probabilities: bool = False,
+        memory_budget: int | None = None,
+        on_bad_case: str = "raise",
+        threads: int | None = None,
+        progress: bool = True,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.failures: list[PredictionError] = []
+        self.budget = Budget(memory().available // 2 if memory_budget is None else memory_budget)
+        self._predictor = predictor
+        self._save_probabilities = save_probabilities
+        self._on_bad_case = on_bad_case
+        self._with_progress = progress
+        plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
+        count = max(1, available_cores() - 1) if threads is None else threads
+        self._preprocessing = Preprocessing(*plan, count, say)
+        self._exporting = Exporting(*plan, count, say)
+        self._checks = CaseChecks(*plan)
+
+    def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
+        """Return the cases that can be predicted within the budget, and what is wrong with the others."""
+        fitting: list[Checked] = []
+        checked, bad = self._checks.check(cases)
+        for case, header in checked:
+            reason = None if header is None else self.need(header).beyond(self.budget.limit)
+            if reason is None:
+                fitting.append((case, header))
+            else:
+                bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
+        return fitting, bad
+
+    def run_files(self, checked: Sequence[Checked]) -> list[Any]:
+        """Predict cases that were checked; see `Pipeline.run`."""
+        jobs = [self._job(case, header) for case, header in checked]
+        return self.run(jobs, len(jobs))
+
+    def _job(self, case: Case, header: Header | None) -> Job:
+        need = None if header is None else self.need(header)
+        prepare = self._preprocessing.from_files
+        return Job(case.name, lambda: prepare(case.name, case.files, case.previous), case.target, need)
+
+    def jobs_of_arrays(self, images: Sequence[Any], before: Any, properties: Sequence[Any], targets: Any) -> list[Job]:
+        """Cases that are arrays, as nnU-Net's reader returns them."""
+
+        def job(index: int) -> Job:
+            image, previous = images[index], None if before is None else before[index]
+            target = None if targets is None else targets[index]
+            name = f"image {index}" if target is None else Path(target).name
+            spacing = [float(s) for s in properties[index]["spacing"]]
+            sizes = [int(n) for n in image.shape[1:]]
+            header = Header(1, (sizes[0], sizes[1], sizes[2]), (spacing[0], spacing[1], spacing[2]), 0, 0)
+            prepare = self._preprocessing.from_array
+            return Job(name, lambda: prepare(name, image, previous, properties[index]), target, self.need(header))
+
+        return [job(index) for index in range(len(images))]
+
+    def jobs_of_items(self, items: Iterable[dict[str, Any]]) -> Iterator[Job]:
+        """Cases that someone else preprocessed: 'data', 'data_properties' and 'ofile' as nnU-Net has them."""
+        for index, item in enumerate(items):
+            target = item["ofile"]
+            name = f"image {index}" if target is None else Path(target).name
+            yield Job(name, lambda item=item: _prepared(item), target)  # type: ignore[misc]
+
+    def need(self, header: Header) -> Need:
+        """How much memory a case needs, by its header."""
+        predictor = self._predictor
+        return estimate(
+            header,
+            len(predictor.configuration_manager.normalization_schemes),
+            predictor.plans_manager,
+            predictor.configuration_manager,
+            predictor.label_manager,
+            folds=len(predictor.list_of_parameters),
+            on_cpu=predictor.device.type == "cpu",
+            save_probabilities=self._save_probabilities,
+            native_preprocessing=self._preprocessing.native,
+            native_export=self._exporting.native,
+        )
+
+    def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
+        """Predict; see `Pipeline.run`. What went wrong with cases that were skipped is in `failures`."""
+        from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+        from nnunetv2.utilities.helpers import empty_cache
+
+        progress = Progress(total, self.budget) if self._with_progress else None
+        outputs = self._exporting.outputs
+        pipeline = Pipeline(self.predict, self._export, outputs, self.budget, self._on_bad_case, progress)
+        try:
+            return pipeline.run(jobs)
+        finally:
+            self.failures = pipeline.failures
+            compute_gaussian.cache_clear()
+            empty_cache(self._predictor.device)
+
+    def predict(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the network's logits, on the CPU. Torch's number of threads stays as it is."""
+        threads = torch.get_num_threads()
+        try:
+            logits: torch.Tensor = self._predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
+            return logits
+        finally:
+            torch.set_num_threads(threads)
+
+    def _export(self, logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
+        if target is None:
+            return self._exporting.segmentation(logits, properties, self._save_probabilities)
+        self._exporting.write(logits, properties, target, self._save_probabilities)
+        return None
+
+    def single(self, image: Any, properties: dict[str, Any], previous: Any, target: str | None) -> Any:
+        """Predict one array in this thread alone."""
+        (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
+        data, properties = job.prepare()
+        return self._export(self.predict(data), properties, target)
+
+
+def _prepared(item: dict[str, Any]) -> Prepared:
+    data = item["data"]
+    if isinstance(data, str):  # a file that holds it, to be removed
+        file = Path(data)
+        data = torch.from_numpy(np.load(file))
+        file.unlink()
+    return data, item["data_properties"]

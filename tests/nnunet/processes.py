@@ -1,0 +1,33 @@
+"""Which processes a command created, from strace's account of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# What third-party imports and nnU-Net run for a moment: ctypes' search for libraries, and nnU-Net's look at the host's
+# name (through the shell).
+SHORT_PROGRAMS = {"ldconfig", "sh", "dash", "hostname"}
+
+
+def created_processes(trace: str) -> dict[int, str]:
+    """From strace's text: each process (not thread) that was created, and the program that it ran ("" for none)."""
+    processes: dict[int, str] = {}
+    started: dict[str, str] = {}
+    for line in trace.splitlines():
+        match = re.match(r"(\d+)\s+(.*)", line)
+        if match is None:
+            continue
+        pid, call = match.groups()
+        if re.match(r"(clone3?|v?fork)\(", call) and "<unfinished" in call:
+            started[pid] = call
+        if resumed := re.match(r"<\.\.\. (?:clone3?|v?fork) resumed>", call):
+            call = started.pop(pid, "") + call[resumed.end() :]
+        if re.match(r"(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call and (child := re.search(r"= (\d+)$", call)):
+            processes.setdefault(int(child[1]), "")
+        if (program := re.match(r'execve\("([^"]+)"', call)) and int(pid) in processes:
+            processes[int(pid)] = Path(program[1]).name
+        elif program and started:
+            # vfork returns in the parent only after the child's execve.
+            processes[int(pid)] = Path(program[1]).name
+    return processes

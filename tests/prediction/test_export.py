@@ -1,0 +1,131 @@
+"""What is written for a case, against nnU-Net's export of the same logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from raw_images import copy_images, description, images_of
+
+from fastnnunet_loader.errors import FastnnUNetError
+from fastnnunet_loader.prediction.export import Exporting
+from fastnnunet_loader.prediction.preprocess import Preprocessing
+
+
+class Case:
+    """A preprocessed case of a data set, with logits that its network might have predicted."""
+
+    def __init__(self, dataset: Any, folder: Path, plans: Any = None, configuration: str = "3d_fullres") -> None:
+        self.plans = PlansManager(plans or dataset.plans)
+        self.configuration = self.plans.get_configuration(configuration)
+        self.about = description(dataset)
+        files = images_of(copy_images(dataset, folder / "images", 1), "brain_000")
+        preprocessing = Preprocessing(self.plans, self.configuration, self.about, 2, print)
+        image, self.properties = preprocessing.from_files("brain_000", files)
+        heads = self.plans.get_label_manager(self.about).num_segmentation_heads
+        noise = torch.randn((heads, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+        self.logits = (noise + torch.linspace(-1, 1, heads)[:, None, None, None] * image[:1]).half()
+
+    def exporting(self) -> Exporting:
+        return Exporting(self.plans, self.configuration, self.about, 2, print)
+
+    def nnunet(self, target: Path, probabilities: bool) -> None:
+        export_prediction_from_logits(
+            self.logits, dict(self.properties), self.configuration, self.plans, self.about, str(target), probabilities, 2
+        )
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [("default", "3d_fullres"), ("default", "2d"), ("anisotropic", "3d_fullres"), ("regions", "3d_fullres")],
+)
+def test_files_are_nnunets(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str, probabilities: bool) -> None:
+    case = Case(nnunet_dataset(variant), tmp_path, configuration=configuration)
+    (tmp_path / "theirs").mkdir()
+    case.nnunet(tmp_path / "theirs" / "brain_000", probabilities)
+    exporting = case.exporting()
+    assert exporting.native
+    exporting.write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"), probabilities)
+    assert_same_files(tmp_path / "theirs", tmp_path / "ours")
+
+
+def assert_same_files(theirs: Path, ours: Path) -> None:
+    names = sorted(file.name for file in theirs.iterdir())
+    assert names == sorted(file.name for file in ours.iterdir())
+    for name in names:
+        if name.endswith(".nii.gz"):
+            expected, got = nibabel.load(theirs / name), nibabel.load(ours / name)
+            assert np.array_equal(np.asarray(expected.dataobj), np.asarray(got.dataobj))
+            assert np.array_equal(expected.affine, got.affine)
+            assert expected.get_data_dtype() == got.get_data_dtype()
+        elif name.endswith(".npz"):
+            with np.load(theirs / name) as expected, np.load(ours / name) as got:
+                assert expected["probabilities"].dtype == got["probabilities"].dtype
+                # nnU-Net's softmax is of logits that were rounded to float16 after they were resized.
+                np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=2e-3)
+        else:
+            expected, got = load_pickle(str(theirs / name)), load_pickle(str(ours / name))
+            assert expected.keys() == got.keys()
+
+
+def test_other_resampling_of_logits_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    fullres = dict(dataset.plans["configurations"]["3d_fullres"])
+    fullres["resampling_fn_probabilities_kwargs"] = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    case = Case(dataset, tmp_path, {**dataset.plans, "configurations": {"3d_fullres": fullres}})
+    assert not case.exporting().native
+    (tmp_path / "theirs").mkdir()
+    case.nnunet(tmp_path / "theirs" / "brain_000", True)
+    case.exporting().write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"), True)
+    assert_same_files(tmp_path / "theirs", tmp_path / "ours")
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_results_without_a_file(nnunet_dataset: Any, tmp_path: Path, probabilities: bool) -> None:
+    case = Case(nnunet_dataset("default"), tmp_path)
+    result = case.exporting().segmentation(case.logits, case.properties, probabilities)
+    segmentation = result[0] if probabilities else result
+    case.exporting().write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"))
+    written = np.asarray(nibabel.load(tmp_path / "ours" / "brain_000.nii.gz").dataobj).T
+    assert np.array_equal(segmentation, written)
+    if probabilities:
+        assert result[1].shape == (3, *segmentation.shape)
+
+
+def test_failed_write_leaves_what_was_there(nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(nnunet_dataset("default"), tmp_path)
+    target = tmp_path / "ours" / "brain_000"
+    target.parent.mkdir()
+    (tmp_path / "ours" / "brain_000.nii.gz").write_bytes(b"earlier")
+    exporting = case.exporting()
+
+    def failing(_: object, segmentation: Any, file: str, properties: Any) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(case.plans.image_reader_writer_class, "write_seg", failing)
+    with pytest.raises(OSError, match="No space left"):
+        exporting.write(case.logits, case.properties, str(target), True)
+    assert [file.name for file in target.parent.iterdir()] == ["brain_000.nii.gz"]
+    assert (tmp_path / "ours" / "brain_000.nii.gz").read_bytes() == b"earlier"
+
+
+def test_closed_outputs_remove_what_is_incomplete(tmp_path: Path) -> None:
+    from fastnnunet_loader.prediction.outputs import Outputs
+
+    outputs = Outputs()
+    with pytest.raises(FileNotFoundError), outputs.beside(tmp_path / "case", ".nii.gz") as folder:
+        (folder / "case.nii.gz").write_bytes(b"half")
+        outputs.close()
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FastnnUNetError, match="stopped"), outputs.beside(tmp_path / "case", ".nii.gz"):
+        pass
+    assert list(tmp_path.iterdir()) == []

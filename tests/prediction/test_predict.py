@@ -1,0 +1,91 @@
+"""The command against nnUNetv2_predict, voxel by voxel, with trained networks on images that have to be resampled."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from prediction_runs import OURS, assert_same_segmentations, nnunet_predict, predict, run
+from raw_images import copy_images
+
+from nnunet.processes import SHORT_PROGRAMS, created_processes
+
+pytestmark = pytest.mark.slow
+
+WITHOUT_PROCESSES = ("-npp", "0", "-nps", "0")
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration", "folds", "more"),
+    [
+        ("default", "3d_fullres", (0,), ()),
+        ("default", "3d_fullres", (0, 1), ("--disable_tta", "-f", "0", "1")),
+        ("default", "2d", (0,), ("--disable_tta",)),
+        ("anisotropic", "3d_fullres", (0,), ("--disable_tta", "-step_size", "0.7")),
+        ("regions", "3d_fullres", (0,), ("--disable_tta",)),
+        ("two_channels", "3d_fullres", (0,), ("--disable_tta",)),
+    ],
+)
+def test_segmentations_are_nnunets(
+    trained: Any, tmp_path: Path, variant: str, configuration: str, folds: tuple[int, ...], more: tuple[str, ...]
+) -> None:
+    dataset, model = trained(variant, configuration, folds)
+    images = copy_images(dataset, tmp_path / "images", 1)
+    nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
+    predict(dataset, model, images, tmp_path / "ours", *more)
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    given = [load_json(str(tmp_path / name / "predict_from_raw_data_args.json")) for name in ("ours", "theirs")]
+    assert given[0].keys() >= given[1].keys()
+
+
+def test_probabilities_are_nnunets(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained()
+    images = copy_images(dataset, tmp_path / "images", 1)
+    more = ("--save_probabilities", "--disable_tta")
+    nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, "-npp", "1", "-nps", "1")
+    predict(dataset, model, images, tmp_path / "ours", *more)
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    with np.load(tmp_path / "ours" / "brain_000.npz") as ours, np.load(tmp_path / "theirs" / "brain_000.npz") as theirs:
+        np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=2e-3)
+
+
+def test_cascade_takes_the_stage_before(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained("cascade", "3d_cascade_fullres")
+    images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    (tmp_path / "before").mkdir()
+    shutil.copy(Path(dataset.raw) / dataset.name / "labelsTr" / "brain_000.nii.gz", tmp_path / "before")
+    more = ("-prev_stage_predictions", str(tmp_path / "before"), "--disable_tta")
+    nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
+    predict(dataset, model, images, tmp_path / "ours", *more)
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_process_is_created(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained()
+    images, trace = copy_images(dataset, tmp_path / "images", 1), tmp_path / "trace.txt"
+    under = ["strace", "-f", "-e", "trace=process", "-o", str(trace)]
+    done = run(OURS, dataset, model, images, tmp_path / "ours", "--disable_tta", under=under)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = trace.read_text(encoding="utf-8")
+    assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
+    created = created_processes(text)
+    assert set(created.values()) <= SHORT_PROGRAMS, created
+
+
+def test_progress_is_readable_in_a_file(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained()
+    images = copy_images(dataset, tmp_path / "images")
+    done = run(OURS, dataset, model, images, tmp_path / "ours", "--disable_tta", "--memory-budget", "1GB")
+    lines = [line for line in done.stdout.splitlines() if re.match(r"\d of 2 cases", line)]
+    assert len(lines) == 2, done.stdout
+    assert re.search(r"1 of 2 cases.* left \| memory [\d.]+ \w+ of 1.0 GiB$", lines[0]), lines
+    assert "\r" not in done.stdout
+    assert "-npp and -nps have no effect" in done.stdout
+    quiet = run(OURS, dataset, model, images, tmp_path / "quiet", "--disable_tta", "--disable_progress_bar")
+    assert "of 2 cases |" not in quiet.stdout

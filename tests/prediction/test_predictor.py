@@ -1,0 +1,106 @@
+"""After install() nnU-Net's own predictor starts no process, and predicts what it predicted before."""
+
+from __future__ import annotations
+
+import multiprocessing.process
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.inference import predict_from_raw_data as module
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from prediction_runs import assert_same_segmentations
+from raw_images import copy_images, images_of
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.errors import PredictionError
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """install(), and no process can be started."""
+
+    def start(_: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
+    fl.install(threads=2)
+    yield
+    fl.uninstall()
+
+
+@pytest.fixture
+def predictor(trained: Any) -> nnUNetPredictor:
+    made = nnUNetPredictor(tile_step_size=1, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    made.initialize_from_trained_model_folder(str(trained()[1]), (0,))
+    return made
+
+
+@pytest.fixture
+def images(nnunet_dataset: Any, tmp_path: Path) -> Path:
+    return copy_images(nnunet_dataset(), tmp_path / "images")
+
+
+def read(predictor: Any, images: Path, case: str) -> tuple[Any, Any]:
+    return predictor.plans_manager.image_reader_writer_class().read_images(images_of(images, case))
+
+
+def test_files(predictor: Any, images: Path, installed: None, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    lists = [images_of(images, f"brain_00{i}") for i in range(2)]
+    predictor.predict_from_files_sequential(lists, [str(tmp_path / "theirs" / f"brain_00{i}") for i in range(2)])
+    assert predictor.predict_from_files(str(images), str(tmp_path / "ours")) == [None, None]
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+
+
+def test_results_that_are_returned(predictor: Any, images: Path, installed: None) -> None:
+    lists = [images_of(images, f"brain_00{i}") for i in range(2)]
+    theirs = predictor.predict_from_files_sequential(lists, None)
+    ours = predictor.predict_from_files(lists, None)
+    assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
+    arrays, properties = zip(*(read(predictor, images, f"brain_00{i}") for i in range(2)), strict=True)
+    before = [array.copy() for array in arrays]
+    from_arrays = predictor.predict_from_list_of_npy_arrays(list(arrays), None, list(properties), None)
+    assert all(np.array_equal(a, b) for a, b in zip(theirs, from_arrays, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(arrays, before, strict=True)), "the images are the caller's"
+    segmentation, probabilities = predictor.predict_single_npy_array(*read(predictor, images, "brain_000"), None, None, True)
+    assert np.array_equal(segmentation, theirs[0])
+    assert probabilities.shape == (3, *segmentation.shape)
+
+
+def test_iterators(predictor: Any, images: Path, installed: None) -> None:
+    (theirs,) = predictor.predict_from_files_sequential([images_of(images, "brain_000")], None)
+    image, properties = read(predictor, images, "brain_000")
+    items = list(predictor.get_data_iterator_from_raw_npy_data([image], None, [properties], None))
+    assert items[0].keys() == {"data", "data_properties", "ofile"}
+    (ours,) = predictor.predict_from_data_iterator(iter(items))
+    assert np.array_equal(ours, theirs)
+
+
+def test_bad_case(predictor: Any, images: Path, installed: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (images / "brain_000_0000.nii.gz").write_bytes(b"no image")
+    with pytest.raises(PredictionError, match="brain_000"):
+        predictor.predict_from_files(str(images), str(tmp_path / "ours"))
+    fl.install(threads=2, on_bad_case="skip")
+    assert predictor.predict_from_files(str(images), str(tmp_path / "ours")) == [None, None]
+    assert (tmp_path / "ours" / "brain_001.nii.gz").is_file()
+    assert "left out: [brain_000]" in caplog.text
+
+
+def test_uninstall_puts_everything_back() -> None:
+    def seen() -> list[Any]:
+        names = (
+            "preprocessing_iterator_fromfiles",
+            "preprocessing_iterator_fromnpy",
+            "create_lists_from_splitted_dataset_folder",
+        )
+        return [*(getattr(module, name) for name in names), *vars(nnUNetPredictor).values()]
+
+    before = seen()
+    fl.install()
+    assert seen() != before
+    fl.uninstall()
+    assert seen() == before

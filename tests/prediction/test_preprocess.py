@@ -1,0 +1,124 @@
+"""The native preprocessing of a case, against nnU-Net's DefaultPreprocessor on the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from raw_images import copy_images, description, folder_of_images, images_of
+
+from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.preprocess import Preprocessing
+
+
+def both(dataset: Any, plans: Any, configuration: str, files: list[str], previous: str | None = None) -> tuple[Any, Any]:
+    """What nnU-Net and this package make of a case: (image, properties) each."""
+    manager = PlansManager(plans)
+    chosen = manager.get_configuration(configuration)
+    about = description(dataset)
+    image, segmentation, properties = DefaultPreprocessor(verbose=False).run_case(files, previous, manager, chosen, about)
+    if previous is not None:
+        labels = manager.get_label_manager(about).foreground_labels
+        image = np.vstack((image, convert_labelmap_to_one_hot(segmentation[0], labels, image.dtype)))
+    said: list[str] = []
+    preprocessing = Preprocessing(manager, chosen, about, 2, said.append)
+    ours = preprocessing.from_files("case", files, previous)
+    assert preprocessing.native == (not any("images" in line for line in said))
+    return (image, properties), (ours[0].numpy(), ours[1])
+
+
+def assert_same(theirs: Any, ours: Any) -> None:
+    (expected, properties), (image, own_properties) = theirs, ours
+    assert image.dtype == np.float32
+    assert image.shape == expected.shape
+    assert np.abs(image - expected).max() <= 1e-4 * np.ptp(expected)
+    for name in ("shape_before_cropping", "bbox_used_for_cropping", "shape_after_cropping_and_before_resampling", "spacing"):
+        assert np.array_equal(own_properties[name], properties[name]), name
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [
+        ("default", "3d_fullres"),
+        ("default", "2d"),
+        ("anisotropic", "3d_fullres"),
+        ("two_channels", "3d_fullres"),  # normalised within the nonzero mask
+    ],
+)
+def test_images_are_prepared_as_by_nnunet(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
+    dataset = nnunet_dataset(variant)
+    files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
+    theirs, ours = both(dataset, dataset.plans, configuration, files)
+    assert ours[1]["shape_after_cropping_and_before_resampling"] != ours[0].shape[1:], "nothing was resampled"
+    assert_same(theirs, ours)
+
+
+def test_turned_axes(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("anisotropic")
+    plans = {**dataset.plans, "transpose_forward": [2, 0, 1], "transpose_backward": [1, 2, 0]}
+    files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
+    assert_same(*both(dataset, plans, "3d_fullres", files))
+
+
+def test_previous_stage_becomes_channels(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("cascade")
+    label = Path(dataset.raw) / dataset.name / "labelsTr" / "brain_000.nii.gz"
+    files = images_of(folder_of_images(dataset), "brain_000")
+    # A coarser target, so that labels are resampled too.
+    plans = {**dataset.plans, "configurations": dict(dataset.plans["configurations"])}
+    fullres = {**plans["configurations"]["3d_fullres"], "spacing": [5.0, 5.0, 5.0]}
+    plans["configurations"]["3d_fullres"] = fullres
+    theirs, ours = both(dataset, plans, "3d_cascade_fullres", files, str(label))
+    assert_same((theirs[0][:1], theirs[1]), (ours[0][:1], ours[1]))
+    assert np.array_equal(theirs[0][1:], ours[0][1:])
+    assert ours[0].shape[0] == 3
+
+
+def test_other_resampling_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    fullres = dict(dataset.plans["configurations"]["3d_fullres"])
+    fullres["resampling_fn_data"] = "resample_torch_fornnunet"
+    fullres["resampling_fn_data_kwargs"] = {"is_seg": False, "force_separate_z": None}
+    plans = {**dataset.plans, "configurations": {"3d_fullres": fullres}}
+    files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
+    theirs, ours = both(dataset, plans, "3d_fullres", files)
+    assert np.array_equal(theirs[0], ours[0])
+
+
+def test_image_of_zeros_is_kept_whole(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    file = str(tmp_path / "zeros_0000.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((20, 24, 28), np.float32), np.eye(4) * 4), file)
+    assert_same(*both(dataset, dataset.plans, "3d_fullres", [file]))
+
+
+def preprocess(dataset: Any, files: list[str], reader: str = "SimpleITKIO") -> Any:
+    manager = PlansManager({**dataset.plans, "image_reader_writer": reader})
+    return Preprocessing(manager, manager.get_configuration("3d_fullres"), description(dataset), 1, print).from_files(
+        "one", files
+    )
+
+
+def test_voxels_that_are_not_numbers_name_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    voxels = np.ones((8, 9, 10), np.float32)
+    voxels[1, 2, 3] = np.nan
+    file = str(tmp_path / "one_0000.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), file)
+    with pytest.raises(PredictionError, match="expected finite voxels, got 1 of 720 in channel 0") as raised:
+        preprocess(dataset, [file], "NibabelIO")  # ITK reads NaN in NIfTI as zero
+    assert (raised.value.case, raised.value.file, raised.value.stage) == ("one", file, "read")
+
+
+def test_unreadable_image_names_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    file = tmp_path / "one_0000.nii.gz"
+    file.write_bytes(b"no image")
+    with pytest.raises(PredictionError, match=r"\[one\].*one_0000.nii.gz: expected images that can be read"):
+        preprocess(dataset, [str(file)])
