@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from . import CommandError
-from .train import _count, _listed, _size
+from . import CommandError, count
+from .folders import listed
+from .train import _size
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-npp", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
     add("-nps", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
     add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="segmentations of the stage before, of a cascade")
-    add("-num_parts", metavar="N", type=_count, default=1, help="commands that share the cases (default: %(default)s)")
+    add("-num_parts", metavar="N", type=count, default=1, help="commands that share the cases (default: %(default)s)")
     add("-part_id", metavar="N", type=int, default=0, help="which of them this one is, from 0 (default: %(default)s)")
     add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to predict on (default: %(default)s)")
     add("--disable_progress_bar", action="store_true", help="no line that tells how far it is")
@@ -142,9 +143,7 @@ def _predict_cases(args: argparse.Namespace, session: Session, predictor: Any) -
     bad += refused
     if bad and args.on_bad_case == "raise":
         if len(bad) > 1:
-            print(
-                f"fastnnunet: {len(bad)} cases cannot be predicted: {_listed([error.case for error in bad])}", file=sys.stderr
-            )
+            print(f"fastnnunet: {len(bad)} cases cannot be predicted: {listed([error.case for error in bad])}", file=sys.stderr)
         raise bad[0]
     heads = int(predictor.label_manager.num_segmentation_heads)
     if problem := free_space_problem(args.o, checked, heads, args.save_probabilities):
@@ -256,6 +255,6 @@ def _model_folder(args: argparse.Namespace) -> Path:
     else:
         found = [name for name in known if name == args.d]
     if len(found) != 1:
-        several = f" of one, got several: {_listed(found)}" if found else f", got {args.d!r}\n  in {results}: {_listed(known)}"
+        several = f" of one, got several: {listed(found)}" if found else f", got {args.d!r}\n  in {results}: {listed(known)}"
         raise CommandError(f"[-d] expected the name or number of a data set with a trained network{several}")
     return Path(results) / found[0] / f"{args.tr}__{args.p}__{args.c}"
