@@ -36,6 +36,7 @@ def logits_to_segmentation(
     probabilities: npt.NDArray[np.float32] | None,
     threads: int,
 ) -> npt.NDArray[Any]: ...
+def outlines(mask: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]: ...
 
 class Memory:
     @property

@@ -40,9 +40,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `fastnnunet` with arguments (those of the process if None) and return its exit code.
 
-    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. `doctor` has its own
-    meaning of 0 to 2. 130: interrupted with Ctrl-C.
-    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by SIGTERM.
+    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by
+    SIGTERM. `doctor` has its own meaning of 0 to 2.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._core import outlines
+
 __all__ = ["WIDTH_PX", "Panel", "Row", "Tile", "draw_rows"]
 
 Mask = npt.NDArray[np.bool_]
@@ -265,6 +267,7 @@ def _swatch(canvas: _Canvas, left: float, top: float, colour: str) -> Any:
 
 
 def _draw_panel(axes: Any, panel: Panel, order: Mapping[int, int], line_width: float) -> None:
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke
 
@@ -280,8 +283,10 @@ def _draw_panel(axes: Any, panel: Panel, order: Mapping[int, int], line_width: f
             areas[mask] = (*to_rgb(colour(order[label])), 0.9 if panel.image is None else 0.25)
         axes.imshow(areas, interpolation="nearest", aspect="auto")
     for label, mask in panel.outlined.items():
-        if mask.any() and not mask.all():
-            axes.contour(mask.astype(np.float32), levels=[0.5], colors=[colour(order[label])], linewidths=line_width)
+        edge = colour(order[label])
+        axes.add_collection(
+            PolyCollection(outlines(mask), facecolors="none", edgecolors=edge, linewidths=line_width), autolim=False
+        )
     heading = axes.text(
         4,
         3,

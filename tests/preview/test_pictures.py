@@ -86,3 +86,20 @@ def test_no_tile_and_too_many_are_refused(tmp_path: Path) -> None:
         draw_rows([], {1: "x"}, tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"\[picture\] expected at most 65535 pixels of height, got \d+ for 2000 tiles"):
         draw_rows([Row("a", "", [[tile()] * 2000])], {1: "x"}, tmp_path / "a.png")
+
+
+def test_outlines_of_labels_that_touch_are_both_seen(tmp_path: Path) -> None:
+    left = np.zeros((20, 20), bool)
+    left[4:16, 4:10] = True
+    right = np.zeros((20, 20), bool)
+    right[4:16, 10:16] = True
+    panel = Panel("", (20, 20), np.zeros((20, 20), np.float32), {1: left, 2: right}, {}, (0, 1))
+    pixels = imread(draw_rows([Row("a", "", [[Tile("b", [], [[panel]])]])], {1: "l", 2: "r"}, tmp_path / "a.png"))[..., :3]
+
+    tile_pixels = pixels[90:-60]  # without the legend, which has both colours too
+    counts = []
+    for number in range(2):
+        wanted = np.array([int(colour(number)[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        counts.append(int((np.abs(tile_pixels - wanted).max(-1) < 0.1).sum()))
+    assert min(counts) > 100
+    assert max(counts) < 1.3 * min(counts)
