@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train an nnU-Net whose batches are made by threads of this process",
     "doctor": "check the machine, the settings and a data set, and say what to change",
     "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
+    "bench": "measure this loader and nnU-Net's, side by side, on a data set",
     "preview": "draw what the network will see",
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }

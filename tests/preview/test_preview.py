@@ -70,7 +70,6 @@ def test_the_same_seed_draws_the_same_picture(nnunet_dataset: Any, tmp_path: Pat
     [
         (["99", "2d", "0"], "[DATASET] expected"),
         (["1", "4d", "0"], "[CONFIG] expected"),
-        (["1", "2d", "x"], "[FOLD] expected"),
         (["1", "2d", "0", "--rows", "300"], "[picture] expected at most 65535 pixels of height"),
     ],
 )
@@ -86,3 +85,9 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, capsys: Any, arguments
         main(["preview", "1", "2d", "0", "-o", str(tmp_path / "x.png"), *arguments])
     assert ended.value.code == 2
     assert arguments[-2] in capsys.readouterr().err
+
+
+def test_a_fold_that_is_none_is_refused(tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["preview", "1", "2d", "x", "-o", str(tmp_path / "x.png")])
+    assert "FOLD: expected a number or 'all', got 'x'" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import argparse
 
 from ..errors import FastnnUNetError
 
-__all__ = ["CommandError", "count"]
+__all__ = ["CommandError", "count", "fold", "seed", "size"]
 
 
 class CommandError(FastnnUNetError):
@@ -19,3 +19,27 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
     return int(text)
+
+
+def fold(text: str) -> str:
+    """An argument that is a fold of the cross-validation, or 'all'."""
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
+    return text
+
+
+def seed(text: str) -> int:
+    """An argument that is a seed of a loader."""
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**64 - 1, got {text!r}")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """An argument that is an amount of memory, in bytes."""
+    from ..loader import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

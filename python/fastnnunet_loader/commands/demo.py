@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import CommandError, count
+from .bench import comparison
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,6 @@ CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerDemo"
 # Patches of about 48^3: large enough to hold a structure, small enough for a CPU.
 GPU_MEMORY_GB = 0.05
-MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -204,19 +204,6 @@ def _measure(name: str, args: argparse.Namespace, progress: Progress) -> list[Me
 
 
 def _show(console: Console, before: float, after: float, measured: list[Measurement], picture: Path) -> None:
-    from rich.table import Table
-
     console.print(f"\nvalidation Dice: {before:.3f} before the training, {after:.3f} after it\n")
-    patch = " x ".join(str(n) for n in measured[0].patch_size)
-    table = Table(title=f"batches of {measured[0].batch_size} x ({patch})")
-    table.add_column("")
-    for m in measured:
-        ours = m.loader == "fastnnunet"
-        workers = _counted(m.workers, "thread") if ours else _counted(m.workers, "process", "processes")
-        table.add_column(f"{'this loader' if ours else 'nnU-Net'}, {workers}", justify="right")
-    table.add_row("samples per second", *(f"{m.samples_per_second:.1f}" for m in measured))
-    table.add_row("CPU seconds per sample", *(f"{m.cpu_seconds_per_sample:.4f}" for m in measured))
-    table.add_row("first batch after, s", *(f"{m.first_batch_seconds:.2f}" for m in measured))
-    table.add_row("peak memory of all processes, MiB", *(f"{m.peak_memory / MIB:.0f}" for m in measured))
-    console.print(table)
+    console.print(comparison(measured))
     console.print(f"\naugmented patches with their labels: {picture}", highlight=False)

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from . import CommandError, count
+from . import CommandError, count, size
 from .folders import listed
-from .train import _size
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     ours = parser.add_argument_group("options of this package")
     add = ours.add_argument
-    add("--memory-budget", metavar="SIZE", type=_size, help="of the cases at work, such as 8GB (default: half of what is free)")
+    add("--memory-budget", metavar="SIZE", type=size, help="of the cases at work, such as 8GB (default: half of what is free)")
     add(
         "--on-bad-case",
         choices=("raise", "skip"),

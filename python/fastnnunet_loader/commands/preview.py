@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import CommandError, count
+from . import CommandError, count, fold, seed
 from .folders import check_plans, dataset_folder, nnunet_folders
-from .train import _seed
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
-    add("fold", metavar="FOLD", help="fold of the cross-validation, or 'all'")
+    add("fold", metavar="FOLD", type=fold, help="fold of the cross-validation, or 'all'")
     add("-o", metavar="FILE", type=Path, required=True, help="the picture, a PNG")
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     columns.add_argument("--draws", metavar="N", type=count, help="the whole pipeline, with N draws for the same patch")
     add("--targets", action="store_true", help="show the targets of deep supervision too")
     add("--rows", metavar="N", type=count, default=3, help="samples (default: %(default)s)")
-    add("--seed", metavar="N", type=_seed, default=0, help="of the training (default: %(default)s)")
+    add("--seed", metavar="N", type=seed, default=0, help="of the training (default: %(default)s)")
     add("--step", metavar="N", type=_step, default=0, help="batch whose samples come first (default: %(default)s)")
     add("--val", action="store_true", help="samples of the validation, which is not augmented")
 
@@ -41,8 +40,6 @@ def _step(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Draw samples that a training with this seed would see."""
-    if args.fold != "all" and not args.fold.isdecimal():
-        raise CommandError(f"[FOLD] expected a number or 'all', got {args.fold!r}")
     if args.o.is_dir():
         raise CommandError(f"[-o] expected a file, got the folder {args.o}")
 
@@ -54,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from ..sources import open_source
     from ..views import Viewer
 
-    fold = args.fold if args.fold == "all" else int(args.fold)
-    source = open_source(folder.name, args.configuration, fold, args.tr, args.p)
+    number = args.fold if args.fold == "all" else int(args.fold)
+    source = open_source(folder.name, args.configuration, number, args.tr, args.p)
     role = "val" if args.val else "train"
     with DataLoader.from_nnunet(source.val if args.val else source.train, threads=1, seed=args.seed, role=role) as loader:
         viewer = Viewer(source, loader, targets=args.targets)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from . import CommandError, count
+from . import CommandError, count, fold, seed, size
 from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
 
 __all__ = ["add_arguments", "run"]
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
-    add("fold", metavar="FOLD", type=_fold, help="fold of the cross-validation, or 'all'")
+    add("fold", metavar="FOLD", type=fold, help="fold of the cross-validation, or 'all'")
 
     nnunet = parser.add_argument_group("options of nnUNetv2_train")
     add = nnunet.add_argument
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
     add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
-    add("--seed", metavar="N", type=_seed, help="of all random numbers of the batches (default: drawn, and logged)")
-    add("--memory-budget", metavar="SIZE", type=_size, help="of the loaders, such as 4GB (default: half of what is free)")
+    add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
+    add("--memory-budget", metavar="SIZE", type=size, help="of the loaders, such as 4GB (default: half of what is free)")
     add(
         "--on-bad-case",
         choices=("raise", "skip"),
@@ -89,27 +89,6 @@ def run(args: argparse.Namespace) -> int:
         device=torch.device(args.device),
     )
     return 0
-
-
-def _fold(text: str) -> str:
-    if text != "all" and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
-    return text
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**64:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**64 - 1, got {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> int:
-    from ..loader import parse_bytes
-
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _check_options(args: argparse.Namespace) -> None:
