@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
-import warnings
 from typing import Any
 
-import nnunetv2.training.nnUNetTrainer as trainers
 import numpy as np
 import pytest
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
@@ -20,7 +16,7 @@ from parity import check
 from recording import apply_recorded, leaves
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.sources import nnunet_trainers, open_source
 
 
 def of_trainer(patch: tuple[int, ...], dummy_2d: bool = False, **settings: Any) -> ComposeTransforms:
@@ -73,18 +69,6 @@ def test_every_leaf_of_the_default_trees_is_native() -> None:
 # Every trainer of nnU-Net's
 
 
-def every_trainer() -> list[type[nnUNetTrainer]]:
-    for module in pkgutil.walk_packages(trainers.__path__, trainers.__name__ + "."):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the networks' own imports
-            importlib.import_module(module.name)
-
-    def family(cls: type) -> list[type]:
-        return [cls, *(member for subclass in cls.__subclasses__() for member in family(subclass))]
-
-    return sorted({c for c in family(nnUNetTrainer) if c.__module__.startswith("nnunetv2.")}, key=lambda c: c.__name__)
-
-
 # They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
 ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
 
@@ -119,10 +103,10 @@ def fire_often(node: Any) -> None:
 def test_every_trainer_of_nnunet_is_native_and_the_same(nnunet_dataset: Any, variant: str, configuration: str) -> None:
     dataset = nnunet_dataset(variant)
     if variant == "cascade":
-        for trainer in every_trainer():
+        for trainer in nnunet_trainers():
             dataset.add_previous_stage(trainer.__name__)
     trees: dict[str, tuple[str, Any]] = {}
-    for trainer in every_trainer():
+    for trainer in nnunet_trainers():
         if trainer.__name__ in ON_GPU_ONLY:
             continue
         source = open_source(dataset.name, configuration, 0 if variant != "cascade" else "all", trainer.__name__)
