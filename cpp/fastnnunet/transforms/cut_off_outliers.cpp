@@ -201,9 +201,10 @@ class CutOffOutliers final : public TransformOf<CutParameters> {
   static void cut(Sample& sample, std::span<float> values, double lower, double upper, bool retain_std) {
     const auto count = std::ssize(values);
     float old_deviation = 0;
-    float low = extent(values).minimum, high = low;
+    const Moments before = Moments::of(values);
+    float low = before.extent().minimum, high = low;
     if (!std::isnan(low)) {
-      if (retain_std) old_deviation = static_cast<float>(standard_deviation(values, mean(values)));
+      old_deviation = static_cast<float>(before.standard_deviation());
       Ranking ranking(values, sample.workspace().scratch<std::uint32_t>(0, kHalf),
                       sample.workspace().scratch<std::uint32_t>(1, kHalf));
       low = ranking.quantile(static_cast<float>(lower / 100.0));
@@ -216,9 +217,10 @@ class CutOffOutliers final : public TransformOf<CutParameters> {
     }
     clamp(values.data(), count, low, high);
     if (!retain_std) return;
-    const double centre = mean(values);
-    const auto deviation = static_cast<float>(standard_deviation(values, centre));
-    if (deviation > kLeastDeviation) scale(values.data(), count, static_cast<float>(centre), deviation, old_deviation);
+    const Moments after = Moments::of(values);
+    const auto deviation = static_cast<float>(after.standard_deviation());
+    if (deviation > kLeastDeviation)
+      scale(values.data(), count, static_cast<float>(after.mean()), deviation, old_deviation);
   }
 
   Scalar lower_;

@@ -1,4 +1,7 @@
 // LocalContrastTransform: scales the difference from the mean under a local kernel, as much as the kernel says.
+#include <algorithm>
+#include <numeric>
+
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/transforms/local_kernel.h"
 
@@ -8,30 +11,24 @@ namespace {
 constexpr float kEpsilon = 1e-8f;  // bgv2's guard for kernels without weight
 constexpr int kLanes = 16;
 
+// Lanes, as float addition is not associative: the order is fixed here and not by the compiler. They stay apart from
+// row to row, for rows are short.
 struct WeightedSum {
-  double values = 0;
-  double weights = 0;
+  double lanes[kLanes] = {};
+
+  double total() const { return std::accumulate(lanes, lanes + kLanes, 0.0); }
 };
 
-// Lanes, as float addition is not associative: the order is fixed here and not by the compiler.
 FASTNNUNET_CLONES
 void add_row(const float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
              WeightedSum& sum) {
-  double of_values[kLanes] = {}, of_weights[kLanes] = {};
+  double lanes[kLanes];
+  std::copy_n(sum.lanes, kLanes, lanes);
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      of_values[lane] += static_cast<double>(values[i + lane] * weights[i + lane]);
-      of_weights[lane] += static_cast<double>(weights[i + lane]);
-    }
-  for (; i < count; ++i) {
-    of_values[i % kLanes] += static_cast<double>(values[i] * weights[i]);
-    of_weights[i % kLanes] += static_cast<double>(weights[i]);
-  }
-  for (int lane = 0; lane < kLanes; ++lane) {
-    sum.values += of_values[lane];
-    sum.weights += of_weights[lane];
-  }
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane] * weights[i + lane]);
+  for (; i < count; ++i) lanes[i % kLanes] += static_cast<double>(values[i] * weights[i]);
+  std::copy_n(lanes, kLanes, sum.lanes);
 }
 
 FASTNNUNET_CLONES
@@ -60,7 +57,7 @@ class LocalContrast final : public LocalTransform {
     for (std::int64_t x = 0; x < shape[0]; ++x)
       for (std::int64_t y = 0; y < shape[1]; ++y)
         add_row(values + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], sum);
-    const float mean = static_cast<float>(sum.values) / (static_cast<float>(sum.weights) + kEpsilon);
+    const float mean = static_cast<float>(sum.total()) / (static_cast<float>(kernel.total()) + kEpsilon);
     for (std::int64_t x = 0; x < shape[0]; ++x)
       for (std::int64_t y = 0; y < shape[1]; ++y)
         stretch_row(values + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], mean,

@@ -14,8 +14,9 @@ constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
 FASTNNUNET_CLONES
 void raise_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
                float minimum, float denominator, float exponent, float of_zero) {
+  const float inverse = 1.0f / denominator;
   for (std::int64_t i = 0; i < count; ++i) {
-    const float scaled = (values[i] - minimum) / denominator;
+    const float scaled = (values[i] - minimum) * inverse;
     const float raised = math::power(scaled, exponent) + (scaled == 0.0f ? of_zero : 0.0f);
     const float mixed = raised * weights[i] + (1.0f - weights[i]) * scaled;
     values[i] = mixed * denominator + minimum;

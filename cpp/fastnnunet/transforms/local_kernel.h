@@ -36,6 +36,8 @@ class LocalKernel {
   bool flat() const { return flat_; }
   // Weights of the voxels (x, y, ...); they hold until the next call.
   const float* row(std::int64_t x, std::int64_t y) const;
+  // The sum of all weights.
+  double total() const;
 
  private:
   Index3 shape_;

@@ -2,7 +2,6 @@
 // mean and standard deviation. What bgv2 calls variance is used as the noise's standard deviation.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 
 #include "fastnnunet/base/clones.h"
@@ -41,8 +40,6 @@ void flatten(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean) 
   for (std::int64_t i = 0; i < count; ++i) values[i] = values[i] * 0.0f + mean;
 }
 
-double sum(std::span<const float> block) { return mean(block) * static_cast<double>(block.size()); }
-
 // Several steps on a block while it is in the cache.
 template <typename Body>
 void for_each_block(std::span<float> values, Body&& body) {
@@ -80,29 +77,24 @@ class RicianNoise final : public TransformOf<RicianParameters> {
     Array<float>& image = sample.image();
     const std::int64_t count = image.size();
     const std::span<float> values{image.data, static_cast<std::size_t>(count)};
-    float minimum = std::numeric_limits<float>::infinity();
-    double old_sum = 0;
-    for_each_block(values, [&](std::span<float> block, std::int64_t) {
-      const float lowest = extent(block).minimum;
-      if (!(lowest >= minimum)) minimum = std::isnan(minimum) ? minimum : lowest;  // NaN stays
-      old_sum += sum(block);
-    });
-    const double old_mean = old_sum / static_cast<double>(count);
-    const auto old_deviation = static_cast<float>(standard_deviation(values, old_mean));
+    const Moments before = Moments::of(values);
+    const double old_mean = before.mean();
+    const auto old_deviation = static_cast<float>(before.standard_deviation());
+    const float minimum = before.extent().minimum;
 
     const auto sigma = static_cast<float>(p.variance);
     float imaginary[kBlock];
-    double new_sum = 0;
+    Moments after(std::isfinite(old_mean) ? old_mean : 0.0);
     for_each_block(values, [&](std::span<float> block, std::int64_t begin) {
       subtract(block.data(), std::ssize(block), minimum);
       field.add_normal(block, static_cast<std::uint64_t>(begin), sigma);
       std::fill_n(imaginary, block.size(), 0.0f);
       field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);
       magnitude(block.data(), imaginary, std::ssize(block), minimum);
-      new_sum += sum(block);
+      after.add(block);
     });
-    const double new_mean = new_sum / static_cast<double>(count);
-    const auto new_deviation = static_cast<float>(standard_deviation(values, new_mean));
+    const double new_mean = after.mean();
+    const auto new_deviation = static_cast<float>(after.standard_deviation());
     if (new_deviation > 0.0f)
       normalise(image.data, count, static_cast<float>(new_mean), new_deviation, static_cast<float>(old_mean),
                 old_deviation);
