@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import sys
@@ -224,6 +223,7 @@ def differences(got: dict[str, Any], expected: dict[str, Any]) -> Pair:
 
 
 def measure_leaf(case: Leaf, draws: int) -> Figures:
+    torch.set_num_threads(1)
     image, segmentation = brain()
     # These two touch every voxel, so that the leaf finds them in memory, as it does inside a tree.
     resident = [] if case.reads else [MultiplicativeBrightnessTransform((1.5, 1.5), True, 1.0), RemoveLabelTransform(-1, 0)]
@@ -274,6 +274,7 @@ def without(tree: Any, kinds: tuple[type, ...]) -> None:
 
 
 def measure_tree(name: str, loader: Any, draws: int) -> Figures:
+    torch.set_num_threads(1)
     tree = loader.transforms
     pipeline = fl.compile_transforms(tree)
     if not pipeline.all_native:
@@ -377,14 +378,12 @@ def main() -> int:
     unknown = set(args.parts) - set(PARTS)
     if unknown or args.draws < 1:
         parser.error(f"expected parts of {', '.join(PARTS)} and at least one draw")
-    torch.set_num_threads(1)
     log = Console(stderr=True)
     results: dict[str, list[Figures]] = {}
     if not args.parts or "leaves" in args.parts:
         cases = [case for case in LEAVES if args.only in case.name]
         results["leaves"] = [measure_leaf(case, args.draws) for case in track(cases, "leaves", console=log)]
     if not args.parts or "trees" in args.parts:
-        os.environ["nnUNet_n_proc_DA"] = "0"
         loaders = {name: loader for name, loader in trees(prepare(args.data.resolve(), log)).items() if args.only in name}
         rows = [measure_tree(name, loader, args.draws) for name, loader in track(loaders.items(), "trees", console=log)]
         results["trees"] = sorted(rows, key=lambda figures: figures.name)
