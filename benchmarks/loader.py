@@ -1,116 +1,264 @@
 """This loader and nnU-Net's own, on the same data, in one run.
 
-    python -m benchmarks.loader [--json]
+    python -m benchmarks.loader [rows] [memory] [threads] [--json FILE]
 
-Six real brains of 1 mm, one channel, five labels, 3D patches of 128^3, batches of two, nnU-Net's default augmentation.
+rows: CPU seconds per sample of the kinds of training that nnU-Net has, two workers each, alternating, with medians. memory: peak
+of all processes with eight workers, and per extra thread. threads: samples per second with one thread and with two. The data are
+six real brains of 1 mm. The floor is what c-blosc2 alone takes to decompress one patch. Exits with 1 where a promised figure is
+missed by more than a fifth.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
+import statistics
+import subprocess
 import sys
-from contextlib import redirect_stdout
-from dataclasses import asdict
-from io import StringIO
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fastnnunet_loader import demo
-from fastnnunet_loader.measure import Measurement, measure
+from fastnnunet_loader.measure import Measurement, PeakMemory, measure
 
-DATASET_ID = 128
-CASES = 6
-EXTRA_THREADS = 4
+from .machine import DEFAULT, FOUR_CHANNELS, PARCELS, Brains, add_cascade, described, machine, prepare
+
+PARTS = ("rows", "memory", "threads")
+WORKERS = 2
+MANY_WORKERS = 8
+LARGEST_SHARE = 0.2  # of nnU-Net's peak memory with so many workers, beyond the imports
+LARGEST_GROWTH = 100 * 10**6  # bytes per extra thread
+LEAST_SCALING = 0.9  # of twice the samples with two threads
+LONGEST_FIRST_BATCH = 1.0  # seconds
+TOLERATED = 0.8
 MIB = 2**20
 
 
-def prepare(root: Path, say: Console) -> str:
-    """Build, plan and preprocess the brains, unless they are there; return the data set's name."""
-    environment = demo.nnunet_environment(root)
-    os.environ.update(environment)
-    name = f"Dataset{DATASET_ID}_brains128"
-    done = root / "prepared"
-    if not done.exists():
-        say.print(f"preparing {CASES} brains in {root} (once, some minutes)")
-        for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-            Path(environment[variable]).mkdir(parents=True, exist_ok=True)
-        raw = root / "nnUNet_raw"
-        with redirect_stdout(StringIO()):
-            demo.build_dataset(raw, DATASET_ID, "brains128", "brains128", CASES, resolution=1)
-            demo.plan_and_preprocess(DATASET_ID, planner=demo.BrainsPlanner)
-        done.touch()
-    return name
+@dataclass(frozen=True)
+class Row:
+    """A kind of training, and how many times fewer CPU seconds a sample may be expected to take here."""
+
+    name: str
+    factor: float
+    brains: Brains = DEFAULT
+    configuration: str = "3d_fullres"
+    trainer: str = "nnUNetTrainer"
+    keep_blocks: bool = True
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    cpu = Path("/proc/cpuinfo")
-    models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
-    packages = ("fastnnunet-loader", "nnunetv2", "batchgenerators", "batchgeneratorsv2", "torch", "numpy")
+ROWS = (
+    Row("default 3D, 128^3, 1 channel, 5 labels", 15),
+    Row("default 3D, 128^3, 4 channels", 15, FOUR_CHANNELS),
+    Row("116 labels, 112x128x112", 100, PARCELS),
+    Row("nnUNetTrainerDA5, 128^3", 12, trainer="nnUNetTrainerDA5"),
+    Row("2D, 224x192, batch of 50", 10, configuration="2d"),
+    Row("no augmentation, from files", 1.2, trainer="nnUNetTrainerNoDA", keep_blocks=False),
+    Row("no augmentation, from kept blocks", 4, trainer="nnUNetTrainerNoDA"),
+    Row("cascade, 128^3, 5 classes", 12, configuration="3d_cascade_fullres"),
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One row, measured."""
+
+    name: str
+    factor: float
+    ours: list[Measurement]
+    nnunets: list[Measurement]
+
+    def cpu_seconds(self, runs: list[Measurement]) -> float:
+        return statistics.median(m.cpu_seconds_per_sample for m in runs)
+
+    @property
+    def ratio(self) -> float:
+        return self.cpu_seconds(self.nnunets) / self.cpu_seconds(self.ours)
+
+
+def spread(runs: list[Measurement]) -> str:
+    """Median, and how far the runs lie apart."""
+    values = sorted(m.cpu_seconds_per_sample for m in runs)
+    apart = f" ± {(values[-1] - values[0]) / 2:.4f}" if len(values) > 1 else ""
+    return f"{statistics.median(values):.4f}{apart}"
+
+
+def floor(root: Path, dataset: str, patch: tuple[int, ...], draws: int = 40) -> float:
+    """CPU seconds in which c-blosc2 decompresses an image and a segmentation of a patch, on one thread."""
+    import blosc2
+
+    folder = root / "nnUNet_preprocessed" / dataset / "nnUNetPlans_3d_fullres"
+    pairs = [(file, file.with_name(file.name.replace(".b2nd", "_seg.b2nd"))) for file in sorted(folder.glob("*[0-9].b2nd"))]
+    rng = np.random.default_rng(0)
+    started = 0.0
+    for number in range(-5, draws):  # the first few warm up
+        if number == 0:
+            started = time.process_time()
+        for file in pairs[number % len(pairs)]:
+            stored = blosc2.open(urlpath=str(file), mode="r", dparams={"nthreads": 1}, mmap_mode="r")
+            corner = [int(rng.integers(max(1, n - p + 1))) for n, p in zip(stored.shape[1:], patch, strict=True)]
+            stored[(slice(None), *(slice(c, c + p) for c, p in zip(corner, patch, strict=True)))]
+    return (time.process_time() - started) / draws
+
+
+def imports_memory() -> int:
+    """Peak bytes of one process that imports torch and nnU-Net's trainer."""
+    code = "import nnunetv2.training.nnUNetTrainer.nnUNetTrainer, time; time.sleep(1)"
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code]) as process, PeakMemory(process.pid) as peak:
+        process.wait()
+    return peak.bytes
+
+
+def measure_rows(root: Path, args: argparse.Namespace, log: Console) -> tuple[list[Compared], float]:
+    rows = [row for row in ROWS if args.only in row.name]
+    results = []
+    for number, row in enumerate(rows, start=1):
+        dataset = prepare(root, log, row.brains)
+        if row.configuration == "3d_cascade_fullres":
+            add_cascade(root, dataset, (row.trainer,))
+        runs: dict[str, list[Measurement]] = {"nnunet": [], "fastnnunet": []}
+        for repetition in range(1, args.repetitions + 1):
+            for loader, measured in runs.items():
+                log.print(f"[{number}/{len(rows)}] {row.name}: {loader}, run {repetition}", highlight=False, markup=False)
+                measured.append(
+                    measure(
+                        loader,
+                        dataset,
+                        row.configuration,
+                        "all" if row.configuration == "3d_cascade_fullres" else 0,
+                        workers=WORKERS,
+                        seconds=args.seconds,
+                        trainer=row.trainer,
+                        keep_blocks=row.keep_blocks,
+                    )
+                )
+        results.append(Compared(row.name, row.factor, runs["fastnnunet"], runs["nnunet"]))
+    return results, floor(root, prepare(root, log), (128, 128, 128))
+
+
+def rows_table(rows: list[Compared], floor_seconds: float) -> Table:
+    table = Table(title=f"CPU seconds per sample, {WORKERS} workers")
+    table.add_column("training")
+    for heading in (
+        "this one",
+        "nnU-Net's",
+        "times fewer",
+        "promised",
+        "samples/s",
+        "nnU-Net's",
+        "first batch, s",
+        "nnU-Net's",
+    ):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            spread(row.ours),
+            spread(row.nnunets),
+            f"{row.ratio:.1f}",
+            f"{row.factor:g}",
+            *(f"{statistics.median(m.samples_per_second for m in runs):.1f}" for runs in (row.ours, row.nnunets)),
+            *(f"{statistics.median(m.first_batch_seconds for m in runs):.2f}" for runs in (row.ours, row.nnunets)),
+        )
+    table.caption = f"floor, c-blosc2 decompresses image and segmentation of 128^3: {floor_seconds:.4f} s"
+    return table
+
+
+def missed_rows(rows: list[Compared], floor_seconds: float) -> list[str]:
+    out = []
+    for row in rows:
+        if row.ratio < TOLERATED * row.factor:
+            out.append(f"{row.name}: {row.ratio:.1f} times fewer CPU seconds, expected {row.factor:g}")
+        if "from files" in row.name and row.cpu_seconds(row.ours) > 1.2 * floor_seconds / TOLERATED:
+            out.append(f"{row.name}: {row.cpu_seconds(row.ours) / floor_seconds:.2f} of the floor, expected 1.2")
+    first = [m.first_batch_seconds for row in rows if row.name.startswith("default") for m in row.ours]
+    if first and statistics.median(first) > LONGEST_FIRST_BATCH / TOLERATED:
+        out.append(f"first batch after {statistics.median(first):.2f} s, expected {LONGEST_FIRST_BATCH:g} s")
+    return out
+
+
+def measure_memory(root: Path, args: argparse.Namespace, log: Console) -> dict[str, float]:
+    dataset = prepare(root, log)
+    peaks = {}
+    for loader, workers in (("fastnnunet", 1), ("fastnnunet", MANY_WORKERS), ("nnunet", MANY_WORKERS)):
+        log.print(f"memory: {loader}, {workers} workers", highlight=False, markup=False)
+        peaks[loader, workers] = measure(loader, dataset, "3d_fullres", workers=workers, seconds=args.seconds).peak_memory
+    imports = imports_memory()
+    ours, theirs = peaks["fastnnunet", MANY_WORKERS] - imports, peaks["nnunet", MANY_WORKERS] - imports
     return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "imports": imports,
+        "ours": ours,
+        "nnunets": theirs,
+        "share": ours / theirs,
+        "per_extra_thread": (peaks["fastnnunet", MANY_WORKERS] - peaks["fastnnunet", 1]) / (MANY_WORKERS - 1),
     }
 
 
-def show(results: list[Measurement], facts: dict[str, Any], summary: dict[str, float], console: Console) -> None:
-    first = results[0]
-    patch = " x ".join(map(str, first.patch_size))
-    table = Table(title=f"batches of {first.batch_size} x ({patch}), {CASES} cases")
-    table.add_column("loader")
-    for heading in ("workers", "samples/s", "CPU s/sample", "first batch, s", "peak memory, MiB"):
-        table.add_column(heading, justify="right")
-    for r in results:
-        table.add_row(
-            "this one (threads)" if r.loader == "fastnnunet" else "nnU-Net's (processes)",
-            str(r.workers),
-            f"{r.samples_per_second:.2f}",
-            f"{r.cpu_seconds_per_sample:.3f}",
-            f"{r.first_batch_seconds:.2f}",
-            f"{r.peak_memory / MIB:.0f}",
-        )
-    console.print(table)
-    console.print(f"CPU seconds per sample: {summary['cpu_ratio']:.1f} times fewer than nnU-Net's")
-    console.print(f"peak memory per extra thread: {summary['memory_per_thread'] / MIB:.0f} MiB")
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    console.print(f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {versions}", style="dim")
+def measure_threads(root: Path, args: argparse.Namespace, log: Console) -> dict[str, float]:
+    dataset = prepare(root, log)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(args.repetitions):
+        for threads, measured in rates.items():
+            log.print(f"threads: {threads}", highlight=False, markup=False)
+            measured.append(
+                measure("fastnnunet", dataset, "3d_fullres", workers=threads, seconds=args.seconds).samples_per_second
+            )
+    one, two = (statistics.median(measured) for measured in rates.values())
+    return {"one": one, "two": two, "scaling": two / (2 * one)}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="rows with this in their name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps the data")
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each measurement")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement (default: %(default)s)")
     args = parser.parse_args()
-    log = Console(stderr=True)
-    name = prepare(args.data.resolve(), log)
-
-    runs = [("nnunet", 1), ("nnunet", 2), *(("fastnnunet", threads) for threads in range(1, EXTRA_THREADS + 1))]
-    results = []
-    for number, (loader, workers) in enumerate(runs, start=1):
-        log.print(f"[{number}/{len(runs)}] {loader}, {workers} workers", highlight=False, markup=False)
-        results.append(measure(loader, name, "3d_fullres", workers=workers, seconds=args.seconds))
-    by = {(r.loader, r.workers): r for r in results}
-    growth = by["fastnnunet", EXTRA_THREADS].peak_memory - by["fastnnunet", 1].peak_memory
-    summary = {
-        "cpu_ratio": by["nnunet", 1].cpu_seconds_per_sample / by["fastnnunet", 1].cpu_seconds_per_sample,
-        "memory_per_thread": growth / (EXTRA_THREADS - 1),
-    }
+    if set(args.parts) - set(PARTS) or args.repetitions < 1:
+        parser.error(f"expected parts of {', '.join(PARTS)} and at least one repetition")
+    parts, root = args.parts or PARTS, args.data.resolve()
+    log, console = Console(stderr=True), Console()
+    missed: list[str] = []
+    facts = machine()
+    written: dict[str, Any] = {"machine": facts}
+    if "rows" in parts:
+        rows, floor_seconds = measure_rows(root, args, log)
+        console.print(rows_table(rows, floor_seconds))
+        missed += missed_rows(rows, floor_seconds)
+        written["floor"] = floor_seconds
+        written["rows"] = [{**asdict(row), "ratio": row.ratio} for row in rows]
+    if "memory" in parts:
+        memory = written["memory"] = measure_memory(root, args, log)
+        console.print(
+            f"peak memory with {MANY_WORKERS} workers, beyond what the imports take in one process: "
+            f"{memory['ours'] / MIB:.0f} MiB, nnU-Net's {memory['nnunets'] / MIB:.0f} MiB ({memory['share']:.2f} of it); "
+            f"{memory['per_extra_thread'] / MIB:.0f} MiB per extra thread"
+        )
+        if memory["share"] > LARGEST_SHARE / TOLERATED:
+            missed.append(f"peak memory: {memory['share']:.2f} of nnU-Net's, expected {LARGEST_SHARE:g}")
+        if memory["per_extra_thread"] > LARGEST_GROWTH:
+            missed.append(f"peak memory: {memory['per_extra_thread'] / 10**6:.0f} MB per extra thread, expected 100")
+    if "threads" in parts:
+        scaling = written["threads"] = measure_threads(root, args, log)
+        console.print(
+            f"samples per second: {scaling['one']:.1f} with one thread, {scaling['two']:.1f} with two "
+            f"({scaling['scaling']:.0%} of twice as many)"
+        )
+        if scaling["scaling"] < TOLERATED * LEAST_SCALING:
+            missed.append(f"two threads: {scaling['scaling']:.0%} of twice the samples, expected {LEAST_SCALING:.0%}")
+    console.print(described(facts), style="dim")
     if args.json:
-        print(json.dumps({"machine": machine(), "results": [asdict(r) for r in results], "summary": summary}, indent=2))
-    else:
-        show(results, machine(), summary, Console())
-    return 0
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    for miss in missed:
+        console.print(f"missed: {miss}", style="red")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

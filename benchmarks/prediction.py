@@ -27,7 +27,7 @@ from rich.table import Table
 
 import fastnnunet_loader as fl
 
-from .loader import machine
+from .machine import machine
 
 SIDES = ("nnunet", "fastnnunet")
 PARTS = ("export", "resize")

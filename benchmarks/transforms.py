@@ -65,7 +65,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader.recording import leaves, recording
 from fastnnunet_loader.sources import nnunet_trainers, open_source
 
-from .loader import machine, prepare
+from .machine import machine, prepare
 
 PARTS = ("leaves", "trees")
 PATCH = (128, 128, 128)

@@ -138,6 +138,7 @@ class LoaderOptions:
         memory_budget: int,
         skip_bad_cases: bool,
         check_finite: bool,
+        keep_blocks: bool,
     ) -> None: ...
 
 class LoaderStatistics:

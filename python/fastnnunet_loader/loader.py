@@ -155,6 +155,7 @@ class DataLoader:
         pin_memory: bool,
         prefetch: int,
         check_finite: bool,
+        keep_blocks: bool,
     ) -> None:
         if on_bad_case not in ("raise", "skip"):
             raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
@@ -179,6 +180,7 @@ class DataLoader:
         self._annotated_key = annotated_key
         self._prefetch = prefetch
         self._check_finite = check_finite
+        self._keep_blocks = keep_blocks
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
         self._core = self._make()
@@ -198,6 +200,7 @@ class DataLoader:
         pin_memory: bool | None = None,
         prefetch: int | None = None,
         check_finite: bool = False,
+        keep_blocks: bool = True,
     ) -> DataLoader:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
@@ -213,6 +216,8 @@ class DataLoader:
             pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
             prefetch: batches made ahead, at the most; None chooses by threads and batch size.
             check_finite: NaN and infinite voxels make a case bad.
+            keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
+                either way.
 
         Raises:
             NotSupportedError: the loader or its data set overrides what is replaced here.
@@ -257,6 +262,7 @@ class DataLoader:
             pin_memory=bool(pin_memory),
             prefetch=int(prefetch),
             check_finite=check_finite,
+            keep_blocks=keep_blocks,
         )
 
     def _make(self) -> _core.Loader:
@@ -272,6 +278,7 @@ class DataLoader:
             memory_budget=self.memory_budget,
             skip_bad_cases=self.on_bad_case == "skip",
             check_finite=self._check_finite,
+            keep_blocks=self._keep_blocks,
         )
         # The core keeps this function: it must not keep the loader.
         folder, names, annotated = self._folder, self._names, self._annotated_key

@@ -123,16 +123,19 @@ def measure(
     trainer: str = "nnUNetTrainer",
     plans: str = "nnUNetPlans",
     seed: int = 0,
+    keep_blocks: bool = True,
 ) -> Measurement:
     """Measure the training loader of a configuration, with nothing to wait for on the side of the training.
 
-    loader: one of LOADERS. workers: threads, or processes of nnU-Net's. seconds: at least so long, after a warm-up. The
-    environment names nnU-Net's folders. Raises RuntimeError, with what was printed, if the loader fails.
+    loader: one of LOADERS. workers: threads, or processes of nnU-Net's. seconds: at least so long, after a warm-up.
+    keep_blocks: as of DataLoader.from_nnunet. The environment names nnU-Net's folders. Raises RuntimeError, with what was printed, if the
+    loader fails.
     """
     if loader not in LOADERS:
         raise ValueError(f"[measure] expected one of {LOADERS}, got {loader!r}")
     command = [sys.executable, "-m", "fastnnunet_loader.measure", loader, dataset, configuration, str(fold)]
     command += ["--workers", str(workers), "--seconds", str(seconds), "-tr", trainer, "-p", plans, "--seed", str(seed)]
+    command += [] if keep_blocks else ["--no-blocks"]
     # joblib makes a semaphore in shared memory when it is imported; neither loader needs it.
     env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0"}
     with (
@@ -147,14 +150,14 @@ def measure(
     return Measurement(**{**figures, "peak_memory": peak.bytes})
 
 
-def _make_loader(kind: str, source: Any, workers: int, seed: int) -> Any:
+def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: bool) -> Any:
     import torch
 
     pin_memory = torch.cuda.is_available()
     if kind == "fastnnunet":
         from .loader import DataLoader
 
-        return DataLoader.from_nnunet(source, threads=workers, seed=seed, pin_memory=pin_memory)
+        return DataLoader.from_nnunet(source, threads=workers, seed=seed, pin_memory=pin_memory, keep_blocks=keep_blocks)
     from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 
     # As nnUNetTrainer.get_dataloaders has it.
@@ -194,7 +197,7 @@ def _measure_here(args: argparse.Namespace) -> Measurement:
     _read_ahead(Path(opened.trainer.preprocessed_dataset_folder))
 
     started = time.perf_counter()
-    loader = _make_loader(args.loader, source, args.workers, args.seed)
+    loader = _make_loader(args.loader, source, args.workers, args.seed, not args.no_blocks)
     next(loader)
     first_batch = time.perf_counter() - started
     for _ in range(2 * args.workers + 2):
@@ -230,6 +233,7 @@ def _main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-blocks", action="store_true")
     parser.add_argument("-tr", default="nnUNetTrainer")
     parser.add_argument("-p", default="nnUNetPlans")
     print(json.dumps(asdict(_measure_here(parser.parse_args()))), flush=True)

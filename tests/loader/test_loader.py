@@ -60,6 +60,21 @@ def task_count() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
+def test_kept_blocks_are_read_once_and_change_nothing(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    source, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch, "3d_fullres")
+    seen = []
+    for keep_blocks in (True, False):
+        with fl.DataLoader.from_nnunet(source, threads=1, seed=7, keep_blocks=keep_blocks) as loader:
+            seen.append((take(loader, 20), loader.stats()))
+    (kept, with_cache), (read, without) = seen
+    for a, b in zip(kept, read, strict=True):
+        assert_equal(a, b)
+    assert with_cache.cache_bytes > 0
+    assert with_cache.cache_hits > with_cache.cache_misses
+    assert without.cache_bytes == without.cache_hits == 0
+    assert with_cache.bytes_read < without.bytes_read / 2
+
+
 @pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
 def test_batches_do_not_depend_on_threads_or_prefetch(
     nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str

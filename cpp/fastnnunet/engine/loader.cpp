@@ -277,7 +277,7 @@ class Loader::Impl {
     // Of what is left, half is for decompressed blocks, a quarter for class locations, and a quarter for a consumer
     // that keeps batches.
     const std::size_t rest = spare - (planned - 2 * batch);
-    const std::size_t for_blocks = rest / 2, for_locations = rest / 4;
+    const std::size_t for_blocks = options_.keep_blocks ? rest / 2 : 0, for_locations = rest / 4;
     locations_ = std::make_unique<LocationCache>(std::move(reader), for_locations);
     blocks_ = std::make_unique<BlockCache>(for_blocks);
     ring_ = BatchRing::make(layout_, options_.sampling.batch_size,

@@ -43,6 +43,7 @@ struct LoaderOptions {
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
   bool skip_bad_cases = false;
   bool check_finite = false;  // NaN and infinite voxels make a case bad
+  bool keep_blocks = true;    // decompressed ones, as far as the budget has room
 };
 
 struct Batch {

@@ -41,7 +41,11 @@ class Variant:
     """If not 0, only every so many-th slice is annotated, the rest carries the ignore label."""
     hemispheres: bool = False
     """Grey and white matter of the left and right hemisphere get a label each."""
+    parcels: int = 0
+    """If not 0, grey and white matter are divided into so many areas, half of them each, with a label for every one."""
 
+
+PARCELS = 116
 
 VARIANTS: dict[str, Variant] = {
     "default": Variant(),
@@ -53,6 +57,10 @@ VARIANTS: dict[str, Variant] = {
     "brains128": Variant(
         labels={"background": 0, "grey_left": 1, "white_left": 2, "grey_right": 3, "white_right": 4},
         hemispheres=True,
+    ),
+    "four_channels": Variant(channels=("T1", "T1ce", "T2", "FLAIR"), air=0.0),
+    "parcels": Variant(
+        labels={"background": 0, **{f"area_{number}": number for number in range(1, PARCELS + 1)}}, parcels=PARCELS
     ),
 }
 
@@ -145,6 +153,21 @@ def _contrast(
     return np.asarray(noisy, np.float32)
 
 
+def _parcels(where: Volume, tissue: Labels, shape: tuple[int, ...], count: int) -> Labels:
+    """Divide grey (1) and white matter (2) by which of count / 2 places in the template is nearest.
+
+    where: as of _deformation. tissue: 3D of shape XYZ. shape: of the template.
+    """
+    from scipy.spatial import cKDTree
+
+    inside = np.random.default_rng(0).uniform(0.15, 0.85, (count // 2, 3)) * shape
+    labels = np.zeros_like(tissue)
+    voxels = tissue > 0
+    nearest = cKDTree(inside).query(where[:, voxels].T)[1]
+    labels[voxels] = 1 + nearest + (count // 2) * (tissue[voxels] == 2)
+    return labels
+
+
 def _make_case(rng: np.random.Generator, brain: _Brain, spec: Variant) -> tuple[list[Volume], Labels]:
     from scipy.ndimage import map_coordinates
 
@@ -161,6 +184,8 @@ def _make_case(rng: np.random.Generator, brain: _Brain, spec: Variant) -> tuple[
     labels = np.where(tissue, np.where(white > grey, 2, 1), 0).astype(np.uint8)
     if spec.hemispheres:
         labels[(labels > 0) & (left < 0.5)] += 2
+    if spec.parcels:
+        labels = _parcels(where[(slice(None), *box)], labels, brain.t1.shape, spec.parcels)
     if spec.annotated_every:
         ignored = np.ones(labels.shape, bool)
         ignored[:, :, int(rng.integers(spec.annotated_every)) :: spec.annotated_every] = False
