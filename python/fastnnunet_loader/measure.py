@@ -128,8 +128,8 @@ def measure(
     """Measure the training loader of a configuration, with nothing to wait for on the side of the training.
 
     loader: one of LOADERS. workers: threads, or processes of nnU-Net's. seconds: at least so long, after a warm-up.
-    keep_blocks: as of DataLoader.from_nnunet. The environment names nnU-Net's folders. Raises RuntimeError, with what was printed, if the
-    loader fails.
+    keep_blocks: as of DataLoader.from_nnunet. The environment names nnU-Net's folders. Raises RuntimeError, with what was
+    printed, if the loader fails.
     """
     if loader not in LOADERS:
         raise ValueError(f"[measure] expected one of {LOADERS}, got {loader!r}")

@@ -1,0 +1,75 @@
+"""Charts of the figures in benchmarks/results, for the README.
+
+    python -m benchmarks.charts
+
+Draws docs/images/loader.png and docs/images/transforms.png from the JSON that the benchmarks wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
+OURS, THEIRS, FLOOR = "#1f77b4", "#b8c0cc", "#d62728"
+
+
+def loader_chart(figures: dict[str, Any], file: Path) -> None:
+    rows = figures["rows"]
+    names = [row["name"] for row in rows]
+    sides = {
+        "nnU-Net's loader": ([_seconds(row["nnunets"]) for row in rows], THEIRS),
+        "fastnnunet-loader": ([_seconds(row["ours"]) for row in rows], OURS),
+    }
+    figure = Figure(figsize=(9, 0.62 * len(rows) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    for shift, (label, (values, colour)) in zip((0.2, -0.2), sides.items(), strict=True):
+        bars = axes.barh([-i + shift for i in range(len(rows))], values, 0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
+    axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label="floor: c-blosc2 decompresses 128^3")
+    axes.set(xscale="log", xlabel="CPU seconds per sample (less is better)")
+    axes.set_yticks([-i for i in range(len(rows))], names)
+    axes.margins(x=0.12)
+    axes.legend(loc="lower right", fontsize=8)
+    _save(figure, figures["machine"], file)
+
+
+def transforms_chart(figures: dict[str, Any], file: Path) -> None:
+    rows = sorted((row for row in figures["leaves"] if row["ratio"] is not None), key=lambda row: row["ratio"])
+    figure = Figure(figsize=(9, 0.24 * len(rows) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh([row["name"] for row in rows], [row["ratio"] for row in rows], color=OURS)
+    axes.bar_label(bars, [f"{row['ratio']:.1f}" for row in rows], padding=3, fontsize=8)
+    axes.set(xscale="log", xlabel="times fewer milliseconds than batchgeneratorsv2's, one thread (more is better)")
+    axes.margins(x=0.1, y=0.01)
+    _save(figure, figures["machine"], file)
+
+
+def _seconds(runs: list[dict[str, Any]]) -> float:
+    return statistics.median(run["cpu_seconds_per_sample"] for run in runs)
+
+
+def _save(figure: Figure, facts: dict[str, Any], file: Path) -> None:
+    figure.supxlabel(f"{facts['processor']}, {facts['vectors']}, {facts['cores']} cores; commit {facts['commit']}", fontsize=7)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    print(file)
+
+
+def main() -> int:
+    for name, draw in (("loader", loader_chart), ("transforms", transforms_chart)):
+        results = RESULTS / f"{name}.json"
+        if not results.is_file():
+            print(f"expected {results}, got none: python -m benchmarks.{name} --json {results}", file=sys.stderr)
+            return 1
+        draw(json.loads(results.read_text(encoding="utf-8")), IMAGES / f"{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
