@@ -2,10 +2,10 @@
 
     python -m benchmarks.loader [rows] [memory] [threads] [--json FILE]
 
-rows: CPU seconds per sample of the kinds of training that nnU-Net has, two workers each, alternating, with medians. memory:
-peak of all processes with eight workers, and per extra thread. threads: samples per second with one thread and with two. The data
-are six real brains of 1 mm. The floor is what c-blosc2 alone takes to decompress one patch. Exits with 1 where a promised figure
-is missed by more than a fifth.
+rows: CPU seconds per sample of the kinds of training that nnU-Net has, two workers each, alternating, with medians.
+memory: peak of all processes with eight workers, and per extra thread. threads: samples per second with one thread and
+with two. The data are six real brains of 1 mm. The floor is what c-blosc2 alone takes to decompress one patch. Exits
+with 1 where a promised figure is missed by more than a fifth.
 """
 
 from __future__ import annotations
