@@ -354,7 +354,9 @@ class DataLoader:
         """The number of samples in a batch."""
         return int(self._sampling["batch_size"])
 
-    def _fingerprint(self) -> str:
+    @property
+    def fingerprint(self) -> str:
+        """Of cases, patch sizes and batch size: a state belongs to loaders with the same."""
         described = repr((self._names, sorted(self._sampling.items()), self._dims))
         return hashlib.sha256(described.encode()).hexdigest()[:16]
 
@@ -367,7 +369,7 @@ class DataLoader:
             "role": self.role,
             "step": self.step,
             "excluded": {bad.name: bad.step for bad in self.bad_cases},
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self.fingerprint,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -381,7 +383,7 @@ class DataLoader:
         if not isinstance(state, dict) or state.get("version") != _STATE_VERSION:
             version = state.get("version") if isinstance(state, dict) else type(state).__name__
             raise ValueError(f"[state] expected version {_STATE_VERSION}, got {version}")
-        if state["fingerprint"] != self._fingerprint():
+        if state["fingerprint"] != self.fingerprint:
             warnings.warn(
                 "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
                 "the batches will differ from those of an uninterrupted run",
@@ -466,6 +468,11 @@ class DataLoader:
         if self._dims == 2:
             image, segmentation = image[:, 0], segmentation[:, 0]
         return Patch(case.name, forced, tuple(zip(lower, upper, strict=True)), image, segmentation)
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return getattr(self, "_core", None) is None
 
     def close(self) -> None:
         """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""

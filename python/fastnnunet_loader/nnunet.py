@@ -23,6 +23,7 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
+from ._core import torch_version
 from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
 from .prediction.install import patch_predictor
@@ -52,6 +53,8 @@ class _Run:
     """The loaders of one trainer, in the order in which they were made: training first, as nnU-Net makes them."""
 
     augmenters: list[InProcessAugmenter] = field(default_factory=list)
+    made: int = 0  # loaders, which tells the next one's role
+    started: bool = False  # the training has: loaders that are made anew go on where the others were
     seed: int | None = None
     pending: dict[str, Any] | None = None  # of a checkpoint, until the loaders are there
     reported: set[str] = field(default_factory=set)
@@ -62,7 +65,7 @@ _settings: Settings | None = None
 _undo: list[Callable[[], None]] = []
 _runs: weakref.WeakKeyDictionary[Any, _Run] = weakref.WeakKeyDictionary()
 _current = threading.local()  # .run: of the trainer that is making its loaders
-_unattended = _Run()  # loaders that no trainer of ours makes (scripts)
+_unattended = _Run()  # loaders that no trainer of ours makes (scripts); whoever made them keeps them
 
 
 def _rank() -> int:
@@ -108,6 +111,16 @@ def _shared_seed(run: _Run) -> int:
     return run.seed
 
 
+def _pinned(wanted: bool) -> bool:
+    if wanted and torch_version is None:
+        _say(
+            "fastnnunet_loader: batches are in ordinary memory, for this package was built without torch. To have them pinned, "
+            "install it again where torch is: pip install --no-build-isolation --force-reinstall --no-deps fastnnunet-loader"
+        )
+        return False
+    return wanted
+
+
 class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
     """What nnU-Net takes for its augmenter: it makes the same batches with threads of this process."""
 
@@ -136,13 +149,19 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             threads=_threads(),
             seed=_shared_seed(run),
             rank=_rank(),
-            role=len(run.augmenters),
+            role=run.made,
             memory_budget=budget // (2 * _ranks()),  # each rank has two: training and validation
             on_bad_case=_settings.on_bad_case,
-            pin_memory=bool(pin_memory),
+            pin_memory=_pinned(bool(pin_memory)),
             check_finite=_settings.check_finite,
         )
-        run.augmenters.append(self)
+        run.made += 1
+        if run is not _unattended:
+            run.augmenters.append(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loader's state, also where it has been closed."""
+        return self._last_state if self.loader.closed else self.loader.state_dict()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
@@ -162,7 +181,8 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
 
     def _finish(self, timeout: float = 10, force: bool = False) -> None:
         loader = self.__dict__.get("loader")
-        if loader is not None:
+        if loader is not None and not loader.closed:
+            self._last_state = loader.state_dict()
             loader.close()
 
     def __del__(self) -> None:
@@ -324,6 +344,7 @@ def _patch_trainer() -> None:
             original(trainer)
         finally:
             _current.run = _current.trainer = None
+        run.started = True
         _describe(run, trainer)
         _restore(run, trainer)
 
@@ -331,12 +352,18 @@ def _patch_trainer() -> None:
     def _(original: Any, trainer: Any) -> Any:
         # Its first loader is the training loader, also where it is called to look at batches, before a training.
         run, before = _run_of(trainer), (getattr(_current, "run", None), getattr(_current, "trainer", None))
+        # Some trainers make new ones while they train, with other patches or cases: no batch comes twice.
+        states = [augmenter.state_dict() for augmenter in run.augmenters] if run.started else []
         run.augmenters.clear()
+        run.made = 0
         _current.run, _current.trainer = run, trainer
         try:
-            return original(trainer)
+            loaders = original(trainer)
         finally:
             _current.run, _current.trainer = before
+        for augmenter, state in zip(run.augmenters, states, strict=False):
+            augmenter.loader.load_state_dict({**state, "fingerprint": augmenter.loader.fingerprint})
+        return loaders
 
     @wrapping("run_training")
     def _(original: Any, trainer: Any) -> Any:
@@ -361,7 +388,7 @@ def _patch_trainer() -> None:
 
     @wrapping("save_checkpoint")
     def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        states = [augmenter.loader.state_dict() for augmenter in _run_of(trainer).augmenters]
+        states = [augmenter.state_dict() for augmenter in _run_of(trainer).augmenters]
         with _adding_to_checkpoint({"loaders": states}):
             original(trainer, *args, **kwargs)
 
@@ -418,6 +445,7 @@ def _close(run: _Run) -> None:
     for augmenter in run.augmenters:
         augmenter.loader.close()
     run.augmenters.clear()
+    run.made, run.started = 0, False
 
 
 class _adding_to_checkpoint:
@@ -468,8 +496,9 @@ def _restore(run: _Run, trainer: Any) -> None:
         return
     for augmenter, state in zip(run.augmenters, pending["loaders"], strict=False):
         if state["rank"] != augmenter.loader.rank:
-            # Only rank 0 saves. Its batches are as many as everyone's; the bad cases that it met are its own.
-            state = {**state, "excluded": {}}
+            # Only rank 0 saves. Its batches are as many as everyone's; the bad cases that it met and its share of a batch
+            # are its own.
+            state = {**state, "excluded": {}, "fingerprint": augmenter.loader.fingerprint}
         augmenter.loader.load_state_dict(state)
         run.seed = augmenter.loader.seed
     steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
@@ -596,5 +625,4 @@ def uninstall() -> None:
         _undo.pop()()
     _undo_augmenters()
     _settings = None
-    _unattended.augmenters.clear()
-    _unattended.seed = None
+    _unattended.made, _unattended.seed = 0, None

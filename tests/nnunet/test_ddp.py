@@ -26,6 +26,7 @@ import torch.multiprocessing as mp
 
 def rank_main(rank, dataset, out, options):
     warnings.simplefilter("ignore")
+    warnings.filterwarnings("error", message=r"\\[state\\]")
     dist.init_process_group("gloo", rank=rank, world_size=2)
     import fastnnunet_loader as fl
     fl.install(threads=1, seed=options["seed"])

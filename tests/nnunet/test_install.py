@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,33 @@ def test_loaders_built_directly_are_those_of_a_training(environment: Any) -> Non
     for pair in looked:
         for augmenter in pair:
             augmenter._finish()
+
+
+def test_loaders_made_anew_in_a_training_go_on(environment: Any) -> None:
+    whole = prepared(environment, "nnUNetTrainer")
+    expected = [next(whole.dataloader_train)["data"].clone() for _ in range(4)]
+    close(whole)
+    trainer = prepared(environment, "nnUNetTrainer")
+    got = [next(trainer.dataloader_train)["data"].clone() for _ in range(2)]
+    trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+    got.append(next(trainer.dataloader_train)["data"].clone())
+    close(trainer)  # as some trainers do before they make others
+    trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+    got.append(next(trainer.dataloader_train)["data"].clone())
+    close(trainer)
+    for a, b in zip(got, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_loaders_of_a_script_end_with_their_last_reference(environment: Any) -> None:
+    trainer = prepared(environment, "nnUNetTrainer", start=False)
+    source = trainer.get_dataloaders()[0].data_loader
+    made = NonDetMultiThreadedAugmenter(source, None, 1)
+    next(made)
+    gone = weakref.ref(made.loader)
+    del made
+    gc.collect()
+    assert gone() is None
 
 
 def test_drawn_seed_is_logged_and_new_each_time(environment: Any) -> None:

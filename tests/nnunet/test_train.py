@@ -25,6 +25,23 @@ def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None
     assert 0 <= summary["foreground_mean"]["Dice"] <= 1
 
 
+class Trace:
+    """Of the processes that a training makes."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not installed")
+        self.command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process", "-o", str(file)]
+
+    def assert_no_worker(self) -> None:
+        text = self.file.read_text(encoding="utf-8")
+        assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
+        created = created_processes(text)
+        assert "hostname" in created.values(), "nnU-Net's look at the host's name must be seen, or nothing would be"
+        assert set(created.values()) <= SHORT_PROGRAMS, created
+
+
 @pytest.mark.parametrize(
     ("variant", "configuration"),
     [
@@ -37,10 +54,11 @@ def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None
     ],
 )
 def test_training_runs_to_the_metrics(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
-    dataset = nnunet_dataset(variant)
-    run = train(dataset, tmp_path, configuration=configuration)
+    dataset, trace = nnunet_dataset(variant), Trace(tmp_path / "trace.txt")
+    run = train(dataset, tmp_path, configuration=configuration, under=trace.command)
     output = output_folder(dataset, tmp_path, configuration)
     assert_finished(run, output)
+    trace.assert_no_worker()
     assert [line.split()[0] for line in batches(tmp_path)] == (["train"] * 3 + ["val"] * 2) * 2
     assert re.search(r"seed \d+", log_of(output)), "a drawn seed must be in nnU-Net's log"
 
@@ -54,22 +72,12 @@ def test_cascade_trains_on_the_stage_before(nnunet_dataset: Any, tmp_path: Path)
         train(dataset, tmp_path, configuration="3d_lowres", fold="all"),
         output_folder(dataset, tmp_path, "3d_lowres", "all"),
     )
+    trace = Trace(tmp_path / "trace.txt")
     assert_finished(
-        train(dataset, tmp_path, configuration="3d_cascade_fullres", fold="all"),
+        train(dataset, tmp_path, configuration="3d_cascade_fullres", fold="all", under=trace.command),
         output_folder(dataset, tmp_path, "3d_cascade_fullres", "all"),
     )
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_no_worker_process_is_created(nnunet_dataset: Any, tmp_path: Path) -> None:
-    dataset, trace = nnunet_dataset("default"), tmp_path / "trace.txt"
-    run = train(dataset, tmp_path / "results", under=["strace", "-f", "-e", "trace=process", "-o", str(trace)])
-    assert_finished(run, output_folder(dataset, tmp_path / "results"))
-    text = trace.read_text(encoding="utf-8")
-    assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
-    created = created_processes(text)
-    assert "hostname" in created.values(), "nnU-Net's look at the host's name must be seen, or nothing would be"
-    assert set(created.values()) <= SHORT_PROGRAMS, created
+    trace.assert_no_worker()
 
 
 def test_trace_of_a_worker_is_recognised() -> None:
