@@ -13,7 +13,8 @@ for step in "${steps[@]}"; do
   case $step in lint | core | asan | tsan | python) ;; *) fail "expected steps of: lint core asan tsan python, got: $step" ;; esac
 done
 
-scripts/setup.sh test,lint
+# Warnings are errors, also where pip builds the extension; the rest repeats what pyproject.toml defines.
+SKBUILD_CMAKE_DEFINE="FASTNNUNET_WARNINGS_AS_ERRORS=ON;FASTNNUNET_BUILD_TESTS=OFF" scripts/setup.sh test,lint
 python=$(environment_python)
 PATH=${python%/*}:$PATH
 jobs=$(nproc)

@@ -28,6 +28,7 @@ from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
 from .prediction.install import patch_predictor
 from .threads import ThreadPool
+from .validation import naming_bad_cases
 
 __all__ = ["CHECKPOINT_KEY", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
 
@@ -385,6 +386,12 @@ def _patch_trainer() -> None:
         _report_at_end(run, trainer)
         original(trainer)
         _close(run)
+
+    @wrapping("perform_actual_validation")
+    def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        assert _settings is not None
+        with naming_bad_cases(trainer, _settings.on_bad_case == "skip", trainer.print_to_log_file):
+            original(trainer, *args, **kwargs)
 
     @wrapping("save_checkpoint")
     def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:

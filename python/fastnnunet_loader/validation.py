@@ -1,0 +1,94 @@
+"""The cases of the final validation: nnU-Net reads them itself, and here they are named where they cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import _core
+from .errors import PredictionError, StorageError
+from .loader import blosc2_files, numpy_files
+from .pickles import read_properties
+
+__all__ = ["first_bad_file", "naming_bad_cases"]
+
+_PLANES = 64  # that are read at once
+
+
+def first_bad_file(files: _core.CaseFiles, properties: Path) -> StorageError | None:
+    """Read all of a case, and return what is wrong with the first of its files that cannot be read."""
+    try:
+        for file, member in ((files.image, "data"), (files.segmentation, "seg"), (files.previous, "seg")):
+            if str(file) in ("", "."):
+                continue
+            volume = _core.open_volume(file, member)
+            _, depth, *plane = volume.shape
+            for first in range(0, depth, _PLANES):
+                volume.read_image((first, 0, 0), (min(first + _PLANES, depth), *plane))
+        read_properties(properties)
+    except StorageError as error:
+        return error
+    return None
+
+
+@contextmanager
+def naming_bad_cases(trainer: Any, skip: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """Inside, a case of the validation that cannot be read raises a PredictionError that names it and its file.
+
+    With `skip` such cases are left out instead, on all ranks alike, and told; where no case is left, the first one's error is
+    raised. Data sets that read files in a way of their own are left alone.
+    """
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
+
+    known = trainer.dataset_class
+    find = {nnUNetDatasetBlosc2: blosc2_files, nnUNetDatasetNumpy: numpy_files}.get(known)
+    if find is None:
+        yield
+        return
+    folder, previous = Path(trainer.preprocessed_dataset_folder), trainer.folder_with_segs_from_previous_stage
+
+    def fault(case: str) -> PredictionError | None:
+        files = find(folder, None if previous is None else Path(previous), case)
+        found = first_bad_file(files, folder / f"{case}.pkl")
+        if found is None:
+            return None
+        error = PredictionError(case=case, stage="read", file=found.file, reason=found.reason)
+        error.__cause__ = found
+        return error
+
+    class Naming(known):  # type: ignore[misc, valid-type]
+        """As nnU-Net's, with errors that say what is bad."""
+
+        def load_case(self, identifier: str) -> Any:
+            """As nnU-Net's, with all voxels read."""
+            try:
+                data, segmentation, stage_before, properties = super().load_case(identifier)
+                return data[:], segmentation, None if stage_before is None else stage_before[:], properties
+            except Exception as error:
+                found = fault(identifier)
+                raise found or PredictionError(
+                    case=identifier, stage="read", reason=f"expected a case, got {type(error).__name__}: {error}"
+                ) from error
+
+    Naming.__name__ = known.__name__
+    split = trainer.do_split
+
+    def good_split() -> Any:
+        training, validation = split()
+        faults = {case: found for case in validation if (found := fault(case)) is not None}
+        if faults and len(faults) == len(validation):
+            raise next(iter(faults.values()))
+        for error in faults.values():
+            say(f"fastnnunet_loader: validating without case {error}")
+        return training, [case for case in validation if case not in faults]
+
+    trainer.dataset_class = Naming
+    if skip:
+        trainer.do_split = good_split
+    try:
+        yield
+    finally:
+        trainer.dataset_class = known
+        trainer.__dict__.pop("do_split", None)
