@@ -33,6 +33,7 @@ def install(
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
     check_finite: bool = False,
+    unrestricted_pickles: bool = False,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -42,6 +43,8 @@ def install(
         memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
+        unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
+            It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
 
     Raises:
         ValueError: an argument is out of range.
@@ -50,7 +53,7 @@ def install(
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
 
-    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite)
+    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite, unrestricted_pickles)
 
 
 def uninstall() -> None:

@@ -156,6 +156,7 @@ class DataLoader:
         prefetch: int,
         check_finite: bool,
         keep_blocks: bool,
+        unrestricted_pickles: bool = False,
     ) -> None:
         if on_bad_case not in ("raise", "skip"):
             raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
@@ -181,6 +182,7 @@ class DataLoader:
         self._prefetch = prefetch
         self._check_finite = check_finite
         self._keep_blocks = keep_blocks
+        self._unrestricted_pickles = unrestricted_pickles
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
         self._core = self._make()
@@ -201,6 +203,7 @@ class DataLoader:
         prefetch: int | None = None,
         check_finite: bool = False,
         keep_blocks: bool = True,
+        unrestricted_pickles: bool = False,
     ) -> DataLoader:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
@@ -218,6 +221,8 @@ class DataLoader:
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.
+            unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
+                holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
 
         Raises:
             NotSupportedError: the loader or its data set overrides what is replaced here.
@@ -263,6 +268,7 @@ class DataLoader:
             prefetch=int(prefetch),
             check_finite=check_finite,
             keep_blocks=keep_blocks,
+            unrestricted_pickles=unrestricted_pickles,
         )
 
     def _make(self) -> _core.Loader:
@@ -282,10 +288,11 @@ class DataLoader:
         )
         # The core keeps this function: it must not keep the loader.
         folder, names, annotated = self._folder, self._names, self._annotated_key
+        unrestricted = self._unrestricted_pickles
 
         def locations(number: int) -> ClassLocations:
             file = folder / f"{names[number]}.pkl"
-            return class_locations(file, read_properties(file), annotated)
+            return class_locations(file, read_properties(file, unrestricted), annotated)
 
         return _core.Loader(options, self.pipeline.core, locations, self._memory)
 

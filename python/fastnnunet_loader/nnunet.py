@@ -46,6 +46,7 @@ class Settings:
     memory_budget: int | None = None
     on_bad_case: str = "raise"
     check_finite: bool = False
+    unrestricted_pickles: bool = False
 
 
 @dataclass
@@ -154,6 +155,7 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             on_bad_case=_settings.on_bad_case,
             pin_memory=_pinned(bool(pin_memory)),
             check_finite=_settings.check_finite,
+            unrestricted_pickles=_settings.unrestricted_pickles,
         )
         run.made += 1
         if run is not _unattended:
@@ -584,6 +586,7 @@ def install(
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
     check_finite: bool = False,
+    unrestricted_pickles: bool = False,
 ) -> None:
     """See `fastnnunet_loader.install`."""
     global _settings
@@ -596,7 +599,7 @@ def install(
     budget = None if memory_budget is None else parse_bytes(memory_budget)
     default_threads()  # a wrong nnUNet_n_proc_DA is reported now
     already = _settings is not None
-    _settings = Settings(threads, seed, budget, on_bad_case, check_finite)
+    _settings = Settings(threads, seed, budget, on_bad_case, check_finite, unrestricted_pickles)
     if already:
         return
     version = importlib.metadata.version("nnunetv2")

@@ -67,7 +67,11 @@ void InputFile::check() const {
 const std::byte* InputFile::bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const {
   require(offset, count);
   if (data_ != nullptr) return data_ + offset;
+#ifdef _GLIBCXX_SANITIZE_VECTOR
+  scratch.resize(count);  // so that AddressSanitizer sees what is read beyond the end
+#else
   if (scratch.size() < count) scratch.resize(count);
+#endif
   read(offset, scratch.data(), count);
   return scratch.data();
 }

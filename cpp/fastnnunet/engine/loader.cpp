@@ -112,7 +112,7 @@ class Loader::Impl {
     bad_.clear();
     for (const auto& [name, since] : excluded) {
       const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
-                                   [&](const CaseFiles& c) { return c.name == name; });
+                                   [&wanted = name](const CaseFiles& c) { return c.name == wanted; });
       if (at == options_.cases.end()) continue;
       const auto number = static_cast<std::size_t>(at - options_.cases.begin());
       excluded_[number] = since;

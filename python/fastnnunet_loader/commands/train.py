@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
     )
     add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
+    add(
+        "--unrestricted-pickles",
+        action="store_true",
+        help="read the properties of cases with Python's own unpickler, which runs whatever code a file holds (default: refuse "
+        "what nnU-Net does not write)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
-    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite)
+    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite, args.unrestricted_pickles)
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 
     from nnunetv2.run.run_training import run_training
