@@ -25,6 +25,8 @@ from . import _core
 from .compiler import Pipeline, compile_transforms
 from .errors import LoaderClosedError, NotSupportedError, StorageError
 from .pickles import read_properties
+from .statistics.gpu import device_in_use, gpu_stats
+from .statistics.model import LoaderStats, loader_stats
 
 __all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "default_threads", "memory", "parse_bytes"]
 
@@ -56,35 +58,6 @@ class Patch:
     window: tuple[tuple[int, int], ...]  # (lower, upper) on each axis of the case; it may reach beyond the image
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
     segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
-
-
-@dataclass(frozen=True)
-class LoaderStats:
-    """What a loader has done so far. Times are in seconds, memory is in bytes."""
-
-    batches: int  # handed out
-    samples: int  # made, those ahead of the consumer included
-    waited: float  # by the consumer, for batches
-    first_batch: float  # from the first request to the first batch
-    sample_time: float  # thread time of one sample, on average
-    sampling_time: float  # of that: choosing the patch, opening files, drawing parameters
-    bytes_read: int
-    cache_bytes: int  # decompressed blocks that are kept
-    cache_hits: int  # blocks that were there
-    cache_misses: int
-    ready_batches: int
-    batch_bytes: int
-    batches_in_use: int  # being made, ready, or referred to by tensors
-    workspace_bytes: int
-    location_bytes: int  # class locations that are kept
-    location_reads: int
-    open_files: int
-    open_file_bytes: int  # that open files keep: indexes of chunks, buffers
-    memory_budget: int
-    threads: int
-    prefetch: int
-    python_calls: int  # of this process: transforms and scalars that are not native
-    skipped_cases: int
 
 
 def default_threads() -> int:
@@ -183,6 +156,8 @@ class DataLoader:
         self._check_finite = check_finite
         self._keep_blocks = keep_blocks
         self._unrestricted_pickles = unrestricted_pickles
+        # Of the thread that trains: statistics are asked for by others, too.
+        self._device = device_in_use()
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
         self._core = self._make()
@@ -405,33 +380,8 @@ class DataLoader:
 
     def stats(self) -> LoaderStats:
         """What the loader has done so far."""
-        core = self._opened()
-        s = core.statistics()
-        return LoaderStats(
-            batches=s.batches,
-            samples=s.samples,
-            waited=s.waited_seconds,
-            first_batch=s.first_batch_seconds,
-            sample_time=s.sample_seconds / max(s.samples, 1),
-            sampling_time=s.sampling_seconds / max(s.samples, 1),
-            bytes_read=s.bytes_read,
-            cache_bytes=s.cache_bytes,
-            cache_hits=s.cache_hits,
-            cache_misses=s.cache_misses,
-            ready_batches=s.ready_batches,
-            batch_bytes=s.batch_bytes,
-            batches_in_use=s.batches_in_use,
-            workspace_bytes=s.workspace_bytes,
-            location_bytes=s.location_bytes,
-            location_reads=s.location_reads,
-            open_files=s.open_files,
-            open_file_bytes=s.open_file_bytes,
-            memory_budget=s.memory_budget,
-            threads=s.threads,
-            prefetch=s.prefetch,
-            python_calls=_core.python_calls(),
-            skipped_cases=len(core.bad_cases()),
-        )
+        fallbacks = tuple(str(fallback) for fallback in self.pipeline.fallbacks)
+        return loader_stats(self._opened(), self.batch_size, fallbacks, gpu_stats(self._device))
 
     def describe(self) -> str:
         """Settings and transforms, for a log."""
