@@ -386,13 +386,21 @@ class DataLoader:
     def describe(self) -> str:
         """Settings and transforms, for a log."""
         b = self._sampling
-        return (
+        text = (
             f"{len(self._names)} cases, batches of {b['batch_size']} x {tuple(b['final_patch_size'][3 - self._dims :])}, "
             f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
             f"memory budget {self.memory_budget / 2**30:.2f} GiB, "
             f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
-            f"{self.pipeline.describe(0 if self._core is None else self._core.statistics().samples)}"
         )
+        if self._core is None:
+            return text + self.pipeline.describe()
+        now = self._core.statistics()
+        text += self.pipeline.describe(now.samples)
+        sampling, reading, *_ = now.stages
+        if reading.time.count:
+            text += f"\n{1e3 * reading.time.total / reading.time.count:8.2f} ms for reading its voxels out of files"
+            text += f"\n{1e3 * sampling.time.total / sampling.time.count:8.2f} ms for choosing it and opening its files"
+        return text
 
     def sampled(self, step: int, slot: int) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
         """Which case a sample takes, whether foreground is forced, and the patch (lower, upper) on each axis.

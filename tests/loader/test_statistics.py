@@ -9,15 +9,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pynvml
 import pytest
+import torch
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_loaders import nnunet_loaders
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.statistics import gpu
 from fastnnunet_loader.statistics import reporter as reporter_module
 from fastnnunet_loader.statistics.files import append_json, openmetrics, replace_text
 from fastnnunet_loader.statistics.reporter import Reporter, ReportOptions
@@ -113,6 +117,55 @@ def test_what_runs_in_python_is_named_with_its_share(nnunet_dataset: Any, monkey
     assert "Sleeping" in fallback
     assert stats.python_share == pytest.approx(stage.total / (stats.sample_time * stats.samples), rel=0.2)
     assert f"{100 * stats.python_share:.0f} % of the time in Python" in line(stats, None, loader.batch_size)
+
+
+@pytest.fixture
+def _fresh_nvml() -> Any:
+    for cached in (gpu._nvml, gpu._handle):
+        cached.cache_clear()
+    yield
+    for cached in (gpu._nvml, gpu._handle):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh_nvml")
+def test_where_there_is_no_driver_there_is_no_gpu(monkeypatch: Any) -> None:
+    def no_driver() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", no_driver)
+    assert gpu.gpu_stats(0) is None
+    assert gpu.gpu_stats(None) is None
+
+
+@pytest.mark.usefixtures("_fresh_nvml")
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_gpu_is_found_by_its_uuid(loader: fl.DataLoader, monkeypatch: Any, whole: bool) -> None:
+    # The driver is stood in for, behind the names that nvidia-ml-py has.
+    def utilization(_: object) -> Any:
+        if not whole:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)  # as of a part of a GPU
+        return SimpleNamespace(gpu=83, memory=10)
+
+    asked = []
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByUUID": lambda uuid: asked.append(uuid) or "handle",
+        "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(used=3, total=7, free=4),
+        "nvmlDeviceGetName": lambda _: "NVIDIA X",
+        "nvmlDeviceGetUtilizationRates": utilization,
+    }
+    for name, answer in answers.items():
+        assert callable(getattr(pynvml, name))
+        monkeypatch.setattr(pynvml, name, answer)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1234-5678"))
+    monkeypatch.setattr(loader, "_device", 1)
+    next(loader)
+    stats = loader.stats()
+    assert asked == ["GPU-1234-5678"]
+    assert stats.gpu == fl.GpuStats("NVIDIA X", 0.83 if whole else None, 3, 7)
+    assert ("GPU 83 % busy" in line(stats, None, 2)) == whole
+    assert "GPU " in line(stats, None, 2)
 
 
 def test_a_line_is_of_the_time_since_the_last(loader: fl.DataLoader) -> None:
