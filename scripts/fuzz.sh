@@ -34,8 +34,8 @@ blosc2_with_checks() {
       -DBUILD_TESTS=OFF -DBUILD_FUZZERS=OFF -DBUILD_BENCHMARKS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_PLUGINS=OFF \
       -DBUILD_SHARED=OFF -DBUILD_STATIC=ON -DPREFER_EXTERNAL_ZLIB=ON \
       -DBLOSC_LZ4_SOURCE_DIR="$source/lz4-clib" -DBLOSC_ZSTD_SOURCE_DIR="$source/zstd" \
-      -DCMAKE_INSTALL_PREFIX="$root" >"$root/log.txt"
-    cmake --build "$root/build" --parallel "$(nproc)" >>"$root/log.txt"
+      -DCMAKE_INSTALL_PREFIX="$root" >"$root/log.txt" 2>&1
+    cmake --build "$root/build" --parallel "$(nproc)" >>"$root/log.txt" 2>&1
     cmake --install "$root/build" >>"$root/log.txt"
   fi
   build=build/fuzz-blosc2
@@ -48,7 +48,7 @@ case ${FUZZ_BLOSC2:-library} in
   *) fail "[FUZZ_BLOSC2] expected library or sources, got ${FUZZ_BLOSC2}" ;;
 esac
 
-cmake --preset fuzz -B "$build" -DPython_EXECUTABLE="$python" "${options[@]}" >/dev/null
+cmake --preset fuzz -B "$build" -Wno-unused-cli -DPython_EXECUTABLE="$python" "${options[@]}" >/dev/null
 targets=()
 for format in "${formats[@]}"; do
   targets+=("fuzz_$format")

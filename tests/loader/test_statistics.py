@@ -99,6 +99,7 @@ def test_they_say_what_was_done(loader: fl.DataLoader) -> None:
     assert stats.process_memory < stats.memory_limit
     assert 0 < stats.memory_available <= stats.memory_limit
     assert stats.memory_budget == loader.memory_budget
+    assert stats.prefetch * stats.batch_bytes <= stats.memory_used <= stats.memory_budget
     assert stats.gpu is None  # CUDA is not in use here
     assert (stats.python_fallbacks, stats.python_share, stats.skipped_cases) == ((), 0.0, 0)
 
@@ -112,7 +113,7 @@ def test_what_runs_in_python_is_named_with_its_share(nnunet_dataset: Any, monkey
         stats = loader.stats()
     (stage,) = (stage for stage in stats.stages if not stage.native)
     assert "Sleeping" in stage.name
-    assert stage.median == pytest.approx(0.02, rel=0.3)
+    assert 0.018 <= stage.median <= 0.2
     (fallback,) = stats.python_fallbacks
     assert "Sleeping" in fallback
     assert stats.python_share == pytest.approx(stage.total / (stats.sample_time * stats.samples), rel=0.2)
@@ -228,20 +229,23 @@ def reporter(loader: fl.DataLoader, log: list[str], **options: Any) -> Reporter:
 def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter_module, "FILES_EVERY", 0.2)
     log: list[str] = []
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     telling = reporter(loader, log, stats=tmp_path / "s.jsonl", metrics=tmp_path / "m.prom", log_stats=True)
     for _ in range(3):
         next(loader)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "s.jsonl").exists() or (tmp_path / "s.jsonl").read_text().count("\n") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     telling.epoch(7)
     telling.stop()
     telling.stop()
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= before
     entries = [json.loads(row) for row in (tmp_path / "s.jsonl").read_text().splitlines()]
     events = [entry["event"] for entry in entries]
     assert events[0] == "running"
     assert events[-2:] == ["epoch", "end"]
-    assert 3 <= events.count("running") <= 6
+    assert events.count("running") >= 3
     assert entries[-2]["epoch"] == 7
     assert {entry["loader"] for entry in entries} == {"training"}
     assert entries[-1]["batches"] == 3
@@ -287,10 +291,12 @@ def test_a_terminal_gets_a_view_and_anything_else_lines(loader: fl.DataLoader, m
     for stream, is_terminal in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stdout", stream)
         telling = reporter(loader, [], live=True)
-        time.sleep(0.5)
-        print("what the training says")
+        print("what the training says", flush=True)
+        deadline = time.monotonic() + 20
+        while "samples/s" not in stream.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         telling.stop()
-        monkeypatch.undo() if not is_terminal else None
         said = stream.getvalue()
         assert "what the training says" in said
         assert "samples/s" in said

@@ -28,6 +28,7 @@ _METRICS: dict[str, tuple[str, str, str, str]] = {
     "prefetch_batches": ("prefetch", "gauge", "", "Batches that are made ahead at the most."),
     "batches_in_use": ("batches_in_use", "gauge", "", "Batches being made, ready, or referred to by tensors."),
     "threads": ("threads", "gauge", "", "Threads that make samples."),
+    "used_bytes": ("memory_used", "gauge", "bytes", "Memory that the loader has in use."),
     "budget_bytes": ("memory_budget", "gauge", "bytes", "Memory budget of the loader."),
     "process_memory_bytes": ("process_memory", "gauge", "bytes", "Resident memory of the process."),
     "memory_limit_bytes": ("memory_limit", "gauge", "bytes", "Memory of the container, or of the machine."),

@@ -64,7 +64,8 @@ class LoaderStats:
     location_reads: int
     open_files: int
     open_file_bytes: int  # that open files keep: indexes of chunks, buffers
-    memory_budget: int
+    memory_used: int  # by the loader: batches, workspaces, class locations, open files, kept blocks
+    memory_budget: int  # of the loader
     process_memory: int  # of the whole process, resident
     memory_limit: int  # of the container, or the machine
     memory_available: int  # of that, what can still be taken
@@ -121,6 +122,7 @@ def loader_stats(core: _core.Loader, batch_size: int, python_fallbacks: tuple[st
         location_reads=s.location_reads,
         open_files=s.open_files,
         open_file_bytes=s.open_file_bytes,
+        memory_used=s.batches_in_use * s.batch_bytes + s.workspace_bytes + s.location_bytes + s.open_file_bytes + s.cache_bytes,
         memory_budget=s.memory_budget,
         process_memory=_core.resident_memory(),
         memory_limit=machine.limit,

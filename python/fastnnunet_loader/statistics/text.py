@@ -30,6 +30,7 @@ def line(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> str:
         f"a sample takes {_ms(now.sample_median)}, at most {_ms(now.sample_p99)} in 99 of 100",
         f"{read / 2**20:.0f} MiB read",
         f"{100 * hits / blocks:.0f} % of blocks cached" if blocks else "no blocks cached",
+        f"loader {now.memory_used / _GIB:.2f} of {now.memory_budget / _GIB:.2f} GiB",
         f"process {now.process_memory / _GIB:.1f} GiB",
         f"{now.memory_available / _GIB:.1f} of {now.memory_limit / _GIB:.1f} GiB free",
     ]
