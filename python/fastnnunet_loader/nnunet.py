@@ -545,10 +545,17 @@ def _start_reporter(run: _Run, trainer: Any) -> None:
     ).of_rank(_rank(), _ranks())
     if not options.wanted:
         return
-    loaders = {name: a.loader for name, a in zip(("training", "validation"), run.augmenters, strict=False)}
+    _stop_reporter(run)
     plans = trainer.plans_manager
     labels = {"dataset": plans.dataset_name, "configuration": trainer.configuration_name, "fold": str(trainer.fold)}
-    known = weakref.ref(trainer)
+    # Neither a trainer nor its loaders may live on because somebody looks at them.
+    known, known_run = weakref.ref(trainer), weakref.ref(run)
+
+    def loaders() -> dict[str, DataLoader] | None:
+        run = known_run()
+        if run is None:
+            return None
+        return {name: a.loader for name, a in zip(("training", "validation"), list(run.augmenters), strict=False)}
 
     def log(text: str) -> None:
         trainer = known()

@@ -223,7 +223,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 
 def reporter(loader: fl.DataLoader, log: list[str], **options: Any) -> Reporter:
-    return Reporter(ReportOptions(**options), {"training": loader}, log.append, {"fold": "0"})
+    return Reporter(ReportOptions(**options), lambda: {"training": loader}, log.append, {"fold": "0"})
 
 
 def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any) -> None:
@@ -265,13 +265,29 @@ def test_a_file_that_cannot_be_written_is_said_once(loader: fl.DataLoader, tmp_p
                    "No such file or directory"]  # fmt: skip
 
 
-def test_a_reporter_ends_with_its_loader(loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_reporter_follows_new_loaders_and_ends_with_the_training(
+    loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(reporter_module, "FILES_EVERY", 0.1)
-    next(loader)
-    telling = reporter(loader, [], stats=tmp_path / "s.jsonl")
+    for _ in range(2):
+        next(loader)
+    loaders: dict[str, dict[str, fl.DataLoader] | None] = {"now": {"training": loader}}
+    log: list[str] = []
+    telling = Reporter(ReportOptions(stats=tmp_path / "s.jsonl", log_stats=True), lambda: loaders["now"], log.append, {})
+    telling.epoch(0)
+    state = loader.state_dict()
     loader.close()
+    telling.epoch(1)  # there is none to tell of
+    loader._core = loader._make()
+    loader.load_state_dict(state)
+    next(loader)
+    telling.epoch(2)
+    assert len(log) == 2
+    assert "epoch 2" in log[1]
+    assert "-" not in log[1].split("samples/s")[0].split(": ")[-1]
+    loaders["now"] = None
     assert telling._thread is not None
-    telling._thread.join(timeout=5)
+    telling._thread.join(timeout=10)
     assert not telling._thread.is_alive()
     telling.stop()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +60,16 @@ class Reporter:
     """Reports on loaders until `stop()`. A file that cannot be written is said once in the log; the training goes on."""
 
     def __init__(
-        self, options: ReportOptions, loaders: Mapping[str, DataLoader], log: Callable[[str], None], labels: dict[str, str]
+        self,
+        options: ReportOptions,
+        loaders: Callable[[], Mapping[str, DataLoader] | None],
+        log: Callable[[str], None],
+        labels: dict[str, str],
     ) -> None:
+        # `loaders` gives those of now by name, for a training may make new ones; None once the training is gone.
         self._options = options
-        # A loader that its owner drops must end.
-        self._loaders = weakref.WeakValueDictionary(loaders)
-        self._batch_sizes = {name: loader.batch_size for name, loader in loaders.items()}
+        self._loaders = loaders
+        self._batch_sizes: dict[str, int] = {}
         self._log = log
         self._labels = labels
         self._before: dict[str, LoaderStats] = {}
@@ -85,9 +88,10 @@ class Reporter:
 
     def _now(self) -> dict[str, LoaderStats]:
         now = {}
-        for name, loader in list(self._loaders.items()):
+        for name, loader in (self._loaders() or {}).items():
             try:
                 now[name] = loader.stats()
+                self._batch_sizes[name] = loader.batch_size
             except LoaderClosedError:
                 continue
         return now
@@ -99,8 +103,10 @@ class Reporter:
         while not self._ended.wait(pause):
             seconds += pause
             now = self._now()
+            if self._loaders() is None:
+                return
             if not now:
-                return  # every loader was closed
+                continue
             if self._live is not None:
                 self._view(now)
             elif options.live and seconds >= line_at:

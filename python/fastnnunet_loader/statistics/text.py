@@ -17,6 +17,8 @@ def _ms(seconds: float) -> str:
 
 def line(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> str:
     """What a loader did since `before` (None: since its first batch): rates are of that time, medians of all so far."""
+    if before is not None and before.batches > now.batches:
+        before = None  # of a loader that this one follows
     batches = now.batches - (before.batches if before else 0)
     seconds = now.running - (before.running if before else 0.0)
     waited = now.waited - (before.waited if before else 0.0)
