@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # All tests, from nothing: sets up, then runs each step and says how long it took.
 #
-#   scripts/test.sh [STEP ...]     lint core asan tsan python (default: all, in this order)
+#   scripts/test.sh [STEP ...]     lint core asan fuzz tsan python (default: all, in this order)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
 if [ ${#steps[@]} -eq 0 ]; then
-  steps=(lint core asan tsan python)
+  steps=(lint core asan fuzz tsan python)
 fi
 for step in "${steps[@]}"; do
-  case $step in lint | core | asan | tsan | python) ;; *) fail "expected steps of: lint core asan tsan python, got: $step" ;; esac
+  case $step in lint | core | asan | fuzz | tsan | python) ;; *) fail "expected steps of: lint core asan fuzz tsan python, got: $step" ;; esac
 done
 
 # Warnings are errors, also where pip builds the extension; the rest repeats what pyproject.toml defines.
@@ -36,6 +36,14 @@ core_tests() {
 core() { core_tests core; }
 
 asan() { core_tests asan; }
+
+fuzz() {
+  if command -v clang++ >/dev/null; then
+    scripts/fuzz.sh 12
+  else
+    say "no clang: the corpus of the fuzzers has been replayed by the step asan, and nothing new is tried"
+  fi
+}
 
 tsan() {
   # ThreadSanitizer needs a memory layout that newer kernels do not always give to a randomised process.

@@ -162,13 +162,26 @@ void add_loader(py::module_& module) {
            py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
            py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
 
+  py::class_<Durations::Summary>(module, "Durations")
+      .def_readonly("count", &Durations::Summary::count)
+      .def_readonly("total", &Durations::Summary::total)
+      .def_readonly("median", &Durations::Summary::median)
+      .def_readonly("p99", &Durations::Summary::p99);
+
+  py::class_<StageStatistics>(module, "StageStatistics")
+      .def_readonly("name", &StageStatistics::name)
+      .def_readonly("native", &StageStatistics::native)
+      .def_readonly("time", &StageStatistics::time);
+
   py::class_<LoaderStatistics>(module, "LoaderStatistics")
       .def_readonly("batches", &LoaderStatistics::batches)
       .def_readonly("samples", &LoaderStatistics::samples)
       .def_readonly("waited_seconds", &LoaderStatistics::waited_seconds)
       .def_readonly("first_batch_seconds", &LoaderStatistics::first_batch_seconds)
-      .def_readonly("sample_seconds", &LoaderStatistics::sample_seconds)
-      .def_readonly("sampling_seconds", &LoaderStatistics::sampling_seconds)
+      .def_readonly("running_seconds", &LoaderStatistics::running_seconds)
+      .def_readonly("wait", &LoaderStatistics::wait)
+      .def_readonly("sample", &LoaderStatistics::sample)
+      .def_readonly("stages", &LoaderStatistics::stages)
       .def_readonly("bytes_read", &LoaderStatistics::bytes_read)
       .def_readonly("cache_bytes", &LoaderStatistics::cache_bytes)
       .def_readonly("cache_hits", &LoaderStatistics::cache_hits)

@@ -208,7 +208,7 @@ void add_pipeline(py::module_& module) {
         std::vector<std::pair<std::uint64_t, double>> list;
         for (std::size_t leaf = 0; leaf < pipeline.leaves(); ++leaf) {
           const auto s = pipeline.statistics(leaf);
-          list.emplace_back(s.applied, static_cast<double>(s.nanoseconds) * 1e-9);
+          list.emplace_back(s.count, s.total);
         }
         return list;
       });

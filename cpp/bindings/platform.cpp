@@ -14,6 +14,7 @@ void add_platform(py::module_& module) {
         return "Memory(limit=" + std::to_string(m.limit) + ", available=" + std::to_string(m.available) + ")";
       });
   module.def("memory", [] { return memory(); });
+  module.def("resident_memory", &resident_memory, "Bytes of memory that this process has in use now.");
 }
 
 }  // namespace fastnnunet::bindings

@@ -6,6 +6,8 @@ fl.install()      # every nnU-Net trainer of this process now uses it
 
 from __future__ import annotations
 
+import os as _os
+
 # torch first: the extension uses the libraries that it brings.
 import torch as _torch  # noqa: F401
 
@@ -25,6 +27,7 @@ from .inference import logits_to_segmentation
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
 from .plugins import get_include, register_transform
 from .resampling import resample
+from .statistics.model import GpuStats, StageStats
 
 
 def install(
@@ -33,6 +36,11 @@ def install(
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
     check_finite: bool = False,
+    unrestricted_pickles: bool = False,
+    stats: str | _os.PathLike[str] | None = None,
+    metrics: str | _os.PathLike[str] | None = None,
+    log_stats: bool = False,
+    live: bool = False,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -42,6 +50,13 @@ def install(
         memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
+        unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
+            It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
+        stats: a file of JSON lines to which the statistics of the loaders are added, every 10 seconds, after every epoch and at
+            the end of a training.
+        metrics: an OpenMetrics text file with the same for a node exporter, replaced as a whole each time.
+        log_stats: a line with the statistics of each epoch in nnU-Net's log.
+        live: statistics in the terminal while training; where the output is no terminal, a line every minute.
 
     Raises:
         ValueError: an argument is out of range.
@@ -50,7 +65,9 @@ def install(
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
 
-    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite)
+    install_in_nnunet(
+        threads, seed, memory_budget, on_bad_case, check_finite, unrestricted_pickles, stats, metrics, log_stats, live
+    )
 
 
 def uninstall() -> None:
@@ -65,12 +82,14 @@ __all__ = [
     "BadCaseError",
     "DataLoader",
     "FastnnUNetError",
+    "GpuStats",
     "LoaderClosedError",
     "LoaderStats",
     "MemoryBudgetError",
     "NotSupportedError",
     "Pipeline",
     "SampleError",
+    "StageStats",
     "StorageError",
     "TransformError",
     "__version__",

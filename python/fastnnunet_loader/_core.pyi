@@ -12,6 +12,7 @@ open_files_memory: int
 def available_cores() -> int: ...
 def open_file_limit() -> int: ...
 def memory() -> Memory: ...
+def resident_memory() -> int: ...
 def python_calls() -> int: ...
 def native_transforms() -> list[str]: ...
 def open_volume(file: Path, member: str = "data") -> Volume: ...
@@ -141,13 +142,26 @@ class LoaderOptions:
         keep_blocks: bool,
     ) -> None: ...
 
+class Durations:
+    count: int
+    total: float
+    median: float
+    p99: float
+
+class StageStatistics:
+    name: str
+    native: bool
+    time: Durations
+
 class LoaderStatistics:
     batches: int
     samples: int
     waited_seconds: float
     first_batch_seconds: float
-    sample_seconds: float
-    sampling_seconds: float
+    running_seconds: float
+    wait: Durations
+    sample: Durations
+    stages: list[StageStatistics]
     bytes_read: int
     cache_bytes: int
     cache_hits: int

@@ -156,7 +156,8 @@ class Pipeline:
         Returns:
             Lines of at most 100 columns. `p=` before a name is the probability that the transform is called at all, `p_...`
             after it are its own; those that are 0 are left out. Where anything has run, the first columns are the
-            milliseconds of one application, how many samples it was applied to, and its share of the time of all.
+            milliseconds of one application (reading files is not in them), how many samples it was applied to, and its share
+            of the time of all.
         """
         statistics = self.core.leaf_statistics()
         if not self._lines:

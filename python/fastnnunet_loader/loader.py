@@ -25,6 +25,8 @@ from . import _core
 from .compiler import Pipeline, compile_transforms
 from .errors import LoaderClosedError, NotSupportedError, StorageError
 from .pickles import read_properties
+from .statistics.gpu import device_in_use, gpu_stats
+from .statistics.model import LoaderStats, loader_stats
 
 __all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "default_threads", "memory", "parse_bytes"]
 
@@ -56,35 +58,6 @@ class Patch:
     window: tuple[tuple[int, int], ...]  # (lower, upper) on each axis of the case; it may reach beyond the image
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
     segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
-
-
-@dataclass(frozen=True)
-class LoaderStats:
-    """What a loader has done so far. Times are in seconds, memory is in bytes."""
-
-    batches: int  # handed out
-    samples: int  # made, those ahead of the consumer included
-    waited: float  # by the consumer, for batches
-    first_batch: float  # from the first request to the first batch
-    sample_time: float  # thread time of one sample, on average
-    sampling_time: float  # of that: choosing the patch, opening files, drawing parameters
-    bytes_read: int
-    cache_bytes: int  # decompressed blocks that are kept
-    cache_hits: int  # blocks that were there
-    cache_misses: int
-    ready_batches: int
-    batch_bytes: int
-    batches_in_use: int  # being made, ready, or referred to by tensors
-    workspace_bytes: int
-    location_bytes: int  # class locations that are kept
-    location_reads: int
-    open_files: int
-    open_file_bytes: int  # that open files keep: indexes of chunks, buffers
-    memory_budget: int
-    threads: int
-    prefetch: int
-    python_calls: int  # of this process: transforms and scalars that are not native
-    skipped_cases: int
 
 
 def default_threads() -> int:
@@ -156,6 +129,7 @@ class DataLoader:
         prefetch: int,
         check_finite: bool,
         keep_blocks: bool,
+        unrestricted_pickles: bool = False,
     ) -> None:
         if on_bad_case not in ("raise", "skip"):
             raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
@@ -181,6 +155,9 @@ class DataLoader:
         self._prefetch = prefetch
         self._check_finite = check_finite
         self._keep_blocks = keep_blocks
+        self._unrestricted_pickles = unrestricted_pickles
+        # Of the thread that trains: statistics are asked for by others, too.
+        self._device = device_in_use()
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
         self._core = self._make()
@@ -201,6 +178,7 @@ class DataLoader:
         prefetch: int | None = None,
         check_finite: bool = False,
         keep_blocks: bool = True,
+        unrestricted_pickles: bool = False,
     ) -> DataLoader:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
@@ -218,6 +196,8 @@ class DataLoader:
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.
+            unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
+                holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
 
         Raises:
             NotSupportedError: the loader or its data set overrides what is replaced here.
@@ -263,6 +243,7 @@ class DataLoader:
             prefetch=int(prefetch),
             check_finite=check_finite,
             keep_blocks=keep_blocks,
+            unrestricted_pickles=unrestricted_pickles,
         )
 
     def _make(self) -> _core.Loader:
@@ -282,10 +263,11 @@ class DataLoader:
         )
         # The core keeps this function: it must not keep the loader.
         folder, names, annotated = self._folder, self._names, self._annotated_key
+        unrestricted = self._unrestricted_pickles
 
         def locations(number: int) -> ClassLocations:
             file = folder / f"{names[number]}.pkl"
-            return class_locations(file, read_properties(file), annotated)
+            return class_locations(file, read_properties(file, unrestricted), annotated)
 
         return _core.Loader(options, self.pipeline.core, locations, self._memory)
 
@@ -398,44 +380,27 @@ class DataLoader:
 
     def stats(self) -> LoaderStats:
         """What the loader has done so far."""
-        core = self._opened()
-        s = core.statistics()
-        return LoaderStats(
-            batches=s.batches,
-            samples=s.samples,
-            waited=s.waited_seconds,
-            first_batch=s.first_batch_seconds,
-            sample_time=s.sample_seconds / max(s.samples, 1),
-            sampling_time=s.sampling_seconds / max(s.samples, 1),
-            bytes_read=s.bytes_read,
-            cache_bytes=s.cache_bytes,
-            cache_hits=s.cache_hits,
-            cache_misses=s.cache_misses,
-            ready_batches=s.ready_batches,
-            batch_bytes=s.batch_bytes,
-            batches_in_use=s.batches_in_use,
-            workspace_bytes=s.workspace_bytes,
-            location_bytes=s.location_bytes,
-            location_reads=s.location_reads,
-            open_files=s.open_files,
-            open_file_bytes=s.open_file_bytes,
-            memory_budget=s.memory_budget,
-            threads=s.threads,
-            prefetch=s.prefetch,
-            python_calls=_core.python_calls(),
-            skipped_cases=len(core.bad_cases()),
-        )
+        fallbacks = tuple(str(fallback) for fallback in self.pipeline.fallbacks)
+        return loader_stats(self._opened(), self.batch_size, fallbacks, gpu_stats(self._device))
 
     def describe(self) -> str:
         """Settings and transforms, for a log."""
         b = self._sampling
-        return (
+        text = (
             f"{len(self._names)} cases, batches of {b['batch_size']} x {tuple(b['final_patch_size'][3 - self._dims :])}, "
             f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
             f"memory budget {self.memory_budget / 2**30:.2f} GiB, "
             f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
-            f"{self.pipeline.describe(0 if self._core is None else self._core.statistics().samples)}"
         )
+        if self._core is None:
+            return text + self.pipeline.describe()
+        now = self._core.statistics()
+        text += self.pipeline.describe(now.samples)
+        sampling, reading, *_ = now.stages
+        if reading.time.count:
+            text += f"\n{1e3 * reading.time.total / reading.time.count:8.2f} ms for reading its voxels out of files"
+            text += f"\n{1e3 * sampling.time.total / sampling.time.count:8.2f} ms for choosing it and opening its files"
+        return text
 
     def sampled(self, step: int, slot: int) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
         """Which case a sample takes, whether foreground is forced, and the patch (lower, upper) on each axis.

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from ._core import torch_version
 from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
 from .prediction.install import patch_predictor
+from .statistics.reporter import Reporter, ReportOptions
 from .threads import ThreadPool
 from .validation import naming_bad_cases
 
@@ -47,6 +49,11 @@ class Settings:
     memory_budget: int | None = None
     on_bad_case: str = "raise"
     check_finite: bool = False
+    unrestricted_pickles: bool = False
+    stats: str | os.PathLike[str] | None = None
+    metrics: str | os.PathLike[str] | None = None
+    log_stats: bool = False
+    live: bool = False
 
 
 @dataclass
@@ -60,6 +67,7 @@ class _Run:
     pending: dict[str, Any] | None = None  # of a checkpoint, until the loaders are there
     reported: set[str] = field(default_factory=set)
     inside: set[str] = field(default_factory=set)  # names of the trainer's methods that are at work
+    reporter: Reporter | None = None
 
 
 _settings: Settings | None = None
@@ -155,6 +163,7 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             on_bad_case=_settings.on_bad_case,
             pin_memory=_pinned(bool(pin_memory)),
             check_finite=_settings.check_finite,
+            unrestricted_pickles=_settings.unrestricted_pickles,
         )
         run.made += 1
         if run is not _unattended:
@@ -348,6 +357,7 @@ def _patch_trainer() -> None:
         run.started = True
         _describe(run, trainer)
         _restore(run, trainer)
+        _start_reporter(run, trainer)
 
     @wrapping("get_dataloaders")
     def _(original: Any, trainer: Any) -> Any:
@@ -377,13 +387,17 @@ def _patch_trainer() -> None:
 
     @wrapping("on_epoch_end")
     def _(original: Any, trainer: Any) -> None:
-        _report_bad_cases(_run_of(trainer), trainer)
+        run = _run_of(trainer)
+        _report_bad_cases(run, trainer)
+        if run.reporter is not None:
+            run.reporter.epoch(trainer.current_epoch)
         original(trainer)
 
     @wrapping("on_train_end")
     def _(original: Any, trainer: Any) -> None:
         run = _run_of(trainer)
         _report_at_end(run, trainer)
+        _stop_reporter(run)  # nnU-Net closes its loaders itself
         original(trainer)
         _close(run)
 
@@ -448,7 +462,14 @@ def _run_of(trainer: Any) -> _Run:
     return run
 
 
+def _stop_reporter(run: _Run) -> None:
+    reporter, run.reporter = run.reporter, None
+    if reporter is not None:
+        reporter.stop()
+
+
 def _close(run: _Run) -> None:
+    _stop_reporter(run)
     for augmenter in run.augmenters:
         augmenter.loader.close()
     run.augmenters.clear()
@@ -518,6 +539,37 @@ def _describe(run: _Run, trainer: Any) -> None:
         trainer.print_to_log_file(f"fastnnunet_loader, {name}: {loader.describe()}", add_timestamp=False)
         for fallback in loader.pipeline.fallbacks:
             trainer.print_to_log_file(f"fastnnunet_loader, {name}: runs in Python: {fallback}", add_timestamp=False)
+
+
+def _start_reporter(run: _Run, trainer: Any) -> None:
+    assert _settings is not None
+    chosen = _settings
+    options = ReportOptions(
+        None if chosen.stats is None else Path(chosen.stats),
+        None if chosen.metrics is None else Path(chosen.metrics),
+        chosen.log_stats,
+        chosen.live,
+    ).of_rank(_rank(), _ranks())
+    if not options.wanted:
+        return
+    _stop_reporter(run)
+    plans = trainer.plans_manager
+    labels = {"dataset": plans.dataset_name, "configuration": trainer.configuration_name, "fold": str(trainer.fold)}
+    # Neither a trainer nor its loaders may live on because somebody looks at them.
+    known, known_run = weakref.ref(trainer), weakref.ref(run)
+
+    def loaders() -> dict[str, DataLoader] | None:
+        run = known_run()
+        if run is None:
+            return None
+        return {name: a.loader for name, a in zip(("training", "validation"), list(run.augmenters), strict=False)}
+
+    def log(text: str) -> None:
+        trainer = known()
+        if trainer is not None:
+            trainer.print_to_log_file(text)
+
+    run.reporter = Reporter(options, loaders, log, {**labels, "rank": str(_rank())})
 
 
 def _report_bad_cases(run: _Run, trainer: Any) -> None:
@@ -591,6 +643,11 @@ def install(
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
     check_finite: bool = False,
+    unrestricted_pickles: bool = False,
+    stats: str | os.PathLike[str] | None = None,
+    metrics: str | os.PathLike[str] | None = None,
+    log_stats: bool = False,
+    live: bool = False,
 ) -> None:
     """See `fastnnunet_loader.install`."""
     global _settings
@@ -603,7 +660,9 @@ def install(
     budget = None if memory_budget is None else parse_bytes(memory_budget)
     default_threads()  # a wrong nnUNet_n_proc_DA is reported now
     already = _settings is not None
-    _settings = Settings(threads, seed, budget, on_bad_case, check_finite)
+    _settings = Settings(
+        threads, seed, budget, on_bad_case, check_finite, unrestricted_pickles, stats, metrics, log_stats, live
+    )
     if already:
         return
     version = importlib.metadata.version("nnunetv2")

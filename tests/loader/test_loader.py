@@ -388,11 +388,15 @@ def test_properties_that_would_run_code_are_refused(damaged: Any, tmp_path: Path
             return (os.mkdir, (str(tmp_path / "attacked"),))
 
     file = Path(damaged._data.source_folder) / f"{damaged.indices[0]}.pkl"
-    file.write_bytes(pickle.dumps({"class_locations": Attack()}))
+    file.write_bytes(pickle.dumps({"attack": Attack()}))
     with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
         error = batches_until_error(loader)
     assert "got posix.mkdir" in error.reason
     assert not (tmp_path / "attacked").exists()
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, unrestricted_pickles=True) as loader:
+        error = batches_until_error(loader)
+    assert "expected 'class_locations'" in error.reason
+    assert (tmp_path / "attacked").exists()
 
 
 def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog: Any) -> None:

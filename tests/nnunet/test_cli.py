@@ -50,6 +50,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["900", "3d_fullres", "0", "--val_best", "--disable_checkpointing"], ["--val_best"]),
         (["900", "3d_fullres", "0", "-num_gpus", "2", "-device", "cpu"], ["-num_gpus"]),
         (["900", "3d_fullres", "0", "-pretrained_weights", "nowhere.pth"], ["nowhere.pth"]),
+        (["900", "3d_fullres", "0", "--stats", "nowhere/s.jsonl"], ["--stats", "nowhere/s.jsonl"]),
     ],
 )
 def test_wrong_arguments_are_named_with_what_exists(

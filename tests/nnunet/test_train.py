@@ -13,6 +13,7 @@ import blosc2
 import pytest
 import torch
 from processes import SHORT_PROGRAMS, created_processes
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from training_runs import batches, checkpoint, log_of, output_folder, train
 
 pytestmark = pytest.mark.slow
@@ -42,6 +43,34 @@ class Trace:
         assert set(created.values()) <= SHORT_PROGRAMS, created
 
 
+def check_statistics(stats: Path, metrics: Path, log: str) -> None:
+    """Of a training of two epochs of three training batches and two of validation; nnU-Net takes one of each beforehand."""
+    entries = [json.loads(row) for row in stats.read_text(encoding="utf-8").splitlines()]
+    told = [(e["event"], e.get("epoch"), e["loader"], e["batches"]) for e in entries if e["event"] != "running"]
+    assert told == [
+        ("epoch", 0, "training", 4),
+        ("epoch", 0, "validation", 3),
+        ("epoch", 1, "training", 7),
+        ("epoch", 1, "validation", 5),
+        ("end", None, "training", 7),
+        ("end", None, "validation", 5),
+    ]
+    last = entries[-2]
+    assert last["samples_per_second"] > 0
+    assert last["stages"][1]["name"] == "reading"
+    assert last["stages"][1]["count"] >= 7
+    assert last["process_memory"] > 2**27
+    values = {
+        (sample.name, sample.labels.get("loader")): sample.value
+        for family in text_string_to_metric_families(metrics.read_text(encoding="utf-8"))
+        for sample in family.samples
+    }
+    assert values[("fastnnunet_batches_total", "training")] == 7
+    lines = [row for row in log.splitlines() if "samples/s" in row]
+    assert len(lines) == 4
+    assert "fastnnunet_loader, training, epoch 1:" in lines[2]
+
+
 @pytest.mark.parametrize(
     ("variant", "configuration"),
     [
@@ -55,10 +84,13 @@ class Trace:
 )
 def test_training_runs_to_the_metrics(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
     dataset, trace = nnunet_dataset(variant), Trace(tmp_path / "trace.txt")
-    run = train(dataset, tmp_path, configuration=configuration, under=trace.command)
+    stats, metrics = tmp_path / "stats.jsonl", tmp_path / "stats.prom"
+    telling = ("--stats", str(stats), "--metrics", str(metrics), "--log-stats", "--live")
+    run = train(dataset, tmp_path, *telling, configuration=configuration, under=trace.command)
     output = output_folder(dataset, tmp_path, configuration)
     assert_finished(run, output)
     trace.assert_no_worker()
+    check_statistics(stats, metrics, log_of(output))
     assert [line.split()[0] for line in batches(tmp_path)] == (["train"] * 3 + ["val"] * 2) * 2
     assert re.search(r"seed \d+", log_of(output)), "a drawn seed must be in nnU-Net's log"
 

@@ -19,6 +19,8 @@
 #define NOMINMAX
 #endif
 #include <windows.h>
+// Behind it, since it takes its types.
+#include <psapi.h>
 #else
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -29,6 +31,9 @@
 #include <cerrno>
 #ifdef __linux__
 #include <sched.h>
+#endif
+#ifdef __APPLE__
+#include <mach/mach.h>
 #endif
 #endif
 
@@ -67,7 +72,11 @@ void InputFile::check() const {
 const std::byte* InputFile::bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const {
   require(offset, count);
   if (data_ != nullptr) return data_ + offset;
+#ifdef _GLIBCXX_SANITIZE_VECTOR
+  scratch.resize(count);  // so that AddressSanitizer sees what is read beyond the end
+#else
   if (scratch.size() < count) scratch.resize(count);
+#endif
   read(offset, scratch.data(), count);
   return scratch.data();
 }
@@ -196,6 +205,11 @@ Memory memory() {
     memory.available = std::min(memory.available, memory.limit);
   }
   return memory;
+}
+
+std::uint64_t resident_memory() {
+  PROCESS_MEMORY_COUNTERS counters{};
+  return K32GetProcessMemoryInfo(GetCurrentProcess(), &counters, sizeof(counters)) ? counters.WorkingSetSize : 0;
 }
 
 ControlGroups control_groups(const std::filesystem::path&) { return {}; }
@@ -457,6 +471,22 @@ Memory memory() {
   memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));
 #endif
   return memory;
+}
+
+std::uint64_t resident_memory() {
+#ifdef __APPLE__
+  mach_task_basic_info info{};
+  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
+  const auto result = task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info), &count);
+  return result == KERN_SUCCESS ? info.resident_size : 0;
+#else
+  // Pages: all of the address space, then what is resident.
+  std::ifstream in("/proc/self/statm");
+  std::uint64_t pages = 0;
+  std::uint64_t resident = 0;
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return in >> pages >> resident && page > 0 ? resident * static_cast<std::uint64_t>(page) : 0;
+#endif
 }
 
 #endif

@@ -75,6 +75,9 @@ struct Memory {
 };
 Memory memory();
 
+// Bytes of memory that this process has in use now (resident); 0 where the system does not tell.
+std::uint64_t resident_memory();
+
 // What Linux' control groups, version 1 or 2 or both, allow this process: the least over all groups that it is in.
 // Absent where nothing is limited. `root` stands for "/" in tests.
 struct ControlGroups {

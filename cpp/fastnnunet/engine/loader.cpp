@@ -1,7 +1,6 @@
 #include "fastnnunet/engine/loader.h"
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -76,7 +75,9 @@ class Loader::Impl {
         ready_.erase(found);
         ++step_;
         schedule(lock);  // before the consumer leaves, so that its place is filled while it computes
-        waited_ += Clock::now() - begin;
+        const auto waited = Clock::now() - begin;
+        waited_ += waited;
+        waits_.add(waited);
         if (job->error) std::rethrow_exception(job->error);
         if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
         return {job->memory, job->cases, job->step};
@@ -112,7 +113,7 @@ class Loader::Impl {
     bad_.clear();
     for (const auto& [name, since] : excluded) {
       const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
-                                   [&](const CaseFiles& c) { return c.name == name; });
+                                   [&wanted = name](const CaseFiles& c) { return c.name == wanted; });
       if (at == options_.cases.end()) continue;
       const auto number = static_cast<std::size_t>(at - options_.cases.begin());
       excluded_[number] = since;
@@ -153,8 +154,16 @@ class Loader::Impl {
     s.samples = samples_;
     s.waited_seconds = seconds(waited_);
     s.first_batch_seconds = seconds(first_batch_);
-    s.sample_seconds = static_cast<double>(sample_nanoseconds_.load()) * 1e-9;
-    s.sampling_seconds = static_cast<double>(sampling_nanoseconds_.load()) * 1e-9;
+    if (first_request_) s.running_seconds = seconds(Clock::now() - *first_request_);
+    s.wait = waits_.summary();
+    s.sample = sample_times_.summary();
+    s.stages.push_back({"sampling", true, sampling_times_.summary()});
+    s.stages.push_back({"reading", true, reading_times_.summary()});
+    for (std::size_t leaf = 0; leaf < pipeline_->leaves(); ++leaf) {
+      const Transform& transform = pipeline_->leaf(leaf);
+      s.stages.push_back({std::string(transform.name()), transform.native(), pipeline_->statistics(leaf)});
+    }
+    s.stages.push_back({"writing", true, pipeline_->write_statistics()});
     s.bytes_read = bytes_read_;
     s.cache_bytes = blocks_->memory();
     s.cache_hits = blocks_->hits();
@@ -350,7 +359,7 @@ class Loader::Impl {
       const std::lock_guard lock(mutex_);
       wanted = job->generation == generation_;
     }
-    const auto begin = Clock::now();
+    const Stopwatch watch;
     const std::uint64_t read_before = thread.files.bytes_read();
     if (wanted) {
       try {
@@ -366,9 +375,7 @@ class Loader::Impl {
         error = std::current_exception();
       }
     }
-    const auto time = Clock::now() - begin;
-    sample_nanoseconds_ +=
-        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+    if (wanted) sample_times_.add(watch.read());
     const std::lock_guard lock(mutex_);
     --running_;
     bytes_read_ += thread.files.bytes_read() - read_before;
@@ -421,7 +428,7 @@ class Loader::Impl {
   void fill(Arena::ThreadState& thread, Scratch& scratch, Sample& sample, const SampleId& id, Stream& stream,
             bool force_foreground, std::size_t number, const Destination* destination) {
     const CaseFiles& files = options_.cases[number];
-    const auto begin = Clock::now();
+    const Stopwatch watch;
     const auto failure = [&](std::string file, std::string transform, std::string reason, bool bad_case) {
       return SampleFailure{id, files.name, std::move(file), std::move(transform), std::move(reason), bad_case};
     };
@@ -459,10 +466,10 @@ class Loader::Impl {
       scratch.image.open(image, nullptr, window, options_.check_finite);
       scratch.segmentation.open(segmentation, previous, window, false);
       pipeline_->draw(id, geometry_, scratch.plan);
-      sampling_nanoseconds_ += static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count());
+      sampling_times_.add(watch.read());
       sample.begin(scratch.image, &scratch.segmentation, options_.dims, destination);
       pipeline_->run(sample, scratch.plan);
+      reading_times_.add(sample.reading_time());
     } catch (const StorageError& error) {
       throw SampleError(failure(error.file(), "", error.reason(), true), std::current_exception());
     } catch (const TransformError& error) {
@@ -525,8 +532,10 @@ class Loader::Impl {
   std::uint64_t batches_ = 0;
   std::uint64_t samples_ = 0;
   std::uint64_t bytes_read_ = 0;
-  std::atomic<std::uint64_t> sample_nanoseconds_{0};
-  std::atomic<std::uint64_t> sampling_nanoseconds_{0};
+  Durations waits_;
+  Durations sample_times_;
+  Durations sampling_times_;
+  Durations reading_times_;
 
   std::mutex scratch_mutex_;
   std::vector<std::unique_ptr<Scratch>> scratch_;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/base/durations.h"
 #include "fastnnunet/engine/batch_ring.h"
 #include "fastnnunet/engine/location_cache.h"
 #include "fastnnunet/engine/sample_error.h"
@@ -59,13 +60,24 @@ struct BadCase {
   std::uint64_t step;  // the first that noticed; later ones go on without the case
 };
 
+// A part of the way of a sample, over all samples: its thread time.
+struct StageStatistics {
+  std::string name;
+  bool native = true;
+  Durations::Summary time;
+};
+
 struct LoaderStatistics {
   std::uint64_t batches = 0;       // handed out
   std::uint64_t samples = 0;       // made, those ahead of the consumer included
   double waited_seconds = 0;       // by the consumer
   double first_batch_seconds = 0;  // from the first request to the first batch
-  double sample_seconds = 0;       // of thread time, all samples together
-  double sampling_seconds = 0;     // of these: choosing, opening files, class locations, drawing parameters
+  double running_seconds = 0;      // since the first request
+  Durations::Summary wait;         // of the consumer, for each batch
+  Durations::Summary sample;       // thread time of each sample
+  // "sampling": choosing, opening files, class locations, drawing parameters; "reading": boxes of voxels out of files;
+  // every transform under its name; "writing": what is not yet where the batch wants it.
+  std::vector<StageStatistics> stages;
   std::uint64_t bytes_read = 0;
   std::size_t cache_bytes = 0;  // decompressed blocks
   std::uint64_t cache_hits = 0;

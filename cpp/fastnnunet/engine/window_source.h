@@ -27,19 +27,24 @@ class WindowSource final : public Source<T> {
     window_ = window;
     shape_ = window.shape();
     check_finite_ = check_finite;
+    reading_time_ = {};
   }
 
   std::int64_t channels() const override { return first_->channels() + (second_ != nullptr ? second_->channels() : 0); }
   const Index3& shape() const override { return shape_; }
 
   void read(std::int64_t channel, const Box& box, T* out) override {
+    const Stopwatch watch;
     const Box in_image = box.shifted(window_.lower);
     Volume& volume = channel < first_->channels() ? *first_ : *second_;
     volume.read(channel < first_->channels() ? channel : channel - first_->channels(), in_image, out, kOutside<T>);
     if constexpr (std::is_same_v<T, float>) {
       if (check_finite_) require_finite(volume, channel, in_image, out);
     }
+    reading_time_ += watch.read();
   }
+
+  std::chrono::nanoseconds reading_time() const override { return reading_time_; }
 
  private:
   static void require_finite(const Volume& volume, std::int64_t channel, const Box& box, const float* values) {
@@ -59,6 +64,7 @@ class WindowSource final : public Source<T> {
   Box window_;
   Index3 shape_{};
   bool check_finite_ = false;
+  std::chrono::nanoseconds reading_time_{};
 };
 
 }  // namespace fastnnunet

@@ -1,7 +1,6 @@
 #include "fastnnunet/pipeline/pipeline.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "fastnnunet/transforms/downsample_seg_for_ds.h"
 
@@ -60,7 +59,7 @@ Node Node::one_of(std::vector<Node> children) {
 Pipeline::Pipeline(Node root) : root_(std::move(root)) {
   std::uint32_t node = 0;
   number_nodes(root_, node);
-  counters_ = std::vector<Counters>(leaves_.size());
+  applied_ = std::vector<Durations>(leaves_.size());
   gives_target_list_ = std::any_of(leaves_.begin(), leaves_.end(),
                                    [](const Transform* t) { return deep_supervision_scales(*t) != nullptr; });
 }
@@ -145,16 +144,15 @@ void Pipeline::run(Sample& sample, const Plan& plan) const {
   for (const Plan::Step& step : plan.steps_) {
     const Transform& transform = *leaves_[step.leaf];
     if (!transform.acts(*step.parameters)) continue;
-    const auto begin = std::chrono::steady_clock::now();
+    const Stopwatch watch;
+    const std::chrono::nanoseconds before = sample.reading_time();
     naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
-    const auto time = std::chrono::steady_clock::now() - begin;
-    Counters& counters = counters_[step.leaf];
-    counters.applied.fetch_add(1, std::memory_order_relaxed);
-    counters.nanoseconds.fetch_add(
-        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()),
-        std::memory_order_relaxed);
+    applied_[step.leaf].add(watch.read() - (sample.reading_time() - before));
   }
+  const Stopwatch watch;
+  const std::chrono::nanoseconds before = sample.reading_time();
   sample.finish();
+  written_.add(watch.read() - (sample.reading_time() - before));
 }
 
 void Pipeline::run_moves(Sample& sample, const Plan& plan) const {
@@ -250,11 +248,6 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry) const {
   if (!read) make(at);
   for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);
   return held;
-}
-
-Pipeline::LeafStatistics Pipeline::statistics(std::size_t leaf) const {
-  return {counters_[leaf].applied.load(std::memory_order_relaxed),
-          counters_[leaf].nanoseconds.load(std::memory_order_relaxed)};
 }
 
 }  // namespace fastnnunet

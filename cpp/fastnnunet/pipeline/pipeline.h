@@ -2,7 +2,6 @@
 // it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/base/durations.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/transform.h"
 
@@ -114,27 +114,21 @@ class Pipeline {
   // An upper bound of a workspace's memory for samples of this geometry.
   std::size_t workspace_bytes(const Geometry& geometry) const;
 
-  // How often each leaf was applied and for how long, over all threads.
-  struct LeafStatistics {
-    std::uint64_t applied = 0;
-    std::uint64_t nanoseconds = 0;
-  };
-  LeafStatistics statistics(std::size_t leaf) const;
+  // How often each leaf was applied and for how long, over all threads; reading voxels from files is not in it.
+  Durations::Summary statistics(std::size_t leaf) const { return applied_[leaf].summary(); }
+  // Of what comes after the last one: what is not yet where the batch wants it is written there.
+  Durations::Summary write_statistics() const { return written_.summary(); }
 
  private:
-  struct Counters {
-    std::atomic<std::uint64_t> applied{0};
-    std::atomic<std::uint64_t> nanoseconds{0};
-  };
-
   void number_nodes(Node& node, std::uint32_t& purpose);
   void draw_node(const Node& node, const SampleId& sample, Geometry& geometry, Plan& plan) const;
   void prepare(Plan& plan) const;
 
   Node root_;
   std::vector<const Transform*> leaves_;
-  std::vector<std::uint32_t> purposes_;  // of the leaves
-  mutable std::vector<Counters> counters_;
+  std::vector<std::uint32_t> purposes_;     // of the leaves
+  mutable std::vector<Durations> applied_;  // of the leaves
+  mutable Durations written_;
   bool gives_target_list_ = false;
 };
 

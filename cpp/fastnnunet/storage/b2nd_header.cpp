@@ -27,6 +27,8 @@ constexpr std::size_t kMetalayers = 87;
 constexpr std::size_t kLongestHeader = 1 << 20;
 // Of the index of offsets: 32 MiB, more than a thousand times what an image has.
 constexpr std::int64_t kMostChunks = 1 << 22;
+// Of a block, of which a reader keeps five: 64 MiB, more than a thousand times what nnU-Net's have.
+constexpr std::int64_t kMostBlockBytes = 1 << 26;
 
 // Big-endian numbers with msgpack's types before them, never beyond the end.
 class Msgpack {
@@ -210,6 +212,10 @@ B2ndHeader read_b2nd_header(const InputFile& file) {
       meta.damaged("chunks of " + text_of(chunk) + " are too large");
     result.chunk_bytes *= padded;
     result.block_bytes *= block[i];
+  }
+  if (result.block_bytes > kMostBlockBytes) {
+    throw StorageError(file.name(), "expected blocks of at most " + std::to_string(kMostBlockBytes) + " bytes, got " +
+                                        std::to_string(result.block_bytes));
   }
   if (chunk_bytes != static_cast<std::uint64_t>(result.chunk_bytes) ||
       uncompressed != static_cast<std::uint64_t>(result.chunk_bytes) * static_cast<std::uint64_t>(count)) {

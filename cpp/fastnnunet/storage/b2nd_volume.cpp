@@ -59,8 +59,10 @@ class ChunkReader {
  public:
   ChunkReader(const InputFile& file, Context context) : file_(file), context_(std::move(context)) {}
 
-  // A chunk's header is 32 bytes. The result is valid until the next call. `end` is where no byte of a chunk may lie.
-  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::size_t voxel) {
+  // A chunk's header is 32 bytes. The result is valid until the next call. `end` is where no byte of a chunk may lie,
+  // `block` the bytes of a block, 0 for any: c-blosc2 takes memory by what the chunk says.
+  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block,
+             std::size_t voxel) {
     constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
     if (offset > end || end - offset < kHeader) damaged("it lies outside the file");
     const std::byte* header = file_.bytes(offset, kHeader, scratch_);
@@ -95,6 +97,7 @@ class ChunkReader {
     }
     check_codec(header, flags, flags2);
     const std::int64_t blocks = block_bytes > 0 ? (uncompressed - 1) / block_bytes + 1 : 0;
+    if (block != 0 && block_bytes != block) damaged("its blocks are not those of the others");
     if (blocks == 0 || blocks > (size - static_cast<std::int64_t>(kHeader)) / 4) damaged("its blocks do not fit");
     return {Chunk::Kind::compressed, file_.bytes(offset, static_cast<std::size_t>(size), scratch_),
             static_cast<std::int32_t>(size)};
@@ -228,7 +231,7 @@ class B2ndVolume final : public StoredVolume {
   void read_offsets() {
     const std::int64_t count = header_.chunks[0] * header_.chunks[1] * header_.chunks[2] * header_.chunks[3];
     reader_.name_next("the index of chunks");
-    const Chunk chunk = reader_.open(header_.index, header_.end, count * 8, 8);
+    const Chunk chunk = reader_.open(header_.index, header_.end, count * 8, 0, 8);
     offsets_.resize(static_cast<std::size_t>(count));
     auto* to = reinterpret_cast<std::byte*>(offsets_.data());
     switch (chunk.kind) {
@@ -253,7 +256,7 @@ class B2ndVolume final : public StoredVolume {
       if (static_cast<std::uint64_t>(offset) > header_.index - header_.data)
         reader_.damaged("it lies outside the file");
       return reader_.open(header_.data + static_cast<std::uint64_t>(offset), header_.index, header_.chunk_bytes,
-                          voxel_);
+                          header_.block_bytes, voxel_);
     }
     // The sign bit says that the chunk is not in the file, and the same byte says what it is made of.
     return reader_.constant(static_cast<unsigned>(static_cast<std::uint64_t>(offset) >> 56 & BLOSC2_SPECIAL_MASK),

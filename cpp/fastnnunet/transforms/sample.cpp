@@ -31,8 +31,8 @@ std::size_t Workspace::bytes() const {
 
 void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination) {
   destination_ = destination;
-  pending_image_ = &image;
-  pending_segmentation_ = segmentation;
+  image_source_ = pending_image_ = &image;
+  segmentation_source_ = pending_segmentation_ = segmentation;
   has_segmentation_ = segmentation != nullptr;
   dims_ = dims;
   image_ = {nullptr, image.channels(), image.shape()};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,8 @@ class Source {
   virtual std::int64_t channels() const = 0;
   virtual const Index3& shape() const = 0;                              // of the window
   virtual void read(std::int64_t channel, const Box& box, T* out) = 0;  // out: the box's shape, C-contiguous
+  // Spent on reading files for the present sample; an array has none.
+  virtual std::chrono::nanoseconds reading_time() const { return {}; }
 };
 
 enum class TargetType : std::uint8_t { int16, boolean };
@@ -134,11 +137,19 @@ class Sample {
 
   Workspace& workspace() { return workspace_; }
 
+  // Spent on reading files so far.
+  std::chrono::nanoseconds reading_time() const {
+    return (image_source_ != nullptr ? image_source_->reading_time() : std::chrono::nanoseconds{}) +
+           (segmentation_source_ != nullptr ? segmentation_source_->reading_time() : std::chrono::nanoseconds{});
+  }
+
  private:
   void* target_memory(std::size_t number, std::size_t bytes);
 
   Workspace& workspace_;
   const Destination* destination_ = nullptr;
+  const Source<float>* image_source_ = nullptr;
+  const Source<std::int16_t>* segmentation_source_ = nullptr;
   Source<float>* pending_image_ = nullptr;
   Source<std::int16_t>* pending_segmentation_ = nullptr;
   bool has_segmentation_ = false;

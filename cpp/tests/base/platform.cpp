@@ -42,6 +42,16 @@ TEST_CASE("platform: this machine and this process") {
   CHECK(now.available <= now.limit);
 }
 
+TEST_CASE("platform: memory that this process has in use") {
+  const std::uint64_t before = resident_memory();
+  REQUIRE(before > 100'000);
+  std::vector<char> touched(std::size_t{64} << 20, 1);
+  const std::uint64_t after = resident_memory();
+  CHECK(touched.back() == 1);
+  CHECK(after >= before + (std::uint64_t{60} << 20));
+  CHECK(after <= memory().limit);
+}
+
 TEST_CASE("platform: bytes of a file, mapped and copied") {
   const Folder folder;
   folder.write("file", "0123456789");

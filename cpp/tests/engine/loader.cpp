@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <limits>
 #include <set>
+#include <thread>
 
 #include "engine/cases.h"
 #include "fastnnunet/storage/open_volumes.h"
@@ -527,12 +528,34 @@ TEST_CASE("loader: statistics say what was done", "[engine]") {
   const Cases cases(3);
   const auto loader = loader_of(options_for(cases, 2, 2));
   take(*loader, 4);
+  // Until all that may be made ahead is made.
+  while (loader->statistics().ready_batches < 2) std::this_thread::yield();
   const LoaderStatistics s = loader->statistics();
   CHECK(s.batches == 4);
   CHECK(s.samples >= 12);
   CHECK(s.bytes_read > 0);
-  CHECK(s.sample_seconds > 0);
-  CHECK(s.sample_seconds >= s.sampling_seconds);
+  CHECK(s.sample.count == s.samples);
+  CHECK(s.sample.median > 0);
+  CHECK(s.sample.p99 >= s.sample.median);
+  CHECK(s.wait.count == 4);
+  CHECK(s.running_seconds >= s.waited_seconds);
+  // The stages of a sample follow one another and leave little between them.
+  double stages = 0;
+  for (const StageStatistics& stage : s.stages) {
+    CAPTURE(stage.name);
+    CHECK(stage.native);
+    CHECK(stage.time.count <= s.samples);
+    stages += stage.time.total;
+  }
+  CHECK(s.stages.front().name == "sampling");
+  CHECK(s.stages.at(1).name == "reading");
+  CHECK(s.stages.at(1).time.count == s.samples);
+  CHECK(s.stages.at(1).time.total > 0);
+  CHECK(s.stages.back().name == "writing");
+  CHECK(s.stages.back().time.count == s.samples);
+  CHECK(s.stages.size() > 4);
+  CHECK(stages <= s.sample.total);
+  CHECK(stages >= 0.5 * s.sample.total);
   CHECK(s.first_batch_seconds > 0);
   CHECK(s.batch_bytes == 3 * (2 * 4 + 2) * 12 * 14 * 16 + 3 * 2 * 6 * 7 * 8);
   CHECK(s.location_reads >= 1);

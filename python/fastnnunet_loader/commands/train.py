@@ -44,6 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
     )
     add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
+    add(
+        "--unrestricted-pickles",
+        action="store_true",
+        help="read the properties of cases with Python's own unpickler, which runs whatever code a file holds (default: refuse "
+        "what nnU-Net does not write)",
+    )
+
+    telling = parser.add_argument_group("statistics of the loader")
+    add = telling.add_argument
+    add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
+    add("--log-stats", action="store_true", help="write a line into nnU-Net's log after every epoch")
+    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, every 10 s and after every epoch")
+    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in an OpenMetrics text file for a node exporter")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +81,18 @@ def run(args: argparse.Namespace) -> int:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
-    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite)
+    install(
+        args.threads,
+        args.seed,
+        args.memory_budget,
+        args.on_bad_case,
+        args.check_finite,
+        args.unrestricted_pickles,
+        args.stats,
+        args.metrics,
+        args.log_stats,
+        args.live,
+    )
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 
     from nnunetv2.run.run_training import run_training
@@ -98,6 +122,9 @@ def _check_options(args: argparse.Namespace) -> None:
         raise CommandError("[--val_best] expected a checkpoint to be saved, got --disable_checkpointing")
     if args.num_gpus > 1 and args.device != "cuda":
         raise CommandError(f"[-num_gpus] expected -device cuda with several, got -device {args.device}")
+    for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
+        if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+            raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
     if args.pretrained_weights is not None:
         if args.c:
             raise CommandError("[-pretrained_weights] expected a new training, got --c")

@@ -1,0 +1,1 @@
+"""What a loader has done and costs, and where it is told: a log, files for machines, a terminal."""

@@ -1,0 +1,168 @@
+"""Tells of the loaders of one training: after every epoch, and now and then from a thread of its own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+
+from ..errors import LoaderClosedError
+from .files import append_json, openmetrics, replace_text
+from .model import LoaderStats
+from .text import line, table
+
+if TYPE_CHECKING:
+    from ..loader import DataLoader
+
+__all__ = ["ReportOptions", "Reporter"]
+
+FILES_EVERY = 10.0  # seconds
+LINES_EVERY = 60.0
+VIEW_EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is told where; nothing by default."""
+
+    stats: Path | None = None
+    """A file of JSON lines: one for each loader every 10 seconds, after every epoch and at the end."""
+    metrics: Path | None = None
+    """An OpenMetrics text file, written anew at the same times."""
+    log_stats: bool = False
+    """A line in the log after every epoch."""
+    live: bool = False
+    """A view in the terminal while training; where the output is none, a line every minute."""
+
+    def of_rank(self, rank: int, ranks: int) -> ReportOptions:
+        """Each rank of several has files of its own, and only the first has a terminal."""
+        if ranks == 1:
+            return self
+
+        def own(file: Path | None) -> Path | None:
+            return None if file is None else file.with_name(f"{file.stem}.rank{rank}{file.suffix}")
+
+        return ReportOptions(own(self.stats), own(self.metrics), self.log_stats, self.live and rank == 0)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is told."""
+        return self.log_stats or self.live or self.stats is not None or self.metrics is not None
+
+
+class Reporter:
+    """Reports on loaders until `stop()`. A file that cannot be written is said once in the log; the training goes on."""
+
+    def __init__(
+        self,
+        options: ReportOptions,
+        loaders: Callable[[], Mapping[str, DataLoader] | None],
+        log: Callable[[str], None],
+        labels: dict[str, str],
+    ) -> None:
+        # `loaders` gives those of now by name, for a training may make new ones; None once the training is gone.
+        self._options = options
+        self._loaders = loaders
+        self._batch_sizes: dict[str, int] = {}
+        self._log = log
+        self._labels = labels
+        self._before: dict[str, LoaderStats] = {}
+        self._failed: set[Path] = set()
+        self._ended = threading.Event()
+        self._live: Live | None = None
+        self._shown: dict[str, LoaderStats] = {}
+        console = Console(file=sys.stdout)
+        if options.live and console.is_terminal:
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._thread: threading.Thread | None = None
+        if options.live or options.stats is not None or options.metrics is not None:
+            self._thread = threading.Thread(target=self._run, name="fastnnunet statistics", daemon=True)
+            self._thread.start()
+
+    def _now(self) -> dict[str, LoaderStats]:
+        now = {}
+        for name, loader in (self._loaders() or {}).items():
+            try:
+                now[name] = loader.stats()
+                self._batch_sizes[name] = loader.batch_size
+            except LoaderClosedError:
+                continue
+        return now
+
+    def _run(self) -> None:
+        options, seconds = self._options, 0.0
+        files_at, line_at = FILES_EVERY, LINES_EVERY
+        pause = VIEW_EVERY if self._live is not None else min(FILES_EVERY, LINES_EVERY)
+        while not self._ended.wait(pause):
+            seconds += pause
+            now = self._now()
+            if self._loaders() is None:
+                return
+            if not now:
+                continue
+            if self._live is not None:
+                self._view(now)
+            elif options.live and seconds >= line_at:
+                line_at = seconds + LINES_EVERY
+                for name, stats in now.items():
+                    if stats.batches:
+                        print(f"{name}: {line(stats, self._shown.get(name), self._batch_sizes[name])}", flush=True)
+                self._shown = now
+            if seconds >= files_at:
+                files_at = seconds + FILES_EVERY
+                self._write(now, {"event": "running"})
+
+    def _view(self, now: dict[str, LoaderStats]) -> None:
+        assert self._live is not None
+        rows = {n: (s, self._before.get(n), self._batch_sizes[n]) for n, s in now.items() if s.batches}
+        self._live.update(table(rows), refresh=True)
+
+    def epoch(self, number: int) -> None:
+        """Tells of the epoch that ends."""
+        now = self._now()
+        if self._options.log_stats:
+            for name, stats in now.items():
+                told = line(stats, self._before.get(name), self._batch_sizes[name])
+                self._log(f"fastnnunet_loader, {name}, epoch {number}: {told}")
+        self._write(now, {"event": "epoch", "epoch": number})
+        self._before = now
+
+    def stop(self) -> None:
+        """Tells of the end, and ends the thread and the view. Idempotent."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+        if self._live is not None:
+            self._live.stop()
+        self._write(self._now(), {"event": "end"})
+
+    def _write(self, now: dict[str, LoaderStats], entry: dict[str, Any]) -> None:
+        options = self._options
+        if not now:
+            return
+
+        def write_stats(file: Path) -> None:
+            for name, stats in now.items():
+                append_json(file, {**entry, **self._labels, "loader": name, **stats.as_dict()})
+
+        self._try(options.stats, write_stats)
+        self._try(options.metrics, lambda file: replace_text(file, openmetrics(now, self._labels)))
+
+    def _try(self, file: Path | None, write: Callable[[Path], None]) -> None:
+        if file is None:
+            return
+        try:
+            write(file)
+        except OSError as error:
+            if file not in self._failed:
+                self._failed.add(file)
+                self._log(f"fastnnunet_loader: statistics cannot be written to {file}: {error.strerror or error}")
