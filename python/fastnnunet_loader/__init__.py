@@ -24,6 +24,7 @@ from .errors import (
 from .inference import logits_to_segmentation
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
 from .plugins import get_include, register_transform
+from .reproducing import reproduce
 from .resampling import resample
 
 
@@ -33,6 +34,7 @@ def install(
     memory_budget: int | str | None = None,
     on_bad_case: str = "raise",
     check_finite: bool = False,
+    stall_after: float = 60.0,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -42,6 +44,7 @@ def install(
         memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
+        stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
 
     Raises:
         ValueError: an argument is out of range.
@@ -50,7 +53,7 @@ def install(
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
 
-    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite)
+    install_in_nnunet(threads, seed, memory_budget, on_bad_case, check_finite, stall_after)
 
 
 def uninstall() -> None:
@@ -82,6 +85,7 @@ __all__ = [
     "logits_to_segmentation",
     "memory",
     "register_transform",
+    "reproduce",
     "resample",
     "uninstall",
 ]

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "fastnnunet/transforms/downsample_seg_for_ds.h"
 
@@ -21,6 +22,8 @@ void naming(const Transform& transform, Body&& body) {
     throw;
   } catch (const StorageError&) {
     throw;  // the file is to blame, not the transform that happened to read it
+  } catch (const std::bad_alloc&) {
+    throw;  // so is the system
   } catch (const std::exception& error) {
     throw TransformError(std::string(transform.name()), error.what(), std::current_exception());
   }
@@ -146,6 +149,7 @@ void Pipeline::run(Sample& sample, const Plan& plan) const {
     const Transform& transform = *leaves_[step.leaf];
     if (!transform.acts(*step.parameters)) continue;
     const auto begin = std::chrono::steady_clock::now();
+    sample.workspace().activity().enter(transform.name());
     naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
     const auto time = std::chrono::steady_clock::now() - begin;
     Counters& counters = counters_[step.leaf];
@@ -154,6 +158,7 @@ void Pipeline::run(Sample& sample, const Plan& plan) const {
         static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()),
         std::memory_order_relaxed);
   }
+  sample.workspace().activity().enter("writing into the batch");
   sample.finish();
 }
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from . import CommandError, count, fold, seed, size
+from . import CommandError, count, fold, seconds, seed, size
 from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
 
 __all__ = ["add_arguments", "run"]
@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="raise",
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
     )
+    add(
+        "--stall-after",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
+    )
     add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
 
 
@@ -68,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
-    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite)
+    install(args.threads, args.seed, args.memory_budget, args.on_bad_case, args.check_finite, args.stall_after)
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 
     from nnunetv2.run.run_training import run_training
