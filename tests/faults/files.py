@@ -92,15 +92,16 @@ def _(scene: Scene) -> str:
 @fault("properties damaged", NAMED)
 def _(scene: Scene) -> str:
     # Class locations are read where foreground is forced, and then kept: the case must be one whose turn comes late.
-    loader = scene.loader(threads=1, prefetch=1)
     first: dict[str, int] = {}
-    for step in range(200):
-        for slot in range(loader.batch_size):
-            name, forced, _ = loader.sampled(step, slot)
-            if forced:
-                first.setdefault(name, step)
+    with scene.loader() as asked:
+        for step in range(200):
+            for slot in range(asked.batch_size):
+                name, forced, _ = asked.sampled(step, slot)
+                if forced:
+                    first.setdefault(name, step)
     name, late = max(first.items(), key=lambda item: item[1])
     expect(late > 3, "every case has its turn at once")
+    loader = scene.loader(threads=1, prefetch=1)
     scene.take(loader, late - 2)
     file = scene.folder / f"{name}.pkl"
     file.write_bytes(file.read_bytes()[:100])

@@ -139,7 +139,7 @@ def state_of(loader: fl.DataLoader) -> dict[str, Any]:
         "role": 0,
         "step": 0,
         "excluded": {},
-        "fingerprint": loader._fingerprint(),
+        "fingerprint": loader.fingerprint,
     }
 
 
