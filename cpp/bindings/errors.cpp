@@ -6,6 +6,8 @@
 namespace fastnnunet::bindings {
 namespace {
 
+constexpr const char* kNoMemory = "[core] expected memory of the system, got none: the process is at its limit";
+
 py::object exception_type(const char* name) { return py::module_::import("fastnnunet_loader.errors").attr(name); }
 
 py::object with_cause(py::object error, const std::exception_ptr& cause) {
@@ -19,7 +21,8 @@ py::object sample_error(const SampleError& error) {
   const py::object type = exception_type(failure.bad_case ? "BadCaseError" : "SampleError");
   return type(error.what(), "case"_a = failure.case_name, "file"_a = failure.file, "transform"_a = failure.transform,
               "reason"_a = failure.reason, "seed"_a = failure.id.seed, "rank"_a = failure.id.rank,
-              "role"_a = failure.id.role, "step"_a = failure.id.step, "slot"_a = failure.id.slot);
+              "role"_a = failure.id.role, "step"_a = failure.id.step, "slot"_a = failure.id.slot,
+              "attempt"_a = failure.id.attempt);
 }
 
 }  // namespace
@@ -47,7 +50,7 @@ py::object to_python(const std::exception_ptr& error) {
     if (e.trace()) PyException_SetTraceback(value.ptr(), e.trace().ptr());
     return value;
   } catch (const std::bad_alloc&) {
-    return py::reinterpret_borrow<py::object>(PyExc_MemoryError)("[core] expected memory, got none");
+    return py::reinterpret_borrow<py::object>(PyExc_MemoryError)(kNoMemory);
   } catch (const std::exception& e) {
     return py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(e.what());
   }
@@ -57,6 +60,8 @@ void add_errors(py::module_&) {
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       std::rethrow_exception(error);
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(PyExc_MemoryError, kNoMemory);
     } catch (const Error&) {
       const py::object value = to_python(std::current_exception());
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());

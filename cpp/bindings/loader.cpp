@@ -73,12 +73,35 @@ std::vector<py::ssize_t> batch_shape(std::int64_t samples, std::int64_t channels
   return sizes;
 }
 
+// Hears signals, and calls `on_stall` once when the wait has taken `patience` seconds.
+class Waiting {
+ public:
+  Waiting(double patience, const py::function& on_stall)
+      : until_(std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                                      std::chrono::duration<double>(std::min(patience, 1e8)))),
+        on_stall_(on_stall) {}
+
+  void operator()() {
+    check_signals();
+    if (told_ || std::chrono::steady_clock::now() < until_) return;
+    told_ = true;
+    const py::gil_scoped_acquire lock;
+    on_stall_();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point until_;
+  const py::function& on_stall_;
+  bool told_ = false;
+};
+
 // (data, targets, case numbers, step): arrays over the batch's memory, which they keep.
-py::tuple next(Loader& loader) {
+py::tuple next(Loader& loader, double patience, const py::function& on_stall) {
   Batch batch;
+  Waiting waiting(patience, on_stall);
   {
     const py::gil_scoped_release release;
-    batch = loader.next(check_signals);
+    batch = loader.next([&] { waiting(); });
   }
   const Layout& layout = loader.layout();
   const std::int64_t samples = loader.options().sampling.batch_size;
@@ -97,11 +120,53 @@ py::tuple next(Loader& loader) {
 }
 
 std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, const py::function& reader,
-                             const std::string& memory_kind) {
+                             const std::string& memory_kind, double patience, const py::function& on_stall) {
+  Waiting waiting(patience, on_stall);
   auto locations = location_reader(reader);
   auto memory = make_memory(memory_kind);
+  const auto poll = [&] {
+    try {
+      waiting();
+    } catch (py::error_already_set&) {
+      // The first sample is waited for: what it does in Python must end.
+      const py::gil_scoped_acquire lock;
+      py::module_::import("fastnnunet_loader.fallback").attr("interrupt_all")();
+      throw;
+    }
+  };
   const py::gil_scoped_release release;
-  return {new Loader(std::move(options), bound.pipeline, std::move(locations), std::move(memory)), destroy};
+  return {new Loader(std::move(options), bound.pipeline, std::move(locations), std::move(memory), poll), destroy};
+}
+
+// (image, targets, target_is_list, case number): arrays of their own.
+py::tuple make_sample(Loader& loader, std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) {
+  py::object image;
+  py::list targets;
+  std::size_t number = 0;
+  const auto take = [&](Sample& sample, std::size_t case_number) {
+    const py::gil_scoped_acquire lock;
+    const py::handle nobody;  // NumPy allocates, and copies
+    image = image_array(sample.image(), sample.dims(), nobody);
+    for (const Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), nobody));
+    number = case_number;
+  };
+  {
+    const py::gil_scoped_release release;
+    loader.make(step, slot, attempt, take, check_signals);
+  }
+  return py::make_tuple(image, targets, loader.layout().target_is_list, number);
+}
+
+py::object activity(const Loader& loader) {
+  LoaderActivity now;
+  {
+    const py::gil_scoped_release release;
+    now = loader.activity();
+  }
+  py::list threads;
+  for (const ThreadActivity& t : now.threads)
+    threads.append(py::make_tuple(t.thread, t.step, t.slot, t.case_name, t.stage, t.stage_seconds, t.sample_seconds));
+  return py::make_tuple(now.step, now.tasks, now.ready, now.being_made, now.in_use, threads);
 }
 
 }  // namespace
@@ -199,15 +264,22 @@ void add_loader(py::module_& module) {
       .def_readonly("prefetch", &LoaderStatistics::prefetch);
 
   py::class_<Loader, std::shared_ptr<Loader>>(module, "Loader")
-      .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("memory"))
-      .def("next", &next)
+      .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("memory"),
+           py::arg("patience"), py::arg("on_stall"))
+      .def("next", &next, py::arg("patience"), py::arg("on_stall"))
+      .def("make", &make_sample, py::arg("step"), py::arg("slot"), py::arg("attempt"))
+      .def("activity", &activity)
       .def_property_readonly("step",
                              [](const Loader& loader) {
                                const py::gil_scoped_release release;
                                return loader.step();
                              })
-      .def("set_step", &Loader::set_step, py::arg("step"), py::arg("excluded"),
-           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "set_step",
+          [](Loader& loader, std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
+            loader.set_step(step, excluded, check_signals);
+          },
+          py::arg("step"), py::arg("excluded"), py::call_guard<py::gil_scoped_release>())
       .def("bad_cases",
            [](const Loader& loader) {
              std::vector<BadCase> bad;
@@ -216,22 +288,23 @@ void add_loader(py::module_& module) {
                bad = loader.bad_cases();
              }
              py::list list;
-             for (const BadCase& b : bad) list.append(py::make_tuple(b.name, b.file, b.reason, b.step));
+             for (const BadCase& b : bad)
+               list.append(py::make_tuple(b.name, b.file, b.reason, b.step, b.slot, b.attempt));
              return list;
            })
       .def("statistics", &Loader::statistics, py::call_guard<py::gil_scoped_release>())
       .def(
           "sampled",
-          [](Loader& loader, std::uint64_t step, std::uint32_t slot) {
+          [](Loader& loader, std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) {
             Loader::Sampled sampled{};
             {
               const py::gil_scoped_release release;
-              sampled = loader.sampled(step, slot);
+              sampled = loader.sampled(step, slot, attempt);
             }
             return py::make_tuple(sampled.case_number, sampled.force_foreground, sampled.window.lower,
                                   sampled.window.upper);
           },
-          py::arg("step"), py::arg("slot"))
+          py::arg("step"), py::arg("slot"), py::arg("attempt") = 0)
       .def_property_readonly("target_is_list", [](const Loader& loader) { return loader.layout().target_is_list; })
       .def("close", &Loader::close, py::arg("patience"), py::call_guard<py::gil_scoped_release>());
 }

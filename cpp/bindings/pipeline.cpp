@@ -169,9 +169,10 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
 void add_pipeline(py::module_& module) {
   py::class_<SampleId>(module, "SampleId", "Which sample of which run.")
       .def(py::init([](std::uint64_t seed, std::uint32_t rank, std::uint32_t role, std::uint64_t step,
-                       std::uint32_t slot) { return SampleId{seed, rank, role, step, slot, 0}; }),
+                       std::uint32_t slot,
+                       std::uint32_t attempt) { return SampleId{seed, rank, role, step, slot, attempt}; }),
            py::kw_only(), py::arg("seed") = 0, py::arg("rank") = 0, py::arg("role") = 0, py::arg("step") = 0,
-           py::arg("slot") = 0);
+           py::arg("slot") = 0, py::arg("attempt") = 0);
 
   py::class_<BoundPipeline>(module, "Pipeline", "A compiled tree of transforms.")
       .def(py::init([](const py::tuple& tree) {

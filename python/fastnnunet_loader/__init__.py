@@ -26,6 +26,7 @@ from .errors import (
 from .inference import logits_to_segmentation
 from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
 from .plugins import get_include, register_transform
+from .reproducing import reproduce
 from .resampling import resample
 from .statistics.model import GpuStats, StageStats
 
@@ -41,6 +42,7 @@ def install(
     metrics: str | _os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
+    stall_after: float = 60.0,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -57,6 +59,7 @@ def install(
         metrics: an OpenMetrics text file with the same for a node exporter, replaced as a whole each time.
         log_stats: a line with the statistics of each epoch in nnU-Net's log.
         live: statistics in the terminal while training; where the output is no terminal, a line every minute.
+        stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
 
     Raises:
         ValueError: an argument is out of range.
@@ -66,7 +69,17 @@ def install(
     from .nnunet import install as install_in_nnunet
 
     install_in_nnunet(
-        threads, seed, memory_budget, on_bad_case, check_finite, unrestricted_pickles, stats, metrics, log_stats, live
+        threads=threads,
+        seed=seed,
+        memory_budget=memory_budget,
+        on_bad_case=on_bad_case,
+        check_finite=check_finite,
+        unrestricted_pickles=unrestricted_pickles,
+        stats=stats,
+        metrics=metrics,
+        log_stats=log_stats,
+        live=live,
+        stall_after=stall_after,
     )
 
 
@@ -101,6 +114,7 @@ __all__ = [
     "logits_to_segmentation",
     "memory",
     "register_transform",
+    "reproduce",
     "resample",
     "uninstall",
 ]

@@ -204,6 +204,7 @@ class Pipeline:
         role: int = 0,
         step: int = 0,
         slot: int = 0,
+        attempt: int = 0,
     ) -> list[tuple[Any, DrawnParameters]]:
         """Draws the parameters of one sample without touching voxels.
 
@@ -216,7 +217,7 @@ class Pipeline:
             The transforms that fire, in order, each with its parameters. Those that run in Python draw theirs when they are
             applied.
         """
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot)
+        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
         trace = self.core.draw(shape[0], segmentation_channels, list(shape[1:]), identity)
         return [(self._leaves[leaf].transform, DrawnParameters(parameters)) for leaf, parameters in trace]
 
@@ -231,6 +232,7 @@ class Pipeline:
         role: int = 0,
         step: int = 0,
         slot: int = 0,
+        attempt: int = 0,
     ) -> dict[str, Any]:
         """Draws parameters and applies them to one sample.
 
@@ -248,7 +250,7 @@ class Pipeline:
             TransformError: a transform failed; what it raised is the cause.
             ValueError: shapes that do not fit.
         """
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot)
+        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
         return self._run(self.core, image, segmentation, identity, None, regression_target)
 
     def stages(
@@ -261,6 +263,7 @@ class Pipeline:
         role: int = 0,
         step: int = 0,
         slot: int = 0,
+        attempt: int = 0,
     ) -> Iterator[Stage]:
         """What a call makes of one sample, after each transform that fires; the last stage is the call's result.
 
@@ -275,7 +278,7 @@ class Pipeline:
         """
         pixels = _array(image, np.float32, "image")
         labels = None if segmentation is None else _array(segmentation, np.int16, "segmentation")
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot)
+        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
         trace = self.core.draw(len(pixels), 0 if labels is None else len(labels), list(pixels.shape[1:]), identity)
         for leaf, parameters in trace:
             core = _core.Pipeline(_until(self._root, leaf, []))
@@ -294,6 +297,7 @@ class Pipeline:
         role: int = 0,
         step: int = 0,
         slot: int = 0,
+        attempt: int = 0,
     ) -> dict[str, Any]:
         """Applies parameters that batchgeneratorsv2 drew, or that `draw` gave.
 
@@ -325,7 +329,7 @@ class Pipeline:
             else:
                 name = type(transform).__name__
                 raise ValueError(f"[replay] expected batchgeneratorsv2's parameters of {name}, which runs in Python, got none")
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot)
+        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
         return self._run(self.core, image, segmentation, identity, entries, regression_target)
 
     def _run(

@@ -44,7 +44,8 @@ class SampleError(FastnnUNetError):
         file: the file to blame, or "".
         transform: the transform to blame, or "".
         reason: what was expected and what was found.
-        seed, rank, role, step, slot: make exactly this sample again.
+        seed, rank, role, step, slot, attempt: make exactly this sample again.
+        reproduce: a line of Python that does.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SampleError(FastnnUNetError):
         role: int,
         step: int,
         slot: int,
+        attempt: int = 0,
     ) -> None:
         super().__init__(message)
         self.case = case
@@ -71,6 +73,8 @@ class SampleError(FastnnUNetError):
         self.role = role
         self.step = step
         self.slot = slot
+        self.attempt = attempt
+        self.reproduce = ""
 
 
 class BadCaseError(SampleError):

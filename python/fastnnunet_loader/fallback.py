@@ -7,9 +7,12 @@ nor the training on the loader.
 
 from __future__ import annotations
 
+import ctypes
 import random
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,16 +20,79 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["PythonTransform", "scalar_function", "seeded"]
+from .errors import LoaderClosedError
+
+__all__ = [
+    "PythonTransform",
+    "interrupt",
+    "interrupt_all",
+    "makes_a_sample",
+    "noted",
+    "python_stack",
+    "python_stacks",
+    "scalar_function",
+    "seeded",
+]
 
 Array = npt.NDArray[Any]
 _alone = threading.Lock()
+_inside: dict[int, int] = {}  # the system's number of a thread, and Python's
+
+
+def python_stack(thread: int) -> list[str]:
+    """Where a thread is in Python code that a sample needs, innermost last; empty where it is in none.
+
+    thread: the system's number, as `threading.get_native_id()` gives it.
+    """
+    identity = _inside.get(thread)
+    frame = None if identity is None else sys._current_frames().get(identity)
+    if frame is None:
+        return []
+    found = traceback.extract_stack(frame)
+    return [f"{at.filename}:{at.lineno} in {at.name}" for at in found if at.filename != __file__]
+
+
+def python_stacks() -> list[str]:
+    """The same of every thread that is in such code."""
+    return [line for thread in list(_inside) for line in python_stack(thread)]
+
+
+def interrupt(threads: Iterable[int]) -> None:
+    """Raise LoaderClosedError in those of these threads that are in Python code: nobody waits for their samples any more.
+
+    It is heard between two instructions of Python: a call that never returns to Python does not hear it.
+    """
+    for thread in threads:
+        identity = _inside.get(thread)
+        if identity is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(identity), ctypes.py_object(LoaderClosedError))
+
+
+def interrupt_all() -> None:
+    """The same for every thread that is in such code."""
+    interrupt(list(_inside))
+
+
+def makes_a_sample() -> bool:
+    """Whether the calling thread is in Python code that a sample needs: it must not wait for samples."""
+    return threading.get_native_id() in _inside
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Inside, the calling thread is in Python code that a sample needs."""
+    thread = threading.get_native_id()
+    _inside[thread] = threading.get_ident()
+    try:
+        yield
+    finally:
+        _inside.pop(thread, None)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes."""
-    with _alone:
+    with noted(), _alone:
         python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
         try:
             random.seed(seed)

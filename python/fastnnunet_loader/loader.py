@@ -9,22 +9,28 @@ import math
 import os
 import re
 import secrets
+import sys
+import threading
+import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from . import _core
+from .activity import STALL_AFTER, describe_activity, listen
 from .compiler import Pipeline, compile_transforms
-from .errors import LoaderClosedError, NotSupportedError, StorageError
+from .errors import LoaderClosedError, NotSupportedError, SampleError, StorageError
+from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .pickles import read_properties
+from .reproducing import Origin, command, line
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
 
@@ -47,6 +53,8 @@ class BadCase:
     file: str
     reason: str
     step: int
+    slot: int = 0  # of the sample that found it
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,13 @@ def draw_seed() -> int:
 _open: weakref.WeakSet[DataLoader] = weakref.WeakSet()
 
 
+def _dump_all() -> Iterator[str]:
+    for loader in list(_open):
+        text = loader._activity()
+        if text:
+            yield text
+
+
 @atexit.register
 def _close_all() -> None:
     # Threads must be gone before the interpreter takes its modules apart.
@@ -130,11 +145,15 @@ class DataLoader:
         check_finite: bool,
         keep_blocks: bool,
         unrestricted_pickles: bool = False,
+        stall_after: float = STALL_AFTER,
+        origin: Origin | None = None,
     ) -> None:
         if on_bad_case not in ("raise", "skip"):
             raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
         if threads < 1:
             raise ValueError(f"[threads] expected at least 1, got {threads}")
+        if not stall_after > 0:
+            raise ValueError(f"[stall_after] expected seconds above 0, got {stall_after}")
         if not cases:
             raise ValueError("[data loader] expected at least one case, got none")
         self.seed = seed
@@ -143,6 +162,9 @@ class DataLoader:
         self.threads = threads
         self.memory_budget = memory_budget
         self.on_bad_case = on_bad_case
+        self.stall_after = stall_after
+        self.report: Callable[[str], None] = _log.warning  # takes what has to be said while batches are made
+        self.origin = origin  # the training that this loader belongs to
         self.pin_memory = pin_memory
         self._memory = _memory_kind(pin_memory)
         self.pipeline = pipeline
@@ -160,8 +182,14 @@ class DataLoader:
         self._device = device_in_use()
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
-        self._core = self._make()
+        try:
+            self._core = self._make()
+        except SampleError as error:
+            if origin is not None:
+                self._add_reproduction(error)
+            raise
         _open.add(self)
+        listen(_dump_all)
 
     @classmethod
     def from_nnunet(
@@ -179,6 +207,8 @@ class DataLoader:
         check_finite: bool = False,
         keep_blocks: bool = True,
         unrestricted_pickles: bool = False,
+        stall_after: float = STALL_AFTER,
+        origin: Origin | None = None,
     ) -> DataLoader:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
@@ -198,6 +228,8 @@ class DataLoader:
                 either way.
             unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
                 holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
+            stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
+            origin: the training that it belongs to, for the line of code in errors that makes a sample again.
 
         Raises:
             NotSupportedError: the loader or its data set overrides what is replaced here.
@@ -244,6 +276,8 @@ class DataLoader:
             check_finite=check_finite,
             keep_blocks=keep_blocks,
             unrestricted_pickles=unrestricted_pickles,
+            stall_after=float(stall_after),
+            origin=origin,
         )
 
     def _make(self) -> _core.Loader:
@@ -267,9 +301,10 @@ class DataLoader:
 
         def locations(number: int) -> ClassLocations:
             file = folder / f"{names[number]}.pkl"
-            return class_locations(file, read_properties(file, unrestricted), annotated)
+            with noted():
+                return class_locations(file, read_properties(file, unrestricted), annotated)
 
-        return _core.Loader(options, self.pipeline.core, locations, self._memory)
+        return _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
 
     def _opened(self) -> _core.Loader:
         if self._core is None:
@@ -291,7 +326,11 @@ class DataLoader:
             LoaderClosedError: the loader was closed, or made before a fork.
         """
         core = self._opened()
-        data, targets, numbers, _ = core.next()
+        try:
+            data, targets, numbers, _ = core.next(self.stall_after, self._report_stall)
+        except SampleError as error:
+            self._add_reproduction(error)
+            raise
         if self.on_bad_case == "skip":
             self._report_bad_cases()
         batch: dict[str, Any] = {"data": self._tensor(data)}
@@ -314,7 +353,80 @@ class DataLoader:
         for bad in self.bad_cases:
             if bad.name not in self._reported:
                 self._reported.add(bad.name)
-                _log.warning("going on without case %s: [%s] %s (found at step %d)", bad.name, bad.file, bad.reason, bad.step)
+                _log.warning(
+                    "going on without case %s: [%s] %s (found at step %d)\n%s",
+                    *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
+                )
+
+    def reproduction(self, of: SampleError | BadCase) -> str:
+        """What makes the sample of an error or of a skipped case again: a line of Python, and the command that draws it."""
+        seed, rank, role = (of.seed, of.rank, of.role) if isinstance(of, SampleError) else (self.seed, self.rank, self.role)
+        identity = {"seed": seed, "rank": rank, "role": role, "step": of.step, "slot": of.slot, "attempt": of.attempt}
+        text = line(self.origin, **identity)
+        return text if self.origin is None else f"{text}\n{command(self.origin, **identity)}"
+
+    def _add_reproduction(self, error: SampleError) -> None:
+        text = self.reproduction(error)
+        error.reproduce = text.splitlines()[0]
+        error.args = ("\n  ".join([str(error), *text.splitlines()]),)
+
+    def _activity(self) -> str:
+        core = self._core
+        if core is None:
+            return ""
+        return f"loader of role {self.role}, rank {self.rank}, seed {self.seed}: {describe_activity(core)}"
+
+    def dump(self, file: TextIO | None = None) -> str:
+        """Prints to `file` (standard error), and returns, what each thread is doing: batch, sample, case, stage, since when.
+
+        May be called at any time and from any thread. SIGUSR1 logs the same, where the system has it.
+
+        Raises:
+            LoaderClosedError: the loader was closed.
+        """
+        self._opened()
+        text = self._activity()
+        print(text, file=sys.stderr if file is None else file)
+        return text
+
+    def _report_stall(self) -> None:
+        self.report(f"fastnnunet_loader: a batch has taken more than {self.stall_after:g} s. {self._activity()}")
+
+    def _first_stall(self) -> None:
+        self.report(
+            f"fastnnunet_loader: the first sample has taken more than {self.stall_after:g} s. Its transforms in Python: "
+            f"{', '.join(self.pipeline.fallbacks)}\n" + "\n".join(python_stacks())
+        )
+
+    def sample(self, step: int, slot: int, attempt: int = 0) -> dict[str, Any]:
+        """Makes one sample by itself, the same that stands in the batch of that step, and leaves the loader where it is.
+
+        Args:
+            step: number of the batch.
+            slot: place in the batch.
+            attempt: 0, or how many draws of this sample were given up before, for skipped cases.
+
+        Returns:
+            'data' (C, X, Y, Z) float32, 'target' (R, X, Y, Z) int16 or bool or a list of them, and 'key', the case. 2D samples
+            have no X.
+
+        Raises:
+            SampleError: it could not be made. Bad cases count as good here, so theirs are raised as well.
+            LoaderClosedError: the loader was closed.
+        """
+        if not 0 <= slot < self.batch_size:
+            raise ValueError(f"[slot] expected a number from 0 to {self.batch_size - 1}, got {slot}")
+        try:
+            image, targets, is_list, number = self._opened().make(step, slot, attempt)
+        except SampleError as error:
+            self._add_reproduction(error)
+            raise
+        tensors = [torch.from_numpy(target) for target in targets]
+        return {
+            "data": torch.from_numpy(image),
+            "target": tensors if is_list else tensors[0],
+            "key": self._names[number],
+        }
 
     @property
     def step(self) -> int:
@@ -373,7 +485,7 @@ class DataLoader:
             )
         core = self._opened()
         if state["seed"] != self.seed:
-            core.close(timedelta(seconds=10))
+            _end(core)
             self.seed = int(state["seed"])
             core = self._core = self._make()
         core.set_step(int(state["step"]), {str(name): int(step) for name, step in state["excluded"].items()})
@@ -402,19 +514,19 @@ class DataLoader:
             text += f"\n{1e3 * sampling.time.total / sampling.time.count:8.2f} ms for choosing it and opening its files"
         return text
 
-    def sampled(self, step: int, slot: int) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
+    def sampled(self, step: int, slot: int, attempt: int = 0) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
         """Which case a sample takes, whether foreground is forced, and the patch (lower, upper) on each axis.
 
         Bad cases count as good here: this asks for the first choice.
         """
-        number, forced, lower, upper = self._opened().sampled(step, slot)
+        number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
         return self._names[number], forced, tuple(zip(lower, upper, strict=True))
 
-    def sample_id(self, step: int, slot: int) -> dict[str, int]:
+    def sample_id(self, step: int, slot: int, attempt: int = 0) -> dict[str, int]:
         """What names a sample's random numbers to a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
-        return {"seed": self.seed, "rank": self.rank, "role": self.role, "step": step, "slot": slot}
+        return {"seed": self.seed, "rank": self.rank, "role": self.role, "step": step, "slot": slot, "attempt": attempt}
 
-    def patch(self, step: int, slot: int) -> Patch:
+    def patch(self, step: int, slot: int, attempt: int = 0) -> Patch:
         """Reads what the transforms of a sample start from: the whole patch, as nnU-Net cuts it.
 
         Bad cases count as good here, as in `sampled`.
@@ -423,7 +535,7 @@ class DataLoader:
             StorageError: a file of the case cannot be read.
             LoaderClosedError: the loader was closed.
         """
-        number, forced, lower, upper = self._opened().sampled(step, slot)
+        number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
         case = self._cases[number]
         image = _core.open_volume(case.image, "data").read_image(lower, upper)
         segmentation = _core.open_volume(case.segmentation, "seg").read_segmentation(lower, upper)
@@ -442,8 +554,17 @@ class DataLoader:
     def close(self) -> None:
         """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""
         core, self._core = getattr(self, "_core", None), None
-        if core is not None:
-            core.close(timedelta(seconds=10))
+        if core is None:
+            return
+        if makes_a_sample():
+            # The garbage collector found the loader in a thread that makes samples, which would wait for itself.
+            _end_elsewhere(core)
+            return
+        try:
+            _end(core)
+        except BaseException:  # Ctrl-C, or what another signal's handler raised
+            _end_elsewhere(core)
+            raise
 
     def __enter__(self) -> DataLoader:
         return self
@@ -453,6 +574,22 @@ class DataLoader:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _end_elsewhere(core: _core.Loader) -> None:
+    core.close(timedelta(0))  # nothing new is begun
+    threading.Thread(target=_end, args=(core,), name="fastnnunet_loader close").start()
+
+
+def _end(core: _core.Loader) -> None:
+    """Close, with Ctrl-C heard meanwhile. What is still in Python code after a second is asked to stop."""
+    begin = time.monotonic()
+    while not core.close(timedelta(seconds=0.1)):
+        waited = time.monotonic() - begin
+        if waited > 10 or not core.activity()[1]:
+            return
+        if waited > 1:
+            interrupt(thread[0] for thread in core.activity()[-1])
 
 
 def _overridden(instance: Any, base: type, methods: tuple[str, ...]) -> list[str]:

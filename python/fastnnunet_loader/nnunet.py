@@ -25,9 +25,11 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
 from ._core import torch_version
+from .activity import STALL_AFTER
 from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
 from .prediction.install import patch_predictor
+from .reproducing import Origin
 from .statistics.reporter import Reporter, ReportOptions
 from .threads import ThreadPool
 from .validation import naming_bad_cases
@@ -54,6 +56,7 @@ class Settings:
     metrics: str | os.PathLike[str] | None = None
     log_stats: bool = False
     live: bool = False
+    stall_after: float = STALL_AFTER
 
 
 @dataclass
@@ -164,7 +167,10 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             pin_memory=_pinned(bool(pin_memory)),
             check_finite=_settings.check_finite,
             unrestricted_pickles=_settings.unrestricted_pickles,
+            stall_after=_settings.stall_after,
+            origin=_origin(),
         )
+        self.loader.report = _say_of(getattr(_current, "trainer", None))
         run.made += 1
         if run is not _unattended:
             run.augmenters.append(self)
@@ -221,6 +227,37 @@ def _say(text: str) -> None:
         trainer.print_to_log_file(text)
     else:
         _log.warning(text)
+
+
+def _say_of(trainer: Any) -> Callable[[str], None]:
+    """What speaks in the log of a trainer as long as it is there, and else where all warnings go."""
+    known = (lambda: None) if trainer is None else weakref.ref(trainer)
+
+    def say(text: str) -> None:
+        there = known()
+        if there is None:
+            _log.warning("%s", text)
+        else:
+            there.print_to_log_file(text)
+
+    return say
+
+
+def _origin() -> Origin | None:
+    """The training whose loaders are being made, where a call of `reproduce` can make them again."""
+    trainer = getattr(_current, "trainer", None)
+    assert _settings is not None
+    if trainer is None or _ranks() > 1:
+        return None
+    plans = trainer.plans_manager
+    return Origin(
+        plans.dataset_name,
+        trainer.configuration_name,
+        trainer.fold,
+        type(trainer).__name__,
+        plans.plans_name,
+        _settings.check_finite,
+    )
 
 
 # What is replaced
@@ -577,7 +614,10 @@ def _report_bad_cases(run: _Run, trainer: Any) -> None:
         for bad in augmenter.loader.bad_cases:
             if bad.name not in run.reported:
                 run.reported.add(bad.name)
-                trainer.print_to_log_file(f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}")
+                again = augmenter.loader.reproduction(bad)
+                trainer.print_to_log_file(
+                    f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}\n{again}"
+                )
 
 
 def _report_at_end(run: _Run, trainer: Any) -> None:
@@ -648,6 +688,7 @@ def install(
     metrics: str | os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
+    stall_after: float = STALL_AFTER,
 ) -> None:
     """See `fastnnunet_loader.install`."""
     global _settings
@@ -657,11 +698,23 @@ def install(
         raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"[seed] expected a number from 0 to 2**64 - 1, got {seed}")
+    if not stall_after > 0:
+        raise ValueError(f"[stall_after] expected seconds above 0, got {stall_after}")
     budget = None if memory_budget is None else parse_bytes(memory_budget)
     default_threads()  # a wrong nnUNet_n_proc_DA is reported now
     already = _settings is not None
     _settings = Settings(
-        threads, seed, budget, on_bad_case, check_finite, unrestricted_pickles, stats, metrics, log_stats, live
+        threads=threads,
+        seed=seed,
+        memory_budget=budget,
+        on_bad_case=on_bad_case,
+        check_finite=check_finite,
+        unrestricted_pickles=unrestricted_pickles,
+        stats=stats,
+        metrics=metrics,
+        log_stats=log_stats,
+        live=live,
+        stall_after=stall_after,
     )
     if already:
         return

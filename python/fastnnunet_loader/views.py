@@ -98,9 +98,9 @@ class Viewer:
         batch_size = self._loader.batch_size
         return [(first_step + i // batch_size, i % batch_size) for i in range(count)]
 
-    def stages(self, step: int, slot: int) -> Row:
+    def stages(self, step: int, slot: int, attempt: int = 0) -> Row:
         """The patch as it was cut, then after each transform that changed it."""
-        patch = self._loader.patch(step, slot)
+        patch = self._loader.patch(step, slot, attempt)
         shown = self._view(patch, patch.image, patch.segmentation)
         windows = _windows(patch.image)
         at = _positions(shown)
@@ -108,7 +108,7 @@ class Viewer:
         result: Any = patch.segmentation
         folded: list[str] = []
         for stage in self._loader.pipeline.stages(
-            image=patch.image, segmentation=patch.segmentation, **self._loader.sample_id(step, slot)
+            image=patch.image, segmentation=patch.segmentation, **self._loader.sample_id(step, slot, attempt)
         ):
             name = type(stage.transform).__name__
             text = parameter_text(stage.transform, stage.parameters, len(patch.image))

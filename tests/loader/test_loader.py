@@ -6,7 +6,6 @@ import gc
 import os
 import pickle
 import shutil
-import signal
 import threading
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
-from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, ImageOnlyTransform
+from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_loaders import nnunet_loaders
@@ -54,10 +53,6 @@ def clone(batch: dict[str, Any]) -> dict[str, Any]:
 
 def take(loader: fl.DataLoader, count: int) -> list[dict[str, Any]]:
     return [clone(next(loader)) for _ in range(count)]
-
-
-def task_count() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def test_kept_blocks_are_read_once_and_change_nothing(nnunet_dataset: Any, monkeypatch: Any) -> None:
@@ -291,43 +286,6 @@ def test_nothing_is_allocated_for_batches_in_steady_state(nnunet_dataset: Any, m
         assert len(addresses) <= loader.stats().prefetch + 2
 
 
-def test_close_ends_the_threads(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    before = task_count()
-    for _ in range(3):
-        loader = fl.DataLoader.from_nnunet(train, threads=3, seed=5)
-        next(loader)
-        assert task_count() > before
-        loader.close()
-        loader.close()
-        assert task_count() == before
-        with pytest.raises(fl.LoaderClosedError):
-            next(loader)
-    loader = fl.DataLoader.from_nnunet(train, threads=3, seed=5)
-    next(loader)
-    del loader
-    gc.collect()
-    assert task_count() == before
-
-
-def test_a_budget_that_is_too_small_is_explained(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with pytest.raises(fl.MemoryBudgetError, match=r"expected at least \d+ MiB .* threads"):
-        fl.DataLoader.from_nnunet(train, threads=2, memory_budget="1MB")
-
-
-def test_keeping_too_many_batches_is_an_error_not_a_hang(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with fl.DataLoader.from_nnunet(train, threads=1, memory_budget="32MB", prefetch=2) as loader:
-        kept = []
-        with pytest.raises(fl.MemoryBudgetError, match="still referred to"):
-            for _ in range(100):
-                kept.append(next(loader))
-        kept.clear()
-        next(loader)
-        assert loader.stats().batches_in_use * loader.stats().batch_bytes <= loader.memory_budget
-
-
 # Bad input
 
 
@@ -428,16 +386,6 @@ def test_skip_stops_when_every_case_is_bad(damaged: Any) -> None:
         fl.DataLoader.from_nnunet(damaged, threads=2, on_bad_case="skip")
 
 
-def test_a_case_that_goes_bad_while_batches_flow(damaged: Any) -> None:
-    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
-        take(loader, 10)
-        for name in damaged.indices:
-            file = Path(damaged._data.source_folder) / f"{name}.b2nd"
-            os.truncate(file, file.stat().st_size // 3)
-        error = batches_until_error(loader)
-    assert error.file.endswith(".b2nd")
-
-
 def test_finite_voxels_are_checked_when_asked(damaged: Any) -> None:
     name = damaged.indices[1]
     file = Path(damaged._data.source_folder) / f"{name}.b2nd"
@@ -451,6 +399,9 @@ def test_finite_voxels_are_checked_when_asked(damaged: Any) -> None:
         error = batches_until_error(loader)
     assert error.case == name
     assert "expected finite voxels, got nan" in error.reason
+
+
+# Faults while batches flow are in tests/faults.
 
 
 # Transforms in Python
@@ -469,17 +420,6 @@ class Halve(ImageOnlyTransform):
     def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
         self.threads.add(threading.get_ident())
         return img / 2 + params["shift"]
-
-
-class Broken(BasicTransform):
-    def apply(self, data_dict: Any, **params: Any) -> Any:
-        raise KeyError("what the user did wrong")
-
-
-class Slow(BasicTransform):
-    def apply(self, data_dict: Any, **params: Any) -> Any:
-        time.sleep(0.4)
-        return data_dict
 
 
 def with_transforms(loader: Any, *transforms: Any) -> Any:
@@ -511,6 +451,22 @@ def test_a_transform_of_the_users_runs_in_python(nnunet_dataset: Any, monkeypatc
         assert (per_sample[:, 0] > 0).all()
 
 
+def test_a_sample_can_be_made_by_itself(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    for transforms in ((), (Halve(),)):
+        with fl.DataLoader.from_nnunet(with_transforms(train, *transforms), threads=2, seed=5) as loader:
+            batches = take(loader, 5)
+            for step, slot in ((3, 1), (0, 0)):
+                sample = loader.sample(step, slot)
+                assert sample["key"] == batches[step]["keys"][slot]
+                assert torch.equal(sample["data"], batches[step]["data"][slot])
+                for a, b in zip(sample["target"], batches[step]["target"], strict=True):
+                    assert torch.equal(a, b[slot])
+            assert loader.step == 5
+            with pytest.raises(ValueError, match="from 0 to 1, got 2"):
+                loader.sample(0, 2)
+
+
 def test_training_keeps_its_random_numbers(nnunet_dataset: Any, monkeypatch: Any) -> None:
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
     with fl.DataLoader.from_nnunet(with_transforms(train, Halve()), threads=2, seed=4) as loader:
@@ -525,16 +481,6 @@ def test_training_keeps_its_random_numbers(nnunet_dataset: Any, monkeypatch: Any
         assert np.array_equal(np.random.uniform(size=3), expected[1])
 
 
-def test_what_a_transform_raises_reaches_the_training(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with pytest.raises(fl.SampleError) as caught:
-        fl.DataLoader.from_nnunet(with_transforms(train, Broken()), threads=2, seed=4)
-    assert caught.value.transform == "Broken"
-    assert caught.value.case in train.indices
-    assert isinstance(caught.value.__cause__, KeyError)
-    assert not isinstance(caught.value, fl.BadCaseError)
-
-
 def test_callable_scalars_are_part_of_the_seed(nnunet_dataset: Any, monkeypatch: Any) -> None:
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
     transform = MultiplicativeBrightnessTransform(lambda image, channel: np.random.uniform(1, 2) * image.ndim, False, 1)
@@ -546,43 +492,6 @@ def test_callable_scalars_are_part_of_the_seed(nnunet_dataset: Any, monkeypatch:
             runs.append(take(loader, 4))
     for a, b in zip(*runs, strict=True):
         assert_equal(a, b)
-
-
-def test_ctrl_c_ends_the_wait(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with fl.DataLoader.from_nnunet(with_transforms(train, Slow()), threads=1, prefetch=1) as loader:
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        begin = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            take(loader, 100)
-        assert time.monotonic() - begin < 1.5
-        timer.join()
-
-
-def test_a_forked_child_gets_an_error_and_no_hang(nnunet_dataset: Any, monkeypatch: Any) -> None:
-    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with fl.DataLoader.from_nnunet(train, threads=2, seed=4) as loader:
-        next(loader)
-        child = os.fork()
-        if child == 0:
-            try:
-                next(loader)
-            except fl.LoaderClosedError:
-                loader.close()
-                os._exit(7)
-            os._exit(1)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            time.sleep(0.05)
-        else:
-            os.kill(child, signal.SIGKILL)
-            pytest.fail("the child hung")
-        assert os.waitstatus_to_exitcode(status) == 7
-        next(loader)
 
 
 def test_a_loader_with_sampling_of_its_own_is_refused(nnunet_dataset: Any, monkeypatch: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 from processes import SHORT_PROGRAMS, created_processes
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from training_runs import batches, checkpoint, log_of, output_folder, train
+from training_runs import TRAINERS, batches, checkpoint, log_of, output_folder, train
 
 pytestmark = pytest.mark.slow
 
@@ -216,7 +218,14 @@ def test_truncated_file_is_named(damaged: tuple[Any, Path], tmp_path: Path) -> N
     assert file.stem in run.stderr
     assert str(file) in run.stderr
     assert "Traceback" not in run.stderr
-    assert len(run.stderr.strip().splitlines()) <= 5, run.stderr
+    assert len(run.stderr.strip().splitlines()) <= 6, run.stderr
+    # The error ends with the line that makes the same sample, and so the same error, again.
+    (line,) = (line.strip() for line in run.stderr.splitlines() if "fl.reproduce(" in line)
+    environment = {**os.environ, **dataset.env, "nnUNet_extTrainer": str(TRAINERS)}
+    again = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True, check=False)
+    message = again.stderr[again.stderr.index("[case ") :].splitlines()[0]
+    assert message in run.stderr
+    assert str(file) in message
 
 
 def test_truncated_file_is_skipped_and_listed(damaged: tuple[Any, Path], tmp_path: Path) -> None:
@@ -227,6 +236,8 @@ def test_truncated_file_is_skipped_and_listed(damaged: tuple[Any, Path], tmp_pat
     listed = [line for line in log_of(output).splitlines() if "trained without bad cases" in line]
     assert len(listed) == 1
     assert file.stem in listed[0]
+    assert len(re.findall(r"fl\.reproduce\('Dataset.*, step=\d+, slot=\d+", log_of(output))) == 1
+    assert "fastnnunet preview Dataset" in log_of(output)
     assert checkpoint(output)["fastnnunet_loader"]["loaders"][0]["excluded"].keys() == {file.stem}
 
 

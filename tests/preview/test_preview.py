@@ -91,3 +91,19 @@ def test_a_fold_that_is_none_is_refused(tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(SystemExit):
         main(["preview", "1", "2d", "x", "-o", str(tmp_path / "x.png")])
     assert "FOLD: expected a number or 'all', got 'x'" in capsys.readouterr().err
+
+
+def test_the_line_of_an_error_draws_its_sample(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    one = preview(dataset, "2d", tmp_path / "one.png", "--reproduce", "seed=3,step=4,slot=0")
+    assert np.array_equal(one, preview(dataset, "2d", tmp_path / "two.png", "--seed", "3", "--step", "4", "--rows", "1"))
+    again = preview(dataset, "2d", tmp_path / "again.png", "--reproduce", "seed=3,step=4,slot=0,attempt=1")
+    assert one.shape != again.shape or not np.array_equal(one, again)
+
+
+@pytest.mark.parametrize("sample", ["seed=1,step=2", "seed=1,step=2,slot=x", "seed=1,step=2,slot=0,colour=3", "7"])
+def test_samples_that_are_not_told_whole_are_refused(tmp_path: Path, capsys: Any, sample: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["preview", "1", "2d", "0", "-o", str(tmp_path / "x.png"), "--reproduce", sample])
+    assert ended.value.code == 2
+    assert sample in capsys.readouterr().err

@@ -48,6 +48,12 @@ class StorageError : public Error {
   std::string reason_;
 };
 
+// A file that cannot be read because the process may not have more of something (open files, memory): not its fault.
+class ResourceError : public StorageError {
+ public:
+  using StorageError::StorageError;
+};
+
 // The stated memory budget does not hold what must be held.
 class BudgetError : public Error {
  public:

@@ -31,6 +31,10 @@
 #include <cerrno>
 #ifdef __linux__
 #include <sched.h>
+#include <sys/syscall.h>
+#endif
+#ifdef __APPLE__
+#include <pthread.h>
 #endif
 #ifdef __APPLE__
 #include <mach/mach.h>
@@ -41,8 +45,20 @@ namespace fastnnunet {
 
 namespace {
 
+// Whether the process has reached a limit, and the file is as good as it was.
+bool is_limit(int code) {
+#ifdef _WIN32
+  return code == ERROR_TOO_MANY_OPEN_FILES || code == ERROR_NOT_ENOUGH_MEMORY || code == ERROR_OUTOFMEMORY ||
+         code == ERROR_COMMITMENT_LIMIT;
+#else
+  return code == EMFILE || code == ENFILE || code == ENOMEM;
+#endif
+}
+
 [[noreturn]] void fail(const std::string& name, const std::string& what, int code) {
-  throw StorageError(name, what + ": " + std::system_category().message(code));
+  const std::string reason = what + ": " + std::system_category().message(code);
+  if (is_limit(code)) throw ResourceError(name, reason);
+  throw StorageError(name, reason);
 }
 
 }  // namespace
@@ -62,7 +78,8 @@ void InputFile::require(std::uint64_t offset, std::size_t count) const {
 void InputFile::check() const {
   const Stamp now = stamp_at_path();
   if (now == stamp_) return;
-  if (now.size < stamp_.size) {
+  const bool same = now.index == stamp_.index && now.device == stamp_.device;
+  if (same && now.size < stamp_.size) {
     throw StorageError(name_, "file is truncated: it had " + std::to_string(stamp_.size) +
                                   " bytes when it was opened, file has " + std::to_string(now.size));
   }
@@ -163,6 +180,8 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
 }
 
 std::uint64_t process_id() { return GetCurrentProcessId(); }
+
+std::uint64_t thread_id() { return GetCurrentThreadId(); }
 
 int available_cores() {
   // A process in one processor group, the usual case, has a mask; one in several has zero for both.
@@ -285,6 +304,18 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
 }
 
 std::uint64_t process_id() { return static_cast<std::uint64_t>(::getpid()); }
+
+std::uint64_t thread_id() {
+#ifdef __APPLE__
+  std::uint64_t number = 0;
+  ::pthread_threadid_np(nullptr, &number);
+  return number;
+#elif defined(__linux__)
+  return static_cast<std::uint64_t>(::syscall(SYS_gettid));
+#else
+  return 0;
+#endif
+}
 
 namespace {
 

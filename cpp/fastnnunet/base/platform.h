@@ -61,6 +61,9 @@ std::string utf8(const std::filesystem::path& path);
 
 std::uint64_t process_id();
 
+// The number by which the system, and Python's threading.get_native_id(), know the calling thread.
+std::uint64_t thread_id();
+
 // Cores that this process may use: affinity and control groups, whichever is less. At least 1.
 int available_cores();
 

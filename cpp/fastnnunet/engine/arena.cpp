@@ -8,8 +8,10 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
 namespace {
@@ -17,6 +19,17 @@ namespace {
 std::mutex& registry_mutex() {
   static std::mutex mutex;
   return mutex;
+}
+
+// Arenas whose threads are there, and the process that has these threads. Under the mutex.
+struct Living {
+  std::size_t arenas = 0;
+  std::uint64_t process = 0;
+};
+
+Living& living() {
+  static Living living;
+  return living;
 }
 
 std::map<int, std::weak_ptr<Arena>>& registry() {
@@ -28,13 +41,22 @@ std::map<int, std::weak_ptr<Arena>>& registry() {
 
 // Workers beyond the number of cores are allowed for as long as an arena asks for them.
 struct Arena::Scheduler {
-  explicit Scheduler(int threads)
-      : allowed(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads) + 1),
-        arena(threads, 0) {}
+  struct Workers {
+    explicit Workers(int threads)
+        : allowed(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads) + 1),
+          arena(threads, 0) {}
+    tbb::task_scheduler_handle handle{tbb::attach{}};
+    tbb::global_control allowed;
+    tbb::task_arena arena;
+  };
 
-  tbb::task_scheduler_handle handle{tbb::attach{}};
-  tbb::global_control allowed;
-  tbb::task_arena arena;
+  // oneTBB's threads end when every thread that has called it lets go of it, which each has to do itself. Loaders are
+  // used and closed by any thread, so one of ours does all the calls: it hands out turns, and ends the threads.
+  std::thread keeper;
+  std::condition_variable called;
+  std::size_t turns = 0;  // that are to be handed out
+  bool stop = false;
+
   // What is to be done, beside the scheduler: it only says when a thread is free.
   std::mutex mutex;
   std::condition_variable idle;
@@ -47,32 +69,60 @@ struct Arena::Scheduler {
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
   const std::lock_guard lock(registry_mutex());
+  // The scheduler would wait for the threads that it had before.
+  if (living().arenas > 0 && living().process != process_id())
+    throw ClosedError("loader",
+                      "a process that was forked before the first loader was made, or after the last was closed",
+                      "one that was forked from a process with open loaders");
   std::weak_ptr<Arena>& known = registry()[threads];
   if (auto arena = known.lock()) return arena;
   std::shared_ptr<Arena> arena(new Arena(threads, open_files));
   known = arena;
+  living().process = process_id();
+  ++living().arenas;
   return arena;
 }
 
 Arena::Arena(int threads, std::size_t open_files) : threads_(threads) {
-  scheduler_ = std::make_unique<Scheduler>(threads);
+  scheduler_ = std::make_unique<Scheduler>();
   for (int i = 0; i < threads; ++i) {
     states_.push_back(std::make_unique<ThreadState>(open_files));
     scheduler_->free_states.push_back(states_.back().get());
   }
+  scheduler_->keeper = std::thread([this] { keep(); });
 }
 
 Arena::~Arena() {
   {
-    // A task counts as done for its loader a little before its thread has left it.
-    std::unique_lock lock(scheduler_->mutex);
-    scheduler_->idle.wait(lock, [&] { return scheduler_->unfinished == 0; });
+    const std::lock_guard lock(scheduler_->mutex);
+    scheduler_->stop = true;
+    scheduler_->called.notify_one();
   }
-  scheduler_->arena.terminate();
-  tbb::task_scheduler_handle handle = std::move(scheduler_->handle);
-  scheduler_.reset();
+  scheduler_->keeper.join();
+}
+
+void Arena::keep() {
+  auto workers = std::make_unique<Scheduler::Workers>(threads_);
+  std::unique_lock lock(scheduler_->mutex);
+  for (;;) {
+    scheduler_->called.wait(lock, [&] { return scheduler_->stop || scheduler_->turns > 0; });
+    if (scheduler_->turns == 0) break;
+    --scheduler_->turns;
+    lock.unlock();
+    workers->arena.enqueue([this] { run_next(); });
+    lock.lock();
+  }
+  // A task counts as done for its loader a little before its thread has left it.
+  scheduler_->idle.wait(lock, [&] { return scheduler_->unfinished == 0; });
+  lock.unlock();
+  workers->arena.terminate();
+  tbb::task_scheduler_handle handle = std::move(workers->handle);
+  workers.reset();
   // Ends the threads, unless another user of the scheduler in this process still needs them.
-  tbb::finalize(handle, std::nothrow);
+  if (tbb::finalize(handle, std::nothrow)) {
+    const std::lock_guard registry_lock(registry_mutex());
+    --living().arenas;
+  }
 }
 
 void Arena::enqueue(std::function<void(ThreadState&)> task) {
@@ -80,8 +130,9 @@ void Arena::enqueue(std::function<void(ThreadState&)> task) {
     const std::lock_guard lock(scheduler_->mutex);
     scheduler_->tasks.push_back(std::move(task));
     ++scheduler_->unfinished;
+    ++scheduler_->turns;
   }
-  scheduler_->arena.enqueue([this] { run_next(); });
+  scheduler_->called.notify_one();
 }
 
 void Arena::run_next() {

@@ -41,9 +41,16 @@ class Arena {
   std::size_t open_files() const;
   std::size_t open_file_bytes() const;
 
+  // `look(now)` for every thread, see base/activity.h.
+  template <typename Look>
+  void look(Look&& look) const {
+    for (const auto& state : states_) state->workspace.activity().look(look);
+  }
+
  private:
   Arena(int threads, std::size_t open_files);
   struct Scheduler;
+  void keep();
   void run_next();
 
   int threads_;

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <set>
 
 #include "fastnnunet/base/platform.h"
@@ -17,7 +18,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kSamplingPurpose = 0;
+constexpr std::chrono::milliseconds kPollInterval{50};
 constexpr std::uint32_t kMostAttempts = 4000;  // the counter of a stream has 12 bits for them
+
+constexpr const char* kNoMemory = "expected memory of the system, got none: the process is at its limit";
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -49,7 +53,7 @@ struct Job {
 class Loader::Impl {
  public:
   Impl(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
-       std::shared_ptr<MemoryProvider> provider)
+       std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
       : options_(std::move(options)),
         pipeline_(std::move(pipeline)),
         sampler_(options_.sampling, std::ssize(options_.cases)),
@@ -57,7 +61,7 @@ class Loader::Impl {
         arena_(Arena::shared(options_.threads, files_per_thread(options_.threads))) {
     geometry_ = first_geometry();
     const auto known = pipeline_->layout(geometry_, true);
-    layout_ = known ? *known : probe(reader);
+    layout_ = known ? *known : probe(reader, poll);
     plan_memory(std::move(reader), std::move(provider));
   }
 
@@ -86,7 +90,7 @@ class Loader::Impl {
         throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                           "room for one more batch of " + megabytes(ring_->batch_bytes()),
                           std::to_string(ring_->in_use()) + " batches that are still referred to by tensors");
-      changed_.wait_for(lock, std::chrono::milliseconds(50));
+      changed_.wait_for(lock, kPollInterval);
       if (poll) {
         lock.unlock();
         poll();
@@ -96,16 +100,24 @@ class Loader::Impl {
   }
 
   std::uint64_t step() const {
+    require_open();
     const std::lock_guard lock(mutex_);
     return step_;
   }
 
-  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
+  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
+                const std::function<void()>& poll) {
     require_open();
     std::unique_lock lock(mutex_);
     if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
     ++generation_;
-    changed_.wait(lock, [&] { return running_ == 0; });
+    // It is not undone: what was made ahead is dropped all the same.
+    while (!changed_.wait_for(lock, kPollInterval, [&] { return running_ == 0; })) {
+      if (!poll) continue;
+      lock.unlock();
+      poll();
+      lock.lock();
+    }
     jobs_.clear();
     ready_.clear();
     step_ = submitted_ = step;
@@ -128,6 +140,7 @@ class Loader::Impl {
     ++generation_;
     changed_.notify_all();
     const bool ended = changed_.wait_for(lock, patience, [&] { return running_ == 0; });
+    overdue_ = !ended;
     if (!ended) return false;
     jobs_.clear();
     ready_.clear();
@@ -137,10 +150,18 @@ class Loader::Impl {
     return true;
   }
 
+  // How long a destructor should still wait.
+  std::chrono::milliseconds patience() const {
+    if (process_id() != process_) return std::chrono::milliseconds(0);
+    const std::lock_guard lock(mutex_);
+    return overdue_ ? std::chrono::seconds(1) : std::chrono::seconds(10);
+  }
+
   const Layout& layout() const { return layout_; }
   const LoaderOptions& options() const { return options_; }
 
   std::vector<BadCase> bad_cases() const {
+    require_open();
     const std::lock_guard lock(mutex_);
     std::vector<BadCase> list;
     for (const auto& [number, bad] : bad_) list.push_back(bad);
@@ -148,6 +169,7 @@ class Loader::Impl {
   }
 
   LoaderStatistics statistics() const {
+    require_open();
     LoaderStatistics s;
     const std::lock_guard lock(mutex_);
     s.batches = batches_;
@@ -184,9 +206,11 @@ class Loader::Impl {
     return s;
   }
 
-  Sampled sampled(std::uint64_t step, std::uint32_t slot) {
+  Sampled sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) {
+    require_open();
     OpenVolumes files(OpenVolumes::kOfOneSample);
-    const SampleId id = sample_id(step, slot);
+    SampleId id = sample_id(step, slot);
+    id.attempt = attempt;
     Stream stream(id, kSamplingPurpose);
     const auto choice = sampler_.choose_case(stream, slot);
     const auto number = static_cast<std::size_t>(choice.case_number);
@@ -194,6 +218,44 @@ class Loader::Impl {
     std::shared_ptr<const ClassLocations> locations;
     if (sampler_.needs_locations(choice.force_foreground)) locations = locations_->get(number, shape);
     return {number, choice.force_foreground, sampler_.place(stream, shape, choice.force_foreground, locations.get())};
+  }
+
+  void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
+            const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll) {
+    require_open();
+    in_a_thread(poll, [&](Arena::ThreadState& thread) {
+      Scratch scratch;
+      Sample sample(thread.workspace);
+      thread.workspace.activity().begin(this, step, slot);
+      SampleId id = sample_id(step, slot);
+      id.attempt = attempt;
+      Stream stream(id, kSamplingPurpose);
+      const auto choice = sampler_.choose_case(stream, slot);
+      const auto number = static_cast<std::size_t>(choice.case_number);
+      fill(thread, scratch, sample, id, stream, choice.force_foreground, number, nullptr);
+      take(sample, number);
+    });
+  }
+
+  LoaderActivity activity() const {
+    LoaderActivity found;
+    if (process_id() != process_) return found;
+    const auto now = Activity::Clock::now();
+    const std::lock_guard lock(mutex_);
+    found.step = step_;
+    found.tasks = running_;
+    found.ready = ready_.size();
+    found.being_made = jobs_.size();
+    if (ring_) found.in_use = ring_->in_use();
+    if (!arena_) return found;
+    arena_->look([&](const Activity::Now& thread) {
+      if (thread.owner != this) return;
+      const bool chosen = thread.case_number < options_.cases.size();
+      found.threads.push_back(
+          {thread.thread, thread.step, thread.slot, chosen ? options_.cases[thread.case_number].name : std::string(),
+           std::string(thread.stage), seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
+    });
+    return found;
   }
 
  private:
@@ -229,39 +291,64 @@ class Loader::Impl {
           geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
         return geometry;
       } catch (const StorageError& error) {
-        if (!first_error)
+        const bool limit = dynamic_cast<const ResourceError*>(&error) != nullptr;
+        if (!first_error || limit)
           first_error = std::make_exception_ptr(SampleError(
-              {sample_id(0, 0), at.name, error.file(), "", error.reason(), true}, std::current_exception()));
-        if (!options_.skip_bad_cases) break;
+              {sample_id(0, 0), at.name, error.file(), "", error.reason(), !limit}, std::current_exception()));
+        if (!options_.skip_bad_cases || limit) break;
       }
     }
     std::rethrow_exception(first_error);
   }
 
   // Makes one sample where only running the transforms tells what comes out of them.
-  Layout probe(const LocationCache::Reader& reader) {
+  Layout probe(const LocationCache::Reader& reader, const std::function<void()>& poll) {
     locations_ = std::make_unique<LocationCache>(reader, std::size_t{0});
     blocks_ = std::make_unique<BlockCache>(0);
     Layout layout;
+    in_a_thread(poll, [&](Arena::ThreadState& thread) {
+      Scratch scratch;
+      Sample sample(thread.workspace);
+      thread.workspace.activity().begin(this, 0, 0);
+      make_sample(thread, scratch, sample, 0, 0, nullptr);
+      layout = Pipeline::layout_of(sample, sample.image(), pipeline_->gives_target_list());
+    });
+    return layout;
+  }
+
+  // `work` on one of the threads, and back when it is done. What it throws is thrown here.
+  void in_a_thread(const std::function<void()>& poll, const std::function<void(Arena::ThreadState&)>& work) {
     std::exception_ptr error;
+    bool done = false;
     std::unique_lock lock(mutex_);
+    if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
     ++running_;
     arena_->enqueue([&](Arena::ThreadState& thread) {
       try {
-        Scratch scratch;
-        Sample sample(thread.workspace);
-        make_sample(thread, scratch, sample, 0, 0, nullptr);
-        layout = Pipeline::layout_of(sample, sample.image(), pipeline_->gives_target_list());
+        work(thread);
       } catch (...) {
         error = std::current_exception();
       }
+      thread.workspace.activity().end();
       const std::lock_guard inner(mutex_);
       --running_;
+      done = true;
       changed_.notify_all();
     });
-    changed_.wait(lock, [&] { return running_ == 0; });
+    // The task works on the caller's memory, so this waits for its end even where poll() has enough of it.
+    std::exception_ptr stopped;
+    while (!changed_.wait_for(lock, kPollInterval, [&] { return done; })) {
+      if (!poll || stopped) continue;
+      lock.unlock();
+      try {
+        poll();
+      } catch (...) {
+        stopped = std::current_exception();
+      }
+      lock.lock();
+    }
+    if (stopped) std::rethrow_exception(stopped);
     if (error) std::rethrow_exception(error);
-    return layout;
   }
 
   // Divides the budget: workspaces, open files and two batches are needed, class locations and more batches are
@@ -367,6 +454,7 @@ class Loader::Impl {
         {
           Sample sample(thread.workspace);
           const Destination destination = job->memory->destination(layout_, slot);
+          thread.workspace.activity().begin(this, job->step, slot);
           case_number = make_sample(thread, *scratch, sample, job->step, slot, &destination);
         }
         const std::lock_guard lock(scratch_mutex_);
@@ -376,6 +464,7 @@ class Loader::Impl {
       }
     }
     if (wanted) sample_times_.add(watch.read());
+    thread.workspace.activity().end();
     const std::lock_guard lock(mutex_);
     --running_;
     bytes_read_ += thread.files.bytes_read() - read_before;
@@ -417,7 +506,7 @@ class Loader::Impl {
         return number;
       } catch (const SampleError& error) {
         if (!error.failure().bad_case || !options_.skip_bad_cases) throw;
-        exclude(number, step, error.failure());
+        exclude(number, error.failure());
         bad_here.push_back(number);
       }
     }
@@ -429,6 +518,9 @@ class Loader::Impl {
             bool force_foreground, std::size_t number, const Destination* destination) {
     const CaseFiles& files = options_.cases[number];
     const Stopwatch watch;
+    Activity& activity = thread.workspace.activity();
+    activity.take_case(number);
+    activity.enter("opening files");
     const auto failure = [&](std::string file, std::string transform, std::string reason, bool bad_case) {
       return SampleFailure{id, files.name, std::move(file), std::move(transform), std::move(reason), bad_case};
     };
@@ -456,6 +548,7 @@ class Loader::Impl {
       if (previous != nullptr) previous->use_cache(blocks_.get(), first_file + 2);
       std::shared_ptr<const ClassLocations> locations;
       if (sampler_.needs_locations(force_foreground)) {
+        activity.enter("reading properties");
         try {
           locations = locations_->get(number, shape);
         } catch (const InvalidArgument& error) {
@@ -463,30 +556,37 @@ class Loader::Impl {
         }
       }
       const Box window = sampler_.place(stream, shape, force_foreground, locations.get());
-      scratch.image.open(image, nullptr, window, options_.check_finite);
-      scratch.segmentation.open(segmentation, previous, window, false);
+      scratch.image.open(image, nullptr, window, options_.check_finite, activity);
+      scratch.segmentation.open(segmentation, previous, window, false, activity);
+      activity.enter("drawing parameters");
       pipeline_->draw(id, geometry_, scratch.plan);
       sampling_times_.add(watch.read());
       sample.begin(scratch.image, &scratch.segmentation, options_.dims, destination);
       pipeline_->run(sample, scratch.plan);
       reading_times_.add(sample.reading_time());
+    } catch (const ResourceError& error) {
+      throw SampleError(failure(error.file(), "", error.reason(), false), std::current_exception());
     } catch (const StorageError& error) {
       throw SampleError(failure(error.file(), "", error.reason(), true), std::current_exception());
     } catch (const TransformError& error) {
       throw SampleError(failure("", error.transform(), error.what(), false), error.cause());
     } catch (const SampleError&) {
       throw;
+    } catch (const std::bad_alloc&) {
+      throw SampleError(failure("", "", kNoMemory, false), std::current_exception());
     } catch (const std::exception& error) {
       throw SampleError(failure("", "", error.what(), false), std::current_exception());
     }
   }
 
-  void exclude(std::size_t number, std::uint64_t step, const SampleFailure& failure) {
+  void exclude(std::size_t number, const SampleFailure& failure) {
+    const SampleId& id = failure.id;
     const std::lock_guard lock(mutex_);
     const auto found = excluded_.find(number);
-    if (found == excluded_.end() || step < found->second) {
-      excluded_[number] = step;
-      bad_[number] = {failure.case_name, failure.file, failure.reason, step};
+    const bool earlier = found != excluded_.end() && id.step == found->second && id.slot < bad_[number].slot;
+    if (found == excluded_.end() || id.step < found->second || earlier) {
+      excluded_[number] = id.step;
+      bad_[number] = {failure.case_name, failure.file, failure.reason, id.step, id.slot, id.attempt};
     }
   }
 
@@ -526,6 +626,7 @@ class Loader::Impl {
   std::uint64_t generation_ = 0;
   int running_ = 0;  // tasks in the arena
   bool closed_ = false;
+  bool overdue_ = false;  // a task did not end when the loader was closed
   std::optional<Clock::time_point> first_request_;
   Clock::duration first_batch_{};
   Clock::duration waited_{};
@@ -542,24 +643,34 @@ class Loader::Impl {
 };
 
 Loader::Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
-               std::shared_ptr<MemoryProvider> provider)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader), std::move(provider))) {}
+               std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader), std::move(provider),
+                                   poll)) {}
 
 Loader::~Loader() {
   // Tasks that do not end, and threads that a fork left behind, still refer to the memory.
-  if (!close()) (void)impl_.release();
+  if (close(impl_->patience())) return;
+  (void)impl_.release();
 }
 
 Batch Loader::next(const std::function<void()>& poll) { return impl_->next(poll); }
 std::uint64_t Loader::step() const { return impl_->step(); }
-void Loader::set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
-  impl_->set_step(step, excluded);
+void Loader::set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
+                      const std::function<void()>& poll) {
+  impl_->set_step(step, excluded, poll);
 }
 const Layout& Loader::layout() const { return impl_->layout(); }
 const LoaderOptions& Loader::options() const { return impl_->options(); }
 std::vector<BadCase> Loader::bad_cases() const { return impl_->bad_cases(); }
 LoaderStatistics Loader::statistics() const { return impl_->statistics(); }
-Loader::Sampled Loader::sampled(std::uint64_t step, std::uint32_t slot) const { return impl_->sampled(step, slot); }
+Loader::Sampled Loader::sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) const {
+  return impl_->sampled(step, slot, attempt);
+}
+void Loader::make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
+                  const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll) {
+  impl_->make(step, slot, attempt, take, poll);
+}
+LoaderActivity Loader::activity() const { return impl_->activity(); }
 bool Loader::close(std::chrono::milliseconds patience) { return impl_->close(patience); }
 
 }  // namespace fastnnunet

@@ -58,6 +58,8 @@ struct BadCase {
   std::string file;
   std::string reason;
   std::uint64_t step;  // the first that noticed; later ones go on without the case
+  std::uint32_t slot = 0;
+  std::uint32_t attempt = 0;
 };
 
 // A part of the way of a sample, over all samples: its thread time.
@@ -95,11 +97,33 @@ struct LoaderStatistics {
   int prefetch = 0;
 };
 
+// What a thread is doing for a loader.
+struct ThreadActivity {
+  std::uint64_t thread = 0;  // the system's number of it
+  std::uint64_t step = 0;
+  std::uint32_t slot = 0;
+  std::string case_name;  // empty until it is chosen
+  std::string stage;      // a transform's name where it is one
+  double stage_seconds = 0;
+  double sample_seconds = 0;
+};
+
+// What a loader is doing: for reports.
+struct LoaderActivity {
+  std::uint64_t step = 0;  // that is handed out next
+  std::vector<ThreadActivity> threads;
+  int tasks = 0;               // samples that are being made, or wait for a thread
+  std::size_t ready = 0;       // batches
+  std::size_t being_made = 0;  // batches
+  std::size_t in_use = 0;      // batches in memory: being made, ready, or in tensors
+};
+
 class Loader {
  public:
-  // Opens the first readable case to learn its channels. Throws StorageError, InvalidArgument or BudgetError.
+  // Opens the first readable case to learn its channels, and makes a sample where transforms in Python have to tell the
+  // shapes; `poll` is called now and then while that goes on. Throws StorageError, InvalidArgument or BudgetError.
   Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
-         std::shared_ptr<MemoryProvider> provider);
+         std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll = {});
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -111,7 +135,8 @@ class Loader {
 
   // The step that next() gives next. Setting it drops what was made ahead.
   std::uint64_t step() const;
-  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded);
+  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
+                const std::function<void()>& poll = {});
 
   const Layout& layout() const;
   const LoaderOptions& options() const;
@@ -123,9 +148,19 @@ class Loader {
     bool force_foreground;
     Box window;
   };
-  Sampled sampled(std::uint64_t step, std::uint32_t slot) const;
+  Sampled sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt = 0) const;
 
-  // Ends all work. False where a task did not end in time; its memory is then left alone. Idempotent.
+  // Makes one sample, whatever the batches: the same that stands in the batch of `step`, where `attempt` is 0 but for
+  // samples that bad cases were skipped for. `take` is called in a thread of the arena, with the finished sample and
+  // its case. Throws SampleError. Bad cases count as good.
+  void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
+            const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll = {});
+
+  // At any time, from any thread.
+  LoaderActivity activity() const;
+
+  // Ends all work. False where a task did not end in time; its memory is then left alone. Idempotent, and may be asked
+  // again.
   bool close(std::chrono::milliseconds patience = std::chrono::seconds(10));
 
  private:

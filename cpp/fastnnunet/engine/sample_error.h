@@ -31,7 +31,8 @@ class SampleError : public Error {
     if (!f.file.empty()) text += ", file " + f.file;
     if (!f.transform.empty()) text += ", transform " + f.transform;
     return text + "] " + f.reason + " (seed " + std::to_string(f.id.seed) + ", rank " + std::to_string(f.id.rank) +
-           ", step " + std::to_string(f.id.step) + ", slot " + std::to_string(f.id.slot) + ")";
+           ", role " + std::to_string(f.id.role) + ", step " + std::to_string(f.id.step) + ", slot " +
+           std::to_string(f.id.slot) + (f.id.attempt > 0 ? ", attempt " + std::to_string(f.id.attempt) + ")" : ")");
   }
 
   SampleFailure failure_;

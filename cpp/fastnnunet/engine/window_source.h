@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
+#include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/storage/volume.h"
 #include "fastnnunet/transforms/sample.h"
@@ -21,7 +24,8 @@ template <typename T>
 class WindowSource final : public Source<T> {
  public:
   // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may be null.
-  void open(Volume& first, Volume* second, const Box& window, bool check_finite) {
+  void open(Volume& first, Volume* second, const Box& window, bool check_finite, Activity& activity) {
+    activity_ = &activity;
     first_ = &first;
     second_ = second;
     window_ = window;
@@ -35,6 +39,7 @@ class WindowSource final : public Source<T> {
 
   void read(std::int64_t channel, const Box& box, T* out) override {
     const Stopwatch watch;
+    const std::string_view asking = activity_->enter(std::is_same_v<T, float> ? "reading the image" : "reading labels");
     const Box in_image = box.shifted(window_.lower);
     Volume& volume = channel < first_->channels() ? *first_ : *second_;
     volume.read(channel < first_->channels() ? channel : channel - first_->channels(), in_image, out, kOutside<T>);
@@ -42,6 +47,7 @@ class WindowSource final : public Source<T> {
       if (check_finite_) require_finite(volume, channel, in_image, out);
     }
     reading_time_ += watch.read();
+    activity_->enter(asking);
   }
 
   std::chrono::nanoseconds reading_time() const override { return reading_time_; }
@@ -59,6 +65,7 @@ class WindowSource final : public Source<T> {
     }
   }
 
+  Activity* activity_ = nullptr;
   Volume* first_ = nullptr;
   Volume* second_ = nullptr;
   Box window_;

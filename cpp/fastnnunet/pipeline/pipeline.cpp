@@ -1,6 +1,7 @@
 #include "fastnnunet/pipeline/pipeline.h"
 
 #include <algorithm>
+#include <new>
 
 #include "fastnnunet/transforms/downsample_seg_for_ds.h"
 
@@ -20,6 +21,8 @@ void naming(const Transform& transform, Body&& body) {
     throw;
   } catch (const StorageError&) {
     throw;  // the file is to blame, not the transform that happened to read it
+  } catch (const std::bad_alloc&) {
+    throw;  // so is the system
   } catch (const std::exception& error) {
     throw TransformError(std::string(transform.name()), error.what(), std::current_exception());
   }
@@ -146,11 +149,13 @@ void Pipeline::run(Sample& sample, const Plan& plan) const {
     if (!transform.acts(*step.parameters)) continue;
     const Stopwatch watch;
     const std::chrono::nanoseconds before = sample.reading_time();
+    sample.workspace().activity().enter(transform.name());
     naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
     applied_[step.leaf].add(watch.read() - (sample.reading_time() - before));
   }
   const Stopwatch watch;
   const std::chrono::nanoseconds before = sample.reading_time();
+  sample.workspace().activity().enter("writing into the batch");
   sample.finish();
   written_.add(watch.read() - (sample.reading_time() - before));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
@@ -19,7 +20,16 @@ Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& m
   // Room first: with the limit at the system's own, opening would fail.
   while (entries_.size() >= limit_) close_last();
   while (entries_.size() >= kOfOneSample && memory() > memory_limit_) close_last();
-  entries_.push_front({key, open_volume(file, member)});
+  std::unique_ptr<Volume> volume;
+  try {
+    volume = open_volume(file, member);
+  } catch (const ResourceError&) {
+    // Others may have taken what was left. This sample's own files stay.
+    if (entries_.size() < kOfOneSample) throw;
+    while (entries_.size() >= kOfOneSample) close_last();
+    volume = open_volume(file, member);
+  }
+  entries_.push_front({key, std::move(volume)});
   by_key_.emplace(std::move(key), entries_.begin());
   return *entries_.front().volume;
 }

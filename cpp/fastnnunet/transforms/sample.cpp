@@ -18,6 +18,16 @@ void read_all(Source<T>& source, T* out) {
     source.read(channel, window, out + channel * channel_size);
 }
 
+std::string text(std::int64_t channels, const Index3& shape) {
+  std::string list = "(" + std::to_string(channels);
+  for (const std::int64_t size : shape) list += ", " + std::to_string(size);
+  return list + ")";
+}
+
+std::string text(const Target& target) {
+  return text(target.channels, target.shape) + (target.type == TargetType::int16 ? " int16" : " bool");
+}
+
 }  // namespace
 
 std::size_t Workspace::bytes() const {
@@ -190,12 +200,10 @@ void Sample::finish() {
     }
   }
   if (destination_ == nullptr) return;
-  const auto mismatch = [](const char* what, std::int64_t expected, std::int64_t got) {
-    throw InvalidArgument("pipeline", std::string(what) + " of " + std::to_string(expected) + " voxels",
-                          std::to_string(got));
-  };
   const Array<float>& wanted = destination_->image;
-  if (image.size() != wanted.size()) mismatch("an image", wanted.size(), image.size());
+  if (image.channels != wanted.channels || image.shape != wanted.shape)
+    throw InvalidArgument("pipeline", "an image of " + text(wanted.channels, wanted.shape),
+                          text(image.channels, image.shape));
   if (image.data != wanted.data)
     std::memcpy(wanted.data, image.data, static_cast<std::size_t>(image.size()) * sizeof(float));
   if (targets_.size() != destination_->targets.size())
@@ -203,8 +211,8 @@ void Sample::finish() {
                           std::to_string(targets_.size()));
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const Target& target = destination_->targets[i];
-    if (targets_[i].type != target.type || targets_[i].bytes() != target.bytes())
-      mismatch("a target", static_cast<std::int64_t>(target.bytes()), static_cast<std::int64_t>(targets_[i].bytes()));
+    if (targets_[i].type != target.type || targets_[i].channels != target.channels || targets_[i].shape != target.shape)
+      throw InvalidArgument("pipeline", "a target of " + text(target), text(targets_[i]));
     if (targets_[i].data != target.data) std::memcpy(target.data, targets_[i].data, target.bytes());
   }
 }

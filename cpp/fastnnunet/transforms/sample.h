@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/buffer.h"
 #include "fastnnunet/transforms/scalar.h"
@@ -68,9 +69,12 @@ class Workspace {
     return scratch_[number].reserve<T>(static_cast<std::size_t>(count));
   }
   std::size_t bytes() const;
+  Activity& activity() { return activity_; }
+  const Activity& activity() const { return activity_; }
 
  private:
   friend class Sample;
+  Activity activity_;
   Buffer scratch_[kScratch];
   Buffer image_[2];
   Buffer segmentation_[2];

@@ -7,7 +7,7 @@ import argparse
 
 from ..errors import FastnnUNetError
 
-__all__ = ["CommandError", "count", "fold", "seed", "size"]
+__all__ = ["CommandError", "count", "fold", "seconds", "seed", "size"]
 
 
 class CommandError(FastnnUNetError):
@@ -26,6 +26,17 @@ def fold(text: str) -> str:
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
     return text
+
+
+def seconds(text: str) -> float:
+    """An argument that is a time above 0."""
+    try:
+        time = float(text)
+    except ValueError:
+        time = 0
+    if not time > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return time
 
 
 def seed(text: str) -> int:

@@ -30,12 +30,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", type=seed, default=0, help="of the training (default: %(default)s)")
     add("--step", metavar="N", type=_step, default=0, help="batch whose samples come first (default: %(default)s)")
     add("--val", action="store_true", help="samples of the validation, which is not augmented")
+    add(
+        "--reproduce",
+        metavar="SAMPLE",
+        type=_sample,
+        help="draw this one sample, as errors and skipped cases name it: seed=N,step=N,slot=N[,role=val][,rank=N][,attempt=N]",
+    )
 
 
 def _step(text: str) -> int:
     if not text.isdecimal() or int(text) > _LAST_STEP:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**48 - 1, got {text!r}")
     return int(text)
+
+
+def _sample(text: str) -> dict[str, int]:
+    sample: dict[str, int] = {"role": 0, "rank": 0, "attempt": 0}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        value = {"train": "0", "val": "1"}.get(value, value) if name == "role" else value
+        if not equals or name not in ("seed", "step", "slot", "role", "rank", "attempt") or not value.isdecimal():
+            raise argparse.ArgumentTypeError(f"expected seed=N,step=N,slot=N and what else the line has, got {text!r}")
+        sample[name] = int(value)
+    missing = [name for name in ("seed", "step", "slot") if name not in sample]
+    if missing:
+        raise argparse.ArgumentTypeError(f"expected also {', '.join(missing)}, got {text!r}")
+    return sample
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,15 +73,21 @@ def run(args: argparse.Namespace) -> int:
 
     number = args.fold if args.fold == "all" else int(args.fold)
     source = open_source(folder.name, args.configuration, number, args.tr, args.p)
-    role = "val" if args.val else "train"
-    with DataLoader.from_nnunet(source.val if args.val else source.train, threads=1, seed=args.seed, role=role) as loader:
+    sample = args.reproduce or {"seed": args.seed, "role": int(args.val), "rank": 0, "attempt": 0}
+    role, cases = sample["role"], source.val if sample["role"] == 1 else source.train
+    with DataLoader.from_nnunet(cases, threads=1, seed=sample["seed"], rank=sample["rank"], role=role) as loader:
         viewer = Viewer(source, loader, targets=args.targets)
-        rows = [
-            viewer.draws(step, slot, args.draws) if args.draws else viewer.stages(step, slot)
-            for step, slot in viewer.samples(args.step, args.rows)
-        ]
-    kind = "validation" if args.val else "training"
-    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {kind}   seed {args.seed}"
+        if args.reproduce and sample["slot"] >= loader.batch_size:
+            raise CommandError(f"[--reproduce] expected a slot below {loader.batch_size}, got {sample['slot']}")
+        if args.reproduce:
+            rows = [viewer.stages(sample["step"], sample["slot"], sample["attempt"])]
+        else:
+            rows = [
+                viewer.draws(step, slot, args.draws) if args.draws else viewer.stages(step, slot)
+                for step, slot in viewer.samples(args.step, args.rows)
+            ]
+    kind = "validation" if role == 1 else "training"
+    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {kind}   seed {sample['seed']}"
     try:
         file = draw_rows(rows, source.label_names, args.o, title, viewer.legend)
     except ValueError as error:

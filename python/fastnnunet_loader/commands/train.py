@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from . import CommandError, count, fold, seed, size
+from . import CommandError, count, fold, seconds, seed, size
 from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
 
 __all__ = ["add_arguments", "run"]
@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("raise", "skip"),
         default="raise",
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
+    )
+    add(
+        "--stall-after",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
     )
     add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
     add(
@@ -82,16 +89,17 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(available_cores())
 
     install(
-        args.threads,
-        args.seed,
-        args.memory_budget,
-        args.on_bad_case,
-        args.check_finite,
-        args.unrestricted_pickles,
-        args.stats,
-        args.metrics,
-        args.log_stats,
-        args.live,
+        threads=args.threads,
+        seed=args.seed,
+        memory_budget=args.memory_budget,
+        on_bad_case=args.on_bad_case,
+        check_finite=args.check_finite,
+        unrestricted_pickles=args.unrestricted_pickles,
+        stats=args.stats,
+        metrics=args.metrics,
+        log_stats=args.log_stats,
+        live=args.live,
+        stall_after=args.stall_after,
     )
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 

@@ -1,0 +1,60 @@
+"""What a fault is: a name, what is promised, and a function that injects it and looks at what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .scene import Scene
+
+__all__ = ["FAULTS", "Difference", "Ending", "Fault", "expect", "fault"]
+
+
+class Difference(Exception):
+    """Something else happened than was promised; the message says what."""
+
+
+def expect(condition: object, otherwise: str) -> None:
+    """Raise Difference where the condition does not hold."""
+    if not condition:
+        raise Difference(otherwise)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended that a fault ends."""
+
+    code: int  # as subprocess has it: negative for a signal
+    seconds: float  # from its last note to its end
+    said: str  # on standard output and error
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`inject` runs in a process that has a data set to itself, and returns in a few words what it saw.
+
+    Where the fault ends the process, `ended` looks at the ending instead, and returns the words.
+    """
+
+    name: str
+    promised: str
+    inject: Callable[[Scene], str] = field(repr=False)
+    limit: float  # seconds for all of it
+    ended: Callable[[Ending], str] | None = field(default=None, repr=False)
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(
+    name: str, promised: str, *, limit: float = 15, ended: Callable[[Ending], str] | None = None
+) -> Callable[[Callable[[Scene], str]], Callable[[Scene], str]]:
+    """Add a function to the list of faults."""
+
+    def add(inject: Callable[[Scene], str]) -> Callable[[Scene], str]:
+        FAULTS.append(Fault(name, promised, inject, limit, ended))
+        return inject
+
+    return add

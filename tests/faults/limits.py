@@ -1,0 +1,146 @@
+"""What the process may have is used up while batches flow."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import torch
+
+import fastnnunet_loader as fl
+
+from .fault import expect, fault
+from .scene import Scene
+
+
+@fault("memory budget reached by batches that are kept", "MemoryBudgetError says so; with one let go the next batch comes")
+def _(scene: Scene) -> str:
+    loader = scene.loader(threads=1, memory_budget="32MB", prefetch=2)
+    expected = scene.take(loader, 30)
+    loader.load_state_dict({**loader.state_dict(), "step": 0})
+    kept = []
+    try:
+        for _ in range(100):
+            kept.append(next(loader))
+    except fl.MemoryBudgetError as error:
+        error.__traceback__ = None
+        said = str(error)
+    else:
+        expect(False, "100 batches were kept without an error")
+    expect("still referred to" in said, said)
+    stats = loader.stats()
+    expect(stats.batches_in_use * stats.batch_bytes <= loader.memory_budget, "the budget was exceeded")
+    expect(all(torch.equal(k["data"], e) for k, e in zip(kept, expected, strict=False)), "what was kept has changed")
+    count = len(kept)
+    del kept[0]
+    expect(torch.equal(next(loader)["data"], expected[count]), "the next batch is another")
+    return f"MemoryBudgetError after {count} batches"
+
+
+@fault("memory budget too small for one batch", "MemoryBudgetError says what is needed, before any batch")
+def _(scene: Scene) -> str:
+    try:
+        scene.loader(memory_budget="1MB")
+    except fl.MemoryBudgetError as error:
+        error.__traceback__ = None
+        expect("at least" in str(error) and "2 threads" in str(error), str(error))
+        return str(error).partition(",")[0]
+    expect(False, "a loader was made")
+    return ""
+
+
+@fault("limit of 64 open files", "the same batches as without a limit")
+def _(scene: Scene) -> str:
+    with scene.loader(threads=8) as loader:
+        expected = scene.take(loader, 20)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    with scene.loader(threads=8) as loader:
+        found = scene.take(loader, 20)
+        handles = len(list(Path("/proc/self/fd").iterdir()))
+    expect(all(map(torch.equal, found, expected)), "the batches differ")
+    expect(handles < 64, f"{handles} handles")
+    return f"the same 20 batches with {handles} handles"
+
+
+@fault(
+    "no file can be opened any more",
+    "SampleError names file and reason and blames no case, also with 'skip'; later all cases are used",
+)
+def _(scene: Scene) -> str:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    loader = scene.loader(on_bad_case="skip", prefetch=1)
+    taken = []
+    try:
+        while True:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    try:
+        error = scene.error_of(loader, fl.SampleError)
+    finally:
+        for handle in taken:
+            os.close(handle)
+    expect(not isinstance(error, fl.BadCaseError), "a case is blamed")
+    expect("Too many open files" in error.reason and error.file, str(error))
+    expect(not loader.bad_cases, f"skipped: {loader.bad_cases}")
+    seen = set()
+    for _ in range(60):
+        try:
+            seen.update(next(loader)["keys"])
+        except fl.SampleError as late:
+            late.__traceback__ = None
+    expect(seen == set(scene.cases), f"only {seen} are used")
+    return f"SampleError: {error.reason}"
+
+
+@fault("address space used up", "SampleError or MemoryError says so and blames no case; with memory again, batches come")
+def _(scene: Scene) -> str:
+    loader = scene.loader(on_bad_case="skip", prefetch=2)
+    kept = scene.take(loader, 1)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), before[1]))
+    said = ""
+    batches = []
+    try:
+        # What was given back is used again, so it takes batches that are kept to need more.
+        for _ in range(3000):
+            batches.append(next(loader))
+    except (fl.SampleError, MemoryError) as error:
+        error.__traceback__ = None
+        expect(not isinstance(error, fl.BadCaseError), f"a case is blamed: {error}")
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    expect(said, f"{len(batches)} batches were kept, and no memory was missing")
+    expect("memory" in said.lower(), said)
+    batches.clear()
+    expect(not loader.bad_cases, f"skipped: {loader.bad_cases}")
+    for _ in range(10):
+        try:
+            kept += scene.take(loader, 1)
+        except fl.SampleError as late:
+            late.__traceback__ = None
+    expect(len(kept) > 4, "no batches came")
+    return said
+
+
+@fault("address space too small for a loader", "MemoryError or SampleError, and nothing is left")
+def _(scene: Scene) -> str:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 10), before[1]))
+    said = ""
+    try:
+        loader = scene.loader(threads=2)
+        scene.take(loader, 3)
+    except (MemoryError, fl.FastnnUNetError, RuntimeError) as error:
+        error.__traceback__ = None
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    expect(said, "nothing was raised")
+    with scene.loader() as other:
+        scene.take(other, 3)
+    return said

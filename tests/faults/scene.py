@@ -1,0 +1,125 @@
+"""Where a fault happens: a copy of a real data set, loaders on it, and the count of what is left of them."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.sources import Source
+
+from .fault import expect
+
+__all__ = ["Left", "Scene"]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a fault has left behind, after its loaders were closed."""
+
+    threads: int
+    handles: int
+    buffers: int  # batches in memory
+
+
+class Scene:
+    """Made in the process of the fault, before anything happens there."""
+
+    def __init__(self, source: Source, folder: Path, note: Callable[[str], None]) -> None:
+        """Source: nnU-Net's loaders. Folder: empty, of this fault alone. Note: tells the harness that what follows counts."""
+        self.root = folder
+        self.folder = folder / "cases"
+        shutil.copytree(source.train._data.source_folder, self.folder)
+        source.train._data.source_folder = str(self.folder)
+        self.source = source
+        self.note = note
+        self._transforms = source.train.transforms.transforms
+        self._made: list[tuple[Any, Any]] = []
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._threads, self._handles = _count("task"), _count("fd")
+
+    # What faults use
+
+    def loader(self, *transforms: Any, threads: int = 2, seed: int = 1, **options: Any) -> fl.DataLoader:
+        """A loader of the training cases, with transforms behind nnU-Net's own."""
+        self.source.train.transforms = ComposeTransforms([*self._transforms, *transforms])
+        loader = fl.DataLoader.from_nnunet(self.source.train, threads=threads, seed=seed, **options)
+        self._made.append((loader.close, loader._core))
+        return loader
+
+    @property
+    def cases(self) -> list[str]:
+        """The training cases."""
+        return list(self.source.train.indices)
+
+    def take(self, loader: fl.DataLoader, count: int) -> list[torch.Tensor]:
+        """Copies of the images of the next batches."""
+        return [next(loader)["data"].clone() for _ in range(count)]
+
+    def error_of(self, loader: fl.DataLoader, kind: type[Exception], batches: int = 60) -> Any:
+        """What the next batches raise."""
+        try:
+            for _ in range(batches):
+                next(loader)
+        except kind as error:
+            error.__traceback__ = None  # it holds frames, and those hold batches
+            return error
+        expect(False, f"{batches} batches came without a {kind.__name__}")
+
+    def send(self, number: signal.Signals, after: float) -> None:
+        """Let another process send a signal to this one."""
+        self._helpers.append(subprocess.Popen(["/bin/sh", "-c", f"sleep {after}; kill -{int(number)} {os.getpid()}"]))
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What stands inside must not take longer."""
+        begin = time.monotonic()
+        yield
+        took = time.monotonic() - begin
+        expect(took < seconds, f"it took {took:.1f} s, not less than {seconds:g} s")
+
+    def disk(self, state: int) -> None:
+        """From now on reads of .b2nd files give 0: what is there, 1: an error of the device, 2: nothing, for ever."""
+        ctypes.c_int.in_dll(ctypes.CDLL(None), "faults_disk").value = state
+
+    def settle(self) -> None:
+        """Wait for threads of Python's that are on their way to the end."""
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.current_thread():
+                thread.join(5)
+
+    # What the harness uses
+
+    def left(self) -> Left:
+        """Close what the fault left open, and count."""
+        for close, _ in self._made:
+            close()
+        for helper in self._helpers:
+            helper.wait()
+        self.settle()
+        gc.collect()
+        buffers = sum(core.statistics().batches_in_use for _, core in self._made)
+        self._made.clear()
+        gc.collect()
+        deadline = time.monotonic() + 2  # a thread that has ended stays in the list for a moment
+        while _count("task") > self._threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return Left(_count("task") - self._threads, _count("fd") - self._handles, buffers)
+
+
+def _count(what: str) -> int:
+    return len(os.listdir(f"/proc/self/{what}"))  # noqa: PTH208  one call, no objects
