@@ -29,7 +29,13 @@ def export(logits: torch.Tensor, properties: dict[str, Any], target: str | None)
 
 
 def pipeline(limit: int = 100, on_bad_case: str = "raise", predict: Any = None, writer: Any = None) -> Pipeline:
-    return Pipeline(predict or (lambda image: image + 0.5), writer or export, Outputs(), Budget(limit), on_bad_case)
+    return Pipeline(
+        predict or (lambda case, image, properties, target: image + 0.5),
+        writer or export,
+        Outputs(),
+        Budget(limit),
+        on_bad_case,
+    )
 
 
 def test_results_are_in_order() -> None:
@@ -45,7 +51,7 @@ def test_stages_overlap() -> None:
         time.sleep(pause)
         return torch.zeros(1), {"index": 0}
 
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         time.sleep(pause)
         return image
 
@@ -116,7 +122,7 @@ def failing(*_: Any) -> Any:
 
 @pytest.mark.parametrize("stage", ["preprocess", "predict", "export"])
 def test_bad_case_is_named_or_skipped(stage: str) -> None:
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         return failing() if stage == "predict" and image[0] == 1 else image
 
     def write(logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
@@ -158,7 +164,7 @@ def test_error_of_the_iterable_is_raised_as_it_is() -> None:
 def test_interruption_does_not_wait_for_the_threads() -> None:
     release = threading.Event()
 
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         raise KeyboardInterrupt
 
     def prepare() -> Any:

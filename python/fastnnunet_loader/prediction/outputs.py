@@ -29,6 +29,15 @@ class Outputs:
 
         Where the block raises, nothing moves. target: any file of the folder that the files are for.
         """
+        folder = self.begin(target)
+        try:
+            yield folder
+            self.complete(folder, target, last)
+        finally:
+            self.discard(folder)
+
+    def begin(self, target: Path) -> Path:
+        """Make a folder for files that `complete` moves beside target, or `discard` removes."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             if self._closed:
@@ -37,14 +46,18 @@ class Outputs:
                 )
             folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
             self._folders.add(folder)
-        try:
-            yield folder
-            for file in sorted(folder.iterdir(), key=lambda file: file.name.endswith(last)):
-                file.replace(target.parent / file.name)
-        finally:
-            with self._lock:
-                self._folders.discard(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    def complete(self, folder: Path, target: Path, last: str) -> None:
+        """Move the files, those whose names end with `last` at the end."""
+        for file in sorted(folder.iterdir(), key=lambda file: file.name.endswith(last)):
+            file.replace(target.parent / file.name)
+
+    def discard(self, folder: Path) -> None:
+        """Remove the folder with what is in it."""
+        with self._lock:
+            self._folders.discard(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove what is incomplete, also while a thread is writing it; nothing can be written afterwards."""

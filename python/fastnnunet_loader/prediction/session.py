@@ -13,12 +13,13 @@ from ..errors import PredictionError
 from ..loader import available_cores, memory
 from .cases import Case
 from .checks import CaseChecks, Checked
-from .export import Exporting
+from .export import Deciding, Exporting
 from .headers import Header
 from .memory import Budget, Need, estimate
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
 from .progress import Progress
+from .windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
 
 __all__ = ["Session"]
 
@@ -58,6 +59,11 @@ class Session:
         self._preprocessing = Preprocessing(*plan, count, say)
         self._exporting = Exporting(*plan, count, say)
         self._checks = CaseChecks(*plan)
+        self._progress: Progress | None = None
+        self._streams = self._exporting.native and is_nnunets(predictor)
+        if not self._streams:
+            why = "the predictor's own way through an image" if self._exporting.native else "how the plan exports logits"
+            say(f"logits of a whole image are held: {why}")
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
         """Return the cases that can be predicted within the budget, and what is wrong with the others."""
@@ -117,6 +123,7 @@ class Session:
             save_probabilities=self._save_probabilities,
             native_preprocessing=self._preprocessing.native,
             native_export=self._exporting.native,
+            tile_step_size=predictor.tile_step_size if self._streams else None,
         )
 
     def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
@@ -124,7 +131,7 @@ class Session:
         from nnunetv2.inference.sliding_window_prediction import compute_gaussian
         from nnunetv2.utilities.helpers import empty_cache
 
-        progress = Progress(total, self.budget) if self._with_progress else None
+        self._progress = progress = Progress(total, self.budget) if self._with_progress else None
         outputs = self._exporting.outputs
         pipeline = Pipeline(self.predict, self._export, outputs, self.budget, self._on_bad_case, progress)
         try:
@@ -134,26 +141,54 @@ class Session:
             compute_gaussian.cache_clear()
             empty_cache(self._predictor.device)
 
-    def predict(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the network's logits, on the CPU. Torch's number of threads stays as it is."""
+    def predict(
+        self, case: str, image: torch.Tensor, properties: dict[str, Any], target: str | None
+    ) -> Deciding | torch.Tensor:
+        """Return what is decided of a case, or where that does not save memory nnU-Net's logits, on the CPU.
+
+        Torch's number of threads stays as it is.
+        """
+        predictor = self._predictor
+        heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
+        shape = [int(n) for n in image.shape[1:]]
+        if self._streams:
+            passage = plan_passage(shape, predictor.configuration_manager.patch_size, predictor.tile_step_size)
+            if passage.bytes(heads, folds) < whole_bytes(passage.shape, heads, folds):
+                return self._predict_planes(case, image, passage, properties, target)
         threads = torch.get_num_threads()
         try:
-            logits: torch.Tensor = self._predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
+            logits: torch.Tensor = predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
             return logits
         finally:
             torch.set_num_threads(threads)
 
-    def _export(self, logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
+    def _predict_planes(
+        self, case: str, image: torch.Tensor, passage: Passage, properties: dict[str, Any], target: str | None
+    ) -> Deciding:
+        def tell(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress.windows("predicting", case, done, total)
+
+        shape = [int(n) for n in image.shape[1:]]
+        deciding = self._exporting.begin(shape, passage.along, properties, target, self._save_probabilities)
+        try:
+            predict_planes(self._predictor, image, passage, deciding.start, tell)
+        except BaseException:
+            self._exporting.abandon(deciding)
+            raise
+        return deciding
+
+    def _export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
         if target is None:
-            return self._exporting.segmentation(logits, properties, self._save_probabilities)
-        self._exporting.write(logits, properties, target, self._save_probabilities)
+            return self._exporting.segmentation(predicted, properties, self._save_probabilities)
+        self._exporting.write(predicted, properties, target, self._save_probabilities)
         return None
 
     def single(self, image: Any, properties: dict[str, Any], previous: Any, target: str | None) -> Any:
         """Predict one array in this thread alone."""
         (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
         data, properties = job.prepare()
-        return self._export(self.predict(data), properties, target)
+        return self._export(self.predict(job.case, data, properties, target), properties, target)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:
