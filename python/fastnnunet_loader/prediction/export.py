@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import torch
 
 from ..inference import SegmentationStream, logits_to_segmentation
+from .headers import read_header, truncation
+from .memory import readable
 from .outputs import Outputs
 from .resizing import function_name, native_resizing
 
@@ -134,9 +137,21 @@ class Exporting:
                 segmentation = self.segmentation(logits, properties)
             writer = self._plans.image_reader_writer_class()
             writer.write_seg(segmentation, str(folder / (name + self._ending)), properties)
+            self._check_written(folder / (name + self._ending))
             self.outputs.complete(folder, Path(target), last=name + self._ending)
         finally:
             self.outputs.discard(folder)
+
+    def _check_written(self, file: Path) -> None:
+        """Raise OSError where the disk was full: what ITK writes of NIfTI then just ends, and nothing says so."""
+        try:
+            header = read_header(self._plans.image_reader_writer_class, str(file))
+            missing = None if header is None else truncation(str(file), header)
+        except Exception as error:
+            missing = f"a file that can be read again, got {type(error).__name__}"
+        if missing is not None:
+            free = readable(shutil.disk_usage(file.parent).free)
+            raise OSError(f"expected {missing}; {free} are free on the disk")
 
     def _write_probabilities(
         self, logits: torch.Tensor | Deciding, properties: dict[str, Any], folder: Path, name: str

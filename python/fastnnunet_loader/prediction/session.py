@@ -16,6 +16,7 @@ from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
 from .headers import Header
 from .memory import Budget, Need, estimate
+from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
 from .progress import Progress
@@ -54,6 +55,7 @@ class Session:
         self._save_probabilities = save_probabilities
         self._on_bad_case = on_bad_case
         self._with_progress = progress
+        self._say = say
         plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
         count = max(1, available_cores() - 1) if threads is None else threads
         self._preprocessing = Preprocessing(*plan, count, say)
@@ -79,6 +81,9 @@ class Session:
 
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
         """Predict cases that were checked; see `Pipeline.run`."""
+        for folder in sorted({Path(case.target).parent for case, _ in checked if case.target is not None}):
+            if left := remove_leftovers(folder):
+                self._say(f"removed what a killed run had left incomplete in {folder}: {', '.join(left)}")
         jobs = [self._job(case, header) for case, header in checked]
         return self.run(jobs, len(jobs))
 
