@@ -10,8 +10,11 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from raw_images import copy_images, images_of
 
+from fastnnunet_loader.prediction.export import Deciding
+from fastnnunet_loader.prediction.headers import Header
 from fastnnunet_loader.prediction.preprocess import Preprocessing
-from fastnnunet_loader.prediction.windows import Passage, plan_passage, predict_planes
+from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
 
 
 def predictor_of(model: Path, folds: tuple[int, ...] = (0,), *, step: float = 0.5, **options: Any) -> nnUNetPredictor:
@@ -57,7 +60,7 @@ def planes_of(predictor: Any, image: torch.Tensor, passage: Passage) -> Collecte
 @pytest.mark.parametrize(
     ("variant", "configuration", "folds", "scale", "options"),
     [
-        ("default", "3d_fullres", (0,), (1.7, 1, 1), {}),
+        ("default", "3d_fullres", (0,), (1.7, 0.7, 0.7), {}),
         ("default", "3d_fullres", (0,), (1.2, 0.4, 0.4), {"use_mirroring": True}),
         ("default", "3d_fullres", (0, 1), (1.5, 0.6, 0.6), {"step": 0.3, "use_gaussian": False}),
         ("default", "3d_fullres", (0, 1), (0.4, 0.6, 0.6), {}),
@@ -80,13 +83,15 @@ def test_planes_are_nnunets_bit_for_bit(
     expected = predictor.predict_logits_from_preprocessed_data(image)
     passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, predictor.tile_step_size)
     assert passage.along == 0
-    assert torch.equal(planes_of(predictor, image, passage).logits, expected)
+    planes = planes_of(predictor, image, passage)
+    assert torch.equal(planes.logits, expected)
+    assert planes.most <= passage.waiting(len(folds))
 
 
 @pytest.mark.parametrize("along", [1, 2])
 def test_other_order_of_windows_changes_ties_alone(trained: Any, tmp_path: Path, along: int) -> None:
     dataset, model = trained()
-    predictor = predictor_of(model)
+    predictor = predictor_of(model, step=0.7)
     scale = [1.0, 1.0, 1.0]
     scale[along] = 2.0
     image = head(dataset, predictor, tmp_path, (scale[0], scale[1], scale[2]))
@@ -101,3 +106,92 @@ def test_other_order_of_windows_changes_ties_alone(trained: Any, tmp_path: Path,
     assert float((ours.float() - theirs.float()).abs().max()) <= 4 * 2**-10 * float(theirs.abs().max())
     assert bool(((best[0] - best[1])[differ] <= 4 * 2**-10 * best[0][differ].abs().clamp_min(1)).all())
     assert int(differ.sum()) < 1e-4 * differ.numel()
+
+
+def test_prediction_begins_again_on_the_cpu_where_the_device_fails(
+    trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (2, 1, 1))
+    expected = predictor.predict_logits_from_preprocessed_data(image)
+    predictor.perform_everything_on_device = True
+    calls = []
+
+    def failing_once(self: Any, x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 12:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, x)
+
+    original = nnUNetPredictor._internal_maybe_mirror_and_predict
+    monkeypatch.setattr(nnUNetPredictor, "_internal_maybe_mirror_and_predict", failing_once)
+    begun = []
+
+    def begin() -> Collected:
+        begun.append(Collected(tuple(image.shape[1:]), 3, 0))
+        return begun[-1]
+
+    predict_planes(predictor, image, plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1), begin)
+    assert len(begun) == 2
+    assert torch.equal(begun[1].logits, expected)
+    assert "the sums of logits are kept on the CPU, for the device failed: out of memory" in capsys.readouterr().out
+
+
+def test_infinite_logits_are_refused(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (1, 0.5, 0.5))
+    monkeypatch.setattr(predictor, "network", torch.nn.Conv3d(1, 3, 1).requires_grad_(False))
+    predictor.network.bias.fill_(1e5)
+    predictor.list_of_parameters = [predictor.network.state_dict()]
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    with pytest.raises(RuntimeError, match="expected finite logits, got infinity"):
+        planes_of(predictor, image, passage)
+
+
+def test_axis_and_memory() -> None:
+    long = plan_passage((400, 100, 100), (64, 64, 64), 0.5)
+    assert (long.along, long.extent, long.step(1)) == (0, 64, 32)
+    assert plan_passage((100, 100, 400), (64, 64, 64), 0.5).along == 2
+    assert plan_passage((100, 120, 100), (64, 64, 64), 0.5).along == 0, "hardly longer: nnU-Net's order is kept"
+    assert plan_passage((40, 400, 100), (20, 200, 64), 0.5).along == 0, "in windows, not in voxels"
+    flat = plan_passage((300, 400, 400), (128, 128), 0.5)
+    assert (flat.along, flat.extent, len(flat.starts)) == (0, 1, 300)
+    for heads in (2, 5, 117):
+        assert long.bytes(heads, 1) < 0.25 * whole_bytes(long.shape, heads, 1)
+        assert flat.bytes(heads, 5) < 0.2 * whole_bytes(flat.shape, heads, 5)
+    longer = plan_passage((4000, 100, 100), (64, 64, 64), 0.5)
+    assert abs(longer.bytes(5, 1) - long.bytes(5, 1)) < 0.05 * long.bytes(5, 1), "whatever the length"
+
+
+def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (3, 1, 1))
+    said: list[str] = []
+    session = Session(predictor, progress=False, say=said.append)
+    size = tuple(int(n) for n in image.shape[1:])
+    header = Header(1, (size[0], size[1], size[2]), (4.0, 4.0, 4.0), 4, 0)
+    properties = {
+        "spacing": header.spacing,
+        "shape_before_cropping": size,
+        "bbox_used_for_cropping": [[0, n] for n in size],
+        "shape_after_cropping_and_before_resampling": size,
+    }
+    assert is_nnunets(predictor)
+    assert not said
+    predicted = session.predict("case", image, properties, None)
+    assert isinstance(predicted, Deciding)
+    original = nnUNetPredictor.predict_sliding_window_return_logits
+
+    def own(self: Any, data: torch.Tensor) -> Any:
+        return original(self, data)
+
+    monkeypatch.setattr(nnUNetPredictor, "predict_sliding_window_return_logits", own)
+    other = Session(predictor, progress=False, say=said.append)
+    assert said == ["logits of a whole image are held: the predictor's own way through an image"]
+    assert other.need(header).predict > session.need(header).predict
+    logits = other.predict("case", image, properties, None)
+    assert isinstance(logits, torch.Tensor)
+    assert torch.equal(torch.from_numpy(predicted.segmentation().astype("int64")), logits.argmax(0))

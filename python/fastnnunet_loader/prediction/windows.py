@@ -24,6 +24,9 @@ numbers of half precision are added decides their last bit, and so, now and then
 PLANES_AT_ONCE = 16
 """Decided together at least: threads share the planes."""
 
+PLANES_TOGETHER = 32
+"""Leave the sums together at most."""
+
 PLANES_BETWEEN = 2
 """That a resized plane lies between, and so stay until the next ones come."""
 
@@ -56,10 +59,13 @@ class Passage:
         """Whether a plane gets windows of several starts."""
         return any(b - a < self.extent for a, b in zip(self.starts, self.starts[1:], strict=False))
 
-    @property
-    def waiting(self) -> int:
+    def step(self, folds: int) -> int:
+        """Planes, at most, that leave the sums together."""
+        return min(self.largest_step, PLANES_TOGETHER) if self.sums(folds) == folds else self.largest_step
+
+    def waiting(self, folds: int) -> int:
         """Planes, at most, that are complete and not yet decided."""
-        return max(self.largest_step, PLANES_AT_ONCE) + PLANES_BETWEEN + PLANES_AT_ONCE
+        return self.step(folds) + PLANES_AT_ONCE + PLANES_BETWEEN
 
     def sums(self, folds: int) -> int:
         """Windows' lengths of sums that are kept: folds are averaged after the division, as nnU-Net does."""
@@ -68,7 +74,7 @@ class Passage:
     def bytes(self, heads: int, folds: int) -> int:
         """Of all that is kept, in half precision, with what looking for infinity takes."""
         sums = self.extent * self.plane * (heads * self.sums(folds) + 1) * 2
-        return sums + self.waiting * self.plane * heads * 2 + self.largest_step * self.plane * heads * 3
+        return sums + self.plane * heads * (2 * self.waiting(folds) + 3 * self.step(folds))
 
 
 def plan_passage(shape: Sequence[int], patch_size: Sequence[int], tile_step_size: float) -> Passage:
@@ -184,7 +190,7 @@ class _Run:
         heads, folds = predictor.label_manager.num_segmentation_heads, predictor.list_of_parameters
         sums = [_Sums(passage, heads, device) for _ in range(passage.sums(len(folds)))]
         weights = _Sums(passage, 1, device)
-        waiting = _Waiting(passage, heads, self._unpad, planes)
+        waiting = _Waiting(passage, heads, len(folds), self._unpad, planes)
         done, all_of_them = 0, self._total * len(folds)
         if len(folds) == 1:
             self._load(folds[0])
@@ -192,7 +198,6 @@ class _Run:
             complete = passage.extent if following is None else following - start
             for slicer in self._windows[start]:
                 weights.add(gaussian, slicer, start)
-            place = waiting.place(complete)
             for fold, parameters in enumerate(folds):
                 if len(folds) > 1:
                     self._load(parameters)
@@ -207,11 +212,19 @@ class _Run:
                     done += 1
                     if self._tell is not None:
                         self._tell(done, all_of_them)
-                kept.take(start, complete, weights, place, add=fold > 0)
+                if len(sums) < len(folds):  # the next fold begins with nothing in the same sums
+                    kept.take(start, complete, weights, waiting.place(complete), add=fold > 0)
+            step = passage.step(len(folds))
+            for first in range(start, start + complete, step):
+                count = min(step, start + complete - first)
+                place = waiting.place(count)
+                if len(sums) == len(folds):
+                    for fold, kept in enumerate(sums):
+                        kept.take(first, count, weights, place, add=fold > 0)
+                if len(folds) > 1:
+                    place /= len(folds)
+                waiting.put(count, last=following is None and first + count == start + complete)
             weights.clear(start, complete)
-            if len(folds) > 1:
-                place /= len(folds)
-            waiting.put(complete, last=following is None)
 
     def _load(self, parameters: Any) -> None:
         from torch._dynamo import OptimizedModule
@@ -274,9 +287,9 @@ class _Sums:
 class _Waiting:
     """Planes on the CPU that are complete and not yet decided."""
 
-    def __init__(self, passage: Passage, heads: int, unpad: Sequence[slice], planes: Planes) -> None:
+    def __init__(self, passage: Passage, heads: int, folds: int, unpad: Sequence[slice], planes: Planes) -> None:
         shape = list(passage.shape)
-        shape[passage.along] = passage.waiting
+        shape[passage.along] = passage.waiting(folds)
         self._along = passage.along + 1
         self._buffer = torch.empty((heads, *shape), dtype=torch.half)
         lower, upper, _ = unpad[passage.along].indices(passage.shape[passage.along])
