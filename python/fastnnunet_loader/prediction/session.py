@@ -14,6 +14,7 @@ from ..loader import available_cores, memory
 from .cases import Case
 from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
+from .fingerprint import Fingerprint
 from .headers import Header
 from .memory import Budget, Need, estimate
 from .outputs import remove_leftovers
@@ -35,6 +36,7 @@ class Session:
         on_bad_case: "raise", or "skip" to finish the others.
         threads: of preprocessing and export; None for every core but one.
         progress: whether to show it.
+        model: folder of the trained model, whose fingerprint tells what images it knows.
         say: is told what a user may want to know.
     """
 
@@ -47,6 +49,7 @@ class Session:
         on_bad_case: str = "raise",
         threads: int | None = None,
         progress: bool = True,
+        model: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.failures: list[PredictionError] = []
@@ -61,6 +64,7 @@ class Session:
         self._preprocessing = Preprocessing(*plan, count, say)
         self._exporting = Exporting(*plan, count, say)
         self._checks = CaseChecks(*plan)
+        self._fingerprint = None if model is None else Fingerprint.read(model)
         self._progress: Progress | None = None
         self._streams = self._exporting.native and is_nnunets(predictor)
         if not self._streams:
@@ -75,6 +79,9 @@ class Session:
             reason = None if header is None else self.need(header).beyond(self.budget.limit)
             if reason is None:
                 fitting.append((case, header))
+                if header is not None and self._fingerprint is not None:
+                    for warning in self._fingerprint.warnings(case.name, header):
+                        self._say(f"warning: {warning}")
             else:
                 bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
         return fitting, bad
