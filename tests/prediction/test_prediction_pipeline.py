@@ -192,3 +192,16 @@ def test_progress_line() -> None:
     assert first.startswith("1 of 3 cases | reading a | ")
     assert first.endswith(" left | memory 512.0 MiB of 1.0 GiB")
     assert last.startswith("2 of 3 cases (1 bad) | predicting b | ")
+
+
+def test_progress_line_tells_windows() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    progress = Progress(1, Budget(2**30), out, lambda: now[0])
+    progress.stage("predicting", "a")
+    progress.windows("predicting", "a", 1, 80)
+    assert out.getvalue() == "", "not for each window in a file"
+    now[0] = 31.0
+    progress.windows("predicting", "a", 12, 80)
+    assert out.getvalue().startswith("0 of 1 cases | predicting a (12 of 80 windows) | memory ")
+    assert len(out.getvalue().splitlines()) == 1

@@ -12,6 +12,7 @@ from raw_images import copy_images, images_of
 
 from fastnnunet_loader.prediction.export import Deciding
 from fastnnunet_loader.prediction.headers import Header
+from fastnnunet_loader.prediction.memory import device_room
 from fastnnunet_loader.prediction.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session import Session
 from fastnnunet_loader.prediction.windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
@@ -136,6 +137,24 @@ def test_prediction_begins_again_on_the_cpu_where_the_device_fails(
     assert len(begun) == 2
     assert torch.equal(begun[1].logits, expected)
     assert "the sums of logits are kept on the CPU, for the device failed: out of memory" in capsys.readouterr().out
+
+
+def test_device_without_room_keeps_the_network_alone(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (3, 1, 1))
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    said: list[str] = []
+    session = Session(predictor, progress=False, say=said.append)
+    assert device_room(predictor.device) is None, "of a CPU nothing is known here"
+    assert session._fits_the_device("case", image, passage)
+    predictor.perform_everything_on_device = True
+    needed = 4 * image.numel() + passage.bytes(3, 1)
+    for room in (needed, needed - 1):
+        monkeypatch.setattr("fastnnunet_loader.prediction.session.device_room", lambda _, room=room: room)
+        assert session._fits_the_device("case", image, passage) == (room == needed)
+    (line,) = said
+    assert line.startswith("[case] image and sums need ")
 
 
 def test_infinite_logits_are_refused(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from .headers import Header
 from .windows import plan_passage, whole_bytes
 
-__all__ = ["Budget", "Need", "estimate", "readable"]
+__all__ = ["Budget", "Need", "device_room", "estimate", "readable"]
 
 NETWORK_ON_CPU = 64 * 2**20
 """What torch takes for its threads and kernels, whatever the size of the image."""
@@ -147,6 +149,14 @@ class Budget:
         with self._changed:
             self._reserved.pop(key, None)
             self._changed.notify_all()
+
+
+def device_room(device: torch.device) -> int | None:
+    """Bytes that a device has free, what torch keeps for reuse included; None where nobody can tell: only CUDA's can."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def readable(size: int) -> str:

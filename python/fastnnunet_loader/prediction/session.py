@@ -16,7 +16,7 @@ from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
 from .fingerprint import Fingerprint
 from .headers import Header
-from .memory import Budget, Need, estimate
+from .memory import Budget, Need, device_room, estimate, readable
 from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
@@ -67,6 +67,8 @@ class Session:
         self._fingerprint = None if model is None else Fingerprint.read(model)
         self._progress: Progress | None = None
         self._streams = self._exporting.native and is_nnunets(predictor)
+        if predictor.device.type not in ("cpu", "cuda"):
+            say(f"memory of {predictor.device.type} is not measured; the budget is of the host's")
         if not self._streams:
             why = "the predictor's own way through an image" if self._exporting.native else "how the plan exports logits"
             say(f"logits of a whole image are held: {why}")
@@ -184,11 +186,24 @@ class Session:
         shape = [int(n) for n in image.shape[1:]]
         deciding = self._exporting.begin(shape, passage.along, properties, target, self._save_probabilities)
         try:
-            predict_planes(self._predictor, image, passage, deciding.start, tell)
+            on_device = self._fits_the_device(case, image, passage)
+            predict_planes(self._predictor, image, passage, deciding.start, tell, on_device=on_device)
         except BaseException:
             self._exporting.abandon(deciding)
             raise
         return deciding
+
+    def _fits_the_device(self, case: str, image: torch.Tensor, passage: Passage) -> bool:
+        """Whether image and sums fit beside the network. What one window takes of the network is not known before."""
+        predictor = self._predictor
+        room = device_room(predictor.device) if predictor.perform_everything_on_device else None
+        if room is None:
+            return True
+        heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
+        needed = image.numel() * image.itemsize + passage.bytes(heads, folds)
+        if needed > room:
+            self._say(f"[{case}] image and sums need {readable(needed)}, the device has {readable(room)}: the CPU keeps them")
+        return needed <= room
 
     def _export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
         if target is None:

@@ -129,6 +129,8 @@ def predict_planes(
     passage: Passage,
     begin: Callable[[], Planes],
     tell: Callable[[int, int], None] | None = None,
+    *,
+    on_device: bool = True,
 ) -> None:
     """Predict an image, as `nnUNetPredictor.predict_logits_from_preprocessed_data` does, plane by plane.
 
@@ -140,6 +142,7 @@ def predict_planes(
         passage: of `plan_passage`.
         begin: gives what takes the planes; called again where the prediction begins again.
         tell: is told how many windows are done, and how many there are.
+        on_device: whether to try to keep image and sums on the device, where the predictor is asked to.
     """
     from nnunetv2.utilities.helpers import dummy_context, empty_cache
 
@@ -149,7 +152,7 @@ def predict_planes(
     on_cuda = predictor.device.type == "cuda"
     with torch.inference_mode(), torch.autocast("cuda", enabled=True) if on_cuda else dummy_context():
         run = _Run(predictor, image, passage, tell)
-        if predictor.perform_everything_on_device:
+        if on_device and predictor.perform_everything_on_device:
             try:
                 run.over(predictor.device, begin())
                 return
