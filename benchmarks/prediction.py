@@ -182,24 +182,24 @@ class Run:
 
 
 def prepare_model(root: Path, say: Console) -> Path:
-    """Build heads of 2 mm, plan, preprocess and train on them, unless that was done; return the folder of images."""
+    """Train a network on heads of 3 mm, unless that was done; return a folder of heads of 2 mm."""
     environment = demo.nnunet_environment(root)
     os.environ.update(environment)
     done = root / "prepared-prediction"
-    folder = root / "nnUNet_raw" / f"Dataset{DATASET_ID}_heads"
     if not done.exists():
         say.print(f"preparing {max(CASES)} heads and a network in {root} (once, some minutes)")
         for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
             Path(environment[variable]).mkdir(parents=True, exist_ok=True)
         with redirect_stdout(StringIO()):
-            demo.build_dataset(root / "nnUNet_raw", DATASET_ID, "heads", cases=max(CASES), resolution=2)
+            demo.build_dataset(root / "nnUNet_raw", DATASET_ID, "heads", cases=5, resolution=3)
+            demo.build_dataset(root / "to_predict", DATASET_ID, "heads", cases=max(CASES), resolution=2, seed=1)
             demo.plan_and_preprocess(DATASET_ID)
         train = ["train", str(DATASET_ID), "3d_fullres", "0", "-tr", TRAINER, "-device", "cpu"]
         short = {"FASTNNUNET_DEMO_EPOCHS": "2", "FASTNNUNET_DEMO_ITERATIONS": "40"}
         command = [sys.executable, "-m", "fastnnunet_loader.cli", *train]
         subprocess.run(command, env={**os.environ, **short}, check=True, stdout=subprocess.DEVNULL)
         done.touch()
-    return folder / "imagesTr"
+    return root / "to_predict" / f"Dataset{DATASET_ID}_heads" / "imagesTr"
 
 
 def measure_run(side: str, images: Path, output: Path, cases: int) -> Run:
