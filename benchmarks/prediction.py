@@ -40,7 +40,7 @@ from .machine import machine
 SIDES = ("nnunet", "fastnnunet")
 PARTS = ("export", "resize", "predict")
 CASES = (3, 30)
-DATASET_ID = 130
+DATASET_ID = 140
 TRAINER = "nnUNetTrainerDemo"
 PREDICTED = (180, 216, 180)
 IMAGE = (301, 370, 316)
@@ -185,7 +185,7 @@ def prepare_model(root: Path, say: Console) -> Path:
     """Train a network on heads of 3 mm, unless that was done; return a folder of heads of 2 mm."""
     environment = demo.nnunet_environment(root)
     os.environ.update(environment)
-    done = root / "prepared-prediction"
+    done = root / f"prepared-{DATASET_ID}"
     if not done.exists():
         say.print(f"preparing {max(CASES)} heads and a network in {root} (once, some minutes)")
         for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
