@@ -1,9 +1,11 @@
-"""What surrounds the network in a prediction, here and in nnU-Net, on a real head, in one run.
+"""Prediction, here and in nnU-Net, on real heads, in one run.
 
-    python -m benchmarks.prediction [export] [resize] [--json]
+    python -m benchmarks.prediction [export] [resize] [predict] [--json]
 
 export: logits of 180 x 216 x 180 in float16 to the labels of an image of 301 x 370 x 316. resize: a T1 of 1 mm to that
 size, cubic. Each side runs in a process of its own, with one thread; the results are compared before anything is shown.
+predict: `fastnnunet predict` and `nnUNetv2_predict` as users call them, on the CPU, with a small network that was trained
+for a moment, for 3 and for 30 heads; memory is that of the whole process tree.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import argparse
 import ctypes
 import gc
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +32,16 @@ from rich.console import Console
 from rich.table import Table
 
 import fastnnunet_loader as fl
+from fastnnunet_loader import demo
+from fastnnunet_loader.measure import PeakMemory
 
 from .machine import machine
 
 SIDES = ("nnunet", "fastnnunet")
-PARTS = ("export", "resize")
+PARTS = ("export", "resize", "predict")
+CASES = (3, 30)
+DATASET_ID = 140
+TRAINER = "nnUNetTrainerDemo"
 PREDICTED = (180, 216, 180)
 IMAGE = (301, 370, 316)
 CLASSES = (5, 20, 117)
@@ -158,6 +169,103 @@ def measure(side: str, work: str, result: Path) -> Figures:
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
+@dataclass(frozen=True)
+class Run:
+    """A command from its start to its end."""
+
+    side: str
+    cases: int
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    """Bytes of the process and all that it started together, pages that they share counted once."""
+
+
+def prepare_model(root: Path, say: Console) -> Path:
+    """Train a network on heads of 3 mm, unless that was done; return a folder of heads of 2 mm."""
+    environment = demo.nnunet_environment(root)
+    os.environ.update(environment)
+    done = root / f"prepared-{DATASET_ID}"
+    if not done.exists():
+        say.print(f"preparing {max(CASES)} heads and a network in {root} (once, some minutes)")
+        for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            Path(environment[variable]).mkdir(parents=True, exist_ok=True)
+        with redirect_stdout(StringIO()):
+            demo.build_dataset(root / "nnUNet_raw", DATASET_ID, "heads", cases=5, resolution=3)
+            demo.build_dataset(root / "to_predict", DATASET_ID, "heads", cases=max(CASES), resolution=2, seed=1)
+            demo.plan_and_preprocess(DATASET_ID)
+        train = ["train", str(DATASET_ID), "3d_fullres", "0", "-tr", TRAINER, "-device", "cpu"]
+        short = {"FASTNNUNET_DEMO_EPOCHS": "2", "FASTNNUNET_DEMO_ITERATIONS": "40"}
+        command = [sys.executable, "-m", "fastnnunet_loader.cli", *train]
+        subprocess.run(command, env={**os.environ, **short}, check=True, stdout=subprocess.DEVNULL)
+        done.touch()
+    return root / "to_predict" / f"Dataset{DATASET_ID}_heads" / "imagesTr"
+
+
+def measure_run(side: str, images: Path, output: Path, cases: int) -> Run:
+    program = {
+        "fastnnunet": ["-m", "fastnnunet_loader.cli", "predict"],
+        "nnunet": ["-c", "from nnunetv2.inference.predict_from_raw_data import predict_entry_point as p; p()"],
+    }[side]
+    options = ["-i", str(images), "-o", str(output), "-d", str(DATASET_ID), "-tr", TRAINER, "-c", "3d_fullres", "-f", "0"]
+    before, started = os.times(), time.monotonic()
+    with (
+        subprocess.Popen(
+            [sys.executable, *program, *options, "-device", "cpu", "--disable_tta"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+        PeakMemory(process.pid) as peak,
+    ):
+        said = process.communicate()[0]
+    seconds, after = time.monotonic() - started, os.times()
+    if process.returncode != 0:
+        raise RuntimeError(f"[predict] expected {side} to end well, got exit code {process.returncode}:\n{said[-3000:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Run(side, cases, seconds, cpu, peak.bytes)
+
+
+def check_run(ours: Path, theirs: Path) -> None:
+    import nibabel
+
+    names = [sorted(file.name for file in folder.glob("*.nii.gz")) for folder in (ours, theirs)]
+    if names[0] != names[1] or not names[0]:
+        raise AssertionError(f"[predict] expected the files {names[1]}, got {names[0]}")
+    voxels = wrong = foreground = 0
+    for name in names[0]:
+        a, b = (np.asarray(nibabel.load(folder / name).dataobj) for folder in (ours, theirs))
+        voxels, wrong, foreground = voxels + a.size, wrong + np.count_nonzero(a != b), foreground + np.count_nonzero(b)
+    if wrong > 1e-4 * voxels or not foreground:
+        raise AssertionError(f"[predict] expected equal segmentations, got {wrong} of {voxels} voxels that differ")
+
+
+def run_predictions(root: Path, counts: list[int], log: Console) -> list[Run]:
+    images, runs = prepare_model(root, log), []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for count in counts:
+            chosen = folder / f"images {count}"
+            chosen.mkdir()
+            for file in sorted(images.iterdir())[:count]:
+                shutil.copy(file, chosen)
+            for side in SIDES:
+                log.print(f"predict {count} cases, {side}", highlight=False, markup=False)
+                runs.append(measure_run(side, chosen, folder / f"{side} {count}", count))
+            check_run(folder / f"fastnnunet {count}", folder / f"nnunet {count}")
+    return runs
+
+
+def show_runs(runs: list[Run], console: Console) -> None:
+    table = Table(title="predict, all cores")
+    for heading in ("cases", "command", "seconds", "CPU s", "peak memory, MiB"):
+        table.add_column(heading, justify="left" if heading == "command" else "right")
+    for r in runs:
+        command = "fastnnunet predict" if r.side == "fastnnunet" else "nnUNetv2_predict"
+        table.add_row(str(r.cases), command, f"{r.seconds:.1f}", f"{r.cpu_seconds:.1f}", f"{r.peak_memory / MIB:.0f}")
+    console.print(table)
+
+
 def check(work: str, ours: Path, theirs: Path) -> None:
     a, b = np.load(ours, mmap_mode="r"), np.load(theirs, mmap_mode="r")
     if a.shape != b.shape or a.dtype != b.dtype:
@@ -171,6 +279,13 @@ def check(work: str, ours: Path, theirs: Path) -> None:
 
 
 def show(results: list[Figures], facts: dict[str, Any], console: Console) -> None:
+    if results:
+        show_figures(results, console)
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    console.print(f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {versions}", style="dim")
+
+
+def show_figures(results: list[Figures], console: Console) -> None:
     table = Table(title=f"one thread, to {' x '.join(map(str, IMAGE))}")
     table.add_column("work")
     for heading in ("nnU-Net, CPU s", "this, CPU s", "times less", "nnU-Net, MiB extra", "this, MiB extra"):
@@ -187,14 +302,16 @@ def show(results: list[Figures], facts: dict[str, Any], console: Console) -> Non
             f"{ours.extra_memory / MIB:.0f}",
         )
     console.print(table)
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    console.print(f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {versions}", style="dim")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS), help="export, resize; both unless given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", default=list(PARTS), help="export, resize, predict; all unless given"
+    )
     parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export")
+    parser.add_argument("--cases", type=int, nargs="+", default=list(CASES), help="of predict")
+    parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps data and network")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--measure", nargs=3, metavar=("SIDE", "WORK", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -218,10 +335,14 @@ def main() -> int:
                 results.append(measure(side, work, files[side]))
             if not alone:
                 check(work, files["fastnnunet"], files["nnunet"])
+    runs = run_predictions(args.data.resolve(), args.cases, log) if "predict" in args.parts else []
     if args.json:
-        print(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2))
-    else:
-        show(results, machine(), Console())
+        figures = {"results": [asdict(r) for r in results], "runs": [asdict(r) for r in runs]}
+        print(json.dumps({"machine": machine(), **figures}, indent=2))
+        return 0
+    if runs:
+        show_runs(runs, Console())
+    show(results, machine(), Console())
     return 0
 
 

@@ -36,10 +36,10 @@ Logits logits_of(const py::array& array) {
   return logits;
 }
 
-Probabilities probabilities_of(py::array& array, const Logits& logits, const Index3& shape) {
+Probabilities probabilities_of(py::array& array, std::int64_t channels, const Index3& shape) {
   if (!array.dtype().equal(py::dtype::of<float>()))
     throw InvalidType(kPlace, "probabilities of float32", dtype_name(array));
-  const bool fits = array.ndim() == 4 && array.shape(0) == logits.channels && array.shape(1) == shape[0] &&
+  const bool fits = array.ndim() == 4 && array.shape(0) == channels && array.shape(1) == shape[0] &&
                     array.shape(2) == shape[1] && array.shape(3) == shape[2];
   if (!fits || !array.writeable())
     throw InvalidArgument(kPlace, "writable probabilities of a channel for each of the logits' and the image's shape",
@@ -50,12 +50,25 @@ Probabilities probabilities_of(py::array& array, const Logits& logits, const Ind
   return target;
 }
 
+void check_image(const Index3& shape) {
+  for (const std::int64_t size : shape)
+    if (size < 1) throw InvalidArgument(kPlace, "an image of positive sizes", std::to_string(size));
+}
+
+// Zeros of NumPy's take no memory before they are written to.
+template <typename Label>
+py::array_t<Label> zeros(const Index3& shape) {
+  const py::object zeros = py::module_::import("numpy").attr("zeros");
+  return zeros(py::make_tuple(shape[0], shape[1], shape[2]), py::dtype::of<Label>());
+}
+
+bool fits_a_byte(std::int64_t channels, const std::vector<std::int64_t>& regions) {
+  return (regions.empty() ? channels - 1 : *std::max_element(regions.begin(), regions.end())) < 255;
+}
+
 template <typename Label>
 py::array segmentation(const Logits& logits, const SegmentationOptions& options, const Probabilities* probabilities) {
-  // Zeros of NumPy's take no memory before they are written to.
-  const py::object zeros = py::module_::import("numpy").attr("zeros");
-  const Index3& shape = options.image_shape;
-  py::array_t<Label> out = zeros(py::make_tuple(shape[0], shape[1], shape[2]), py::dtype::of<Label>());
+  py::array_t<Label> out = zeros<Label>(options.image_shape);
   Label* data = out.mutable_data();
   const py::gil_scoped_release release;
   segmentation_from_logits(logits, options, data, probabilities);
@@ -66,17 +79,63 @@ py::array logits_to_segmentation(const py::array& array, const Index3& new_shape
                                  const std::vector<std::int64_t>& regions, const Index3& offset,
                                  const Index3& image_shape, std::optional<py::array> probabilities, int threads) {
   const Logits logits = logits_of(array);
-  for (const std::int64_t size : image_shape)
-    if (size < 1) throw InvalidArgument(kPlace, "an image of positive sizes", std::to_string(size));
+  check_image(image_shape);
   const SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
   std::optional<Probabilities> target;
-  if (probabilities) target = probabilities_of(*probabilities, logits, image_shape);
-  const std::int64_t largest =
-      regions.empty() ? logits.channels - 1 : *std::max_element(regions.begin(), regions.end());
+  if (probabilities) target = probabilities_of(*probabilities, logits.channels, image_shape);
   const Probabilities* pointer = target ? &*target : nullptr;
-  if (largest < 255) return segmentation<std::uint8_t>(logits, options, pointer);
+  if (fits_a_byte(logits.channels, regions)) return segmentation<std::uint8_t>(logits, options, pointer);
   return segmentation<std::uint16_t>(logits, options, pointer);
 }
+
+// Keeps the arrays that it writes to.
+class Stream {
+ public:
+  Stream(std::int64_t channels, const Index3& shape, int along, const Index3& new_shape, int axis,
+         const std::vector<std::int64_t>& regions, const Index3& offset, const Index3& image_shape,
+         std::optional<py::array> probabilities, int threads)
+      : probabilities_(std::move(probabilities)) {
+    check_image(image_shape);
+    const SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
+    std::optional<Probabilities> target;
+    if (probabilities_) target = probabilities_of(*probabilities_, channels, image_shape);
+    const Probabilities* pointer = target ? &*target : nullptr;
+    if (fits_a_byte(channels, regions))
+      begin(bytes_, channels, shape, along, options, pointer);
+    else
+      begin(words_, channels, shape, along, options, pointer);
+  }
+
+  std::int64_t add(const py::array& array, std::int64_t first) {
+    const Logits logits = logits_of(array);
+    const py::gil_scoped_release release;
+    if (bytes_) {
+      bytes_->add(logits, first);
+      return bytes_->needed();
+    }
+    words_->add(logits, first);
+    return words_->needed();
+  }
+
+  bool complete() const { return bytes_ ? bytes_->complete() : words_->complete(); }
+  py::array segmentation() const { return out_; }
+
+ private:
+  template <typename Label>
+  void begin(std::optional<SegmentationStream<Label>>& stream, std::int64_t channels, const Index3& shape, int along,
+             const SegmentationOptions& options, const Probabilities* probabilities) {
+    py::array_t<Label> out = zeros<Label>(options.image_shape);
+    Label* data = out.mutable_data();
+    out_ = out;
+    const py::gil_scoped_release release;
+    stream.emplace(channels, shape, along, options, data, probabilities);
+  }
+
+  std::optional<py::array> probabilities_;
+  py::array out_;
+  std::optional<SegmentationStream<std::uint8_t>> bytes_;
+  std::optional<SegmentationStream<std::uint16_t>> words_;
+};
 
 }  // namespace
 
@@ -84,6 +143,15 @@ void add_inference(py::module_& module) {
   module.def("logits_to_segmentation", &logits_to_segmentation, py::arg("logits"), py::arg("new_shape"), py::kw_only(),
              py::arg("axis"), py::arg("regions"), py::arg("offset"), py::arg("image_shape"),
              py::arg("probabilities").none(true), py::arg("threads"), "axis -1: none. regions empty: classes.");
+  py::class_<Stream>(module, "SegmentationStream")
+      .def(py::init<std::int64_t, const Index3&, int, const Index3&, int, const std::vector<std::int64_t>&,
+                    const Index3&, const Index3&, std::optional<py::array>, int>(),
+           py::kw_only(), py::arg("channels"), py::arg("shape"), py::arg("along"), py::arg("new_shape"),
+           py::arg("axis"), py::arg("regions"), py::arg("offset"), py::arg("image_shape"),
+           py::arg("probabilities").none(true), py::arg("threads"))
+      .def("add", &Stream::add, py::arg("logits"), py::arg("first"))
+      .def_property_readonly("complete", &Stream::complete)
+      .def_property_readonly("segmentation", &Stream::segmentation);
 }
 
 }  // namespace fastnnunet::bindings

@@ -39,6 +39,27 @@ def logits_to_segmentation(
 ) -> npt.NDArray[Any]: ...
 def outlines(mask: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]: ...
 
+class SegmentationStream:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        shape: Sequence[int],
+        along: int,
+        new_shape: Sequence[int],
+        axis: int,
+        regions: Sequence[int],
+        offset: Sequence[int],
+        image_shape: Sequence[int],
+        probabilities: npt.NDArray[np.float32] | None,
+        threads: int,
+    ) -> None: ...
+    def add(self, logits: npt.NDArray[Any], first: int) -> int: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def segmentation(self) -> npt.NDArray[Any]: ...
+
 class Memory:
     @property
     def limit(self) -> int: ...

@@ -14,7 +14,7 @@ from .resampling import given_axis, three_sizes
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["logits_to_segmentation"]
+__all__ = ["SegmentationStream", "logits_to_segmentation"]
 
 _NAME = "logits_to_segmentation"
 
@@ -58,33 +58,111 @@ def logits_to_segmentation(
         ValueError: shapes, axis, box, labels or order of axes do not fit together.
         TypeError: a dtype is not one of the above, or the tensor is not on the CPU.
     """
+    backward = _backward(transpose_backward)
+    segmentation = _core.logits_to_segmentation(
+        _as_array(logits),
+        probabilities=_as_the_network_has_them(probabilities, backward),
+        threads=_core.available_cores() if threads is None else threads,
+        **_where(new_shape, axis, regions_class_order, bbox, shape),
+    )
+    return segmentation.transpose(backward)
+
+
+class SegmentationStream:
+    """`logits_to_segmentation` slab by slab, so that the logits of the whole image need not exist at once.
+
+    Planes come in order along one axis; labels are decided as soon as the planes that they lie between are there.
+
+    Args:
+        channels: of the logits.
+        logits_shape: (X, Y, Z) of all logits together.
+        along: 0, 1 or 2, the axis of the planes.
+        new_shape, axis, regions_class_order, bbox, shape, transpose_backward, probabilities, threads: as of
+            `logits_to_segmentation`.
+
+    Raises:
+        ValueError, TypeError: as `logits_to_segmentation`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        logits_shape: Sequence[int],
+        along: int,
+        new_shape: Sequence[int],
+        *,
+        axis: int | None = None,
+        regions_class_order: Sequence[int] | None = None,
+        bbox: Sequence[Sequence[int]] | None = None,
+        shape: Sequence[int] | None = None,
+        transpose_backward: Sequence[int] | None = None,
+        probabilities: npt.NDArray[np.float32] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._backward = _backward(transpose_backward)
+        self._stream = _core.SegmentationStream(
+            channels=channels,
+            shape=three_sizes(_NAME, logits_shape),
+            along=along,
+            probabilities=_as_the_network_has_them(probabilities, self._backward),
+            threads=_core.available_cores() if threads is None else threads,
+            **_where(new_shape, axis, regions_class_order, bbox, shape),
+        )
+
+    def add(self, logits: npt.NDArray[Any] | torch.Tensor, first: int) -> int:
+        """Decide what can be decided with planes (C, X, Y, Z), of which the first is number `first`.
+
+        Returns the first plane that is needed from now on: the next call must have it and all that follow.
+        """
+        return self._stream.add(_as_array(logits), first)
+
+    def result(self) -> npt.NDArray[Any]:
+        """The labels, as `logits_to_segmentation` returns them. Raises ValueError while planes are missing."""
+        if not self._stream.complete:
+            raise ValueError(f"[{_NAME}] expected all planes of the logits, got a part of them")
+        return self._stream.segmentation.transpose(self._backward)
+
+
+def _where(
+    new_shape: Sequence[int],
+    axis: int | None,
+    regions_class_order: Sequence[int] | None,
+    bbox: Sequence[Sequence[int]] | None,
+    shape: Sequence[int] | None,
+) -> dict[str, Any]:
     sizes = three_sizes(_NAME, new_shape)
     image_shape = sizes if shape is None else three_sizes(_NAME, shape)
     lower, upper = _box(bbox, sizes)
     if tuple(b - a for a, b in zip(lower, upper, strict=True)) != sizes:
         raise ValueError(f"[{_NAME}] expected a bbox of the new shape {sizes}, got {bbox}")
-    backward = (0, 1, 2) if transpose_backward is None else tuple(int(a) for a in transpose_backward)
-    if sorted(backward) != [0, 1, 2]:
-        raise ValueError(f"[{_NAME}] expected transpose_backward to be an order of 0, 1 and 2, got {backward}")
     regions = [] if regions_class_order is None else [int(label) for label in regions_class_order]
     if regions_class_order is not None and not regions:
         raise ValueError(f"[{_NAME}] expected labels in regions_class_order, got none")
-    if probabilities is not None:
-        if not isinstance(probabilities, np.ndarray) or probabilities.ndim != 4:
-            raise ValueError(f"[{_NAME}] expected probabilities to be an array (C, X, Y, Z)")
-        # The core has the axes as the network has them.
-        probabilities = probabilities.transpose(0, *(int(a) + 1 for a in np.argsort(backward)))
-    segmentation = _core.logits_to_segmentation(
-        _as_array(logits),
-        sizes,
-        axis=given_axis(_NAME, axis),
-        regions=regions,
-        offset=lower,
-        image_shape=image_shape,
-        probabilities=probabilities,
-        threads=_core.available_cores() if threads is None else threads,
-    )
-    return segmentation.transpose(backward)
+    return {
+        "new_shape": sizes,
+        "axis": given_axis(_NAME, axis),
+        "regions": regions,
+        "offset": lower,
+        "image_shape": image_shape,
+    }
+
+
+def _backward(transpose_backward: Sequence[int] | None) -> tuple[int, ...]:
+    backward = (0, 1, 2) if transpose_backward is None else tuple(int(a) for a in transpose_backward)
+    if sorted(backward) != [0, 1, 2]:
+        raise ValueError(f"[{_NAME}] expected transpose_backward to be an order of 0, 1 and 2, got {backward}")
+    return backward
+
+
+def _as_the_network_has_them(
+    probabilities: npt.NDArray[np.float32] | None, backward: Sequence[int]
+) -> npt.NDArray[np.float32] | None:
+    """The core has the axes as the network has them."""
+    if probabilities is None:
+        return None
+    if not isinstance(probabilities, np.ndarray) or probabilities.ndim != 4:
+        raise ValueError(f"[{_NAME}] expected probabilities to be an array (C, X, Y, Z)")
+    return probabilities.transpose(0, *(int(a) + 1 for a in np.argsort(backward)))
 
 
 def _box(bbox: Sequence[Sequence[int]] | None, sizes: tuple[int, int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

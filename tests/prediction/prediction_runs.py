@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,17 @@ THEIRS = (
     "-c",
     "from nnunetv2.inference.predict_from_raw_data import predict_entry_point as predict; predict()",
 )
+
+
+def private_mounts() -> list[str]:
+    """What a command runs under to mount for itself alone; empty where the system does not allow it."""
+    for under in (["unshare", "-m"], ["unshare", "-r", "-m"]):
+        if shutil.which("unshare") is None:
+            break
+        probe = [*under, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            return under
+    return []
 
 
 def options(model: Path, images: Path, output: Path, *more: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,40 @@ def test_failed_write_leaves_what_was_there(nnunet_dataset: Any, tmp_path: Path,
         exporting.write(case.logits, case.properties, str(target), True)
     assert [file.name for file in target.parent.iterdir()] == ["brain_000.nii.gz"]
     assert (tmp_path / "ours" / "brain_000.nii.gz").read_bytes() == b"earlier"
+
+
+HOLDER = """
+import sys, time, pathlib
+from fastnnunet_loader.prediction.outputs import Outputs
+outputs = Outputs()
+folder = outputs.begin(pathlib.Path(sys.argv[1]))
+(folder / "case.nii.gz").write_bytes(b"half")
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_folders_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    from fastnnunet_loader.prediction.outputs import Outputs, remove_leftovers
+
+    def hidden() -> list[str]:
+        return sorted(file.name for file in tmp_path.glob(".*"))
+
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "case")], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        (tmp_path / ".other-fastnnunet").mkdir()
+        (tmp_path / ".mine.fastnnunet-part").mkdir()  # not made by this program, or not yet locked
+        (held,) = (name for name in hidden() if name.startswith(".case-"))
+        own = Outputs()
+        mine = own.begin(tmp_path / "own")
+        assert remove_leftovers(tmp_path) == [], "two processes are at work"
+        process.kill()
+        process.wait()
+        assert remove_leftovers(tmp_path) == [held]
+        assert mine.is_dir()
+        own.discard(mine)
+        assert hidden() == [".mine.fastnnunet-part", ".other-fastnnunet"]
 
 
 def test_closed_outputs_remove_what_is_incomplete(tmp_path: Path) -> None:

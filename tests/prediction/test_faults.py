@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from prediction_runs import OURS, environment, options
+from prediction_runs import OURS, environment, options, private_mounts, run
 from raw_images import copy_images
 
 from fastnnunet_loader import cli
@@ -161,8 +162,134 @@ def test_folder_without_images(command: Command, tmp_path: Path) -> None:
     assert "[-i] expected images that end with .nii.gz, got none" in errors
 
 
+def test_images_that_are_odd(model: tuple[Any, Path], tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    # SimpleITK makes zeros of a NIfTI file's NaN, nibabel keeps them.
+    results = tmp_path / "results"
+    folder = results / model[1].relative_to(model[1].parents[1])
+    shutil.copytree(model[1], folder)
+    plans = (folder / "plans.json").read_text(encoding="utf-8")
+    (folder / "plans.json").write_text(plans.replace("SimpleITKIO", "NibabelIO"), encoding="utf-8")
+    monkeypatch.setenv("nnUNet_results", str(results))
+    images, out = copy_images(model[0], tmp_path / "images", 1, (1, 1, 1)), tmp_path / "out"
+    whole = nibabel.load(images / "brain_000_0000.nii.gz")
+    voxels = np.asarray(whole.dataobj, np.float32)
+    broken = voxels.copy()
+    broken[20, 20, 20:23] = np.nan
+    odd = {
+        "nan": broken,
+        "one_slice": voxels[:, :, 20:21],
+        "one_voxel": voxels[20:21, 20:21, 20:21],
+        "zeros": np.zeros_like(voxels),
+    }
+    for name, changed in odd.items():
+        nibabel.save(nibabel.Nifti1Image(changed, whole.affine), images / f"{name}_0000.nii.gz")
+    code = cli.main(["predict", *options(folder, images, out, "--disable_tta", "--on-bad-case", "skip")])
+    said = capsys.readouterr().err
+    assert code == 1
+    assert "1 bad cases were left out" in said
+    assert f"expected finite voxels, got 3 of {voxels.size} in channel 0 that are NaN or infinite" in said
+    assert "[nan]" in said
+    assert segmentations(out) == ["brain_000.nii.gz", "one_slice.nii.gz", "one_voxel.nii.gz", "zeros.nii.gz"]
+    for name in ("one_slice", "one_voxel", "zeros"):
+        assert nibabel.load(out / f"{name}.nii.gz").shape == odd[name].shape
+
+
+FILLED = """
+mount -t tmpfs -o size=20m tmpfs "$1" && cd "$1" && shift
+(until [ -s plans.json ]; do sleep 0.05; done; sleep 0.2; cat /dev/zero > filler 2> /dev/null) &
+"$@"
+code=$?
+wait
+ls -A
+exit $code
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_disk_that_fills_up(model: tuple[Any, Path], tmp_path: Path) -> None:
+    if not (under := private_mounts()):
+        pytest.skip("nothing can be mounted here")
+    images, out = copy_images(model[0], tmp_path / "images", 2), tmp_path / "out"
+    out.mkdir()
+    script = [*under, "sh", "-c", FILLED, "sh", str(out)]
+    done = run(OURS, *model, images, out, "--disable_tta", "--on-bad-case", "skip", under=script)
+    assert done.returncode == 1
+    assert "2 bad cases were left out" in done.stderr
+    assert "[brain_000]" in done.stderr
+    assert "are free on the disk" in done.stderr or "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    there = done.stdout.splitlines()[-4:]
+    assert there == ["dataset.json", "filler", "plans.json", "predict_from_raw_data_args.json"]
+
+
+def test_folder_that_is_read_only(model: tuple[Any, Path], tmp_path: Path) -> None:
+    if not (under := private_mounts()):
+        pytest.skip("nothing can be mounted here")
+    out = tmp_path / "out"
+    out.mkdir()
+    mounted = 'mount -t tmpfs -o ro tmpfs "$1" && shift && exec "$@"'
+    script = [*under, "sh", "-c", mounted, "sh", str(out)]
+    done = run(OURS, *model, copy_images(model[0], tmp_path / "images", 1), out, under=script)
+    assert done.returncode == 2
+    assert f"[-o] expected a folder that can be written to, got {out}: Read-only file system" in done.stderr
+
+
+ANNOUNCING = """
+import importlib, sys
+from fastnnunet_loader import cli
+
+where, name = sys.argv[1:3]
+owner = importlib.import_module(where.split(":")[0])
+for part in where.split(":")[1:]:
+    owner = getattr(owner, part)
+original = getattr(owner, name)
+
+def announcing(*args, **kwargs):
+    print("here", file=sys.stderr, flush=True)
+    return original(*args, **kwargs)
+
+setattr(owner, name, announcing)
+sys.exit(cli.main(["predict", *sys.argv[3:]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("nnunetv2.imageio.simpleitk_reader_writer:SimpleITKIO", "read_images"),
+        ("fastnnunet_loader.prediction.preprocess", "resample"),
+        ("nnunetv2.inference.predict_from_raw_data:nnUNetPredictor", "_internal_maybe_mirror_and_predict"),
+        ("nnunetv2.imageio.simpleitk_reader_writer:SimpleITKIO", "write_seg"),
+    ],
+    ids=["reading", "preprocessing", "predicting", "exporting"],
+)
+def test_sigterm_in_each_stage(model: tuple[Any, Path], tmp_path: Path, where: str, name: str) -> None:
+    folder, out = copy_images(model[0], tmp_path / "images", 1, (3, 3, 3)), tmp_path / "out"
+    more = ("--save_probabilities", "-step_size", "1", "--disable_tta")
+    with subprocess.Popen(
+        [sys.executable, "-c", ANNOUNCING, where, name, *options(model[1], folder, out, *more)],
+        env=environment(*model), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        said = ""
+        while "here\n" not in said and (line := process.stderr.readline()):
+            said += line
+        process.send_signal(signal.SIGTERM)
+        stopped = time.monotonic()
+        process.wait()
+        took = time.monotonic() - stopped
+        said += process.stderr.read()
+    assert process.returncode == 143, said
+    assert took < 2
+    assert "Traceback" not in said
+    there = {name for name in os.listdir(out) if not name.endswith(".json")}  # noqa: PTH208
+    # Nothing, or, where all had been written by then, everything.
+    assert not there or (name == "write_seg" and there == {f"brain_000.{end}" for end in ("nii.gz", "npz", "pkl")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130)])
 def test_stopped_prediction_ends_at_once_and_leaves_whole_files(
     model: tuple[Any, Path], tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:

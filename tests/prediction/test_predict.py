@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from prediction_runs import OURS, assert_same_segmentations, nnunet_predict, predict, run
+from prediction_runs import OURS, assert_same_segmentations, nnunet_predict, predict, private_mounts, run
 from raw_images import copy_images
 
 from nnunet.processes import SHORT_PROGRAMS, created_processes
 
 pytestmark = pytest.mark.slow
 
+BUDGET = 128 * 2**20
 WITHOUT_PROCESSES = ("-npp", "0", "-nps", "0")
 
 
@@ -65,13 +67,45 @@ def test_cascade_takes_the_stage_before(trained: Any, tmp_path: Path) -> None:
     assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from fastnnunet_loader import cli
+from fastnnunet_loader.prediction.session import Session
+
+def address_space():
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize:"))
+    return int(line.split()[1]) * 1024
+
+budget, original = int(sys.argv[1]), Session.__init__
+
+def limiting(self, *args, **kwargs):
+    original(self, *args, **kwargs)
+    # The libraries and the model are there by now, and so they are not counted.
+    limit = address_space() + budget
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    print("limited to", limit)
+
+Session.__init__ = limiting
+sys.exit(cli.main(["predict", "--memory-budget", str(budget), *sys.argv[2:]]))
+"""
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_no_process_is_created(trained: Any, tmp_path: Path) -> None:
+def test_no_process_and_no_more_memory_than_the_budget(trained: Any, tmp_path: Path) -> None:
+    """With a /dev/shm of one page, and an address space of the budget beside libraries and model."""
+    if not (under := private_mounts()):
+        pytest.skip("nothing can be mounted here")
     dataset, model = trained()
-    images, trace = copy_images(dataset, tmp_path / "images", 1), tmp_path / "trace.txt"
-    under = ["strace", "-f", "-e", "trace=process", "-o", str(trace)]
-    done = run(OURS, dataset, model, images, tmp_path / "ours", "--disable_tta", under=under)
+    images, trace = copy_images(dataset, tmp_path / "images", 2, (3, 1, 1)), tmp_path / "trace.txt"
+    # Threads reserve more addresses than they use: for stacks, and for heaps of their own.
+    mounted = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && ulimit -s 1024 && MALLOC_ARENA_MAX=1 exec "$@"'
+    command = [sys.executable, "-c", LIMITED, str(BUDGET)]
+    traced = [*under, "sh", "-c", mounted, "sh", "strace", "-f", "-e", "trace=process", "-o", str(trace)]
+    done = run(command, dataset, model, images, tmp_path / "ours", "--disable_tta", under=traced)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "limited to" in done.stdout
+    assert sorted(file.name for file in (tmp_path / "ours").glob("*.nii.gz")) == ["brain_000.nii.gz", "brain_001.nii.gz"]
     text = trace.read_text(encoding="utf-8")
     assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
     created = created_processes(text)

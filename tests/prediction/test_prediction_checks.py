@@ -9,12 +9,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.cases import Case, find_cases, pending, with_targets
 from fastnnunet_loader.prediction.checks import CaseChecks, free_space_problem, model_problem, output_problem
+from fastnnunet_loader.prediction.fingerprint import Fingerprint, intensity_warnings
 from fastnnunet_loader.prediction.headers import Header, read_header, truncation
 from fastnnunet_loader.prediction.memory import NETWORK_ON_CPU, Need, estimate
 
@@ -153,6 +155,38 @@ def test_output_folder_and_free_space(tmp_path: Path) -> None:
     assert "free on the disk" in str(free_space_problem(tmp_path, [(Case("a", ("f",)), header)], 3, False))
     small = Header(1, (10, 10, 10), (1, 1, 1), 4, 0)
     assert free_space_problem(tmp_path, [(Case("a", ("f",)), small)], 3, False) is None
+
+
+def test_images_that_are_far_from_the_training(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained()
+    assert (model / "dataset_fingerprint.json").is_file(), "a training leaves it"
+    fingerprint = Fingerprint.read(model)
+    assert fingerprint is not None
+    header = read_header(SimpleITKIO, copy_images(dataset, tmp_path, 1, (1, 1, 1)).as_posix() + "/brain_000_0000.nii.gz")
+    assert header is not None
+    assert list(fingerprint.warnings("a", header)) == []
+    thick = Header(1, (header.shape[0] // 4, *header.shape[1:]), (16.0, 4.0, 4.0), 4, 0)
+    (warning,) = fingerprint.warnings("a", thick)
+    assert warning.startswith("[a] a spacing of (16, 4, 4) mm is far from the training's (4 to 4, ")
+    (warning,) = fingerprint.warnings("a", Header(1, (header.shape[0], 400, header.shape[2]), (4.0, 4.0, 4.0), 4, 0))
+    assert warning.startswith("[a] a size of (")
+    assert Fingerprint.read(tmp_path) is None
+    (tmp_path / "dataset_fingerprint.json").write_text("{}", encoding="utf-8")
+    assert Fingerprint.read(tmp_path) is None
+
+
+def test_intensities_that_are_far_from_the_training() -> None:
+    known = {"0": {"percentile_00_5": -900.0, "percentile_99_5": 200.0}}
+
+    def warnings(low: float, high: float, scheme: str = "CTNormalization") -> list[str]:
+        image = np.linspace(low, high, 8, dtype=np.float32).reshape(1, 2, 2, 2)
+        return list(intensity_warnings("a", image, [scheme], known))
+
+    assert warnings(-1024, 3000) == []
+    assert warnings(0, 1)[0].startswith("[a] intensities from 0 to 1 in channel 0 are far from the training's (-900 to 200)")
+    assert warnings(1000, 3000)
+    assert warnings(0, 1, "ZScoreNormalization") == [], "which looks at each image alone"
+    assert list(intensity_warnings("a", np.zeros((1, 1, 1, 1)), ["CTNormalization"], {})) == []
 
 
 def test_estimate_grows_with_what_a_case_is_made_of(nnunet_dataset: Any) -> None:

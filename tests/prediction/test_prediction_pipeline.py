@@ -29,7 +29,13 @@ def export(logits: torch.Tensor, properties: dict[str, Any], target: str | None)
 
 
 def pipeline(limit: int = 100, on_bad_case: str = "raise", predict: Any = None, writer: Any = None) -> Pipeline:
-    return Pipeline(predict or (lambda image: image + 0.5), writer or export, Outputs(), Budget(limit), on_bad_case)
+    return Pipeline(
+        predict or (lambda case, image, properties, target: image + 0.5),
+        writer or export,
+        Outputs(),
+        Budget(limit),
+        on_bad_case,
+    )
 
 
 def test_results_are_in_order() -> None:
@@ -45,7 +51,7 @@ def test_stages_overlap() -> None:
         time.sleep(pause)
         return torch.zeros(1), {"index": 0}
 
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         time.sleep(pause)
         return image
 
@@ -116,7 +122,7 @@ def failing(*_: Any) -> Any:
 
 @pytest.mark.parametrize("stage", ["preprocess", "predict", "export"])
 def test_bad_case_is_named_or_skipped(stage: str) -> None:
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         return failing() if stage == "predict" and image[0] == 1 else image
 
     def write(logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
@@ -158,7 +164,7 @@ def test_error_of_the_iterable_is_raised_as_it_is() -> None:
 def test_interruption_does_not_wait_for_the_threads() -> None:
     release = threading.Event()
 
-    def predict(image: torch.Tensor) -> torch.Tensor:
+    def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         raise KeyboardInterrupt
 
     def prepare() -> Any:
@@ -186,3 +192,16 @@ def test_progress_line() -> None:
     assert first.startswith("1 of 3 cases | reading a | ")
     assert first.endswith(" left | memory 512.0 MiB of 1.0 GiB")
     assert last.startswith("2 of 3 cases (1 bad) | predicting b | ")
+
+
+def test_progress_line_tells_windows() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    progress = Progress(1, Budget(2**30), out, lambda: now[0])
+    progress.stage("predicting", "a")
+    progress.windows("predicting", "a", 1, 80)
+    assert out.getvalue() == "", "not for each window in a file"
+    now[0] = 31.0
+    progress.windows("predicting", "a", 12, 80)
+    assert out.getvalue().startswith("0 of 1 cases | predicting a (12 of 80 windows) | memory ")
+    assert len(out.getvalue().splitlines()) == 1

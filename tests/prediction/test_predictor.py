@@ -18,6 +18,9 @@ from raw_images import copy_images, images_of
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
 
+SEQUENTIAL = nnUNetPredictor.predict_from_files_sequential
+"""nnU-Net's own, before anything is installed."""
+
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -51,16 +54,32 @@ def read(predictor: Any, images: Path, case: str) -> tuple[Any, Any]:
 def test_files(predictor: Any, images: Path, installed: None, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     lists = [images_of(images, f"brain_00{i}") for i in range(2)]
-    predictor.predict_from_files_sequential(lists, [str(tmp_path / "theirs" / f"brain_00{i}") for i in range(2)])
+    SEQUENTIAL(predictor, lists, [str(tmp_path / "theirs" / f"brain_00{i}") for i in range(2)])
     assert predictor.predict_from_files(str(images), str(tmp_path / "ours")) == [None, None]
     assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
 
 
+def test_files_one_after_another(predictor: Any, images: Path, installed: None, tmp_path: Path, monkeypatch: Any) -> None:
+    preprocessor = predictor.configuration_manager.preprocessor_class
+
+    def run_case(*_: object) -> None:
+        raise AssertionError("nnU-Net preprocesses")
+
+    monkeypatch.setattr(preprocessor, "run_case", run_case)
+    monkeypatch.chdir(tmp_path)
+    lists = [images_of(images, f"brain_00{i}") for i in range(2)]
+    assert predictor.predict_from_files_sequential(lists[:1], ["alone"]) == []
+    assert predictor.predict_from_files_sequential(str(images), str(tmp_path / "ours"), True) == []
+    assert (tmp_path / "alone.nii.gz").read_bytes() == (tmp_path / "ours" / "brain_000.nii.gz").read_bytes()
+    assert (tmp_path / "ours" / "brain_001.npz").is_file()
+    assert predictor.predict_from_files_sequential(str(images), str(tmp_path / "ours"), True, False) is None
+
+
 def test_results_that_are_returned(predictor: Any, images: Path, installed: None) -> None:
     lists = [images_of(images, f"brain_00{i}") for i in range(2)]
-    theirs = predictor.predict_from_files_sequential(lists, None)
-    ours = predictor.predict_from_files(lists, None)
-    assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
+    theirs = SEQUENTIAL(predictor, lists, None)
+    for ours in (predictor.predict_from_files(lists, None), predictor.predict_from_files_sequential(lists, None)):
+        assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
     arrays, properties = zip(*(read(predictor, images, f"brain_00{i}") for i in range(2)), strict=True)
     before = [array.copy() for array in arrays]
     from_arrays = predictor.predict_from_list_of_npy_arrays(list(arrays), None, list(properties), None)
@@ -72,7 +91,7 @@ def test_results_that_are_returned(predictor: Any, images: Path, installed: None
 
 
 def test_iterators(predictor: Any, images: Path, installed: None) -> None:
-    (theirs,) = predictor.predict_from_files_sequential([images_of(images, "brain_000")], None)
+    (theirs,) = SEQUENTIAL(predictor, [images_of(images, "brain_000")], None)
     image, properties = read(predictor, images, "brain_000")
     items = list(predictor.get_data_iterator_from_raw_npy_data([image], None, [properties], None))
     assert items[0].keys() == {"data", "data_properties", "ofile"}

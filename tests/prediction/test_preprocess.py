@@ -91,6 +91,21 @@ def test_other_resampling_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) 
     assert np.array_equal(theirs[0], ours[0])
 
 
+@pytest.mark.parametrize("order", [2, 4, 5])
+def test_other_order_is_nnunets_own_and_named(nnunet_dataset: Any, tmp_path: Path, order: int) -> None:
+    dataset = nnunet_dataset("default")
+    fullres = dict(dataset.plans["configurations"]["3d_fullres"])
+    fullres["resampling_fn_data_kwargs"] = {**fullres["resampling_fn_data_kwargs"], "order": order}
+    plans = {**dataset.plans, "configurations": {"3d_fullres": fullres}}
+    files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
+    theirs, ours = both(dataset, plans, "3d_fullres", files)
+    assert np.array_equal(theirs[0], ours[0])
+    manager, said = PlansManager(plans), []
+    Preprocessing(manager, manager.get_configuration("3d_fullres"), description(dataset), 1, said.append)
+    assert said[0].startswith("images are resampled in Python: resample_data_or_seg_to_shape(")
+    assert f"order={order}," in said[0]
+
+
 def test_image_of_zeros_is_kept_whole(nnunet_dataset: Any, tmp_path: Path) -> None:
     dataset = nnunet_dataset("default")
     file = str(tmp_path / "zeros_0000.nii.gz")

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "fastnnunet/base/buffer.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/parallel.h"
 #include "fastnnunet/inference/kernels.h"
-#include "fastnnunet/resampling/axis.h"
 #include "fastnnunet/resampling/checks.h"
 
 namespace fastnnunet {
@@ -21,14 +21,15 @@ std::size_t count_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 // Rows of the result that are worked on together: the logits around them are read once for all of them.
 constexpr std::int64_t kTileRows = 16;
 
-// What all threads share and none changes.
+// What all threads share and none changes: one slab.
 template <typename T, typename Label>
 struct Job {
-  const Logits& logits;
-  const SegmentationOptions& options;
-  const LinearAxes axes;
+  const Logits& logits;  // of the slab
+  // Of the whole, but for new_shape and offset, which are the part of the result that the slab decides.
+  const SegmentationOptions options;
+  const LinearAxes axes;  // from that part to the slab
   std::vector<float> z_weight;
-  std::vector<Label> labels;  // of each winner
+  const std::vector<Label>& labels;  // of each winner
   Label* out;
   const Probabilities* probabilities;
 
@@ -230,45 +231,43 @@ void fill_around(const SegmentationOptions& options, std::int64_t channels, cons
 }
 
 // Where both neighbours are the same voxel, half of each: a weight of 0 would make NaN of what is infinite.
-LinearAxes axes_of(const Logits& logits, const SegmentationOptions& options) {
-  LinearAxes axes(logits.shape, options.new_shape, options.separate);
+LinearAxes axes_of(const Index3& shape, const SegmentationOptions& options) {
+  LinearAxes axes(shape, options.new_shape, options.separate);
   for (LinearAxis& axis : axes.axes)
     for (std::size_t i = 0; i < axis.lower.size(); ++i)
       if (axis.lower[i] == axis.upper[i]) axis.fraction[i] = 0.5;
   return axes;
 }
 
-template <typename T, typename Label>
-void run(const Logits& logits, const SegmentationOptions& options, Label* out, const Probabilities* probabilities) {
-  Job<T, Label> job{logits, options, axes_of(logits, options), {}, {}, out, probabilities};
-  for (const double fraction : job.axes.axes[2].fraction) job.z_weight.push_back(static_cast<float>(fraction));
-  if (job.regions()) job.labels.push_back(0);
-  for (std::int64_t channel = 0; channel < logits.channels; ++channel)
-    job.labels.push_back(static_cast<Label>(job.regions() ? options.regions[count_of(channel)] : channel));
-  parallel_for(options.threads, options.new_shape[0], [&](std::int64_t begin, std::int64_t end) {
-    Worker<T, Label> worker(job);
-    for (std::int64_t x = begin; x < end; ++x) worker.plane(x);
-  });
+// The voxels [begin, end) of an axis, whose neighbours are counted from `first` on.
+LinearAxis part_of(const LinearAxis& whole, std::int64_t begin, std::int64_t end, std::int64_t first) {
+  LinearAxis part;
+  for (std::int64_t i = begin; i < end; ++i) {
+    part.lower.push_back(static_cast<std::int32_t>(whole.lower[count_of(i)] - first));
+    part.upper.push_back(static_cast<std::int32_t>(whole.upper[count_of(i)] - first));
+    part.fraction.push_back(whole.fraction[count_of(i)]);
+  }
+  return part;
 }
 
 template <typename Label>
-void check(const Logits& logits, const SegmentationOptions& options) {
-  check_sizes(kPlace, logits.shape, options.new_shape);
+void check(std::int64_t channels, const Index3& from, int along, const SegmentationOptions& options) {
+  check_sizes(kPlace, from, options.new_shape);
   check_axis(kPlace, options.separate);
-  if (logits.channels < 1) throw InvalidArgument(kPlace, "at least one channel", std::to_string(logits.channels));
+  if (along < 0 || along > 2) throw InvalidArgument(kPlace, "planes along axis 0, 1 or 2", std::to_string(along));
+  if (channels < 1) throw InvalidArgument(kPlace, "at least one channel", std::to_string(channels));
   const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
   if (box.intersect(Box::of_shape(options.image_shape)) != box)
     throw InvalidArgument(kPlace, "the new shape to fit into the image of " + text(options.image_shape),
                           text(options.new_shape) + " at " + text(options.offset));
   constexpr std::int64_t kLargest = std::numeric_limits<Label>::max();
   if (options.regions.empty()) {
-    if (logits.channels - 1 > kLargest)
-      throw InvalidArgument(kPlace, "at most " + std::to_string(kLargest + 1) + " classes",
-                            std::to_string(logits.channels));
+    if (channels - 1 > kLargest)
+      throw InvalidArgument(kPlace, "at most " + std::to_string(kLargest + 1) + " classes", std::to_string(channels));
     return;
   }
-  if (std::ssize(options.regions) != logits.channels)
-    throw InvalidArgument(kPlace, "a label for each of " + std::to_string(logits.channels) + " regions",
+  if (std::ssize(options.regions) != channels)
+    throw InvalidArgument(kPlace, "a label for each of " + std::to_string(channels) + " regions",
                           std::to_string(options.regions.size()));
   for (const std::int64_t label : options.regions)
     if (label < 0 || label > kLargest)
@@ -278,14 +277,82 @@ void check(const Logits& logits, const SegmentationOptions& options) {
 }  // namespace
 
 template <typename Label>
+SegmentationStream<Label>::SegmentationStream(std::int64_t channels, const Index3& shape, int along,
+                                              SegmentationOptions options, Label* out,
+                                              const Probabilities* probabilities)
+    // What is wrong is found before anything is made of it.
+    : channels_((check<Label>(channels, shape, along, options), channels)),
+      shape_(shape),
+      along_(along),
+      options_(std::move(options)),
+      axes_(axes_of(shape, options_)),
+      out_(out) {
+  if (!options_.regions.empty()) labels_.push_back(0);
+  for (std::int64_t channel = 0; channel < channels; ++channel)
+    labels_.push_back(static_cast<Label>(options_.regions.empty() ? channel : options_.regions[count_of(channel)]));
+  if (probabilities == nullptr) return;
+  probabilities_ = *probabilities;
+  fill_around(options_, channels, *probabilities_);
+}
+
+template <typename Label>
+std::int64_t SegmentationStream<Label>::needed() const {
+  if (complete()) return shape_[along_];
+  const LinearAxis& axis = axes_.axes[along_];
+  // The last voxel of all lies between the last plane and the one before.
+  const std::int32_t last = std::min(axis.lower.back(), axis.upper.back());
+  return std::min({axis.lower[count_of(decided_)], axis.upper[count_of(decided_)], last});
+}
+
+template <typename Label>
+void SegmentationStream<Label>::add(const Logits& logits, std::int64_t first) {
+  Index3 expected = shape_;
+  expected[along_] = logits.shape[along_];
+  if (logits.shape != expected || logits.channels != channels_)
+    throw InvalidArgument(kPlace, std::to_string(channels_) + " channels of planes of " + text(expected),
+                          std::to_string(logits.channels) + " of " + text(logits.shape));
+  const std::int64_t end = first + logits.shape[along_];
+  if (first < 0 || end > shape_[along_] || first > needed())
+    throw InvalidArgument(kPlace,
+                          "planes from " + std::to_string(needed()) + " on, of " + std::to_string(shape_[along_]),
+                          std::to_string(first) + " to " + std::to_string(end));
+  const LinearAxis& axis = axes_.axes[along_];
+  std::int64_t reached = decided_;
+  while (reached < options_.new_shape[along_] && axis.lower[count_of(reached)] < end &&
+         axis.upper[count_of(reached)] < end)
+    ++reached;
+  if (reached == decided_) return;
+  if (logits.type == LogitType::float16)
+    decide<std::uint16_t>(logits, first, reached);
+  else
+    decide<float>(logits, first, reached);
+  decided_ = reached;
+}
+
+template <typename Label>
+template <typename T>
+void SegmentationStream<Label>::decide(const Logits& logits, std::int64_t first, std::int64_t end) {
+  SegmentationOptions options = options_;
+  LinearAxes axes = axes_;
+  options.new_shape[along_] = end - decided_;
+  options.offset[along_] += decided_;
+  axes.axes[along_] = part_of(axes_.axes[along_], decided_, end, first);
+  Job<T, Label> job{
+      logits, std::move(options), std::move(axes), {}, labels_, out_, probabilities_ ? &*probabilities_ : nullptr};
+  for (const double fraction : job.axes.axes[2].fraction) job.z_weight.push_back(static_cast<float>(fraction));
+  parallel_for(job.options.threads, job.options.new_shape[0], [&](std::int64_t begin, std::int64_t last) {
+    Worker<T, Label> worker(job);
+    for (std::int64_t x = begin; x < last; ++x) worker.plane(x);
+  });
+}
+
+template class SegmentationStream<std::uint8_t>;
+template class SegmentationStream<std::uint16_t>;
+
+template <typename Label>
 void segmentation_from_logits(const Logits& logits, const SegmentationOptions& options, Label* out,
                               const Probabilities* probabilities) {
-  check<Label>(logits, options);
-  if (probabilities != nullptr) fill_around(options, logits.channels, *probabilities);
-  if (logits.type == LogitType::float16)
-    run<std::uint16_t>(logits, options, out, probabilities);
-  else
-    run<float>(logits, options, out, probabilities);
+  SegmentationStream<Label>(logits.channels, logits.shape, 0, options, out, probabilities).add(logits, 0);
 }
 
 template void segmentation_from_logits(const Logits&, const SegmentationOptions&, std::uint8_t*, const Probabilities*);

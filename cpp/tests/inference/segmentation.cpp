@@ -111,6 +111,90 @@ TEST_CASE("segmentation: threads do not matter", "[inference]") {
   }
 }
 
+// Planes along an axis in pieces of some size, of an array that holds nothing else.
+template <typename Label = std::uint8_t>
+std::vector<Label> streamed(const Case& c, const SegmentationOptions& options, int along, std::int64_t piece,
+                            const Probabilities* probabilities = nullptr) {
+  std::vector<Label> out(static_cast<std::size_t>(voxels(options.image_shape)), Label{0});
+  const Index3& shape = c.logits.shape;
+  SegmentationStream<Label> stream(c.logits.channels, shape, along, options, out.data(), probabilities);
+  for (std::int64_t end = piece;; end += piece) {
+    const std::int64_t begin = stream.needed();
+    end = std::min(end, shape[along]);
+    Index3 lower{}, upper = shape;
+    lower[along] = std::min(begin, end);
+    upper[along] = end;
+    Logits logits = c.logits;
+    for (int axis = 0; axis < 3; ++axis) logits.shape[axis] = upper[axis] - lower[axis];
+    std::vector<float> values;
+    for (std::int64_t channel = 0; channel < logits.channels; ++channel)
+      for (std::int64_t x = lower[0]; x < upper[0]; ++x)
+        for (std::int64_t y = lower[1]; y < upper[1]; ++y)
+          for (std::int64_t z = lower[2]; z < upper[2]; ++z)
+            values.push_back(
+                c.values[static_cast<std::size_t>(channel * voxels(shape) + (x * shape[1] + y) * shape[2] + z)]);
+    logits.data = values.data();
+    logits.channel_stride = voxels(logits.shape);
+    logits.x_stride = logits.shape[1] * logits.shape[2];
+    logits.y_stride = logits.shape[2];
+    stream.add(logits, lower[along]);
+    if (end == shape[along]) break;
+  }
+  CHECK(stream.complete());
+  CHECK(stream.needed() == shape[along]);
+  return out;
+}
+
+TEST_CASE("segmentation: slabs make what all logits at once make", "[inference]") {
+  const Case c = blobs(4, {7, 9, 40});
+  for (const Index3 to : {Index3{13, 19, 80}, Index3{3, 4, 6}, Index3{7, 9, 40}, Index3{1, 1, 1}, Index3{7, 20, 61}})
+    for (const int separate : {-1, 0, 1, 2}) {
+      SegmentationOptions options{to, separate, {20, 21, 90}, {3, 0, 5}, {}, 2};
+      const auto at_once = segmented(c, options);
+      for (const int along : {0, 1, 2})
+        for (const std::int64_t piece : {1, 2, 3, 50}) {
+          CAPTURE(to[0], to[1], to[2], separate, along, piece);
+          CHECK(streamed(c, options, along, piece) == at_once);
+        }
+    }
+}
+
+TEST_CASE("segmentation: slabs write the same probabilities", "[inference]") {
+  const Case c = blobs(3, {7, 9, 10});
+  const Index3 image{20, 21, 22};
+  for (const std::vector<std::int64_t>& regions : {std::vector<std::int64_t>{}, {2, 1, 3}}) {
+    const SegmentationOptions options{{13, 5, 17}, -1, image, {3, 4, 5}, regions, 2};
+    std::vector<float> once(static_cast<std::size_t>(3 * voxels(image)), -1.0f), slabs(once);
+    const auto target = [&](std::vector<float>& values) {
+      return Probabilities{values.data(), {voxels(image), image[1] * image[2], image[2], 1}};
+    };
+    const Probabilities of_once = target(once), of_slabs = target(slabs);
+    segmented(c, options, &of_once);
+    for (const int along : {0, 1, 2}) {
+      std::fill(slabs.begin(), slabs.end(), -1.0f);
+      streamed(c, options, along, 2, &of_slabs);
+      CHECK(slabs == once);
+    }
+  }
+}
+
+TEST_CASE("segmentation: slabs that do not follow each other are refused", "[inference]") {
+  const Case c = blobs(3, {6, 4, 4});
+  std::vector<std::uint8_t> out(512);
+  SegmentationStream<std::uint8_t> stream(3, {6, 4, 4}, 0, options_for({8, 8, 8}), out.data(), nullptr);
+  Logits slab = c.logits;
+  slab.data = c.values.data();
+  slab.shape[0] = 2;
+  CHECK(has(message_of([&] { stream.add(slab, 1); }), "expected planes from 0 on, of 6, got 1 to 3"));
+  stream.add(slab, 0);
+  CHECK(has(message_of([&] { stream.add(slab, 3); }), "expected planes from 1 on, of 6, got 3 to 5"));
+  CHECK(has(message_of([&] { stream.add(slab, 5); }), "got 5 to 7"));
+  slab.shape[1] = 3;
+  CHECK(
+      has(message_of([&] { stream.add(slab, 1); }), "expected 3 channels of planes of (2, 4, 4), got 3 of (2, 3, 4)"));
+  CHECK_FALSE(stream.complete());
+}
+
 TEST_CASE("segmentation: pasted into the image, background around it", "[inference]") {
   const Case c = blobs(3, {4, 5, 6});
   const Index3 size{5, 6, 7}, image{9, 8, 10}, offset{2, 1, 3};

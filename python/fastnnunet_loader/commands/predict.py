@@ -120,6 +120,7 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
         memory_budget=args.memory_budget,
         on_bad_case=args.on_bad_case,
         progress=not args.disable_progress_bar,
+        model=model,
         say=lambda text: say(f"fastnnunet: {text}"),
     )
     return _predict_cases(args, session, predictor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,27 @@ def patch_predictor(patch: Callable[[Any, str, Any], None], options: Options) ->
             data_iterator._finish()
         return results
 
+    def predict_from_files_sequential(
+        self: Any,
+        list_of_lists_or_source_folder: Any,
+        output_folder_or_list_of_truncated_output_files: Any,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        folder_with_segs_from_prev_stage: str | None = None,
+    ) -> list[Any] | None:
+        output = output_folder_or_list_of_truncated_output_files
+        if isinstance(output, list):
+            output = [os.path.join(os.path.curdir, file) for file in output]  # noqa: PTH118 - a text, as nnU-Net takes it
+        results = self.predict_from_files(
+            list_of_lists_or_source_folder,
+            output,
+            save_probabilities,
+            overwrite,
+            folder_with_segs_from_prev_stage=folder_with_segs_from_prev_stage,
+        )
+        # nnU-Net returns segmentations here, and nothing for those that were written.
+        return results if results is None or output is None else []
+
     def predict_single_npy_array(
         self: Any,
         input_image: Any,
@@ -119,6 +141,7 @@ def patch_predictor(patch: Callable[[Any, str, Any], None], options: Options) ->
     patch(module, "preprocessing_iterator_fromnpy", from_arrays)
     patch(module, "create_lists_from_splitted_dataset_folder", list_files)
     patch(predictor, "predict_from_data_iterator", predict_from_data_iterator)
+    patch(predictor, "predict_from_files_sequential", predict_from_files_sequential)
     patch(predictor, "predict_single_npy_array", predict_single_npy_array)
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .headers import Header
+import torch
 
-__all__ = ["Budget", "Need", "estimate", "readable"]
+from .headers import Header
+from .windows import plan_passage, whole_bytes
+
+__all__ = ["Budget", "Need", "device_room", "estimate", "readable"]
 
 NETWORK_ON_CPU = 64 * 2**20
 """What torch takes for its threads and kernels, whatever the size of the image."""
@@ -53,10 +56,12 @@ def estimate(
     save_probabilities: bool = False,
     native_preprocessing: bool = True,
     native_export: bool = True,
+    tile_step_size: float | None = None,
 ) -> Need:
     """Estimate from a header and the plan what a case needs at most, as if nothing could be cropped.
 
-    channels: of the image, without a previous stage. on_cpu: whether the network runs there too.
+    channels: of the image, without a previous stage. on_cpu: whether the network runs there too. tile_step_size: of windows
+    whose planes are decided as they are complete; None where the logits of the whole image are made.
     """
     from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
@@ -79,9 +84,14 @@ def estimate(
     previous = 8 * before + 8 * after * hot if hot else 0
     preprocess = max(read, cropped, resized) + previous
 
-    # Logits and their sum over folds in half precision, and what looking for infinity in them takes.
     logits = heads * padded * 2
-    predict = 8 * padded * (channels + hot) + logits + 3 * heads * padded + 2 * padded + (logits if folds > 1 else 0)
+    kept, decided = whole_bytes([max(n, p) for n, p in zip(new_shape, patch, strict=True)], heads, folds), 0
+    if tile_step_size is not None:
+        passage = plan_passage(new_shape, configuration.patch_size, tile_step_size)
+        if (streamed := passage.bytes(heads, folds)) < kept:
+            kept, logits, decided = streamed, 0, before * (1 if heads < 255 else 2)
+            decided += 4 * heads * before if save_probabilities else 0
+    predict = 8 * padded * (channels + hot) + kept + decided
     if on_cpu:
         predict += NETWORK_ON_CPU + 24 * math.prod(patch) * _first_features(configuration)
 
@@ -139,6 +149,14 @@ class Budget:
         with self._changed:
             self._reserved.pop(key, None)
             self._changed.notify_all()
+
+
+def device_room(device: torch.device) -> int | None:
+    """Bytes that a device has free, what torch keeps for reuse included; None where nobody can tell: only CUDA's can."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def readable(size: int) -> str:

@@ -47,7 +47,7 @@ class _Item:
     index: int
     job: Job
     image: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
+    predicted: Any = None
     properties: dict[str, Any] = field(default_factory=dict)
     error: PredictionError | None = None
 
@@ -60,8 +60,9 @@ class Pipeline:
     """Predicts cases.
 
     Args:
-        predict: the network, from an image to logits on the CPU. Called in the thread that calls `run`.
-        export: from logits, properties and target to a result; what it returns for a case is what `run` returns for it.
+        predict: the network, from a case's name, image, properties and target to anything that `export` takes. Called in
+            the thread that calls `run`.
+        export: from that, properties and target to a result; what it returns for a case is what `run` returns for it.
         outputs: what is removed after an interruption.
         budget: of memory.
         on_bad_case: "raise", or "skip" to finish the others.
@@ -70,8 +71,8 @@ class Pipeline:
 
     def __init__(
         self,
-        predict: Callable[[torch.Tensor], torch.Tensor],
-        export: Callable[[torch.Tensor, dict[str, Any], str | None], Any],
+        predict: Callable[[str, torch.Tensor, dict[str, Any], str | None], Any],
+        export: Callable[[Any, dict[str, Any], str | None], Any],
         outputs: Outputs,
         budget: Budget,
         on_bad_case: str = "raise",
@@ -161,7 +162,7 @@ class Pipeline:
                 self._tell("predicting", item.job.case)
                 image, item.image = cast("torch.Tensor", item.image), None
                 try:
-                    item.logits = self._predict(image)
+                    item.predicted = self._predict(item.job.case, image, item.properties, item.job.target)
                 except Exception as error:
                     item.error = _failure(item.job.case, "predict", error)
                 del image
@@ -179,15 +180,15 @@ class Pipeline:
     def _write(self) -> None:
         try:
             while (item := self._get(self._predicted)) is not None:
-                job, logits, item.logits = item.job, cast("torch.Tensor", item.logits), None
+                job, predicted, item.predicted = item.job, item.predicted, None
                 self._tell("writing", job.case)
                 try:
-                    result = self._export(logits, item.properties, job.target)
+                    result = self._export(predicted, item.properties, job.target)
                 except Exception as error:
                     if self._stop.is_set():
                         return
                     item.error = _failure(job.case, "export", error)
-                del logits
+                del predicted
                 self._tell("writing", None)
                 if item.error is not None:
                     self._fail(item)

@@ -12,6 +12,7 @@ import torch
 
 from ..errors import PredictionError
 from ..resampling import resample
+from .fingerprint import intensity_warnings
 from .resizing import Resizing, function_name, native_resizing
 
 __all__ = ["Preprocessing"]
@@ -38,6 +39,7 @@ class Preprocessing:
         self._configuration = configuration
         self._dataset_json = dataset_json
         self._threads = threads
+        self._say = say
         self._labels = plans.get_label_manager(dataset_json)
         self._reader = plans.image_reader_writer_class
         kind = configuration.preprocessor_class
@@ -70,6 +72,9 @@ class Preprocessing:
         if previous is not None:
             segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous))
         _check_finite(case, image, files)
+        known = self._plans.foreground_intensity_properties_per_channel
+        for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
+            self._say(f"warning: {warning}")
         return self._run(case, image, segmentation, properties)
 
     def from_array(

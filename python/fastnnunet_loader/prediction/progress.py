@@ -15,6 +15,9 @@ __all__ = ["Progress"]
 QUIET_SECONDS = 30.0
 """In a log file a line appears for each case that is done, and otherwise no more often than this."""
 
+TERMINAL_SECONDS = 0.2
+"""Windows are told no more often than this."""
+
 
 class Progress:
     """Keeps the line. Its methods are called from all stages.
@@ -44,6 +47,13 @@ class Progress:
                 return
             self._at[stage] = case
             self._show(always=False)
+
+    def windows(self, stage: str, case: str, done: int, total: int) -> None:
+        """A stage has done a part of a case."""
+        with self._lock:
+            self._at[stage] = f"{case} ({done} of {total} windows)"
+            if self._clock() - self._last >= TERMINAL_SECONDS:
+                self._show(always=False)
 
     def done(self, *, well: bool) -> None:
         """A case has ended."""

@@ -13,12 +13,15 @@ from ..errors import PredictionError
 from ..loader import available_cores, memory
 from .cases import Case
 from .checks import CaseChecks, Checked
-from .export import Exporting
+from .export import Deciding, Exporting
+from .fingerprint import Fingerprint
 from .headers import Header
-from .memory import Budget, Need, estimate
+from .memory import Budget, Need, device_room, estimate, readable
+from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
 from .progress import Progress
+from .windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
 
 __all__ = ["Session"]
 
@@ -33,6 +36,7 @@ class Session:
         on_bad_case: "raise", or "skip" to finish the others.
         threads: of preprocessing and export; None for every core but one.
         progress: whether to show it.
+        model: folder of the trained model, whose fingerprint tells what images it knows.
         say: is told what a user may want to know.
     """
 
@@ -45,6 +49,7 @@ class Session:
         on_bad_case: str = "raise",
         threads: int | None = None,
         progress: bool = True,
+        model: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.failures: list[PredictionError] = []
@@ -53,11 +58,20 @@ class Session:
         self._save_probabilities = save_probabilities
         self._on_bad_case = on_bad_case
         self._with_progress = progress
+        self._say = say
         plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
         count = max(1, available_cores() - 1) if threads is None else threads
         self._preprocessing = Preprocessing(*plan, count, say)
         self._exporting = Exporting(*plan, count, say)
         self._checks = CaseChecks(*plan)
+        self._fingerprint = None if model is None else Fingerprint.read(model)
+        self._progress: Progress | None = None
+        self._streams = self._exporting.native and is_nnunets(predictor)
+        if predictor.device.type not in ("cpu", "cuda"):
+            say(f"memory of {predictor.device.type} is not measured; the budget is of the host's")
+        if not self._streams:
+            why = "the predictor's own way through an image" if self._exporting.native else "how the plan exports logits"
+            say(f"logits of a whole image are held: {why}")
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
         """Return the cases that can be predicted within the budget, and what is wrong with the others."""
@@ -67,12 +81,18 @@ class Session:
             reason = None if header is None else self.need(header).beyond(self.budget.limit)
             if reason is None:
                 fitting.append((case, header))
+                if header is not None and self._fingerprint is not None:
+                    for warning in self._fingerprint.warnings(case.name, header):
+                        self._say(f"warning: {warning}")
             else:
                 bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
         return fitting, bad
 
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
         """Predict cases that were checked; see `Pipeline.run`."""
+        for folder in sorted({Path(case.target).parent for case, _ in checked if case.target is not None}):
+            if left := remove_leftovers(folder):
+                self._say(f"removed what a killed run had left incomplete in {folder}: {', '.join(left)}")
         jobs = [self._job(case, header) for case, header in checked]
         return self.run(jobs, len(jobs))
 
@@ -117,6 +137,7 @@ class Session:
             save_probabilities=self._save_probabilities,
             native_preprocessing=self._preprocessing.native,
             native_export=self._exporting.native,
+            tile_step_size=predictor.tile_step_size if self._streams else None,
         )
 
     def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
@@ -124,7 +145,7 @@ class Session:
         from nnunetv2.inference.sliding_window_prediction import compute_gaussian
         from nnunetv2.utilities.helpers import empty_cache
 
-        progress = Progress(total, self.budget) if self._with_progress else None
+        self._progress = progress = Progress(total, self.budget) if self._with_progress else None
         outputs = self._exporting.outputs
         pipeline = Pipeline(self.predict, self._export, outputs, self.budget, self._on_bad_case, progress)
         try:
@@ -134,26 +155,67 @@ class Session:
             compute_gaussian.cache_clear()
             empty_cache(self._predictor.device)
 
-    def predict(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the network's logits, on the CPU. Torch's number of threads stays as it is."""
+    def predict(
+        self, case: str, image: torch.Tensor, properties: dict[str, Any], target: str | None
+    ) -> Deciding | torch.Tensor:
+        """Return what is decided of a case, or where that does not save memory nnU-Net's logits, on the CPU.
+
+        Torch's number of threads stays as it is.
+        """
+        predictor = self._predictor
+        heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
+        shape = [int(n) for n in image.shape[1:]]
+        if self._streams:
+            passage = plan_passage(shape, predictor.configuration_manager.patch_size, predictor.tile_step_size)
+            if passage.bytes(heads, folds) < whole_bytes(passage.shape, heads, folds):
+                return self._predict_planes(case, image, passage, properties, target)
         threads = torch.get_num_threads()
         try:
-            logits: torch.Tensor = self._predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
+            logits: torch.Tensor = predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
             return logits
         finally:
             torch.set_num_threads(threads)
 
-    def _export(self, logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
+    def _predict_planes(
+        self, case: str, image: torch.Tensor, passage: Passage, properties: dict[str, Any], target: str | None
+    ) -> Deciding:
+        def tell(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress.windows("predicting", case, done, total)
+
+        shape = [int(n) for n in image.shape[1:]]
+        deciding = self._exporting.begin(shape, passage.along, properties, target, self._save_probabilities)
+        try:
+            on_device = self._fits_the_device(case, image, passage)
+            predict_planes(self._predictor, image, passage, deciding.start, tell, on_device=on_device)
+        except BaseException:
+            self._exporting.abandon(deciding)
+            raise
+        return deciding
+
+    def _fits_the_device(self, case: str, image: torch.Tensor, passage: Passage) -> bool:
+        """Whether image and sums fit beside the network. What one window takes of the network is not known before."""
+        predictor = self._predictor
+        room = device_room(predictor.device) if predictor.perform_everything_on_device else None
+        if room is None:
+            return True
+        heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
+        needed = image.numel() * image.itemsize + passage.bytes(heads, folds)
+        if needed > room:
+            self._say(f"[{case}] image and sums need {readable(needed)}, the device has {readable(room)}: the CPU keeps them")
+        return needed <= room
+
+    def _export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
         if target is None:
-            return self._exporting.segmentation(logits, properties, self._save_probabilities)
-        self._exporting.write(logits, properties, target, self._save_probabilities)
+            return self._exporting.segmentation(predicted, properties, self._save_probabilities)
+        self._exporting.write(predicted, properties, target, self._save_probabilities)
         return None
 
     def single(self, image: Any, properties: dict[str, Any], previous: Any, target: str | None) -> Any:
         """Predict one array in this thread alone."""
         (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
         data, properties = job.prepare()
-        return self._export(self.predict(data), properties, target)
+        return self._export(self.predict(job.case, data, properties, target), properties, target)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:

@@ -1,0 +1,216 @@
+"""The sliding window that drops planes as they are complete, against nnU-Net's own, with trained networks on a real head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from raw_images import copy_images, images_of
+
+from fastnnunet_loader.prediction.export import Deciding
+from fastnnunet_loader.prediction.headers import Header
+from fastnnunet_loader.prediction.memory import device_room
+from fastnnunet_loader.prediction.preprocess import Preprocessing
+from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
+
+
+def predictor_of(model: Path, folds: tuple[int, ...] = (0,), *, step: float = 0.5, **options: Any) -> nnUNetPredictor:
+    options = {"use_mirroring": False, **options}
+    made = nnUNetPredictor(tile_step_size=step, device=torch.device("cpu"), allow_tqdm=False, **options)
+    made.initialize_from_trained_model_folder(str(model), folds)
+    return made
+
+
+def head(dataset: Any, predictor: Any, folder: Path, scale: tuple[float, float, float] = (1, 1, 1)) -> torch.Tensor:
+    """A preprocessed image (C, X, Y, Z), `scale` times longer than the data set's."""
+    files = images_of(copy_images(dataset, folder / "images", 1), "brain_000")
+    plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
+    image = Preprocessing(*plan, 2, print).from_files("brain_000", files)[0]
+    size = [round(n * s) for n, s in zip(image.shape[1:], scale, strict=True)]
+    return torch.nn.functional.interpolate(image[None], size, mode="trilinear")[0]
+
+
+class Collected:
+    """Keeps the planes that are handed over, and asks for two of them again, as resizing does."""
+
+    def __init__(self, shape: tuple[int, ...], heads: int, along: int) -> None:
+        self.logits = torch.full((heads, *shape), torch.nan, dtype=torch.half)
+        self._along = along + 1
+        self._end = 0
+        self.most = 0
+
+    def add(self, logits: torch.Tensor, first: int) -> int:
+        end = first + logits.shape[self._along]
+        assert first <= max(0, self._end - 2)
+        self.logits.narrow(self._along, first, end - first).copy_(logits)
+        self._end = end
+        self.most = max(self.most, end - first)
+        return end - 2
+
+
+def planes_of(predictor: Any, image: torch.Tensor, passage: Passage) -> Collected:
+    collected = Collected(tuple(image.shape[1:]), predictor.label_manager.num_segmentation_heads, passage.along)
+    predict_planes(predictor, image, passage, lambda: collected)
+    return collected
+
+
+@pytest.mark.parametrize(
+    ("variant", "configuration", "folds", "scale", "options"),
+    [
+        ("default", "3d_fullres", (0,), (1.7, 0.7, 0.7), {}),
+        ("default", "3d_fullres", (0,), (1.2, 0.4, 0.4), {"use_mirroring": True}),
+        ("default", "3d_fullres", (0, 1), (1.5, 0.6, 0.6), {"step": 0.3, "use_gaussian": False}),
+        ("default", "3d_fullres", (0, 1), (0.4, 0.6, 0.6), {}),
+        ("default", "2d", (0,), (1, 1, 1), {}),
+        ("anisotropic", "3d_fullres", (0,), (2, 1, 1), {"step": 1}),
+    ],
+)
+def test_planes_are_nnunets_bit_for_bit(
+    trained: Any,
+    tmp_path: Path,
+    variant: str,
+    configuration: str,
+    folds: tuple[int, ...],
+    scale: tuple[float, float, float],
+    options: dict[str, Any],
+) -> None:
+    dataset, model = trained(variant, configuration, folds)
+    predictor = predictor_of(model, folds, **options)
+    image = head(dataset, predictor, tmp_path, scale)
+    expected = predictor.predict_logits_from_preprocessed_data(image)
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, predictor.tile_step_size)
+    assert passage.along == 0
+    planes = planes_of(predictor, image, passage)
+    assert torch.equal(planes.logits, expected)
+    assert planes.most <= passage.waiting(len(folds))
+
+
+@pytest.mark.parametrize("along", [1, 2])
+def test_other_order_of_windows_changes_ties_alone(trained: Any, tmp_path: Path, along: int) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=0.7)
+    scale = [1.0, 1.0, 1.0]
+    scale[along] = 2.0
+    image = head(dataset, predictor, tmp_path, (scale[0], scale[1], scale[2]))
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, predictor.tile_step_size)
+    assert passage.along == along
+    ours = planes_of(predictor, image, passage).logits
+    theirs = predictor.predict_logits_from_preprocessed_data(image)
+    best = theirs.float().topk(2, dim=0).values
+    differ = ours.argmax(0) != theirs.argmax(0)
+    print(f"{int(differ.sum())} of {differ.numel()} voxels differ")
+    # Numbers of half precision, added in another order: their last two bits.
+    assert float((ours.float() - theirs.float()).abs().max()) <= 4 * 2**-10 * float(theirs.abs().max())
+    assert bool(((best[0] - best[1])[differ] <= 4 * 2**-10 * best[0][differ].abs().clamp_min(1)).all())
+    assert int(differ.sum()) < 1e-4 * differ.numel()
+
+
+def test_prediction_begins_again_on_the_cpu_where_the_device_fails(
+    trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (2, 1, 1))
+    expected = predictor.predict_logits_from_preprocessed_data(image)
+    predictor.perform_everything_on_device = True
+    calls = []
+
+    def failing_once(self: Any, x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 12:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, x)
+
+    original = nnUNetPredictor._internal_maybe_mirror_and_predict
+    monkeypatch.setattr(nnUNetPredictor, "_internal_maybe_mirror_and_predict", failing_once)
+    begun = []
+
+    def begin() -> Collected:
+        begun.append(Collected(tuple(image.shape[1:]), 3, 0))
+        return begun[-1]
+
+    predict_planes(predictor, image, plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1), begin)
+    assert len(begun) == 2
+    assert torch.equal(begun[1].logits, expected)
+    assert "the sums of logits are kept on the CPU, for the device failed: out of memory" in capsys.readouterr().out
+
+
+def test_device_without_room_keeps_the_network_alone(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (3, 1, 1))
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    said: list[str] = []
+    session = Session(predictor, progress=False, say=said.append)
+    assert device_room(predictor.device) is None, "of a CPU nothing is known here"
+    assert session._fits_the_device("case", image, passage)
+    predictor.perform_everything_on_device = True
+    needed = 4 * image.numel() + passage.bytes(3, 1)
+    for room in (needed, needed - 1):
+        monkeypatch.setattr("fastnnunet_loader.prediction.session.device_room", lambda _, room=room: room)
+        assert session._fits_the_device("case", image, passage) == (room == needed)
+    (line,) = said
+    assert line.startswith("[case] image and sums need ")
+
+
+def test_infinite_logits_are_refused(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (1, 0.5, 0.5))
+    monkeypatch.setattr(predictor, "network", torch.nn.Conv3d(1, 3, 1).requires_grad_(False))
+    predictor.network.bias.fill_(1e5)
+    predictor.list_of_parameters = [predictor.network.state_dict()]
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    with pytest.raises(RuntimeError, match="expected finite logits, got infinity"):
+        planes_of(predictor, image, passage)
+
+
+def test_axis_and_memory() -> None:
+    long = plan_passage((400, 100, 100), (64, 64, 64), 0.5)
+    assert (long.along, long.extent, long.step(1)) == (0, 64, 32)
+    assert plan_passage((100, 100, 400), (64, 64, 64), 0.5).along == 2
+    assert plan_passage((100, 120, 100), (64, 64, 64), 0.5).along == 0, "hardly longer: nnU-Net's order is kept"
+    assert plan_passage((40, 400, 100), (20, 200, 64), 0.5).along == 0, "in windows, not in voxels"
+    flat = plan_passage((300, 400, 400), (128, 128), 0.5)
+    assert (flat.along, flat.extent, len(flat.starts)) == (0, 1, 300)
+    for heads in (2, 5, 117):
+        assert long.bytes(heads, 1) < 0.25 * whole_bytes(long.shape, heads, 1)
+        assert flat.bytes(heads, 5) < 0.2 * whole_bytes(flat.shape, heads, 5)
+    longer = plan_passage((4000, 100, 100), (64, 64, 64), 0.5)
+    assert abs(longer.bytes(5, 1) - long.bytes(5, 1)) < 0.05 * long.bytes(5, 1), "whatever the length"
+
+
+def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = trained()
+    predictor = predictor_of(model, step=1)
+    image = head(dataset, predictor, tmp_path, (3, 1, 1))
+    said: list[str] = []
+    session = Session(predictor, progress=False, say=said.append)
+    size = tuple(int(n) for n in image.shape[1:])
+    header = Header(1, (size[0], size[1], size[2]), (4.0, 4.0, 4.0), 4, 0)
+    properties = {
+        "spacing": header.spacing,
+        "shape_before_cropping": size,
+        "bbox_used_for_cropping": [[0, n] for n in size],
+        "shape_after_cropping_and_before_resampling": size,
+    }
+    assert is_nnunets(predictor)
+    assert not said
+    predicted = session.predict("case", image, properties, None)
+    assert isinstance(predicted, Deciding)
+    original = nnUNetPredictor.predict_sliding_window_return_logits
+
+    def own(self: Any, data: torch.Tensor) -> Any:
+        return original(self, data)
+
+    monkeypatch.setattr(nnUNetPredictor, "predict_sliding_window_return_logits", own)
+    other = Session(predictor, progress=False, say=said.append)
+    assert said == ["logits of a whole image are held: the predictor's own way through an image"]
+    assert other.need(header).predict > session.need(header).predict
+    logits = other.predict("case", image, properties, None)
+    assert isinstance(logits, torch.Tensor)
+    assert torch.equal(torch.from_numpy(predicted.segmentation().astype("int64")), logits.argmax(0))
