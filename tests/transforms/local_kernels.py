@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -30,6 +31,7 @@ def note_kernels(monkeypatch: pytest.MonkeyPatch, transform: Any, values: str) -
         drawn[-1]["numbers"].append(sample(*args))
         return drawn[-1]["numbers"][-1]
 
+    @functools.wraps(generate)
     def noting_kernel(self: Any, shape: Any) -> Any:
         drawn.append({"numbers": [], "strength": 0.0})
         return generate(self, shape)
@@ -40,6 +42,7 @@ def note_kernels(monkeypatch: pytest.MonkeyPatch, transform: Any, values: str) -
             drawn[-1]["strength"] = value
         return value
 
+    @functools.wraps(get)
     def noting_parameters(self: Any, **data: Any) -> dict[str, Any]:
         drawn.clear()
         parameters: dict[str, Any] = get(self, **data)

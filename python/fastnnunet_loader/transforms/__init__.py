@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 from ..errors import NotSupportedError
@@ -34,7 +36,17 @@ def describe_native(transform: Any) -> Attributes:
     entry = NATIVE.get(cls.__name__)
     if entry is None or not cls.__module__.startswith("batchgeneratorsv2."):
         raise NotSupportedError("it has no native counterpart")
+    replaced = [name for name, function in _methods(cls) if not function.__module__.startswith("batchgeneratorsv2.")]
+    if replaced:
+        raise NotSupportedError(f"its methods were replaced ({', '.join(sorted(replaced))})")
     unknown = set(vars(transform)) ^ set(entry.attributes.split())
     if unknown:
         raise NotSupportedError(f"its attributes are not those that are known ({', '.join(sorted(unknown))})")
     return entry.compile(transform)
+
+
+def _methods(cls: type) -> Iterator[tuple[str, FunctionType]]:
+    for name in dir(cls):
+        found = getattr(cls, name)
+        if isinstance(found, FunctionType):
+            yield name, found
