@@ -85,7 +85,11 @@ def fire_often(node: Any) -> None:
 
 @pytest.mark.parametrize(("variant", "configuration"), KINDS_OF_DATA)
 def test_every_trainer_of_nnunet_is_native_and_the_same(nnunet_dataset: Any, variant: str, configuration: str) -> None:
-    trees = distinct_trees(nnunet_dataset(variant), variant, configuration)
+    assert_trees_agree(distinct_trees(nnunet_dataset(variant), variant, configuration), variant)
+
+
+def assert_trees_agree(trees: list[tuple[str, Any]], variant: str) -> None:
+    """Also of other versions of nnU-Net (test_versions.py)."""
     assert len(trees) >= 8
     image_channels, segmentation_channels = 1 + (variant == "two_channels"), 1 + (variant == "cascade")
     for name, loader in trees:

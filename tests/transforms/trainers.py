@@ -36,6 +36,8 @@ def distinct_trees(dataset: Any, variant: str, configuration: str) -> list[tuple
             continue
         source = open_source(dataset.name, configuration, "all" if variant == "cascade" else 0, trainer.__name__)
         for loader in (source.train, source.val):
+            if loader.transforms is None:
+                continue
             described = re.sub(r"0x[0-9a-f]+", "", repr(loader.transforms)) + str(window_of(loader))
             trees.setdefault(described, (trainer.__name__, loader))
     return list(trees.values())
