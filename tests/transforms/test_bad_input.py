@@ -1,7 +1,7 @@
 """What cannot be is refused by an error that names the transform, the parameter, what was expected and what was given.
 
-The table has one parameter of a replay that does not fit for every leaf transform that has parameters, and of the others a setting
-or an input. Inputs stay as they were.
+The table has one parameter of a replay that does not fit for every leaf transform that has parameters; of the others a setting or
+an input. Inputs stay as they were.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_properties as properties
+import test_properties as bgv2  # has every leaf transform
 from test_properties import EXAMPLES
 
 import fastnnunet_loader as fl
@@ -21,44 +21,44 @@ KERNEL = {"scale": 3.0, "same_for_all_channels": False}
 
 # transform, parameter of the replay, value, what the error says of it
 REPLAYED: list[tuple[Any, str, Any, str]] = [
-    (properties.ApplyRandomBinaryOperatorTransform([0, 1]), "operators", [0.0], "an operator and a size for each of 2 channels"),
-    (properties.BlankRectangleTransform(3, 0, 1), "lower", [[0.0, 0.0, 0.0]], "'lower' and 'upper' for each of 2"),
-    (properties.BrightnessAdditiveTransform(0, 1, False), "shift", [1.0], "'shift' for each of 2 channels, got 1"),
-    (properties.BrightnessGradientAdditiveTransform(max_strength=2.0, **KERNEL), "strengths", [1.0], "'strengths'"),
-    (properties.ChannelMisalignmentTransform((0,), (0.1,) * 3, 1, (5,) * 3, "deg", 1, (1,) * 3, 1),
+    (bgv2.ApplyRandomBinaryOperatorTransform([0, 1]), "operators", [0.0], "an operator and a size for each of 2 channels"),
+    (bgv2.BlankRectangleTransform(3, 0, 1), "lower", [[0.0, 0.0, 0.0]], "'lower' and 'upper' for each of 2"),
+    (bgv2.BrightnessAdditiveTransform(0, 1, False), "shift", [1.0], "'shift' for each of 2 channels, got 1"),
+    (bgv2.BrightnessGradientAdditiveTransform(max_strength=2.0, **KERNEL), "strengths", [1.0], "'strengths'"),
+    (bgv2.ChannelMisalignmentTransform((0,), (0.1,) * 3, 1, (5,) * 3, "deg", 1, (1,) * 3, 1),
      "center_location_in_pixels", [4.0, 4.0, NAN], "'center_location_in_pixels', got nan"),
-    (properties.ContrastTransform((0.5, 2), True, False), "multipliers", [1.0], "'multipliers' for each of 2 channels.*, got 1"),
-    (properties.CutOffOutliersTransform(1, 99), "lower", [-1.0, 1.0], "percentiles between 0 and 100, got -1"),
-    (properties.GammaTransform((0.5, 2), 0, False, 1, 1), "gamma", [1.0], "'gamma' for each of 2 channels.*, got 1"),
-    (properties.GammaTransform((0.5, 2), 0, False, 1, 1), "retain_stats", [1.0, 2.0], "'retain_stats' of 0 or 1, got 2"),
-    (properties.GaussianBlurTransform(0.5), "sigmas", [NAN] * 6, "'sigmas' between 0 and .*, got nan"),
-    (properties.GaussianNoiseTransform((0, 1)), "sigmas", [], "'sigmas' for each of 2 channels.*, got 0"),
-    (properties.InvertImageTransform(1), "apply_to_channel", [0.5], "'apply_to_channel' to be whole numbers, got 0.5"),
-    (properties.LocalContrastTransform(new_contrast=2.0, **KERNEL), "contrasts", [1.0], "'contrasts'"),
-    (properties.LocalGammaTransform(gamma=2.0, **KERNEL), "gammas", [1.0], "'gammas'"),
-    (properties.LocalSmoothingTransform(**KERNEL), "sigma", NAN, "'sigma' of at most .*, got nan"),
-    (properties.MedianFilterTransform(3), "filter_sizes", [3.0, 0.0], "a filter size between 1 and .*, got 0"),
-    (properties.MirrorTransform((0, 1, 2)), "axes", [3.0], "'axes' below 3, got 3"),
-    (properties.MultiplicativeBrightnessTransform((1, 2), False), "multipliers", "two", "'multipliers' to be numbers, got a string"),
-    (properties.RemoveRandomConnectedComponentFromOneHotEncodingTransform([0, 1]), "component_u", [1.0, 0.0], r"in \[0, 1\), got 1"),
-    (properties.RicianNoiseTransform((0.1, 0.2)), "variance", -1.0, "'variance' of at least 0, got -1"),
-    (properties.Rot90Transform(1), "axis_combinations", [[0.0, 1.0]], "'axis_combinations' from 1 to 3, got 0"),
-    (properties.SharpeningTransform(0.5), "strengths", [0.5], "'strengths' for each of 2 channels, got 1"),
-    (properties.SimulateLowResolutionTransform(0.5, False, False, None), "scales", [NAN] * 6, "'scales' that make .* of 8, got nan"),
-    (properties.SpatialTransform((6, 6, 6), 0, False, p_rotation=1), "affine", [[NAN] * 3] * 3, "'affine' to be finite, got"),
-    (properties.TransposeAxesTransform({0, 1, 2}), "axis_order", [0.0, 1.0, 1.0, 2.0], "'axis_order' of 0 and then 1 to 3"),
+    (bgv2.ContrastTransform((0.5, 2), True, False), "multipliers", [1.0], "'multipliers' for each of 2 channels.*, got 1"),
+    (bgv2.CutOffOutliersTransform(1, 99), "lower", [-1.0, 1.0], "percentiles between 0 and 100, got -1"),
+    (bgv2.GammaTransform((0.5, 2), 0, False, 1, 1), "gamma", [1.0], "'gamma' for each of 2 channels.*, got 1"),
+    (bgv2.GammaTransform((0.5, 2), 0, False, 1, 1), "retain_stats", [1.0, 2.0], "'retain_stats' of 0 or 1, got 2"),
+    (bgv2.GaussianBlurTransform(0.5), "sigmas", [NAN] * 6, "'sigmas' between 0 and .*, got nan"),
+    (bgv2.GaussianNoiseTransform((0, 1)), "sigmas", [], "'sigmas' for each of 2 channels.*, got 0"),
+    (bgv2.InvertImageTransform(1), "apply_to_channel", [0.5], "'apply_to_channel' to be whole numbers, got 0.5"),
+    (bgv2.LocalContrastTransform(new_contrast=2.0, **KERNEL), "contrasts", [1.0], "'contrasts'"),
+    (bgv2.LocalGammaTransform(gamma=2.0, **KERNEL), "gammas", [1.0], "'gammas'"),
+    (bgv2.LocalSmoothingTransform(**KERNEL), "sigma", NAN, "'sigma' of at most .*, got nan"),
+    (bgv2.MedianFilterTransform(3), "filter_sizes", [3.0, 0.0], "a filter size between 1 and .*, got 0"),
+    (bgv2.MirrorTransform((0, 1, 2)), "axes", [3.0], "'axes' below 3, got 3"),
+    (bgv2.MultiplicativeBrightnessTransform((1, 2), False), "multipliers", "two", "'multipliers' to be numbers, got a string"),
+    (bgv2.RemoveRandomConnectedComponentFromOneHotEncodingTransform([0, 1]), "component_u", [1.0, 0.0], r"in \[0, 1\), got 1"),
+    (bgv2.RicianNoiseTransform((0.1, 0.2)), "variance", -1.0, "'variance' of at least 0, got -1"),
+    (bgv2.Rot90Transform(1), "axis_combinations", [[0.0, 1.0]], "'axis_combinations' from 1 to 3, got 0"),
+    (bgv2.SharpeningTransform(0.5), "strengths", [0.5], "'strengths' for each of 2 channels, got 1"),
+    (bgv2.SimulateLowResolutionTransform(0.5, False, False, None), "scales", [NAN] * 6, "'scales' that make .* of 8, got nan"),
+    (bgv2.SpatialTransform((6, 6, 6), 0, False, p_rotation=1), "affine", [[NAN] * 3] * 3, "'affine' to be finite, got"),
+    (bgv2.TransposeAxesTransform({0, 1, 2}), "axis_order", [0.0, 1.0, 1.0, 2.0], "'axis_order' of 0 and then 1 to 3"),
 ]  # fmt: skip
 
 # transform, what the error says where an image of 2 channels, with a segmentation of 2, does not suit it
 SETTINGS: list[tuple[Any, str]] = [
-    (properties.ConvertSegmentationToRegionsTransform([1], 2), "'channel_in_seg' below 2, got 2"),
-    (properties.Convert2DTo3DTransform(), "Convert3DTo2DTransform"),
-    ([properties.Convert3DTo2DTransform(), properties.Convert3DTo2DTransform()], "a 3D sample, got a 2D one"),
-    (properties.DownsampleSegForDSTransform([0.01]), "at least one of 8 voxels, got"),
-    (properties.MaskImageTransform([2]), "'apply_to_channels' below 2, got 2"),
-    (properties.MoveChannelsTransform(5, "segmentation", "image"), "'channel_ids' below 2, got 5"),
-    (properties.MoveSegAsOneHotToDataTransform(-3, [1]), "'source_channel_idx' below 2, got -3"),
-    (properties.RemoveLabelTransform(1, 0, 4), "'segmentation_channels' below 2, got 4"),
+    (bgv2.ConvertSegmentationToRegionsTransform([1], 2), "'channel_in_seg' below 2, got 2"),
+    (bgv2.Convert2DTo3DTransform(), "Convert3DTo2DTransform"),
+    ([bgv2.Convert3DTo2DTransform(), bgv2.Convert3DTo2DTransform()], "a 3D sample, got a 2D one"),
+    (bgv2.DownsampleSegForDSTransform([0.01]), "at least one of 8 voxels, got"),
+    (bgv2.MaskImageTransform([2]), "'apply_to_channels' below 2, got 2"),
+    (bgv2.MoveChannelsTransform(5, "segmentation", "image"), "'channel_ids' below 2, got 5"),
+    (bgv2.MoveSegAsOneHotToDataTransform(-3, [1]), "'source_channel_idx' below 2, got -3"),
+    (bgv2.RemoveLabelTransform(1, 0, 4), "'segmentation_channels' below 2, got 4"),
 ]
 
 
