@@ -1,6 +1,6 @@
 """What cannot be is refused by an error that names the transform, the parameter, what was expected and what was given.
 
-The table has one parameter of a replay that does not fit for every leaf transform that has parameters; of the others a setting or
+The table has, for every leaf transform that has parameters, one of a replay that does not fit; for the others a setting or
 an input. Inputs stay as they were.
 """
 
