@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from datasets import Dataset, prepared
 
@@ -23,6 +24,18 @@ THIRD_PARTY_WARNINGS = (
     # nnU-Net copies the ground truth with distutils.
     r"ignore:The distutils package is deprecated:DeprecationWarning",
 )
+
+# Always the same examples; `--hypothesis-profile=search` draws many new ones.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("search", settings.get_profile("fixed"), derandomize=False, max_examples=1000)
+settings.load_profile("fixed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

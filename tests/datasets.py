@@ -110,6 +110,8 @@ def prepared(variant: str, cache: Path, results: Path) -> Dataset:
             # A process of its own: nnU-Net's planning prints and warns.
             done = subprocess.run(
                 [sys.executable, __file__, variant, scratch],
+                # nnU-Net 2.6 reads these when it is imported.
+                env={**os.environ, **fastnnunet_loader.demo.nnunet_environment(Path(scratch, "prepared"))},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

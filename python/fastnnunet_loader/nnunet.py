@@ -34,10 +34,11 @@ from .statistics.reporter import Reporter, ReportOptions
 from .threads import ThreadPool
 from .validation import naming_bad_cases
 
-__all__ = ["CHECKPOINT_KEY", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
+__all__ = ["CHECKPOINT_KEY", "TESTED_TRANSFORMS", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
 
 CHECKPOINT_KEY = "fastnnunet_loader"
-TESTED_VERSIONS = ("2.8.1",)
+TESTED_VERSIONS = ("2.6.4", "2.8.1")
+TESTED_TRANSFORMS = ("0.3.6",)  # batchgeneratorsv2, which both take
 
 _log = logging.getLogger("fastnnunet_loader")
 
@@ -677,6 +678,16 @@ def _unset_compile_threads() -> None:
     os.environ.pop("TORCHINDUCTOR_COMPILE_THREADS", None)
 
 
+def _warn_of_versions() -> None:
+    for name, package, tested in (
+        ("nnU-Net", "nnunetv2", TESTED_VERSIONS),
+        ("batchgeneratorsv2", "batchgeneratorsv2", TESTED_TRANSFORMS),
+    ):
+        version = importlib.metadata.version(package)
+        if version not in tested:
+            _log.warning("%s %s has not been tested with this loader; tested: %s", name, version, ", ".join(tested))
+
+
 def install(
     threads: int | None = None,
     seed: int | None = None,
@@ -718,9 +729,7 @@ def install(
     )
     if already:
         return
-    version = importlib.metadata.version("nnunetv2")
-    if version not in TESTED_VERSIONS:
-        _log.warning("nnU-Net %s has not been tested with this loader; tested: %s", version, ", ".join(TESTED_VERSIONS))
+    _warn_of_versions()
     # torch.compile's own worker processes.
     if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"

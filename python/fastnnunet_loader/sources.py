@@ -97,7 +97,10 @@ def open_source(
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(_environment(nnUNet_results=scratch, nnUNet_n_proc_DA="0"))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        made = get_trainer_from_args(dataset, configuration, fold, trainer, plans, False, torch.device("cpu"))
+        if isinstance(module.nnUNet_results, str):  # nnU-Net 2.6 reads the variable when it is imported
+            stack.callback(setattr, module, "nnUNet_results", module.nnUNet_results)
+            module.nnUNet_results = scratch
+        made = get_trainer_from_args(dataset, configuration, fold, trainer, plans, device=torch.device("cpu"))
         previous = made.folder_with_segs_from_previous_stage
         if previous is not None and results is not None:
             made.folder_with_segs_from_previous_stage = str(Path(results) / Path(previous).relative_to(scratch))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 
-def assert_images_agree(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
+def assert_images_agree(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5, largest: float = 0) -> None:
+    """`largest`: the greatest magnitude on the way to the result, whose rounding is part of it."""
     a, b = got.numpy().astype(np.float64), expected.numpy().astype(np.float64)
     assert got.dtype == torch.float32
     assert a.shape == b.shape
@@ -17,7 +18,8 @@ def assert_images_agree(got: torch.Tensor, expected: torch.Tensor, tolerance: fl
     if not finite.any():
         return
     span = float(b[finite].max() - b[finite].min())
-    rounding = 4e-7 * float(np.abs(b[finite]).max())  # of float32, for images whose range is less than that
+    # Of float32, for images whose range is less than that.
+    rounding = 4e-7 * max(float(np.abs(b[finite]).max()), largest)
     worst = float(np.abs(a[finite] - b[finite]).max())
     assert worst <= tolerance * span + rounding, f"differs by {worst:.2e} in an intensity range of {span:.2e}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -24,22 +25,27 @@ def note_kernels(monkeypatch: pytest.MonkeyPatch, transform: Any, values: str) -
     drawn: list[dict[str, Any]] = []
     cls = type(transform)
     module: Any = importlib.import_module(cls.__module__)
-    generate, sample, get = local_transform.LocalTransform._generate_kernel, module.sample_scalar, cls.get_parameters
+    generate, get = local_transform.LocalTransform._generate_kernel, cls.get_parameters
+    sample, sample_strength = local_transform.sample_scalar, module.sample_scalar
 
     def noting_scalar(*args: Any) -> Any:
-        drawn[-1]["numbers"].append(sample(*args))
-        return drawn[-1]["numbers"][-1]
+        value = sample(*args)
+        if drawn:  # else it is of another class
+            drawn[-1]["numbers"].append(value)
+        return value
 
+    @functools.wraps(generate)
     def noting_kernel(self: Any, shape: Any) -> Any:
         drawn.append({"numbers": [], "strength": 0.0})
         return generate(self, shape)
 
     def noting_strength(*args: Any) -> Any:
-        value = sample(*args)
+        value = sample_strength(*args)
         if drawn and len(args) == 3:  # the strength of a brightness gradient: it is told image and kernel
             drawn[-1]["strength"] = value
         return value
 
+    @functools.wraps(get)
     def noting_parameters(self: Any, **data: Any) -> dict[str, Any]:
         drawn.clear()
         parameters: dict[str, Any] = get(self, **data)

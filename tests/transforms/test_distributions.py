@@ -64,16 +64,41 @@ class Spread:
             self.values[key].extend(flat)
 
 
-def assert_same_spread(a: list[float], b: list[float], what: str) -> None:
-    distinct = sorted({*a, *b})
-    if len(distinct) == 1:
+class Comparison:
+    """P-values of ours against theirs, gathered over one or many trees."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[float, str]] = []
+
+    def add(self, ours: Spread, theirs: Spread, draws: int, name: str = "") -> int:
+        """Compares how often each transform fired, and every parameter; how many parameters there were."""
+        for number in {*ours.fired, *theirs.fired}:
+            a, b = ours.fired[number], theirs.fired[number]
+            if min(a, b) < draws:
+                p = chi2_contingency([[a, draws - a], [b, draws - b]]).pvalue
+                self.found.append((p, f"{name}transform {number} fired {a} and {b} times"))
+        keys = {*ours.values, *theirs.values}
+        # Which component vanishes is drawn by batchgeneratorsv2 later, and so is not in its parameters.
+        keys = {k for k in keys if not any(k[1].endswith(n) for n in ("component_u", "fill", "other_u"))}
+        keys = {k for k in keys if ours.values[k] or theirs.values[k]}  # a list may be empty on both sides
+        for key in sorted(keys):
+            self.add_values(ours.values[key], theirs.values[key], f"{name}transform {key[0]}, {key[1]}")
+        return len(keys)
+
+    def add_values(self, a: list[float], b: list[float], what: str) -> None:
+        distinct = sorted({*a, *b})
         assert a and b, f"{what}: one side never draws it"
-        return
-    if len(distinct) <= 12:
-        p = chi2_contingency([[side.count(v) for v in distinct] for side in (a, b)]).pvalue
-    else:
-        p = ks_2samp(a, b).pvalue
-    assert p > LEAST_P, f"{what}: p = {p:.1e}, means {np.mean(a):.4f} and {np.mean(b):.4f}"
+        if len(distinct) == 1:
+            return
+        if len(distinct) <= 12:
+            p = chi2_contingency([[side.count(v) for v in distinct] for side in (a, b)]).pvalue
+        else:
+            p = ks_2samp(a, b).pvalue
+        self.found.append((p, f"{what}: means {np.mean(a):.4f} and {np.mean(b):.4f}"))
+
+    def assert_alike(self, least: float = LEAST_P) -> None:
+        p, what = min(self.found)
+        assert p > least, f"p = {p:.1e} of {len(self.found)}: {what}"
 
 
 def compare(tree: Any, shape: tuple[int, ...], segmentation_channels: int = 1, least_parameters: int = 1) -> None:
@@ -90,18 +115,9 @@ def compare(tree: Any, shape: tuple[int, ...], segmentation_channels: int = 1, l
             with recording(tree) as trace:
                 tree(image=image.clone(), segmentation=segmentation.clone())
             theirs.add((leaf, NATIVE[type(leaf).__name__].replay(leaf, p)) for leaf, p in trace)
-    for number in {*ours.fired, *theirs.fired}:
-        a, b = ours.fired[number], theirs.fired[number]
-        if min(a, b) < DRAWS:
-            p = chi2_contingency([[a, DRAWS - a], [b, DRAWS - b]]).pvalue
-            assert p > LEAST_P, f"transform {number} fired {a} and {b} times"
-    keys = {*ours.values, *theirs.values}
-    # Which component vanishes is drawn by batchgeneratorsv2 later, and so is not in its parameters.
-    keys = {k for k in keys if not any(k[1].endswith(n) for n in ("component_u", "fill", "other_u"))}
-    keys = {k for k in keys if ours.values[k] or theirs.values[k]}  # a list may be empty on both sides
-    assert len(keys) >= least_parameters
-    for key in sorted(keys):
-        assert_same_spread(ours.values[key], theirs.values[key], f"transform {key[0]}, {key[1]}")
+    comparison = Comparison()
+    assert comparison.add(ours, theirs, DRAWS) >= least_parameters
+    comparison.assert_alike()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from images import brain
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from parity import check
 from recording import apply_recorded, leaves
+from trainers import KINDS_OF_DATA, distinct_trees
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import nnunet_trainers, open_source
 
 
 def of_trainer(patch: tuple[int, ...], dummy_2d: bool = False, **settings: Any) -> ComposeTransforms:
@@ -69,10 +68,6 @@ def test_every_leaf_of_the_default_trees_is_native() -> None:
 # Every trainer of nnU-Net's
 
 
-# They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
-ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
-
-
 def fire_often(node: Any) -> None:
     """Makes what fires now and then fire mostly. Off are what no parameter describes (noise, and what
     RemoveRandomConnectedComponentFromOneHotEncodingTransform draws while it is applied), and LocalGammaTransform: its curve is
@@ -88,35 +83,16 @@ def fire_often(node: Any) -> None:
         fire_often(child)
 
 
-@pytest.mark.parametrize(
-    ("variant", "configuration"),
-    [
-        ("default", "3d_fullres"),
-        ("default", "2d"),
-        ("anisotropic", "3d_fullres"),
-        ("regions", "3d_fullres"),
-        ("ignore", "3d_fullres"),
-        ("two_channels", "3d_fullres"),
-        ("cascade", "3d_cascade_fullres"),
-    ],
-)
+@pytest.mark.parametrize(("variant", "configuration"), KINDS_OF_DATA)
 def test_every_trainer_of_nnunet_is_native_and_the_same(nnunet_dataset: Any, variant: str, configuration: str) -> None:
-    dataset = nnunet_dataset(variant)
-    if variant == "cascade":
-        for trainer in nnunet_trainers():
-            dataset.add_previous_stage(trainer.__name__)
-    trees: dict[str, tuple[str, Any]] = {}
-    for trainer in nnunet_trainers():
-        if trainer.__name__ in ON_GPU_ONLY:
-            continue
-        source = open_source(dataset.name, configuration, 0 if variant != "cascade" else "all", trainer.__name__)
-        for loader in (source.train, source.val):
-            shape = tuple(int(n) for n in loader.patch_size[-2 if loader.patch_size_was_2d else -3 :])
-            described = re.sub(r"0x[0-9a-f]+", "", repr(loader.transforms)) + str(shape)
-            trees.setdefault(described, (trainer.__name__, loader))
+    assert_trees_agree(distinct_trees(nnunet_dataset(variant), variant, configuration), variant)
+
+
+def assert_trees_agree(trees: list[tuple[str, Any]], variant: str) -> None:
+    """Also of other versions of nnU-Net (test_versions.py)."""
     assert len(trees) >= 8
     image_channels, segmentation_channels = 1 + (variant == "two_channels"), 1 + (variant == "cascade")
-    for name, loader in trees.values():
+    for name, loader in trees:
         tree = loader.transforms
         pipeline = fl.compile_transforms(tree)
         assert pipeline.all_native, (name, pipeline.fallbacks)

@@ -20,6 +20,36 @@ std::vector<std::int64_t> restore_channels(const Record& record, const char* nam
   return channels;
 }
 
+const Record::Numbers& restore_chosen(const Record& record, const char* name,
+                                      const std::vector<std::int64_t>& channels) {
+  const Record::Numbers& values = record.numbers(name);
+  if (values.size() != channels.size())
+    throw InvalidArgument(
+        record.owner(),
+        std::string("'") + name + "' for each of " + std::to_string(channels.size()) + " channels that are chosen",
+        std::to_string(values.size()));
+  return values;
+}
+
+namespace {
+
+std::vector<std::int64_t> to_flags(const Record& record, const char* name, const Record::Numbers& values) {
+  std::vector<std::int64_t> flags;
+  for (const double value : values) {
+    if (value != 0.0 && value != 1.0)
+      throw InvalidArgument(record.owner(), std::string("'") + name + "' of 0 or 1", std::to_string(value));
+    flags.push_back(value != 0.0);
+  }
+  return flags;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> restore_chosen_flags(const Record& record, const char* name,
+                                               const std::vector<std::int64_t>& channels) {
+  return to_flags(record, name, restore_chosen(record, name, channels));
+}
+
 const Record::Numbers& restore_per_channel(const Record& record, const char* name, const Geometry& geometry) {
   const Record::Numbers& values = record.numbers(name);
   if (std::ssize(values) != geometry.image_channels)
@@ -31,13 +61,7 @@ const Record::Numbers& restore_per_channel(const Record& record, const char* nam
 }
 
 std::vector<std::int64_t> restore_flags(const Record& record, const char* name, const Geometry& geometry) {
-  std::vector<std::int64_t> flags;
-  for (const double value : restore_per_channel(record, name, geometry)) {
-    if (value != 0.0 && value != 1.0)
-      throw InvalidArgument(record.owner(), std::string("'") + name + "' of 0 or 1", std::to_string(value));
-    flags.push_back(value != 0.0);
-  }
-  return flags;
+  return to_flags(record, name, restore_per_channel(record, name, geometry));
 }
 
 }  // namespace fastnnunet

@@ -53,6 +53,14 @@ std::int64_t resolve_channel(const std::string& owner, const char* name, std::in
 // Channel numbers of a replay, checked against the image.
 std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry);
 
+// Values of a replay, one for each of these channels.
+const Record::Numbers& restore_chosen(const Record& record, const char* name,
+                                      const std::vector<std::int64_t>& channels);
+
+// The same for values that are 0 or 1.
+std::vector<std::int64_t> restore_chosen_flags(const Record& record, const char* name,
+                                               const std::vector<std::int64_t>& channels);
+
 // Values of a replay, one for each channel of the image.
 const Record::Numbers& restore_per_channel(const Record& record, const char* name, const Geometry& geometry);
 // The same for values that are 0 or 1.

@@ -66,7 +66,7 @@ class Contrast final : public TransformOf<ChannelValues> {
 
   void restore(const Record& record, const Geometry& geometry, ChannelValues& p) const override {
     p.channels = restore_channels(record, "apply_to_channel", geometry);
-    p.values = record.numbers("multipliers");
+    p.values = restore_chosen(record, "multipliers", p.channels);
   }
 
  private:

@@ -25,6 +25,13 @@ void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, 
   }
 }
 
+// The same for exponents that are not above 0, where zero does not stay zero. Nobody trains with them.
+void raise_zero(std::span<float> values, float sign_in, float minimum, float range, float inverse, float exponent,
+                float sign_out) {
+  for (float& value : values)
+    value = sign_out * (std::pow((sign_in * value - minimum) * inverse, exponent) * range + minimum);
+}
+
 FASTNNUNET_CLONES
 void linear(float* FASTNNUNET_RESTRICT values, std::size_t count, float old_mean, float factor, float new_mean,
             float sign) {
@@ -81,9 +88,9 @@ class Gamma final : public TransformOf<GammaParameters> {
 
   void restore(const Record& record, const Geometry& geometry, GammaParameters& p) const override {
     p.channels = restore_channels(record, "apply_to_channel", geometry);
-    p.retain_stats = record.integers("retain_stats");
-    p.invert_image = record.integers("invert_image");
-    p.gamma = record.numbers("gamma");
+    p.retain_stats = restore_chosen_flags(record, "retain_stats", p.channels);
+    p.invert_image = restore_chosen_flags(record, "invert_image", p.channels);
+    p.gamma = restore_chosen(record, "gamma", p.channels);
   }
 
  private:
@@ -100,12 +107,20 @@ class Gamma final : public TransformOf<GammaParameters> {
     Moments after(old_mean);
     for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
       const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
-      raise(block.data(), block.size(), sign, minimum, range, inverse, gamma, retain_stats ? 1.0f : sign);
+      const float sign_out = retain_stats ? 1.0f : sign;
+      if (gamma > 0)
+        raise(block.data(), block.size(), sign, minimum, range, inverse, gamma, sign_out);
+      else
+        raise_zero(block, sign, minimum, range, inverse, gamma, sign_out);
       if (retain_stats) after.add(block);
     }
     if (!retain_stats) return;
     const double deviation = after.standard_deviation();
-    const double factor = before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
+    // Of one value, as of an exponent of 0, any deviation is rounding.
+    const bool flat = after.extent().minimum == after.extent().maximum;
+    const double factor =
+        flat ? 0 * before.standard_deviation()
+             : before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
     linear(values.data(), values.size(), static_cast<float>(after.mean()), static_cast<float>(factor),
            static_cast<float>(old_mean), sign);
   }

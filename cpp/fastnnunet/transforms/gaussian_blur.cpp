@@ -12,6 +12,7 @@ namespace fastnnunet {
 namespace {
 
 constexpr double kTruncate = 6.0;
+constexpr double kLargestSigma = 1e5;  // no image is as large as its kernel
 
 // Python's round goes to even; an even result then moves to the odd number on the side of n.
 std::int64_t nearest_odd(double n) {
@@ -24,8 +25,10 @@ std::int64_t nearest_odd(double n) {
 std::int64_t kernel_size(double sigma) { return nearest_odd(sigma * kTruncate + 0.5); }
 
 void build_kernel(double sigma, std::vector<float>& kernel) {
+  if (!(sigma >= 0 && sigma <= kLargestSigma))
+    throw InvalidArgument("GaussianBlurTransform", "'sigmas' between 0 and " + std::to_string(kLargestSigma),
+                          std::to_string(sigma));
   const std::int64_t size = kernel_size(sigma);
-  if (size < 1) throw InvalidArgument("GaussianBlurTransform", "a sigma of at least 0", std::to_string(sigma));
   kernel.resize(static_cast<std::size_t>(size));
   double sum = 0;
   for (std::int64_t i = 0; i < size; ++i) {

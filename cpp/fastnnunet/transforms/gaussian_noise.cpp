@@ -37,7 +37,7 @@ class GaussianNoise final : public TransformOf<ChannelValues> {
 
   void restore(const Record& record, const Geometry& geometry, ChannelValues& p) const override {
     p.channels = restore_channels(record, "apply_to_channel", geometry);
-    p.values = record.numbers("sigmas");
+    p.values = restore_chosen(record, "sigmas", p.channels);
   }
 
  private:

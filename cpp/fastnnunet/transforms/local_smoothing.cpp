@@ -2,6 +2,7 @@
 // is SciPy's: cut at 4 sigma, borders mirrored with their outermost voxel repeated.
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
@@ -11,6 +12,7 @@ namespace fastnnunet {
 namespace {
 
 constexpr double kTruncate = 4.0;
+constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
 constexpr double kSmallestSigma = 1e-15;  // below, SciPy does not filter
 
 // taps[0] is the middle one.
@@ -83,6 +85,7 @@ class LocalSmoothing final : public LocalTransform {
   void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
     LocalTransform::draw(stream, geometry, p);
     p.sigma = p.channels.empty() ? 0.0 : sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
+    check_sigma(p.sigma);
   }
 
   Record describe(const LocalParameters& p) const override {
@@ -94,6 +97,13 @@ class LocalSmoothing final : public LocalTransform {
   void restore(const Record& record, const Geometry& geometry, LocalParameters& p) const override {
     LocalTransform::restore(record, geometry, p);
     p.sigma = p.channels.empty() ? 0.0 : record.number("sigma");
+    check_sigma(p.sigma);
+  }
+
+  static void check_sigma(double sigma) {
+    if (!(sigma <= kLargestSigma))
+      throw InvalidArgument("LocalSmoothingTransform", "'sigma' of at most " + std::to_string(kLargestSigma),
+                            std::to_string(sigma));
   }
 
   void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,

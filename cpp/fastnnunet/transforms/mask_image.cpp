@@ -1,9 +1,7 @@
 // MaskImageTransform: sets the image where the segmentation is below 0, nnU-Net's label for "outside of the nonzero
 // region".
-#include <string>
-
 #include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
 namespace fastnnunet {
@@ -29,14 +27,10 @@ class MaskImage final : public FixedTransform {
     if (channels_.empty()) return;
     Array<float>& image = sample.image();
     const Array<std::int16_t>& labels = sample.segmentation();
-    if (segmentation_channel_ < 0 || segmentation_channel_ >= labels.channels)
-      throw InvalidArgument("MaskImageTransform", "'channel_idx_in_seg' below " + std::to_string(labels.channels),
-                            std::to_string(segmentation_channel_));
-    for (const std::int64_t channel : channels_) {
-      if (channel < 0 || channel >= image.channels)
-        throw InvalidArgument("MaskImageTransform", "'apply_to_channels' below " + std::to_string(image.channels),
-                              std::to_string(channel));
-      mask(image.channel(channel), labels.channel(segmentation_channel_), image.channel_size(), value_);
+    const auto by = resolve_channel("MaskImageTransform", "channel_idx_in_seg", segmentation_channel_, labels.channels);
+    for (const std::int64_t given : channels_) {
+      const auto channel = resolve_channel("MaskImageTransform", "apply_to_channels", given, image.channels);
+      mask(image.channel(channel), labels.channel(by), image.channel_size(), value_);
     }
   }
 

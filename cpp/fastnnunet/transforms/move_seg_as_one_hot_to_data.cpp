@@ -1,9 +1,8 @@
 // MoveSegAsOneHotToDataTransform: the previous stage's segmentation becomes image channels, one for each label.
 #include <cstring>
-#include <string>
 
 #include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
 namespace fastnnunet {
@@ -19,8 +18,9 @@ class MoveSegAsOneHotToData final : public FixedTransform {
  public:
   explicit MoveSegAsOneHotToData(const Record& attributes)
       : source_(attributes.integer("source_channel_idx")),
-        labels_(attributes.integers("all_labels")),
-        remove_(attributes.boolean("remove_channel_from_source")) {}
+        labels_(attributes.labels("all_labels")),
+        // bgv2 does not find a channel that is counted from the end among those to remove.
+        remove_(attributes.boolean("remove_channel_from_source") && source_ >= 0) {}
 
   std::string_view name() const override { return "MoveSegAsOneHotToDataTransform"; }
 
@@ -34,25 +34,24 @@ class MoveSegAsOneHotToData final : public FixedTransform {
  protected:
   void apply(Sample& sample) const override {
     Array<std::int16_t>& labels = sample.segmentation();
-    if (source_ < 0 || source_ >= labels.channels)
-      throw InvalidArgument("MoveSegAsOneHotToDataTransform",
-                            "'source_channel_idx' below " + std::to_string(labels.channels), std::to_string(source_));
+    const auto source =
+        resolve_channel("MoveSegAsOneHotToDataTransform", "source_channel_idx", source_, labels.channels);
     const std::int64_t first = sample.image().channels;
     sample.extend_image(first + std::ssize(labels_));
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < labels_.size(); ++i)
-      indicator(labels.channel(source_), image.channel(first + static_cast<std::int64_t>(i)), image.channel_size(),
-                static_cast<std::int16_t>(labels_[i]));
+      indicator(labels.channel(source), image.channel(first + static_cast<std::int64_t>(i)), image.channel_size(),
+                labels_[i]);
     if (!remove_) return;
-    const std::int64_t behind = labels.channels - source_ - 1;
-    std::memmove(labels.channel(source_), labels.channel(source_ + 1),
+    const std::int64_t behind = labels.channels - source - 1;
+    std::memmove(labels.channel(source), labels.channel(source + 1),
                  static_cast<std::size_t>(behind * labels.channel_size()) * sizeof(std::int16_t));
     labels.channels -= 1;
   }
 
  private:
   std::int64_t source_;
-  std::vector<std::int64_t> labels_;
+  std::vector<std::int16_t> labels_;
   bool remove_;
 };
 

@@ -1,10 +1,26 @@
 #include "fastnnunet/transforms/record.h"
 
 #include <cmath>
+#include <limits>
 
 #include "fastnnunet/base/error.h"
 
 namespace fastnnunet {
+
+namespace {
+
+// Whether it is a whole number that every wider type holds.
+bool is_whole(double value) { return std::abs(value) < 0x1p53 && value == std::floor(value); }
+
+std::int16_t to_label(const std::string& owner, std::string_view name, double value) {
+  using Limits = std::numeric_limits<std::int16_t>;
+  if (!is_whole(value) || value < Limits::min() || value > Limits::max())
+    throw InvalidArgument(owner, "'" + std::string(name) + "' of labels, whole numbers from -32768 to 32767",
+                          std::to_string(value));
+  return static_cast<std::int16_t>(value);
+}
+
+}  // namespace
 
 const Record::Value& Record::at(std::string_view name) const {
   const auto found = values_.find(std::string(name));
@@ -39,8 +55,7 @@ double Record::number(std::string_view name) const {
 
 std::int64_t Record::integer(std::string_view name) const {
   const double value = number(name);
-  if (value != std::floor(value))
-    throw InvalidArgument(owner_, "'" + std::string(name) + "' to be whole", std::to_string(value));
+  if (!is_whole(value)) throw InvalidArgument(owner_, "'" + std::string(name) + "' to be whole", std::to_string(value));
   return static_cast<std::int64_t>(value);
 }
 
@@ -57,11 +72,19 @@ const Record::Numbers& Record::numbers(std::string_view name) const {
 std::vector<std::int64_t> Record::integers(std::string_view name) const {
   std::vector<std::int64_t> whole;
   for (double value : numbers(name)) {
-    if (value != std::floor(value))
+    if (!is_whole(value))
       throw InvalidArgument(owner_, "'" + std::string(name) + "' to be whole numbers", std::to_string(value));
     whole.push_back(static_cast<std::int64_t>(value));
   }
   return whole;
+}
+
+std::int16_t Record::label(std::string_view name) const { return to_label(owner_, name, number(name)); }
+
+std::vector<std::int16_t> Record::labels(std::string_view name) const {
+  std::vector<std::int16_t> found;
+  for (const double value : numbers(name)) found.push_back(to_label(owner_, name, value));
+  return found;
 }
 
 const Record::Rows& Record::rows(std::string_view name) const {

@@ -41,7 +41,10 @@ class Record {
   double number(std::string_view name) const;
   std::int64_t integer(std::string_view name) const;
   const std::string& text(std::string_view name) const;
+  // A label that a segmentation, which is int16, can have.
+  std::int16_t label(std::string_view name) const;
   const Numbers& numbers(std::string_view name) const;
+  std::vector<std::int16_t> labels(std::string_view name) const;
   std::vector<std::int64_t> integers(std::string_view name) const;
   const Rows& rows(std::string_view name) const;
   const std::shared_ptr<const FloatArray>& floats(std::string_view name) const;

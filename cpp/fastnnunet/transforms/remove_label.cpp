@@ -1,6 +1,6 @@
 // RemoveLabelTransform: one label of the segmentation becomes another.
 #include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
 namespace fastnnunet {
@@ -14,8 +14,8 @@ void replace(std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count, std::
 class RemoveLabel final : public FixedTransform {
  public:
   explicit RemoveLabel(const Record& attributes)
-      : label_(static_cast<std::int16_t>(attributes.integer("label_value"))),
-        by_(static_cast<std::int16_t>(attributes.integer("set_to"))),
+      : label_(attributes.label("label_value")),
+        by_(attributes.label("set_to")),
         all_(!attributes.has("segmentation_channels")) {
     if (!all_) channels_ = attributes.integers("segmentation_channels");
   }
@@ -30,11 +30,8 @@ class RemoveLabel final : public FixedTransform {
       replace(labels.data, labels.size(), label_, by_);
       return;
     }
-    for (const std::int64_t channel : channels_) {
-      if (channel < 0 || channel >= labels.channels)
-        throw InvalidArgument("RemoveLabelTransform",
-                              "'segmentation_channels' below " + std::to_string(labels.channels),
-                              std::to_string(channel));
+    for (const std::int64_t given : channels_) {
+      const auto channel = resolve_channel("RemoveLabelTransform", "segmentation_channels", given, labels.channels);
       replace(labels.channel(channel), labels.channel_size(), label_, by_);
     }
   }

@@ -12,6 +12,8 @@
 namespace fastnnunet {
 namespace {
 
+constexpr double kMostVoxels = 65536;  // along an axis, in the other resolution
+
 // Where a voxel of the output lies between two of the input.
 struct Between {
   std::int64_t lower;
@@ -26,7 +28,9 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
     const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
     const auto lower = std::min(static_cast<std::int64_t>(at), from - 1);
     const float weight = std::clamp(at - static_cast<float>(lower), 0.0f, 1.0f);
-    positions[static_cast<std::size_t>(i)] = {lower, std::min(lower + 1, from - 1), weight};
+    // An axis of the same size is copied, as in torch: no neighbour comes in, not even with a weight of 0 (of NaN).
+    const std::int64_t upper = from == to ? lower : std::min(lower + 1, from - 1);
+    positions[static_cast<std::size_t>(i)] = {lower, upper, weight};
   }
 }
 
@@ -106,11 +110,12 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
         // The factor passes through float32, as in bgv2; Python's round goes to even.
         const auto scale = static_cast<float>(
             p.scales[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)]);
-        low[axis] = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(shape[axis]) * double{scale}));
-        if (low[axis] < 1)
+        const double voxels_left = std::nearbyint(static_cast<double>(shape[axis]) * double{scale});
+        if (!(voxels_left >= 1 && voxels_left <= kMostVoxels))
           throw InvalidArgument("SimulateLowResolutionTransform",
-                                "a scale that leaves at least one voxel of " + std::to_string(shape[axis]),
+                                "'scales' that make from 1 to 65536 voxels of " + std::to_string(shape[axis]),
                                 std::to_string(scale));
+        low[axis] = static_cast<std::int64_t>(voxels_left);
       }
       if (low == shape) continue;
       for (int axis = 0; axis < 3; ++axis) {

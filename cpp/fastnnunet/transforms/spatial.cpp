@@ -99,10 +99,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
     if (attributes.text("padding_mode_image") == "constant")
       image_.outside = static_cast<float>(attributes.number("padding_value_image"));
     if (attributes.text("border_mode_seg") == "constant") {
-      const std::int64_t label = attributes.integer("padding_value_seg");
-      segmentation_.outside = static_cast<std::int16_t>(label);
-      if (segmentation_.outside != label)
-        throw InvalidArgument(kName, "'padding_value_seg' to be an int16", std::to_string(label));
+      segmentation_.outside = attributes.label("padding_value_seg");
     }
   }
 
@@ -169,6 +166,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
       if (random_crop_ && distance_[axis] <= size - distance_[axis])
         p.grid.centre[axis] = stream.uniform(distance_[axis], size - distance_[axis]);
     }
+    check_grid(p);
   }
 
   void apply(Sample& sample, const SpatialParameters& p, const Stream& field) const override {
@@ -239,10 +237,19 @@ class Spatial final : public TransformOf<SpatialParameters> {
         p.grid.affine(axis + 3 - dims_, of + 3 - dims_) =
             rows[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)];
     }
+    check_grid(p);
     restore_deformation(record, p);
   }
 
  private:
+  void check_grid(const SpatialParameters& p) const {
+    for (int axis = 3 - dims_; axis < 3; ++axis)
+      if (!(std::abs(p.grid.centre[axis]) <= 1e9))
+        throw InvalidArgument(kName, "'center_location_in_pixels' within 1e9 voxels",
+                              std::to_string(p.grid.centre[axis]));
+    if (!p.grid.affine.allFinite()) throw InvalidArgument(kName, "'affine' to be finite", "infinity or NaN");
+  }
+
   void draw_deformation(Stream& stream, const Geometry& geometry, SpatialParameters& p) const {
     const bool synchronize = stream.bernoulli(p_synchronize_deform_);
     double scales[3] = {};

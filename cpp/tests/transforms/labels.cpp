@@ -50,6 +50,47 @@ TEST_CASE("move segmentation: the previous stage becomes image channels", "[tran
   CHECK(has(message_of([&] { apply(*move, record({}), data_of(1, {4, 4, 4}, 1)); }), "source_channel_idx"));
 }
 
+TEST_CASE("labels: channels count from the end too, and what is no label is refused", "[transforms]") {
+  const Data data = data_of(2, {5, 6, 7}, 2);
+  const auto remove = make_transform(
+      "RemoveLabelTransform", record({{"label_value", 1.0}, {"set_to", 9.0}, {"segmentation_channels", Numbers{-1}}}));
+  const Data removed = apply(*remove, record({}), data);
+  for (std::size_t i = 0; i < 420; ++i)
+    REQUIRE(removed.labels[i] == (i >= 210 && data.labels[i] == 1 ? 9 : data.labels[i]));
+  const auto mask = make_transform(
+      "MaskImageTransform",
+      record({{"apply_to_channels", Numbers{-1}}, {"channel_idx_in_seg", -2.0}, {"set_outside_to", 4.0}}));
+  const Data masked = apply(*mask, record({}), data);
+  for (std::size_t i = 0; i < 210; ++i)
+    REQUIRE(masked.image[210 + i] == (data.labels[i] < 0 ? 4.0f : data.image[210 + i]));
+  // As in bgv2, the channel then stays.
+  const auto move = make_transform(
+      "MoveSegAsOneHotToDataTransform",
+      record({{"source_channel_idx", -1.0}, {"all_labels", Numbers{1}}, {"remove_channel_from_source", true}}));
+  CHECK(move->after(geometry_of(data)).segmentation_channels == 2);
+  const Data moved = apply(*move, record({}), data);
+  for (std::size_t i = 0; i < 210; ++i) REQUIRE(moved.image[420 + i] == (data.labels[210 + i] == 1 ? 1.0f : 0.0f));
+  CHECK(moved.labels == data.labels);
+  for (const double value : {40000.0, -32769.0, 1.5, 1e30})
+    CHECK(has(message_of([&] {
+                make_transform(
+                    "RemoveLabelTransform",
+                    record({{"label_value", value}, {"set_to", 0.0}, {"segmentation_channels", std::monostate{}}}));
+              }),
+              "expected 'label_value' of labels, whole numbers from -32768 to 32767"));
+}
+
+TEST_CASE("regions: what no segmentation can have is nowhere", "[transforms]") {
+  const auto none = make_transform("ConvertSegmentationToRegionsTransform",
+                                   record({{"channel_in_seg", -1.0}, {"regions", Rows{{65537, 1.5, 2}, {65538}}}}));
+  const Data data = data_of(1, {5, 6, 7}, 2);
+  const auto found = apply(*none, record({}), data).target<std::uint8_t>(0);
+  for (std::size_t i = 0; i < 210; ++i) {
+    REQUIRE(found[i] == (data.labels[210 + i] == 2));
+    REQUIRE(found[210 + i] == 0);
+  }
+}
+
 const auto regions = make_transform("ConvertSegmentationToRegionsTransform",
                                     record({{"channel_in_seg", 0.0}, {"regions", Rows{{1, 2, 3}, {2}, {}}}}));
 

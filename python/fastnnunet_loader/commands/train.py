@@ -140,16 +140,27 @@ def _check_options(args: argparse.Namespace) -> None:
             raise CommandError(f"[-pretrained_weights] expected a file, got {args.pretrained_weights}")
 
 
+def _trainer_exists(name: str) -> bool:
+    try:
+        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    except ImportError:  # nnU-Net 2.6, which looks in its own folders only
+        import nnunetv2
+        from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+        own = str(Path(nnunetv2.__path__[0]) / "training" / "nnUNetTrainer")
+        return recursive_find_python_class(own, name, "nnunetv2.training.nnUNetTrainer") is not None
+    try:
+        recursive_find_trainer_class_by_name(name)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _check_trainer(args: argparse.Namespace, results: Path) -> None:
     """Check that the trainer exists, and what --val and a cascade need of an earlier training."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    try:
-        recursive_find_trainer_class_by_name(args.tr)
-    except RuntimeError:
+    if not _trainer_exists(args.tr):
         searched = os.environ.get("nnUNet_extTrainer") or "not set"
-        message = f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}"
-        raise CommandError(message) from None
+        raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}")
     trained = f"{args.tr}__{args.p}__"
     output = results / f"{trained}{args.configuration}" / f"fold_{args.fold}"
     if args.val and not (output / "checkpoint_final.pth").is_file():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ def _pools_on_threads() -> Iterator[None]:
             module.multiprocessing = original
 
 
+def _progress_bars(function: Callable[..., Any], shown: bool) -> dict[str, bool]:
+    """The argument that shows progress bars; nnU-Net 2.6 has them where it is not verbose."""
+    if "show_progress_bar" in inspect.signature(function).parameters:
+        return {"show_progress_bar": shown}
+    return {"verbose": not shown}
+
+
 def plan_and_preprocess(
     dataset_id: int,
     configurations: Sequence[str] = ("3d_fullres",),
@@ -131,7 +139,8 @@ def plan_and_preprocess(
     )
 
     with _pools_on_threads():
-        extract_fingerprint_dataset(dataset_id, num_processes=threads, clean=True, show_progress_bar=progress)
+        bars = _progress_bars(extract_fingerprint_dataset, progress)
+        extract_fingerprint_dataset(dataset_id, num_processes=threads, clean=True, **bars)
         plans, identifier = plan_experiment_dataset(dataset_id, planner, gpu_memory_target_in_gb)
         if missing := sorted(set(configurations) - set(plans["configurations"])):
             raise RuntimeError(
@@ -139,5 +148,5 @@ def plan_and_preprocess(
             )
         # A configuration that inherits its data from another needs no preprocessing of its own.
         own = [c for c in configurations if "inherits_from" not in plans["configurations"][c]]
-        preprocess_dataset(dataset_id, identifier, own, [threads], show_progress_bar=progress)
+        preprocess_dataset(dataset_id, identifier, own, [threads], **_progress_bars(preprocess_dataset, progress))
     return dict(plans)

@@ -10,7 +10,7 @@ __all__ = ["NATIVE"]
 
 
 def _compile(t: Any) -> Attributes:
-    return {"regions": [numbers(region) for region in t.regions], "channel_in_seg": int(t.channel_in_seg)}
+    return {"regions": [numbers(region) for region in t.regions], "channel_in_seg": float(t.channel_in_seg)}
 
 
 NATIVE = (

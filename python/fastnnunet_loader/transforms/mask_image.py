@@ -12,7 +12,7 @@ __all__ = ["NATIVE"]
 def _compile(t: Any) -> Attributes:
     return {
         "apply_to_channels": numbers(t.apply_to_channels),
-        "channel_idx_in_seg": int(t.channel_idx_in_seg),
+        "channel_idx_in_seg": float(t.channel_idx_in_seg),
         "set_outside_to": float(t.set_outside_to),
     }
 

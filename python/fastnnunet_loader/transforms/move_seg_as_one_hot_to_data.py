@@ -11,7 +11,7 @@ __all__ = ["NATIVE"]
 
 def _compile(t: Any) -> Attributes:
     return {
-        "source_channel_idx": int(t.source_channel_idx),
+        "source_channel_idx": float(t.source_channel_idx),
         "all_labels": numbers(t.all_labels),
         "remove_channel_from_source": bool(t.remove_channel_from_source),
     }

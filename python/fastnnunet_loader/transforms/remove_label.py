@@ -12,8 +12,8 @@ __all__ = ["NATIVE"]
 def _compile(t: Any) -> Attributes:
     channels = t.segmentation_channels
     return {
-        "label_value": int(t.label_value),
-        "set_to": int(t.set_to),
+        "label_value": float(t.label_value),
+        "set_to": float(t.set_to),
         "segmentation_channels": None if channels is None else numbers(channels),
     }
 

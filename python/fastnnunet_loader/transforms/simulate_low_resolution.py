@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import NotSupportedError
 from .mapping import Attributes, NativeTransform, Parameters, as_list, meta, numbers, scalar
 
 __all__ = ["NATIVE"]
 
 
+_UPMODES = {1: "linear", 2: "bilinear", 3: "trilinear"}  # what batchgeneratorsv2 sets
+
+
 def _compile(t: Any) -> Attributes:
+    if t.upmodes != _UPMODES:
+        raise NotSupportedError(f"'upmodes' is {t.upmodes!r}")
+
     def draw(function: Any, shape: tuple[int, ...], channel: int | None, axis: int | None) -> float:
         return float(function(image=meta(shape), channel=channel, dim=axis))
 

@@ -1,0 +1,48 @@
+"""The trees of transforms that nnU-Net's trainers build, each distinct one once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastnnunet_loader.sources import nnunet_trainers, open_source
+
+# They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
+ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
+
+# Every kind of data set that nnU-Net makes other transforms for: (variant, configuration).
+KINDS_OF_DATA = [
+    ("default", "3d_fullres"),
+    ("default", "2d"),
+    ("anisotropic", "3d_fullres"),
+    ("regions", "3d_fullres"),
+    ("ignore", "3d_fullres"),
+    ("two_channels", "3d_fullres"),
+    ("cascade", "3d_cascade_fullres"),
+]
+
+
+def distinct_trees(dataset: Any, variant: str, configuration: str) -> list[tuple[str, Any]]:
+    """The nnUNetDataLoader objects of all trainers, training and validation, those with equal transforms once.
+
+    Each has the name of the first trainer that makes it.
+    """
+    if variant == "cascade":
+        for trainer in nnunet_trainers():
+            dataset.add_previous_stage(trainer.__name__)
+    trees: dict[str, tuple[str, Any]] = {}
+    for trainer in nnunet_trainers():
+        if trainer.__name__ in ON_GPU_ONLY:
+            continue
+        source = open_source(dataset.name, configuration, "all" if variant == "cascade" else 0, trainer.__name__)
+        for loader in (source.train, source.val):
+            if loader.transforms is None:
+                continue
+            described = re.sub(r"0x[0-9a-f]+", "", repr(loader.transforms)) + str(window_of(loader))
+            trees.setdefault(described, (trainer.__name__, loader))
+    return list(trees.values())
+
+
+def window_of(loader: Any) -> tuple[int, ...]:
+    """The shape of what the transforms are given, without channels."""
+    return tuple(int(n) for n in loader.patch_size[-2 if loader.patch_size_was_2d else -3 :])
