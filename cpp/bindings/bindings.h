@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/engine/batch_ring.h"
 #include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/transforms/record.h"
@@ -36,6 +37,17 @@ SharedObject share(py::object object);
 
 // The exception that Python sees for one of the core's, with its cause. Python's lock is held.
 py::object to_python(const std::exception_ptr& error);
+
+// A file that Python could not read as what it should be; Python's exception is kept.
+class PythonStorageError final : public StorageError {
+ public:
+  PythonStorageError(const std::string& file, const std::string& reason, py::error_already_set original)
+      : StorageError(file, reason), original_(std::move(original)) {}
+  const py::error_already_set& original() const { return original_; }
+
+ private:
+  py::error_already_set original_;
+};
 
 Record to_record(const py::dict& values, const std::string& owner);
 py::dict to_dict(const Record& record);

@@ -25,6 +25,12 @@ py::object sample_error(const SampleError& error) {
               "attempt"_a = failure.id.attempt);
 }
 
+py::object value_of(const py::error_already_set& error) {
+  py::object value = error.value();
+  if (error.trace()) PyException_SetTraceback(value.ptr(), error.trace().ptr());
+  return value;
+}
+
 }  // namespace
 
 py::object to_python(const std::exception_ptr& error) {
@@ -35,6 +41,8 @@ py::object to_python(const std::exception_ptr& error) {
     return with_cause(sample_error(e), e.cause());
   } catch (const TransformError& e) {
     return with_cause(exception_type("TransformError")(e.what(), "transform"_a = e.transform()), e.cause());
+  } catch (const PythonStorageError& e) {
+    return value_of(e.original());
   } catch (const StorageError& e) {
     return exception_type("StorageError")(e.what(), "file"_a = e.file(), "reason"_a = e.reason());
   } catch (const BudgetError& e) {
@@ -46,9 +54,7 @@ py::object to_python(const std::exception_ptr& error) {
   } catch (const InvalidType& e) {
     return py::reinterpret_borrow<py::object>(PyExc_TypeError)(e.what());
   } catch (const py::error_already_set& e) {
-    py::object value = e.value();
-    if (e.trace()) PyException_SetTraceback(value.ptr(), e.trace().ptr());
-    return value;
+    return value_of(e);
   } catch (const std::bad_alloc&) {
     return py::reinterpret_borrow<py::object>(PyExc_MemoryError)(kNoMemory);
   } catch (const std::exception& e) {

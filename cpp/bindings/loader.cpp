@@ -10,16 +10,6 @@
 namespace fastnnunet::bindings {
 namespace {
 
-// A file that Python could not read as what it should be; Python's exception is kept.
-class PythonStorageError final : public StorageError {
- public:
-  PythonStorageError(const std::string& file, const std::string& reason, py::error_already_set original)
-      : StorageError(file, reason), original_(std::move(original)) {}
-
- private:
-  py::error_already_set original_;
-};
-
 // `reader(case_number)` gives [(labels, is_region, is_annotated, voxels (N, 3 or 4) int64)].
 LocationCache::Reader location_reader(const py::function& reader) {
   const SharedObject held = share(reader);
@@ -175,13 +165,19 @@ void add_loader(py::module_& module) {
   py::class_<CaseFiles>(module, "CaseFiles")
       .def(py::init([](std::string name, std::filesystem::path image, std::filesystem::path segmentation,
                        std::filesystem::path previous, std::string image_member, std::string segmentation_member,
-                       std::string previous_member) {
-             return CaseFiles{std::move(name),           std::move(image),        std::move(segmentation),
-                              std::move(previous),       std::move(image_member), std::move(segmentation_member),
-                              std::move(previous_member)};
+                       std::string previous_member, std::filesystem::path properties) {
+             return CaseFiles{std::move(name),
+                              std::move(image),
+                              std::move(segmentation),
+                              std::move(previous),
+                              std::move(image_member),
+                              std::move(segmentation_member),
+                              std::move(previous_member),
+                              std::move(properties)};
            }),
            py::kw_only(), py::arg("name"), py::arg("image"), py::arg("segmentation"), py::arg("previous") = "",
-           py::arg("image_member") = "data", py::arg("segmentation_member") = "seg", py::arg("previous_member") = "seg")
+           py::arg("image_member") = "data", py::arg("segmentation_member") = "seg", py::arg("previous_member") = "seg",
+           py::arg("properties") = "")
       .def_readonly("name", &CaseFiles::name)
       .def_readonly("image", &CaseFiles::image)
       .def_readonly("segmentation", &CaseFiles::segmentation)

@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <bit>
 #include <mutex>
 #include <unordered_map>
 #endif
@@ -61,6 +62,9 @@ class TorchMemory final : public MemoryProvider {
   }
 
   void release(void* memory, std::size_t) noexcept override { Blocks::instance().remove(memory); }
+
+  // torch's allocator of pinned memory gives out powers of two.
+  std::size_t taken(std::size_t bytes) const override { return pinned_ ? std::bit_ceil(bytes) : bytes; }
 
   bool rewritable() const override { return false; }
 

@@ -104,6 +104,7 @@ struct Results {
       destination.targets.push_back(target);
       targets.append(array);
     }
+    destination.owner = share(py::make_tuple(image, targets));
   }
 
   Results() = default;

@@ -96,14 +96,13 @@ class PythonTransform final : public TransformOf<PythonParameters> {
     const Array<std::int16_t> labels = labelled ? sample.segmentation() : Array<std::int16_t>{};
     const py::gil_scoped_acquire lock;
     ++python_calls;
-    // The memory outlives the call; what Python gives back is copied or adopted below.
-    const py::object base = py::none();
+    // A transform may keep what it is shown, to mix it into another sample. Then the memory is its own from then on.
     const py::object segmentation =
         labelled ? py::object(target_array({TargetType::int16, labels.data, labels.channels, labels.shape},
-                                           sample.dims(), base))
+                                           sample.dims(), leased(sample, labels.data)))
                  : py::none();
-    const auto result = py::cast<py::tuple>(
-        object_->attr("apply")(image_array(image, sample.dims(), base), segmentation, p.seed, p.token));
+    const auto result = py::cast<py::tuple>(object_->attr("apply")(
+        image_array(image, sample.dims(), leased(sample, image.data)), segmentation, p.seed, p.token));
     take_image(sample, py::reinterpret_borrow<py::object>(result[0]));
     if (labelled) take_targets(sample, py::cast<py::list>(result[1]), py::cast<bool>(result[2]));
   }
@@ -120,6 +119,11 @@ class PythonTransform final : public TransformOf<PythonParameters> {
   }
 
  private:
+  static py::capsule leased(const Sample& sample, const void* data) {
+    auto lease = std::make_unique<std::shared_ptr<void>>(sample.lease(data));
+    return {lease.release(), [](void* held) { delete static_cast<std::shared_ptr<void>*>(held); }};
+  }
+
   static Index3 shape_of(const py::array& array, int dims) {
     if (array.ndim() != dims + 1)
       throw InvalidArgument("Python transform", "an array of " + std::to_string(dims + 1) + " axes",

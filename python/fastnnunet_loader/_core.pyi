@@ -123,6 +123,7 @@ class CaseFiles:
         image_member: str = "data",
         segmentation_member: str = "seg",
         previous_member: str = "seg",
+        properties: Path | str = "",
     ) -> None: ...
     @property
     def name(self) -> str: ...

@@ -628,6 +628,7 @@ def blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFi
         image=folder / f"{name}.b2nd",
         segmentation=folder / f"{name}_seg.b2nd",
         previous="" if previous is None else previous / f"{name}.b2nd",
+        properties=folder / f"{name}.pkl",
     )
 
 
@@ -642,6 +643,7 @@ def numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFil
         image=unpacked(folder, name),
         segmentation=unpacked(folder, f"{name}_seg"),
         previous="" if previous is None else unpacked(previous, name),
+        properties=folder / f"{name}.pkl",
     )
 
 
@@ -672,8 +674,12 @@ def class_locations(file: Path, properties: dict[str, Any], annotated_key: tuple
     classes = []
     for key, voxels in locations.items():
         is_region = isinstance(key, (tuple, list))
-        labels = [int(label) for label in key] if is_region else [int(key)]
-        array = np.asarray(voxels, dtype=np.int64)
+        try:
+            labels = [int(label) for label in key] if is_region else [int(key)]
+            array = np.asarray(voxels, dtype=np.int64)
+        except (TypeError, ValueError) as error:
+            reason = f"expected voxels of labels, got class {key!r}: {error}"
+            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason) from error
         if array.size and (array.ndim != 2 or array.shape[1] != 4):
             reason = f"expected voxels of class {key} as (N, 4), got {array.shape}"
             raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)

@@ -1,9 +1,10 @@
-/* A disk that fails: reads of .b2nd files as `faults_disk` says, see scene.py. Loaded before the C library. */
+/* A disk that fails: reads of .b2nd files, also of their mappings, as `faults_disk` says, see scene.py. Loaded before the C library. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -29,3 +30,28 @@ static int concerns(int file) {
 
 READ(pread, off_t)
 READ(pread64, off64_t)
+
+#define POPULATE 22 /* MADV_POPULATE_READ, which C libraries may not know */
+
+static int maps(void *address) {
+  char line[4096];
+  int found = 0;
+  FILE *all = fopen("/proc/self/maps", "r");
+  while (all != NULL && !found && fgets(line, sizeof line, all) != NULL) {
+    unsigned long begin, end;
+    if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin <= (unsigned long)address && (unsigned long)address < end)
+      found = strstr(line, ".b2nd") != NULL ? 1 : -1;
+  }
+  if (all != NULL) fclose(all);
+  return found == 1;
+}
+
+int madvise(void *address, size_t length, int advice) {
+  static int (*real)(void *, size_t, int);
+  if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "madvise");
+  if (advice == POPULATE && faults_disk != 0 && maps(address)) {
+    if (faults_disk == 1) return errno = EFAULT, -1; /* as the kernel says where a disk failed */
+    while (faults_disk == 2) usleep(10000);
+  }
+  return real(address, length, advice);
+}

@@ -506,3 +506,58 @@ def test_a_loader_with_sampling_of_its_own_is_refused(nnunet_dataset: Any, monke
         fl.DataLoader.from_nnunet(train)
     with pytest.raises(fl.NotSupportedError, match="expected nnU-Net's nnUNetDataLoader, got list"):
         fl.DataLoader.from_nnunet([1, 2])
+
+
+class Keeping(ImageOnlyTransform):  # type: ignore[misc]
+    """Keeps what it is shown, as one that mixes samples does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
+        self.kept.append((img, img.clone()))
+        return img
+
+
+@pytest.mark.parametrize("native_after", [False, True])
+def test_what_a_transform_in_python_keeps_is_not_written_again(
+    nnunet_dataset: Any, monkeypatch: Any, native_after: bool
+) -> None:
+    source, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch, "3d_fullres")
+    keeping = Keeping()
+    tree = source.transforms.transforms
+    # Before the first transform that works in place, or after all of them.
+    monkeypatch.setattr(source.transforms, "transforms", [tree[0], keeping] if not native_after else [keeping, tree[0]])
+    with fl.DataLoader.from_nnunet(source, threads=2, seed=3) as loader:
+        for _ in range(6):
+            next(loader)
+    assert len(keeping.kept) >= 12
+    for shown, then in keeping.kept:
+        assert torch.equal(shown, then)
+
+
+def test_the_channels_of_most_cases_count(damaged: Any) -> None:
+    first = damaged.indices[0]
+    file = Path(damaged._data.source_folder) / f"{first}.b2nd"
+    image = blosc2.open(urlpath=str(file), mode="r")[:]
+    file.unlink()
+    blosc2.asarray(np.concatenate([image, image]), urlpath=str(file))
+    with fl.DataLoader.from_nnunet(damaged, threads=1, seed=1, on_bad_case="skip") as loader:
+        for _ in range(12):
+            assert next(loader)["data"].shape[1] == 1
+        assert [bad.name for bad in loader.bad_cases] == [first]
+        assert "expected 1 channels" in loader.bad_cases[0].reason
+
+
+def test_properties_with_another_class_are_a_bad_case_with_its_cause(damaged: Any) -> None:
+    file = Path(damaged._data.source_folder) / f"{damaged.indices[0]}.pkl"
+    properties = pickle.loads(file.read_bytes())
+    properties["class_locations"]["white matter"] = properties["class_locations"].pop(1)
+    file.write_bytes(pickle.dumps(properties))
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        error = batches_until_error(loader)
+    assert error.file == str(file)
+    assert "'white matter'" in error.reason
+    assert isinstance(error.__cause__, fl.StorageError)
+    assert isinstance(error.__cause__.__cause__, ValueError)

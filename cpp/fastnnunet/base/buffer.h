@@ -12,20 +12,24 @@ class Buffer {
  public:
   static constexpr std::size_t kAlignment = 64;
 
-  // At least `count` values; the content is lost when it has to grow. The pointer holds until the next call.
+  // At least `count` values; the content is lost when it has to grow, or when somebody else holds a lease: what they
+  // see is not written again. The pointer holds until the next call.
   template <typename T>
   T* reserve(std::size_t count) {
     const std::size_t bytes = count * sizeof(T);
-    if (bytes > bytes_) {
+    if (bytes > bytes_ || (bytes > 0 && memory_.use_count() > 1)) {
       memory_.reset();
       bytes_ = 0;
-      memory_.reset(static_cast<std::byte*>(::operator new(rounded(bytes), std::align_val_t{kAlignment})));
+      memory_ = {static_cast<std::byte*>(::operator new(rounded(bytes), std::align_val_t{kAlignment})), Free{}};
       bytes_ = rounded(bytes);
     }
     return reinterpret_cast<T*>(memory_.get());
   }
 
   std::size_t bytes() const { return bytes_; }
+  const void* address() const { return memory_.get(); }
+  // Keeps the memory for as long as it is held.
+  std::shared_ptr<void> lease() const { return memory_; }
   // What `bytes` take in a buffer: whole pages.
   static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
@@ -34,7 +38,7 @@ class Buffer {
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{kAlignment}); }
   };
-  std::unique_ptr<std::byte, Free> memory_;
+  std::shared_ptr<std::byte> memory_;
   std::size_t bytes_ = 0;
 };
 

@@ -157,9 +157,12 @@ InputFile::Stamp InputFile::stamp_at_path() const {
   return {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
 }
 
+void InputFile::prepare(std::uint64_t offset, std::size_t count) const { require(offset, count); }
+
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   require(offset, count);
   if (data_ != nullptr) {
+    prepare(offset, count);
     std::memcpy(to, data_ + offset, count);
     return;
   }
@@ -235,6 +238,37 @@ ControlGroups control_groups(const std::filesystem::path&) { return {}; }
 
 #else
 
+namespace {
+
+#if defined(__linux__) && !defined(MADV_POPULATE_READ)
+constexpr int kPopulate = 22;  // of Linux 5.14; the C library's headers may be older than the system
+#elif defined(__linux__)
+constexpr int kPopulate = MADV_POPULATE_READ;
+#else
+constexpr int kPopulate = -1;
+#endif
+
+// An error of the disk is told in the call that reads, and is none of the system's knowing the call.
+bool can_populate(void* mapping) {
+  return kPopulate >= 0 && (::madvise(mapping, 1, kPopulate) == 0 || errno == EFAULT);
+}
+
+}  // namespace
+
+void InputFile::prepare(std::uint64_t offset, std::size_t count) const {
+  require(offset, count);
+  if (data_ == nullptr || count == 0) return;
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t begin = offset / page * page;
+  void* const from = const_cast<std::byte*>(data_) + begin;
+  while (::madvise(from, static_cast<std::size_t>(offset + count - begin), kPopulate) != 0) {
+    if (errno == EINTR || errno == EAGAIN) continue;
+    // Touching the page would end in SIGBUS: the disk failed, or the file was cut short meanwhile.
+    if (errno == EFAULT) check();
+    fail(name_, "cannot be read", errno == EFAULT ? EIO : errno);
+  }
+}
+
 InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {
   // Not blocking, for a named pipe without a writer; it means nothing to a file.
   handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -256,7 +290,11 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
     if (access == FileAccess::mapped && stamp_.size > 0) {
       void* data = ::mmap(nullptr, static_cast<std::size_t>(stamp_.size), PROT_READ, MAP_SHARED, handle_, 0);
       if (data == MAP_FAILED) fail(name_, "cannot be mapped into memory", errno);
-      data_ = static_cast<const std::byte*>(data);
+      if (can_populate(data)) {
+        data_ = static_cast<const std::byte*>(data);
+      } else {
+        ::munmap(data, static_cast<std::size_t>(stamp_.size));
+      }
     }
   } catch (...) {
     ::close(handle_);
@@ -285,6 +323,7 @@ InputFile::Stamp InputFile::stamp_at_path() const {
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   require(offset, count);
   if (data_ != nullptr) {
+    prepare(offset, count);
     std::memcpy(to, data_ + offset, count);
     return;
   }

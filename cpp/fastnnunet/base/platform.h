@@ -11,7 +11,9 @@
 
 namespace fastnnunet {
 
-// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece.
+// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. Files are mapped
+// only where the system can be asked to read a part of a mapping and say whether that went well (Linux 5.14 and later):
+// elsewhere a failing disk would kill the process.
 enum class FileAccess { mapped, copied };
 
 // A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
@@ -30,6 +32,10 @@ class InputFile {
 
   // Throws StorageError where the path now leads to another file, to a changed one or to none.
   void check() const;
+
+  // Reads `count` bytes from `offset` into the system's cache where the file is mapped; to be called before bytes() of
+  // them. Throws StorageError where the disk fails.
+  void prepare(std::uint64_t offset, std::size_t count) const;
 
   // `count` bytes from `offset`: in the mapping, or copied into `scratch`, which only ever grows. Throws StorageError.
   const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;

@@ -37,10 +37,10 @@ BatchRing::BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t 
     : provider_(std::move(provider)), limit_(limit), process_(process_id()) {
   const auto samples = static_cast<std::size_t>(batch_size);
   data_bytes_ = samples * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
-  batch_bytes_ = data_bytes_;
+  batch_bytes_ = provider_->taken(data_bytes_);
   for (const auto& target : layout.targets) {
     target_bytes_.push_back(samples * Target{target.type, nullptr, target.channels, target.shape}.bytes());
-    batch_bytes_ += target_bytes_.back();
+    batch_bytes_ += provider_->taken(target_bytes_.back());
   }
 }
 

@@ -24,6 +24,8 @@ class MemoryProvider {
   // 64-byte aligned. May throw; called from any thread.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory, std::size_t bytes) noexcept = 0;
+  // What a block of so many bytes takes.
+  virtual std::size_t taken(std::size_t bytes) const { return bytes; }
   // False where something outside of this process' threads may still read memory that no tensor refers to.
   virtual bool rewritable() const = 0;
 };

@@ -59,7 +59,7 @@ class Loader::Impl {
         sampler_(options_.sampling, std::ssize(options_.cases)),
         process_(process_id()),
         arena_(Arena::shared(options_.threads, files_per_thread(options_.threads))) {
-    geometry_ = first_geometry();
+    geometry_ = common_geometry();
     const auto known = pipeline_->layout(geometry_, true);
     layout_ = known ? *known : probe(reader, poll);
     plan_memory(std::move(reader), std::move(provider));
@@ -276,11 +276,16 @@ class Loader::Impl {
                         "another one: threads do not survive a fork; make the loader after it");
   }
 
-  // Channels and window of any sample, from the first case that can be read.
-  Geometry first_geometry() {
+  // Channels and window of any sample: those that most of the first cases have, the earlier ones where as many have
+  // others.
+  Geometry common_geometry() {
+    constexpr std::size_t kAsked = 7;
     std::exception_ptr first_error;
+    std::vector<std::pair<Geometry, int>> found;
     OpenVolumes files(OpenVolumes::kOfOneSample);
+    std::size_t asked = 0;
     for (const CaseFiles& at : options_.cases) {
+      if (asked == kAsked) break;
       try {
         Geometry geometry;
         geometry.shape = sampler_.options().patch_size;
@@ -289,16 +294,26 @@ class Loader::Impl {
         geometry.segmentation_channels = files.get(at.segmentation, at.segmentation_member).channels();
         if (!at.previous.empty())
           geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
-        return geometry;
+        ++asked;
+        const auto same = std::find_if(found.begin(), found.end(), [&](const auto& other) {
+          return other.first.image_channels == geometry.image_channels &&
+                 other.first.segmentation_channels == geometry.segmentation_channels;
+        });
+        if (same == found.end())
+          found.emplace_back(geometry, 1);
+        else
+          ++same->second;
       } catch (const StorageError& error) {
-        const bool limit = dynamic_cast<const ResourceError*>(&error) != nullptr;
-        if (!first_error || limit)
+        if (!first_error)
           first_error = std::make_exception_ptr(SampleError(
-              {sample_id(0, 0), at.name, error.file(), "", error.reason(), !limit}, std::current_exception()));
-        if (!options_.skip_bad_cases || limit) break;
+              {sample_id(0, 0), at.name, error.file(), "", error.reason(), true}, std::current_exception()));
+        if (!options_.skip_bad_cases) break;
       }
     }
-    std::rethrow_exception(first_error);
+    if (found.empty()) std::rethrow_exception(first_error);
+    return std::max_element(found.begin(), found.end(),
+                            [](const auto& a, const auto& b) { return a.second < b.second; })
+        ->first;
   }
 
   // Makes one sample where only running the transforms tells what comes out of them.
@@ -453,7 +468,8 @@ class Loader::Impl {
         auto scratch = take_scratch();
         {
           Sample sample(thread.workspace);
-          const Destination destination = job->memory->destination(layout_, slot);
+          Destination destination = job->memory->destination(layout_, slot);
+          destination.owner = job->memory;
           thread.workspace.activity().begin(this, job->step, slot);
           case_number = make_sample(thread, *scratch, sample, job->step, slot, &destination);
         }
@@ -552,10 +568,16 @@ class Loader::Impl {
         try {
           locations = locations_->get(number, shape);
         } catch (const InvalidArgument& error) {
-          throw SampleError(failure("", "", error.what(), true), std::current_exception());
+          throw SampleError(failure(utf8(files.properties), "", error.what(), true), std::current_exception());
         }
       }
-      const Box window = sampler_.place(stream, shape, force_foreground, locations.get());
+      const Box window = [&] {
+        try {
+          return sampler_.place(stream, shape, force_foreground, locations.get());
+        } catch (const InvalidArgument& error) {
+          throw SampleError(failure(utf8(files.properties), "", error.what(), true), std::current_exception());
+        }
+      }();
       scratch.image.open(image, nullptr, window, options_.check_finite, activity);
       scratch.segmentation.open(segmentation, previous, window, false, activity);
       activity.enter("drawing parameters");

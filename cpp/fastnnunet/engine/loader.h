@@ -30,6 +30,7 @@ struct CaseFiles {
   std::string image_member = "data";
   std::string segmentation_member = "seg";
   std::string previous_member = "seg";
+  std::filesystem::path properties = {};  // what class locations come from; for errors
 };
 
 struct LoaderOptions {

@@ -65,6 +65,7 @@ class ChunkReader {
              std::size_t voxel) {
     constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
     if (offset > end || end - offset < kHeader) damaged("it lies outside the file");
+    file_.prepare(offset, kHeader);
     const std::byte* header = file_.bytes(offset, kHeader, scratch_);
     const unsigned flags = at(header, BLOSC2_CHUNK_FLAGS);
     const unsigned flags2 = at(header, BLOSC2_CHUNK_BLOSC2_FLAGS);
@@ -75,6 +76,7 @@ class ChunkReader {
     if (size < static_cast<std::int64_t>(kHeader) || static_cast<std::uint64_t>(size) > end - offset) {
       damaged("its compressed size is wrong");
     }
+    file_.prepare(offset, static_cast<std::size_t>(size));
     // Variable-length blocks, which arrays do not have, and what is never written to files.
     constexpr unsigned kLazy = 0x08;
     constexpr unsigned kVariableBlocks = 0x01;

@@ -10,9 +10,12 @@
 
 namespace fastnnunet {
 
-// Reading a mapping of a file that a failing disk, or somebody who cuts it short, takes away kills the process; reading
-// the file gives an error. What is copied is compressed, and so little.
+// Windows does not let a file be replaced or deleted while it is mapped, so nnU-Net maps everywhere else.
+#ifdef _WIN32
 inline constexpr FileAccess kCompressedAccess = FileAccess::copied;
+#else
+inline constexpr FileAccess kCompressedAccess = FileAccess::mapped;
+#endif
 
 std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path, FileAccess access = kCompressedAccess);
 std::unique_ptr<Volume> open_npy(const std::filesystem::path& path);

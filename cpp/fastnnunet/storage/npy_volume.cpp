@@ -12,11 +12,13 @@ namespace fastnnunet {
 std::unique_ptr<Volume> NpyVolume::open(std::unique_ptr<InputFile> file, std::uint64_t offset, std::uint64_t size) {
   std::vector<std::byte> scratch;
   const std::size_t preamble = static_cast<std::size_t>(std::min<std::uint64_t>(kNpyPreamble, size));
+  file->prepare(offset, preamble);
   const NpyText text = npy_text(file->name(), file->bytes(offset, preamble, scratch), preamble);
   if (text.end > size) {
     throw StorageError(file->name(), "file is truncated: header says " + std::to_string(text.end) +
                                          " bytes, file has " + std::to_string(size));
   }
+  file->prepare(offset + text.begin, text.end - text.begin);
   const std::byte* characters = file->bytes(offset + text.begin, text.end - text.begin, scratch);
   const NpyHeader header =
       parse_npy_header(file->name(), {reinterpret_cast<const char*>(characters), text.end - text.begin});
@@ -47,9 +49,11 @@ void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& bo
   const std::size_t span = static_cast<std::size_t>((columns - 1) * step_[3] + voxel);
   for (std::int64_t c = first; c < last; ++c) {
     for (std::int64_t x = 0; x < planes; ++x) {
+      const std::int64_t plane =
+          c * step_[0] + (box.lower[0] + x) * step_[1] + box.lower[1] * step_[2] + box.lower[2] * step_[3];
+      file_->prepare(data_ + static_cast<std::uint64_t>(plane), static_cast<std::size_t>((rows - 1) * step_[2]) + span);
       for (std::int64_t y = 0; y < rows; ++y) {
-        const std::int64_t at =
-            c * step_[0] + (box.lower[0] + x) * step_[1] + (box.lower[1] + y) * step_[2] + box.lower[2] * step_[3];
+        const std::int64_t at = plane + y * step_[2];
         const std::byte* row = file_->bytes(data_ + static_cast<std::uint64_t>(at), span, scratch_);
         target.write(row, step_[3], target.at(c - first, x, y, 0), columns);
       }

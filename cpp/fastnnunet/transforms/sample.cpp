@@ -135,6 +135,18 @@ void Sample::extend_image(std::int64_t channels) {
   set_image(extended);
 }
 
+std::shared_ptr<void> Sample::lease(const void* data) const {
+  for (const auto* buffers : {&workspace_.image_, &workspace_.segmentation_})
+    for (const Buffer& buffer : *buffers)
+      if (buffer.address() == data) return buffer.lease();
+  if (destination_ != nullptr) {
+    if (destination_->image.data == data) return destination_->owner;
+    for (const Target& target : destination_->targets)
+      if (target.data == data) return destination_->owner;
+  }
+  return std::make_shared<std::vector<std::shared_ptr<void>>>(owners_);  // adopted
+}
+
 void Sample::fold_planes() {
   planes_ = image_.shape[0];
   image_.channels *= planes_;

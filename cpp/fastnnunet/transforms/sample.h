@@ -87,6 +87,7 @@ class Workspace {
 struct Destination {
   Array<float> image;
   std::vector<Target> targets;
+  std::shared_ptr<void> owner;  // of both; for those who keep what they were shown
 };
 
 class Sample {
@@ -120,6 +121,9 @@ class Sample {
   void set_segmentation(const Array<std::int16_t>& segmentation);
   // Memory that somebody else owns and keeps until this sample is done.
   void adopt(std::shared_ptr<void> owner) { owners_.push_back(std::move(owner)); }
+
+  // Keeps memory of the present image, segmentation or targets as it is for as long as it is held.
+  std::shared_ptr<void> lease(const void* data) const;
 
   // nnU-Net's pseudo-2D: planes along X count as channels.
   void fold_planes();

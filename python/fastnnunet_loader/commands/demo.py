@@ -72,9 +72,11 @@ def run(args: argparse.Namespace) -> int:
     ):
         name = _prepare(root, args, progress)
         before, after, loader_report = _train(name, args, progress)
+        predicted = _predict(name, args, root, progress)
         picture = _draw(name, args, root / "patches.png", progress)
         measured = _measure(name, args, progress)
     _show(console, before, after, measured, picture)
+    console.print(f"a segmentation by the trained network, as `fastnnunet predict` makes it: {predicted}", highlight=False)
     console.print(loader_report, style="dim", highlight=False)
     console.print(f"done in {time.monotonic() - started:.0f} s")
     if after <= before:
@@ -122,7 +124,7 @@ def _train(name: str, args: argparse.Namespace, progress: Progress) -> tuple[flo
 
     from .. import available_cores, install, uninstall
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or _default_device()
     if device == "cpu":
         torch.set_num_threads(available_cores())
     os.environ["FASTNNUNET_DEMO_EPOCHS"] = str(args.epochs)
@@ -172,6 +174,30 @@ def _counted(number: int, one: str, several: str | None = None) -> str:
 def _validation_dice(trainer: Any) -> float:
     summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
     return float(summary["foreground_mean"]["Dice"])
+
+
+def _predict(name: str, args: argparse.Namespace, root: Path, progress: Progress) -> Path:
+    """Predict one of the cases that the network was not trained on, from its raw image."""
+    from ..cli import main
+
+    splits = json.loads((root / "nnUNet_preprocessed" / name / "splits_final.json").read_text(encoding="utf-8"))
+    case, images, out = splits[0]["val"][0], root / "images", root / "predicted"
+    with _step(progress, f"prediction of {case}"):
+        for folder in (images, out):
+            shutil.rmtree(folder, ignore_errors=True)
+        images.mkdir()
+        shutil.copy(root / "nnUNet_raw" / name / "imagesTr" / f"{case}_0000.nii.gz", images)
+        command = ["predict", "-i", str(images), "-o", str(out), "-d", name, "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER]
+        device = args.device or _default_device()
+        if main([*command, "-device", device]) != 0:
+            raise CommandError(f"[demo] expected a prediction of {case}, got an error; see {root / 'nnunet.log'}")
+    return out / f"{case}.nii.gz"
+
+
+def _default_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _draw(name: str, args: argparse.Namespace, file: Path, progress: Progress) -> Path:
