@@ -65,7 +65,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader.recording import leaves, recording
 from fastnnunet_loader.sources import nnunet_trainers, open_source
 
-from .machine import machine, prepare
+from .machine import described, machine, prepare
 
 PARTS = ("leaves", "trees")
 PATCH = (128, 128, 128)
@@ -349,8 +349,25 @@ def row(figures: Figures) -> tuple[str, ...]:
 HEADINGS = ("transform", "native, ms", "bgv2, ms", "ratio", "image differs by", "labels differ in")
 
 
+INTRODUCTION = """# Transforms, measured
+`python -m benchmarks.transforms --markdown docs/transforms.md` writes this page: every transform of batchgeneratorsv2
+and the tree of every nnU-Net trainer, native and batchgeneratorsv2's, on the same patch of a real brain, {patch}
+voxels, one channel, {labels} labels, on one thread. batchgeneratorsv2 draws the parameters, the native transform
+replays them; the fastest of {repetitions} runs counts, averaged over {draws} draws. A leaf is timed on voxels that
+are in memory; a tree is the whole call on both sides, arrays in and out, random fields included.
+
+"Image differs by" is the largest difference of a voxel as a share of the intensity range; "labels differ in" the
+share of voxels. Where a transform draws while it is applied, voxels cannot be compared, and its distribution is
+tested instead (`tests/transforms/test_distributions.py`); in trees these transforms are off for the comparison.
+nnUNetTrainerDA5ord0 takes images from the nearest voxel: a tie between two voxels is then a whole step of intensity.
+
+{machine}.
+
+"""
+
+
 def markdown(title: str, rows: list[Figures]) -> str:
-    lines = [f"### {title}", "", "| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    lines = [f"## {title}", "", "| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
     lines += ["| " + " | ".join(row(figures)) + " |" for figures in rows]
     return "\n".join(lines) + "\n"
 
@@ -397,12 +414,20 @@ def main() -> int:
             table.add_row(*row(figures))
         console.print(table)
     facts = machine()
-    console.print(f"{facts['processor']}; {', '.join(f'{n} {v}' for n, v in facts['versions'].items())}", style="dim")
+    console.print(described(facts), style="dim")
     if args.json:
         named = {part: [{**asdict(figures), "ratio": figures.ratio} for figures in rows] for part, rows in results.items()}
         args.json.write_text(json.dumps({"machine": facts, **named}, indent=1) + "\n", encoding="utf-8")
     if args.markdown:
-        args.markdown.write_text("\n".join(markdown(part, rows) for part, rows in results.items()), encoding="utf-8")
+        introduction = INTRODUCTION.format(
+            patch=" x ".join(map(str, PATCH)),
+            labels=LABELS,
+            repetitions=REPETITIONS,
+            draws=args.draws,
+            machine=f"{described(facts)}; commit {facts['commit']}",
+        )
+        tables = "\n".join(markdown(part.capitalize(), rows) for part, rows in results.items())
+        args.markdown.write_text(introduction + tables, encoding="utf-8")
     failures = missed(results)
     for failure in failures:
         console.print(f"missed: {failure}", style="red")
