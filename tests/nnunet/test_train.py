@@ -242,20 +242,20 @@ def test_truncated_file_is_skipped_and_listed(damaged: tuple[Any, Path], tmp_pat
 
 
 @pytest.fixture
-def damaged_validation(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, Path, str]:
-    """A copy of a data set, the image of one of its two validation cases, cut short, and the other case."""
+def damaged_validation(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, Path, set[str]]:
+    """A copy of a data set, the image of one of its validation cases, cut short, and the other ones."""
     dataset = nnunet_dataset("default").copy(tmp_path)
-    splits_file = dataset.preprocessed / dataset.name / "splits_final.json"
-    splits = json.loads(splits_file.read_text(encoding="utf-8"))
-    splits[0]["val"].append(splits[0]["train"].pop())
-    splits_file.write_text(json.dumps(splits), encoding="utf-8")
-    bad, good = splits[0]["val"][:2]
+    splits = json.loads((dataset.preprocessed / dataset.name / "splits_final.json").read_text(encoding="utf-8"))
+    bad, *good = splits[0]["val"]
+    assert good
     file = dataset.folder() / f"{bad}.b2nd"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    return dataset, file, good
+    return dataset, file, set(good)
 
 
-def test_case_of_the_final_validation_that_cannot_be_read(damaged_validation: tuple[Any, Path, str], tmp_path: Path) -> None:
+def test_case_of_the_final_validation_that_cannot_be_read(
+    damaged_validation: tuple[Any, Path, set[str]], tmp_path: Path
+) -> None:
     dataset, file, good = damaged_validation
     run = train(dataset, tmp_path / "results", "--on-bad-case", "skip")
     output = output_folder(dataset, tmp_path / "results")
@@ -263,7 +263,7 @@ def test_case_of_the_final_validation_that_cannot_be_read(damaged_validation: tu
     told = [line for line in log_of(output).splitlines() if "validating without case" in line]
     assert len(told) == 1
     assert str(file) in told[0]
-    assert {found.name for found in (output / "validation").glob("*.nii.gz")} == {f"{good}.nii.gz"}
+    assert {found.name for found in (output / "validation").glob("*.nii.gz")} == {f"{case}.nii.gz" for case in good}
 
     run = train(dataset, tmp_path / "results", "--val")
     assert run.returncode == 1
