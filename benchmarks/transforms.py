@@ -353,8 +353,9 @@ INTRODUCTION = """# Transforms, measured
 `python -m benchmarks.transforms --markdown docs/transforms.md` writes this page: every transform of batchgeneratorsv2
 and the tree of every nnU-Net trainer, native and batchgeneratorsv2's, on the same patch of a real brain, {patch}
 voxels, one channel, {labels} labels, on one thread. batchgeneratorsv2 draws the parameters, the native transform
-replays them; the fastest of {repetitions} runs counts, averaged over {draws} draws. A leaf is timed on voxels that
-are in memory; a tree is the whole call on both sides, arrays in and out, random fields included.
+replays them; times are averages over {draws} draws. A leaf is timed on voxels that are in memory, and the fastest of
+{repetitions} runs of a draw counts; a tree is the whole call on both sides, once, arrays in and out, random fields
+included.
 
 "Image differs by" is the largest difference of a voxel as a share of the intensity range; "labels differ in" the
 share of voxels. Where a transform draws while it is applied, voxels cannot be compared, and its distribution is

@@ -128,7 +128,7 @@ def _pinned(wanted: bool) -> bool:
     if wanted and torch_version is None:
         _say(
             "fastnnunet_loader: batches are in ordinary memory, for this package was built without torch. To have them pinned, "
-            "install it again where torch is: pip install --no-build-isolation --force-reinstall --no-deps fastnnunet-loader"
+            "install it again where torch is: pip install --no-build-isolation --force-reinstall --no-deps ."
         )
         return False
     return wanted
@@ -244,11 +244,21 @@ def _say_of(trainer: Any) -> Callable[[str], None]:
     return say
 
 
+def _found_by_name(kind: type) -> bool:
+    """Whether nnU-Net finds a trainer's class in another process: in its own folders, or in those of nnUNet_extTrainer."""
+    # By the code of its methods, for nnU-Net forgets the modules that it imports from such folders.
+    file = next((value.__code__.co_filename for value in vars(kind).values() if hasattr(value, "__code__")), None)
+    folders = os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)
+    return kind.__module__.startswith("nnunetv2.") or (
+        file is not None and any(Path(file).resolve().is_relative_to(Path(folder).resolve()) for folder in folders if folder)
+    )
+
+
 def _origin() -> Origin | None:
     """The training whose loaders are being made, where a call of `reproduce` can make them again."""
     trainer = getattr(_current, "trainer", None)
     assert _settings is not None
-    if trainer is None or _ranks() > 1:
+    if trainer is None or _ranks() > 1 or _settings.unrestricted_pickles or not _found_by_name(type(trainer)):
         return None
     plans = trainer.plans_manager
     return Origin(
@@ -442,7 +452,8 @@ def _patch_trainer() -> None:
     @wrapping("perform_actual_validation")
     def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
         assert _settings is not None
-        with naming_bad_cases(trainer, _settings.on_bad_case == "skip", trainer.print_to_log_file):
+        skip, unrestricted = _settings.on_bad_case == "skip", _settings.unrestricted_pickles
+        with naming_bad_cases(trainer, skip, unrestricted, trainer.print_to_log_file):
             original(trainer, *args, **kwargs)
 
     @wrapping("save_checkpoint")

@@ -17,8 +17,11 @@ __all__ = ["first_bad_file", "naming_bad_cases"]
 _PLANES = 64  # that are read at once
 
 
-def first_bad_file(files: _core.CaseFiles, properties: Path) -> StorageError | None:
-    """Read all of a case, and return what is wrong with the first of its files that cannot be read."""
+def first_bad_file(files: _core.CaseFiles, properties: Path, unrestricted: bool = False) -> StorageError | None:
+    """Read all of a case, and return what is wrong with the first of its files that cannot be read.
+
+    unrestricted: as of `read_properties`.
+    """
     try:
         for file, member in ((files.image, "data"), (files.segmentation, "seg"), (files.previous, "seg")):
             if str(file) in ("", "."):
@@ -27,14 +30,14 @@ def first_bad_file(files: _core.CaseFiles, properties: Path) -> StorageError | N
             _, depth, *plane = volume.shape
             for first in range(0, depth, _PLANES):
                 volume.read_image((first, 0, 0), (min(first + _PLANES, depth), *plane))
-        read_properties(properties)
+        read_properties(properties, unrestricted)
     except StorageError as error:
         return error
     return None
 
 
 @contextmanager
-def naming_bad_cases(trainer: Any, skip: bool, say: Callable[[str], None]) -> Iterator[None]:
+def naming_bad_cases(trainer: Any, skip: bool, unrestricted: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Inside, a case of the validation that cannot be read raises a PredictionError that names it and its file.
 
     With `skip` such cases are left out instead, on all ranks alike, and told; where no case is left, the first one's error is
@@ -51,7 +54,7 @@ def naming_bad_cases(trainer: Any, skip: bool, say: Callable[[str], None]) -> It
 
     def fault(case: str) -> PredictionError | None:
         files = find(folder, None if previous is None else Path(previous), case)
-        found = first_bad_file(files, folder / f"{case}.pkl")
+        found = first_bad_file(files, folder / f"{case}.pkl", unrestricted)
         if found is None:
             return None
         error = PredictionError(case=case, stage="read", file=found.file, reason=found.reason)
@@ -84,6 +87,7 @@ def naming_bad_cases(trainer: Any, skip: bool, say: Callable[[str], None]) -> It
             say(f"fastnnunet_loader: validating without case {error}")
         return training, [case for case in validation if case not in faults]
 
+    own = dict(vars(trainer))  # a trainer may have a split of its own, in its class or in itself
     trainer.dataset_class = Naming
     if skip:
         trainer.do_split = good_split
@@ -91,4 +95,7 @@ def naming_bad_cases(trainer: Any, skip: bool, say: Callable[[str], None]) -> It
         yield
     finally:
         trainer.dataset_class = known
-        trainer.__dict__.pop("do_split", None)
+        if skip and "do_split" in own:
+            trainer.do_split = own["do_split"]
+        elif skip:
+            del trainer.do_split

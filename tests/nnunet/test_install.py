@@ -181,6 +181,32 @@ def test_loaders_of_a_script_end_with_their_last_reference(environment: Any) -> 
     assert gone() is None
 
 
+def test_only_trainers_that_are_found_by_name_have_a_line_that_finds_them(environment: Any) -> None:
+    class OfThisScript(nnUNetTrainer):  # type: ignore[misc]
+        pass
+
+    for kind, found in (("nnUNetTrainerRecording", True), (OfThisScript, False)):
+        trainer = prepared(environment, kind)
+        assert (trainer.dataloader_train.loader.origin is not None) is found
+        close(trainer)
+
+
+def test_the_validation_leaves_a_trainers_own_split(environment: Any) -> None:
+    from fastnnunet_loader.validation import naming_bad_cases
+
+    trainer = prepared(environment, "nnUNetTrainer", start=False)
+    kind, cases = trainer.dataset_class, trainer.do_split()[1]
+    for own in (None, lambda: ([], cases[:1])):
+        if own is not None:
+            trainer.do_split = own
+        for skip in (True, False):
+            with naming_bad_cases(trainer, skip, False, print):
+                assert trainer.do_split()[1] == (cases if own is None else cases[:1])
+                assert trainer.dataset_class is not kind
+            assert trainer.dataset_class is kind
+            assert vars(trainer).get("do_split") is own
+
+
 def test_drawn_seed_is_logged_and_new_each_time(environment: Any) -> None:
     fl.install(threads=2)
     seeds = set()

@@ -34,10 +34,8 @@
 #include <sys/syscall.h>
 #endif
 #ifdef __APPLE__
-#include <pthread.h>
-#endif
-#ifdef __APPLE__
 #include <mach/mach.h>
+#include <pthread.h>
 #endif
 #endif
 

@@ -34,7 +34,7 @@ def seconds(text: str) -> float:
         time = float(text)
     except ValueError:
         time = 0
-    if not time > 0:
+    if not 0 < time < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
     return time
 

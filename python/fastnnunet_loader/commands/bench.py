@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from . import CommandError, count, fold, seed
+from . import CommandError, count, fold, seconds, seed
 from .folders import check_plans, dataset_folder, nnunet_folders
 
 if TYPE_CHECKING:
@@ -31,19 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
     add("--threads", metavar="N", type=count, help="threads here, processes of nnU-Net's (default: every core but one)")
-    add("--seconds", metavar="S", type=_seconds, default=20.0, help="to measure each loader for (default: %(default)s)")
+    add("--seconds", metavar="S", type=seconds, default=20.0, help="to measure each loader for (default: %(default)s)")
     add("--seed", metavar="N", type=seed, default=0, help="of the batches of this loader (default: %(default)s)")
     add("--json", action="store_true", help="print the figures as JSON")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
-    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

@@ -187,7 +187,7 @@ class Session:
         deciding = self._exporting.begin(shape, passage.along, properties, target, self._save_probabilities)
         try:
             on_device = self._fits_the_device(case, image, passage)
-            predict_planes(self._predictor, image, passage, deciding.start, tell, on_device=on_device)
+            predict_planes(self._predictor, image, passage, deciding.start, tell, on_device=on_device, say=self._say)
         except BaseException:
             self._exporting.abandon(deciding)
             raise

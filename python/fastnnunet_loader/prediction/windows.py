@@ -131,6 +131,7 @@ def predict_planes(
     tell: Callable[[int, int], None] | None = None,
     *,
     on_device: bool = True,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Predict an image, as `nnUNetPredictor.predict_logits_from_preprocessed_data` does, plane by plane.
 
@@ -142,6 +143,7 @@ def predict_planes(
         passage: of `plan_passage`.
         begin: gives what takes the planes; called again where the prediction begins again.
         tell: is told how many windows are done, and how many there are.
+        say: is told what a user may want to know.
         on_device: whether to try to keep image and sums on the device, where the predictor is asked to.
     """
     from nnunetv2.utilities.helpers import dummy_context, empty_cache
@@ -157,7 +159,7 @@ def predict_planes(
                 run.over(predictor.device, begin())
                 return
             except RuntimeError as error:
-                print(f"fastnnunet: the sums of logits are kept on the CPU, for the device failed: {error}")
+                say(f"the sums of logits are kept on the CPU, for the device failed: {error}")
             empty_cache(predictor.device)
         run.over(torch.device("cpu"), begin())
 
