@@ -1,6 +1,6 @@
 """Prediction, here and in nnU-Net, on real heads, in one run.
 
-    python -m benchmarks.prediction [export] [resize] [predict] [--json]
+    python -m benchmarks.prediction [export] [resize] [predict] [--json FILE]
 
 export: logits of 180 x 216 x 180 in float16 to the labels of an image of 301 x 370 x 316. resize: a T1 of 1 mm to that
 size, cubic. Each side runs in a process of its own, with one thread; the results are compared before anything is shown.
@@ -312,7 +312,7 @@ def main() -> int:
     parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export")
     parser.add_argument("--cases", type=int, nargs="+", default=list(CASES), help="of predict")
     parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps data and network")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--measure", nargs=3, metavar=("SIDE", "WORK", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -336,13 +336,14 @@ def main() -> int:
             if not alone:
                 check(work, files["fastnnunet"], files["nnunet"])
     runs = run_predictions(args.data.resolve(), args.cases, log) if "predict" in args.parts else []
-    if args.json:
-        figures = {"results": [asdict(r) for r in results], "runs": [asdict(r) for r in runs]}
-        print(json.dumps({"machine": machine(), **figures}, indent=2))
-        return 0
+    facts = machine()
     if runs:
         show_runs(runs, Console())
-    show(results, machine(), Console())
+    show(results, facts, Console())
+    if args.json:
+        figures = {"results": [asdict(r) for r in results], "runs": [asdict(r) for r in runs]}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({"machine": facts, **figures}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

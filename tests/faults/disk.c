@@ -1,4 +1,5 @@
-/* A disk that fails: reads of .b2nd files, also of their mappings, as `faults_disk` says, see scene.py. Loaded before the C library. */
+/* A disk that fails: reads of .b2nd files, also of their mappings, as `faults_disk` says, see scene.py.
+   Loaded before the C library. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
