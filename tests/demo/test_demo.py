@@ -39,7 +39,8 @@ def test_children_are_counted_while_they_live() -> None:
         with PeakMemory(process.pid, interval=0.02) as peak:
             assert process.stdout.readline() == "worked\n"
             assert len(process_tree(process.pid)) == 2
-            assert 0.5 <= tree_cpu_seconds(process.pid) < 5
+            # The system counts in ticks of 10 ms, for each process, and the parent has work of its own.
+            assert 0.45 <= tree_cpu_seconds(process.pid) < 5
             time.sleep(0.1)
         assert 2**26 < peak.bytes < 2**28
         process.stdin.write("\n")
