@@ -10,7 +10,7 @@ import torch
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
-from comparing import assert_labels_agree
+from comparing import assert_images_agree, assert_labels_agree
 from images import brain
 from parity import check
 from recording import apply_recorded
@@ -145,6 +145,38 @@ def test_nearest(name: str) -> None:
         # A voxel's value is taken whole, so that a position midway between two voxels may differ by either of them.
         differing = (got["image"] - expected["image"]).abs() > 1e-5
         assert differing.sum() <= 1e-4 * differing.numel()
+        assert_labels_agree(got["segmentation"], expected["segmentation"])
+
+
+# Windows, patches that differ from them by odd numbers, and angles that leave axes as they are, or turn them by a quarter.
+MIDWAY = {
+    "about one axis": ((47, 52, 50), (30, 41, 37), (0.4, 0, 0), (1, 1, 1)),
+    "scaled along one axis": ((47, 52, 50), (30, 41, 37), (0, 0, 0), (1, 1.3, 1)),
+    "scaled": ((48, 51, 50), (31, 40, 37), (0, 0, 0), (0.8, 0.8, 0.8)),
+    "quarter turns": ((47, 52, 50), (30, 41, 37), (np.pi / 2, 0, -np.pi / 2), (1, 1, 1)),
+    "half a turn": ((47, 52, 50), (30, 41, 37), (0, np.pi, 0.3), (1, 1, 1)),
+    "out of the window": ((20, 21, 35), (31, 40, 52), (0, 0, 0.2), (1.1, 1, 1)),
+    "one voxel thick": ((1, 52, 50), (2, 41, 37), (0.4, 0, 0), (1, 1, 1)),
+    "2D": ((52, 50), (41, 37), (0, 0), (1, 1.2)),
+    "2D, quarter turn": ((52, 50), (41, 37), (0, np.pi / 2), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("name", MIDWAY)
+def test_midway_between_voxels_the_same_one_is_nearest(name: str, align_corners: bool, mode: str) -> None:
+    shape, patch, angles, scales = MIDWAY[name]
+    for seed, border in enumerate(BORDERS):
+        transform = SpatialTransform(
+            patch, 0, seed > 1, p_rotation=1, rotation=lambda *_, dim, **__: angles[dim], p_scaling=1,
+            scaling=lambda *_, dim, **__: scales[dim], p_synchronize_scaling_across_axes=0, align_corners=align_corners,
+            mode_image=mode, mode_seg=mode, **borders(border, border),
+        )  # fmt: skip
+        image, segmentation = brain(2, shape, seed=seed, labels=20)
+        expected, trace = apply_recorded(transform, image, segmentation, seed)
+        got = fl.compile_transforms(transform).replay(trace, image=image, segmentation=segmentation)
+        assert_images_agree(got["image"], expected["image"])
         assert_labels_agree(got["segmentation"], expected["segmentation"])
 
 

@@ -97,11 +97,7 @@ def assert_trees_agree(trees: list[tuple[str, Any]], variant: str) -> None:
         pipeline = fl.compile_transforms(tree)
         assert pipeline.all_native, (name, pipeline.fallbacks)
         fire_often(tree)
-        # Where window and patch differ by an odd number and an axis is not rotated, every voxel lies half-way between two
-        # planes, and batchgeneratorsv2 settles all of these ties by the rounding of its grid (docs/parity.md).
-        axes = slice(-2 if loader.patch_size_was_2d else -3, None)
-        pairs = zip(loader.patch_size[axes], loader.final_patch_size[axes], strict=True)
-        shape = tuple(int(window) + (int(window) - int(patch)) % 2 for window, patch in pairs)
+        shape = tuple(int(n) for n in loader.patch_size[-2 if loader.patch_size_was_2d else -3 :])
         for seed in range(3):
             # Long chains of transforms add up their roundings.
             image, segmentation = brain(image_channels, shape, seed=seed, segmentation_channels=segmentation_channels)

@@ -90,6 +90,11 @@ void split_folded(const double* FASTNNUNET_RESTRICT positions, std::int64_t coun
 }
 
 FASTNNUNET_CLONES
+void lattice_line(const Lattice& lattice, std::int32_t begin, std::int32_t count, double* FASTNNUNET_RESTRICT at) {
+  for (std::int32_t k = 0; k < count; ++k) at[k] = static_cast<double>(lattice.at(begin + k));
+}
+
+FASTNNUNET_CLONES
 void clamp_all(double* at, std::int64_t count, double last) {
   for (std::int64_t k = 0; k < count; ++k) {
     double inside = at[k] > 0 ? at[k] : 0;
@@ -154,6 +159,12 @@ void fold_range(Border border, bool align_corners, std::int64_t size, double& lo
   high = std::clamp(high, 0.0, last);
 }
 
+// How far a lattice's positions may lie from those of matrix and offset: a few roundings of float32.
+double rounding_of(const Lattice& lattice, double low, double high) {
+  if (lattice.of < 0) return 0.0;
+  return 0x1p-21 * (std::abs(low) + std::abs(high) + 2.0 * static_cast<double>(lattice.half_size));
+}
+
 }  // namespace
 
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
@@ -171,9 +182,10 @@ Box needed_box(const Positions& positions, const Index3& patch, const Index3& wi
         high += std::max(down, up);
       }
     }
-    // A margin of 1e-6 voxels for rounding in the rows' own arithmetic.
-    low -= 1e-6;
-    high += 1e-6;
+    // A margin for rounding in the rows' own arithmetic.
+    const double margin = 1e-6 + rounding_of(positions.lattice[axis], low, high);
+    low -= margin;
+    high += margin;
     if (positions.border != Border::constant && !(positions.planar && axis == 0)) {
       fold_range(positions.border, positions.align_corners, window[axis], low, high);
       low -= 1e-6;  // the last voxel is reached from the one below it
@@ -201,12 +213,18 @@ void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64
     const auto& row = positions_.matrix[axis];
     const double along =
         row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
-    if (plain || (positions_.planar && axis == 0)) {
+    const Lattice& lattice = positions_.lattice[axis];
+    if ((plain && lattice.of < 0) || (positions_.planar && axis == 0)) {
       axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes[axis]);
       continue;
     }
     alignas(64) double at[kPiece];
-    line(along + positions_.offset[axis], row[2], count, at);
+    if (lattice.of == 2)
+      lattice_line(lattice, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(count), at);
+    else if (lattice.of >= 0)
+      std::fill(at, at + count, static_cast<double>(lattice.at(static_cast<std::int32_t>(lattice.of == 0 ? i : j))));
+    else
+      line(along + positions_.offset[axis], row[2], count, at);
     if (positions_.displacements != nullptr) {
       const std::int64_t first = ((positions_.planar ? 0 : i) * patch_[1] + j) * patch_[2] + begin;
       for (int of = 0; of < 3; ++of)

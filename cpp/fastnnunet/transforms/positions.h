@@ -20,10 +20,31 @@ struct Displacements {
   std::array<double, 3> low{}, high{}, mean{};
 };
 
+// Positions along an axis of the window that follows one axis of the patch alone. Then every voxel may lie midway
+// between two, and whose label it takes hangs on rounding: bgv2's, step by step, in float32.
+struct Lattice {
+  int of = -1;  // axis of the patch; -1: the axis follows several
+  float entry = 1.0f;
+  float middle = 0.0f;  // of the patch
+  float shift = 0.0f;   // of the patch's centre from the window's
+  float half_size = 0.0f;
+  bool align_corners = false;
+  bool fused = false;  // torch's 2D kernel multiplies and subtracts with one rounding, its 3D kernel with two
+
+  float at(std::int32_t index) const {
+    const float moved = (static_cast<float>(index) - middle) * entry + shift;
+    const float from_edge = moved / half_size + 1.0f;  // grid_sample's -1 to 1, counted from 0
+    if (align_corners) return from_edge * (half_size - 0.5f);
+    if (fused) return static_cast<float>(static_cast<double>(from_edge) * static_cast<double>(half_size) - 0.5);
+    return from_edge * half_size - 0.5f;
+  }
+};
+
 // Position in the window of the patch's voxel (i, j, k), in voxels: matrix * ((i, j, k) + displacement) + offset.
 struct Positions {
   std::array<std::array<double, 3>, 3> matrix{};
   std::array<double, 3> offset{};
+  std::array<Lattice, 3> lattice{};  // decides where it has an axis; matrix and offset are its values but for rounding
   const Displacements* displacements = nullptr;
   Border border = Border::constant;
   bool align_corners = false;  // mirrors lie on the outermost voxels, not at their outer edges

@@ -3,6 +3,29 @@
 #include <cmath>
 
 namespace fastnnunet {
+namespace {
+
+// The lattice of an axis of the window whose row of the matrix has one entry, all others being less than its rounding
+// (a quarter turn's cosine is 6e-17).
+Lattice lattice_of(const Grid& grid, int axis, int dims, const Index3& patch, const Index3& window) {
+  Lattice lattice;
+  for (int of = 3 - dims; of < 3; ++of) {
+    const auto entry = static_cast<float>(grid.affine(axis, of));
+    if (std::abs(entry) * static_cast<float>(patch[of]) < 1e-9f) continue;
+    if (lattice.of >= 0) return {};
+    lattice.of = of;
+    lattice.entry = entry;
+    lattice.middle = static_cast<float>(patch[of] - 1) / 2;
+  }
+  const auto size = static_cast<double>(window[axis]);
+  lattice.shift = static_cast<float>(grid.centre[axis] - size / 2);
+  lattice.half_size = static_cast<float>(size / 2);
+  lattice.align_corners = grid.align_corners;
+  lattice.fused = dims == 2;
+  return lattice;
+}
+
+}  // namespace
 
 Eigen::Matrix3d affine_3d(const double (&angles)[3], const double (&scales)[3]) {
   const auto sine = [&](int axis) { return std::sin(angles[axis]); };
@@ -45,6 +68,7 @@ Positions grid_positions(const Grid& grid, int dims, const Index3& patch, const 
       if (displacements != nullptr && grid.centred) offset -= entry * displacements->mean[of];
     }
     positions.offset[axis] = offset * stretch + (size - 1) / 2;
+    if (displacements == nullptr) positions.lattice[axis] = lattice_of(grid, axis, dims, patch, window);
   }
   return positions;
 }

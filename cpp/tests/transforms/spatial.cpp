@@ -244,6 +244,38 @@ TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
           }
 }
 
+TEST_CASE("spatial: what is read is enough where positions round to the voxel before", "[transforms]") {
+  const Data data = data_of(1, {4001, 5, 4});
+  for (const char* border : {"zeros", "border", "reflection"}) {
+    const auto spatial =
+        make_transform("SpatialTransform", with(attributes({8, 5, 4}), {{"padding_mode_image", std::string(border)},
+                                                                        {"border_mode_seg", std::string(border)}}));
+    // A little above a voxel, and rounded to a little below it.
+    for (double centre = 1.00003; centre < 4001.0; centre += 61.5) {
+      CAPTURE(border, centre);
+      Data results[2];
+      for (const bool whole : {false, true}) {
+        Workspace workspace;
+        Sample sample(workspace);
+        CountingSource<float> image({data.image.data(), 1, data.shape});
+        CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+        sample.begin(image, &labels, 3, nullptr);
+        const auto restored = spatial->new_parameters();
+        spatial->restore(parameters({centre, 2.5, 2.0}, kIdentity), sample.geometry(), *restored);
+        if (whole) {
+          sample.image();
+          sample.segmentation();
+        }
+        spatial->apply(sample, *restored, Stream(SampleId{}, 2));
+        results[whole ? 1 : 0] = finished(sample);
+        if (!whole) CHECK(image.voxels_read <= 11 * 5 * 4);
+      }
+      CHECK(results[0].image == results[1].image);
+      CHECK(results[0].labels == results[1].labels);
+    }
+  }
+}
+
 TEST_CASE("spatial: elastic parameters are drawn and replayed", "[transforms]") {
   const auto spatial = make_transform(
       "SpatialTransform",
