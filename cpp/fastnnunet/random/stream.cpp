@@ -23,36 +23,41 @@ std::uint64_t mix(std::uint64_t value) {
 // widest vector units busy. Numbers 4*b..4*b+3 of the field come from block b, however many are done at once.
 constexpr int kLanes = 64;
 
+// The number of rounds is not a constant here: a loop that is unrolled runs out of registers.
 FASTNNUNET_CLONES
-void normal_tile(Philox::Key key0, Philox::Counter counter0, std::uint32_t first_block,
+void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t first_block, int rounds,
                  float* FASTNNUNET_RESTRICT out) {
-  std::uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
+  // 32 bits in lanes of 64, for that is how wide their products are. What is above them is not looked at.
+  std::uint64_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
     c0[lane] = first_block + static_cast<std::uint32_t>(lane);
-    c1[lane] = counter0[1];
-    c2[lane] = counter0[2];
-    c3[lane] = counter0[3];
+    c1[lane] = counter[1];
+    c2[lane] = counter[2];
+    c3[lane] = counter[3];
   }
-  std::uint32_t k0 = key0[0], k1 = key0[1];
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t product0 = std::uint64_t{Philox::kMultiplier0} * c0[lane];
-      const std::uint64_t product1 = std::uint64_t{Philox::kMultiplier1} * c2[lane];
-      c0[lane] = static_cast<std::uint32_t>(product1 >> 32) ^ c1[lane] ^ k0;
-      c2[lane] = static_cast<std::uint32_t>(product0 >> 32) ^ c3[lane] ^ k1;
-      c1[lane] = static_cast<std::uint32_t>(product1);
-      c3[lane] = static_cast<std::uint32_t>(product0);
+      const std::uint64_t product0 = Philox::kMultiplier0 * (c0[lane] & 0xFFFFFFFFu);
+      const std::uint64_t product1 = Philox::kMultiplier1 * (c2[lane] & 0xFFFFFFFFu);
+      c0[lane] = (product1 >> 32) ^ c1[lane] ^ key[0];
+      c2[lane] = (product0 >> 32) ^ c3[lane] ^ key[1];
+      c1[lane] = product1;
+      c3[lane] = product0;
     }
-    k0 += Philox::kWeyl0;
-    k1 += Philox::kWeyl1;
+    key[0] += Philox::kWeyl0;
+    key[1] += Philox::kWeyl1;
   }
+  // The upper 24 bits, as a float32 has.
+  const auto bits = [](std::uint64_t number) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(number) >> 8);
+  };
   constexpr float kTo01 = 0x1p-24f;
   for (int lane = 0; lane < kLanes; ++lane) {
     // (0, 1] for the radius: its logarithm is finite. -2 ln(u) = -2 ln(2) log2(u).
-    const float u0 = static_cast<float>(static_cast<std::int32_t>(c0[lane] >> 8) + 1) * kTo01;
-    const float u1 = static_cast<float>(static_cast<std::int32_t>(c2[lane] >> 8) + 1) * kTo01;
-    const float angle0 = static_cast<float>(static_cast<std::int32_t>(c1[lane] >> 8)) * kTo01;
-    const float angle1 = static_cast<float>(static_cast<std::int32_t>(c3[lane] >> 8)) * kTo01;
+    const float u0 = static_cast<float>(bits(c0[lane]) + 1) * kTo01;
+    const float u1 = static_cast<float>(bits(c2[lane]) + 1) * kTo01;
+    const float angle0 = static_cast<float>(bits(c1[lane])) * kTo01;
+    const float angle1 = static_cast<float>(bits(c3[lane])) * kTo01;
     const float square0 = -1.3862943611f * math::log2(u0);
     const float square1 = -1.3862943611f * math::log2(u1);
     const float radius0 = std::sqrt(square0 > 0.0f ? square0 : 0.0f);
@@ -128,7 +133,7 @@ void Stream::add_normal(std::span<float> out, std::uint64_t first, float sigma) 
   while (done < out.size()) {
     const std::uint64_t tile = position / kTile;
     const std::uint64_t offset = position % kTile;
-    normal_tile(key_, counter_, static_cast<std::uint32_t>(tile * kLanes), numbers);
+    normal_tile(key_, counter_, static_cast<std::uint32_t>(tile * kLanes), Philox::kNoiseRounds, numbers);
     const std::size_t count = std::min<std::uint64_t>(kTile - offset, out.size() - done);
     add_scaled(out.data() + done, numbers + offset, count, sigma);
     done += count;

@@ -82,6 +82,27 @@ TEST_CASE("A normal field has the moments and the tails of a normal distribution
   CHECK(largest < 1.95 / std::sqrt(n));
 }
 
+TEST_CASE("Numbers of a normal field do not hang together", "[random]") {
+  std::vector<float> field(1 << 20, 0.0f), other(1 << 20, 0.0f);
+  Stream(SampleId{.seed = 3}, 1).add_normal(field, 0, 1.0f);
+  Stream(SampleId{.seed = 3, .slot = 1}, 1).add_normal(other, 0, 1.0f);
+  const auto correlation = [](std::span<const float> a, std::span<const float> b) {
+    double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * b[i];
+    return std::abs(sum) / static_cast<double>(a.size());
+  };
+  // Five standard deviations. Neighbours in a block, in a tile and in a row of a patch; and their sizes.
+  const double limit = 5 / std::sqrt(static_cast<double>(field.size()));
+  CHECK(correlation(field, other) < limit);
+  std::vector<float> squares(field.size());
+  for (std::size_t i = 0; i < field.size(); ++i) squares[i] = (field[i] * field[i] - 1.0f) / std::sqrt(2.0f);
+  for (const std::size_t lag : {1u, 2u, 3u, 4u, 64u, 128u, 256u, 65536u}) {
+    CAPTURE(lag);
+    for (const auto& values : {field, squares})
+      CHECK(correlation(std::span(values).first(values.size() - lag), std::span(values).subspan(lag)) < limit);
+  }
+}
+
 TEST_CASE("A normal field is the same however it is cut", "[random]") {
   const Stream stream(SampleId{.seed = 4}, 1);
   std::vector<float> whole(1003, 1.0f), parts(1003, 1.0f);
