@@ -1,8 +1,8 @@
 """What the native threads call in Python: transforms that are not native, and callable scalars.
 
-Both see the process's global random generators, as they would in one of nnU-Net's workers. The generators are seeded from
-the sample for the call and put back afterwards, and one call runs at a time: so a sample does not depend on its neighbours,
-nor the training on the loader.
+Both draw as they would in one of nnU-Net's workers, from the generators of `random`, NumPy and torch, which are the whole
+process's. One call runs at a time, with generators seeded from the sample: so a sample does not depend on its neighbours, nor
+on what the training draws meanwhile, nor the training on the loader.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .errors import LoaderClosedError
 
@@ -89,20 +90,71 @@ def noted() -> Iterator[None]:
         _inside.pop(thread, None)
 
 
+class _TorchDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lets what torch draws on the CPU, in the calling thread, come from a generator of its own."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = torch.Generator()
+        self.generator.manual_seed(seed % 2**63)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if (
+            torch.Tag.nondeterministic_seeded not in func.tags
+            or kwargs.get("generator") is not None
+            or _device_of(args, kwargs).type != "cpu"
+        ):
+            return func(*args, **kwargs)
+        # Either this overload takes a generator, or another one is the same but for taking it.
+        packet = func.overloadpacket
+        if "generator" in {argument.name for argument in func._schema.arguments} or "generator" in packet.overloads():
+            return packet(*args, **{**kwargs, "generator": self.generator})
+        # Attention with dropout, recurrent layers, and more in older versions of torch: only the process's will do.
+        process, before = torch.default_generator, torch.default_generator.get_state()
+        process.set_state(self.generator.get_state())
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.generator.set_state(process.get_state())
+            process.set_state(before)
+
+
+def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+    if kwargs.get("device") is not None:
+        return torch.device(kwargs["device"])
+    return next((value.device for value in args if isinstance(value, torch.Tensor)), torch.device("cpu"))
+
+
+@contextmanager
+def _numpys_alone() -> Iterator[None]:
+    """Meanwhile other threads that draw from NumPy's global generator wait."""
+    with np.random.mtrand.get_bit_generator().lock:
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes."""
-    with noted(), _alone:
-        python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes.
+
+    What other threads draw meanwhile from torch is not touched, and from NumPy it waits. `random` has no lock: it is seeded
+    and put back.
+    """
+    with noted(), _alone, _numpys_alone():
+        python, torch_state, torch_seed = random.getstate(), torch.random.get_rng_state(), torch.initial_seed()
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-            torch.default_generator.manual_seed(seed % 2**63)
-            yield
+            with _TorchDraws(seed):
+                yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)
-            torch.random.set_rng_state(torch_state)
+            if torch.initial_seed() != torch_seed:  # the transform seeded the process's
+                torch.random.set_rng_state(torch_state)
 
 
 class PythonTransform:
