@@ -105,6 +105,7 @@ class Leaf:
     make: Callable[[], BasicTransform]
     before: Sequence[Callable[[], BasicTransform]] = ()
     reads: bool = False  # takes its voxels from where they are stored, as the first transform of a tree does
+    mirrored: bool = False  # its arithmetic is done by whoever goes over the voxels next: a mirror, as in nnU-Net's trees
 
 
 def spatial(**settings: Any) -> Callable[[], BasicTransform]:
@@ -154,8 +155,12 @@ LEAVES = (
         lambda: BlankRectangleTransform([[max(1, p // 10), p // 3] for p in PATCH], torch.mean, (1, 5), False, 1.0),
     ),
     Leaf("Contrast", lambda: ContrastTransform(contrast(), True, False, 1.0)),
-    Leaf("MultiplicativeBrightness", lambda: MultiplicativeBrightnessTransform(contrast(), False, 1.0)),
-    Leaf("BrightnessAdditive", lambda: BrightnessAdditiveTransform(0, 0.5, True, 1.0)),
+    Leaf(
+        "MultiplicativeBrightness, then Mirror",
+        lambda: MultiplicativeBrightnessTransform(contrast(), False, 1.0),
+        mirrored=True,
+    ),
+    Leaf("BrightnessAdditive, then Mirror", lambda: BrightnessAdditiveTransform(0, 0.5, True, 1.0), mirrored=True),
     Leaf("Gamma", lambda: GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1.0)),
     Leaf("Gamma: inverted", lambda: GammaTransform(BGContrast((0.7, 1.5)), 1, False, 1.0, 1.0)),
     Leaf("InvertImage", lambda: InvertImageTransform(1.0, 1.0, 1.0)),
@@ -222,6 +227,17 @@ def differences(got: dict[str, Any], expected: dict[str, Any]) -> Pair:
     return float((ours - theirs).abs().max()) / span, labels
 
 
+def replayed(pipeline: Any, trace: list[Any], image: np.ndarray, segmentation: np.ndarray, first: int) -> tuple[float, Any]:
+    """Seconds that the leaves from `first` on take, and the result."""
+
+    def seconds() -> float:
+        return sum(leaf[1] for leaf in pipeline.core.leaf_statistics()[first:])
+
+    already = seconds()
+    result = pipeline.replay(trace, image=image, segmentation=segmentation)
+    return seconds() - already, result
+
+
 def measure_leaf(case: Leaf, draws: int) -> Figures:
     torch.set_num_threads(1)
     image, segmentation = brain()
@@ -229,7 +245,8 @@ def measure_leaf(case: Leaf, draws: int) -> Figures:
     resident = [] if case.reads else [MultiplicativeBrightnessTransform((1.5, 1.5), True, 1.0), RemoveLabelTransform(-1, 0)]
     before = [*resident, *(make() for make in case.before)]
     leaf = case.make()
-    pipeline = fl.compile_transforms([*before, leaf])
+    after = [MirrorTransform((0, 1))] if case.mirrored else []
+    pipeline, without_leaf = fl.compile_transforms([*before, leaf, *after]), fl.compile_transforms([*before, *after])
     if not pipeline.all_native:
         raise RuntimeError(f"[{case.name}] expected a native transform, got {pipeline.fallbacks}")
     theirs, ours, worst = [], [], (0.0, 0.0)
@@ -240,7 +257,7 @@ def measure_leaf(case: Leaf, draws: int) -> Figures:
             with recording(transform) as drawn:
                 start = contiguous(transform(**start))
             trace += drawn
-        their_times, our_times = [], []
+        their_times, our_times, without_times = [], [], []
         for _ in range(REPETITIONS):
             data = {key: v.clone() if isinstance(v, torch.Tensor) else v for key, v in start.items()}
             seed_all(seed)
@@ -248,11 +265,15 @@ def measure_leaf(case: Leaf, draws: int) -> Figures:
                 started = time.process_time()
                 expected = contiguous(leaf(**data))
                 their_times.append(time.process_time() - started)
-            already = pipeline.core.leaf_statistics()[len(before)][1]
-            got = pipeline.replay(trace + drawn, image=image, segmentation=segmentation)
-            our_times.append(pipeline.core.leaf_statistics()[len(before)][1] - already)
+            mirrored = [(transform, {"axes": [0, 1]}) for transform in after]
+            for transform, parameters in mirrored:
+                expected = contiguous(transform.apply(expected, **parameters))
+            took, got = replayed(pipeline, [*trace, *drawn, *mirrored], image, segmentation, len(before))
+            our_times.append(took)
+            if after:
+                without_times.append(replayed(without_leaf, [*trace, *mirrored], image, segmentation, len(before))[0])
         theirs.append(min(their_times))
-        ours.append(min(our_times))
+        ours.append(min(our_times) - min(without_times, default=0.0))
         seen = differences(got, expected)
         worst = max(worst[0], seen[0]), max(worst[1], seen[1])
     known = not isinstance(leaf, DRAWN_WHILE_APPLIED)
@@ -354,8 +375,8 @@ INTRODUCTION = """# Transforms, measured
 and the tree of every nnU-Net trainer, native and batchgeneratorsv2's, on the same patch of a real brain, {patch}
 voxels, one channel, {labels} labels, on one thread. batchgeneratorsv2 draws the parameters, the native transform
 replays them; times are averages over {draws} draws. A leaf is timed on voxels that are in memory, and the fastest of
-{repetitions} runs of a draw counts; a tree is the whole call on both sides, once, arrays in and out, random fields
-included.
+{repetitions} runs of a draw counts; "then Mirror" is what the leaf adds to a mirror, which does its arithmetic on the
+way. A tree is the whole call on both sides, once, arrays in and out, random fields included.
 
 "Image differs by" is the largest difference of a voxel as a share of the intensity range; "labels differ in" the
 share of voxels. Where a transform draws while it is applied, voxels cannot be compared, and its distribution is

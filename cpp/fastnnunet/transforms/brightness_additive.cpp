@@ -2,7 +2,6 @@
 // distribution, but uniformly between mu and sigma where the channels are synchronized.
 #include <cmath>
 
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
 
@@ -10,11 +9,6 @@ namespace fastnnunet {
 namespace {
 
 constexpr const char* kName = "BrightnessAdditiveTransform";
-
-FASTNNUNET_CLONES
-void add(float* FASTNNUNET_RESTRICT values, std::int64_t count, float shift) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] += shift;
-}
 
 struct ShiftParameters : Parameters {
   std::vector<std::int64_t> channels;  // the chosen ones
@@ -54,9 +48,8 @@ class BrightnessAdditive final : public TransformOf<ShiftParameters> {
   bool acts(const ShiftParameters& p) const override { return !p.channels.empty(); }
 
   void apply(Sample& sample, const ShiftParameters& p, const Stream&) const override {
-    Array<float>& image = sample.image();
     for (const std::int64_t channel : p.channels)
-      add(image.channel(channel), image.channel_size(), static_cast<float>(p.shift[static_cast<std::size_t>(channel)]));
+      sample.owe(channel, {.shift = static_cast<float>(p.shift[static_cast<std::size_t>(channel)])});
   }
 
   Record describe(const ShiftParameters& p) const override {

@@ -9,15 +9,15 @@ namespace fastnnunet {
 namespace {
 
 FASTNNUNET_CLONES
-void stretch(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean, float factor) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = (values[i] - mean) * factor + mean;
+void stretch(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear due, float mean, float factor) {
+  for (std::int64_t i = 0; i < count; ++i) values[i] = (due(values[i]) - mean) * factor + mean;
 }
 
 FASTNNUNET_CLONES
-void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean, float factor, float low,
-                       float high) {
+void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear due, float mean, float factor,
+                       float low, float high) {
   for (std::int64_t i = 0; i < count; ++i) {
-    float value = (values[i] - mean) * factor + mean;
+    float value = (due(values[i]) - mean) * factor + mean;
     value = value < low ? low : value;
     values[i] = value > high ? high : value;
   }
@@ -42,17 +42,18 @@ class Contrast final : public TransformOf<ChannelValues> {
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
   void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
-    Array<float>& image = sample.image();
+    Array<float>& image = sample.image_as_it_is();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto values = image.channel_span(p.channels[i]);
-      const Moments moments = Moments::of(values);
+      const Linear due = sample.take_due(p.channels[i]);
+      const Moments moments = Moments::of(values).after(due);
       const auto centre = static_cast<float>(moments.mean());
       const auto factor = static_cast<float>(p.values[i]);
       if (preserve_range_) {
         const Extent range = moments.extent();
-        stretch_and_clamp(values.data(), image.channel_size(), centre, factor, range.minimum, range.maximum);
+        stretch_and_clamp(values.data(), image.channel_size(), due, centre, factor, range.minimum, range.maximum);
       } else {
-        stretch(values.data(), image.channel_size(), centre, factor);
+        stretch(values.data(), image.channel_size(), due, centre, factor);
       }
     }
   }

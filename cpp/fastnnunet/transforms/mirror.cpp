@@ -1,38 +1,74 @@
 // MirrorTransform: flips image and segmentation, each allowed axis with probability 0.5.
 #include <algorithm>
 
+#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
 
 namespace fastnnunet {
 namespace {
 
-// In place: rows change places with their mirror rows and are reversed on the way.
-template <typename T>
-void mirror_channel(T* data, const Index3& shape, const bool (&flip)[3]) {
-  const std::int64_t row = shape[2];
-  const std::int64_t rows = shape[0] * shape[1];
-  const auto partner = [&](std::int64_t number) {
-    std::int64_t x = number / shape[1], y = number % shape[1];
-    if (flip[0]) x = shape[0] - 1 - x;
-    if (flip[1]) y = shape[1] - 1 - y;
-    return x * shape[1] + y;
-  };
-  for (std::int64_t number = 0; number < rows; ++number) {
-    const std::int64_t other = partner(number);
-    T* a = data + number * row;
-    if (other == number) {
-      if (flip[2]) std::reverse(a, a + row);
-      continue;
+// Two rows change places, or one is turned, and all their voxels go through `map`.
+struct Same {
+  template <typename T>
+  T operator()(T value) const {
+    return value;
+  }
+};
+
+template <typename T, typename Map>
+FASTNNUNET_INLINE void swap_rows(T* FASTNNUNET_RESTRICT a, T* FASTNNUNET_RESTRICT b, std::int64_t count, bool turn,
+                                 Map map) {
+  if (turn) {
+    for (std::int64_t z = 0; z < count; ++z) {
+      const T value = a[z];
+      a[z] = map(b[count - 1 - z]);
+      b[count - 1 - z] = map(value);
     }
-    if (other < number) continue;
-    T* b = data + other * row;
-    if (flip[2]) {
-      for (std::int64_t z = 0; z < row; ++z) std::swap(a[z], b[row - 1 - z]);
-    } else {
-      std::swap_ranges(a, a + row, b);
+  } else {
+    for (std::int64_t z = 0; z < count; ++z) {
+      const T value = a[z];
+      a[z] = map(b[z]);
+      b[z] = map(value);
     }
   }
+}
+
+template <typename T, typename Map>
+FASTNNUNET_INLINE void turn_row(T* row, std::int64_t count, bool turn, Map map) {
+  if (turn) std::reverse(row, row + count);
+  for (std::int64_t z = 0; z < count; ++z) row[z] = map(row[z]);
+}
+
+// In place: rows change places with their mirror rows and are turned on the way.
+template <typename T, typename Map = Same>
+FASTNNUNET_INLINE void mirror_channel(T* data, const Index3& shape, const bool (&flip)[3], Map map = {}) {
+  const std::int64_t row = shape[2];
+  for (std::int64_t x = 0; x < shape[0]; ++x)
+    for (std::int64_t y = 0; y < shape[1]; ++y) {
+      const std::int64_t number = x * shape[1] + y;
+      const std::int64_t other = (flip[0] ? shape[0] - 1 - x : x) * shape[1] + (flip[1] ? shape[1] - 1 - y : y);
+      if (other == number)
+        turn_row(data + number * row, row, flip[2], map);
+      else if (other > number)
+        swap_rows(data + number * row, data + other * row, row, flip[2], map);
+    }
+}
+
+// Instruction sets differ in how they turn a row.
+FASTNNUNET_CLONES
+void mirror_image(float* data, const Index3& shape, const bool (&flip)[3], Linear due) {
+  mirror_channel(data, shape, flip, due);
+}
+
+FASTNNUNET_CLONES
+void mirror_labels(std::int16_t* data, const Index3& shape, const bool (&flip)[3]) {
+  mirror_channel(data, shape, flip);
+}
+
+FASTNNUNET_CLONES
+void mirror_regions(std::uint8_t* data, const Index3& shape, const bool (&flip)[3]) {
+  mirror_channel(data, shape, flip);
 }
 
 struct MirrorParameters : Parameters {
@@ -66,17 +102,18 @@ class Mirror final : public TransformOf<MirrorParameters> {
       if (at > 2) throw InvalidArgument("MirrorTransform", "axes of a 2D image", std::to_string(axis));
       flip[at] = true;
     }
-    Array<float>& image = sample.image();
-    for (std::int64_t c = 0; c < image.channels; ++c) mirror_channel(image.channel(c), image.shape, flip);
+    Array<float>& image = sample.image_as_it_is();
+    for (std::int64_t c = 0; c < image.channels; ++c)
+      mirror_image(image.channel(c), image.shape, flip, sample.take_due(c));
     if (!sample.has_segmentation()) return;
     if (const Target* regions = sample.regions()) {
       auto* data = static_cast<std::uint8_t*>(regions->data);
       for (std::int64_t c = 0; c < regions->channels; ++c)
-        mirror_channel(data + c * voxels(regions->shape), regions->shape, flip);
+        mirror_regions(data + c * voxels(regions->shape), regions->shape, flip);
       return;
     }
     Array<std::int16_t>& labels = sample.segmentation();
-    for (std::int64_t c = 0; c < labels.channels; ++c) mirror_channel(labels.channel(c), labels.shape, flip);
+    for (std::int64_t c = 0; c < labels.channels; ++c) mirror_labels(labels.channel(c), labels.shape, flip);
   }
 
   Record describe(const MirrorParameters& p) const override {

@@ -1,14 +1,8 @@
 // MultiplicativeBrightnessTransform: scales the chosen channels.
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/transforms/channels.h"
 
 namespace fastnnunet {
 namespace {
-
-FASTNNUNET_CLONES
-void scale(float* FASTNNUNET_RESTRICT values, std::int64_t count, float factor) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] *= factor;
-}
 
 class MultiplicativeBrightness final : public TransformOf<ChannelValues> {
  public:
@@ -28,9 +22,8 @@ class MultiplicativeBrightness final : public TransformOf<ChannelValues> {
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
   void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
-    Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i)
-      scale(image.channel(p.channels[i]), image.channel_size(), static_cast<float>(p.values[i]));
+      sample.owe(p.channels[i], {.factor = static_cast<float>(p.values[i])});
   }
 
   Record describe(const ChannelValues& p) const override {

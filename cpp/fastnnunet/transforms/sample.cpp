@@ -2,7 +2,9 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
+#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
 
 namespace fastnnunet {
@@ -16,6 +18,11 @@ void read_all(Source<T>& source, T* out) {
   const std::int64_t channel_size = voxels(source.shape());
   for (std::int64_t channel = 0; channel < source.channels(); ++channel)
     source.read(channel, window, out + channel * channel_size);
+}
+
+FASTNNUNET_CLONES
+void apply(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear arithmetic) {
+  for (std::int64_t i = 0; i < count; ++i) values[i] = arithmetic(values[i]);
 }
 
 std::string text(std::int64_t channels, const Index3& shape) {
@@ -52,11 +59,18 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   targets_.clear();
   regions_ = {};
   owners_.clear();
+  due_.clear();
 }
 
 Geometry Sample::geometry() const { return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_}; }
 
 Array<float>& Sample::image() {
+  image_as_it_is();
+  settle();
+  return image_;
+}
+
+Array<float>& Sample::image_as_it_is() {
   if (pending_image_ != nullptr) {
     Source<float>& source = *pending_image_;
     const Array<float> read = new_image(image_.channels, image_.shape);
@@ -64,6 +78,27 @@ Array<float>& Sample::image() {
     set_image(read);
   }
   return image_;
+}
+
+void Sample::owe(std::int64_t channel, const Linear& arithmetic) {
+  image_as_it_is();
+  if (due_.empty()) due_.resize(static_cast<std::size_t>(image_.channels));
+  Linear& due = due_[static_cast<std::size_t>(channel)];
+  due = {due.factor * arithmetic.factor, arithmetic(due.shift)};
+}
+
+Linear Sample::take_due(std::int64_t channel) {
+  if (due_.empty()) return {};
+  return std::exchange(due_[static_cast<std::size_t>(channel)], {});
+}
+
+void Sample::settle() {
+  for (std::size_t channel = 0; channel < due_.size(); ++channel) {
+    const Linear due = due_[channel];
+    if (due.factor == 1.0f && due.shift == 0.0f) continue;
+    apply(image_.channel(static_cast<std::int64_t>(channel)), image_.channel_size(), due);
+  }
+  due_.clear();
 }
 
 Array<std::int16_t>& Sample::segmentation() {
@@ -116,6 +151,7 @@ Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3
 void Sample::set_image(const Array<float>& image) {
   pending_image_ = nullptr;
   image_ = image;
+  due_.clear();
 }
 
 void Sample::set_segmentation(const Array<std::int16_t>& segmentation) {
@@ -148,6 +184,7 @@ std::shared_ptr<void> Sample::lease(const void* data) const {
 }
 
 void Sample::fold_planes() {
+  settle();
   planes_ = image_.shape[0];
   image_.channels *= planes_;
   image_.shape[0] = 1;
@@ -161,6 +198,7 @@ void Sample::fold_planes() {
 void Sample::unfold_planes() {
   if (!folded())
     throw InvalidArgument("Convert2DTo3DTransform", "a sample that Convert3DTo2DTransform made 2D", "another");
+  settle();
   image_.shape[0] = planes_;
   image_.channels /= planes_;
   if (has_segmentation_) {

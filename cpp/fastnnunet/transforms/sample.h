@@ -32,6 +32,13 @@ struct Array {
   }
 };
 
+// value * factor + shift.
+struct Linear {
+  float factor = 1.0f;
+  float shift = 0.0f;
+  float operator()(float value) const { return value * factor + shift; }
+};
+
 // Where voxels come from: a window of a file, or an array. Boxes are in voxels of the window and lie inside it.
 template <typename T>
 class Source {
@@ -105,6 +112,11 @@ class Sample {
 
   // The voxels, read from the source on the first call.
   Array<float>& image();
+  // A channel's arithmetic that is left to whoever goes over its voxels next: image() does it. A transform that goes
+  // over them anyway can take them as they are, with what is still due.
+  void owe(std::int64_t channel, const Linear& arithmetic);
+  Array<float>& image_as_it_is();
+  Linear take_due(std::int64_t channel);
   Array<std::int16_t>& segmentation();
 
   // Not null as long as nobody has asked for voxels: a transform that needs a part of them reads that part itself.
@@ -153,6 +165,7 @@ class Sample {
 
  private:
   void* target_memory(std::size_t number, std::size_t bytes);
+  void settle();
 
   Workspace& workspace_;
   const Destination* destination_ = nullptr;
@@ -163,6 +176,7 @@ class Sample {
   bool has_segmentation_ = false;
   int dims_ = 3;
   Array<float> image_;
+  std::vector<Linear> due_;  // for each channel; empty where nothing is
   Array<std::int16_t> segmentation_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;

@@ -93,6 +93,18 @@ void Moments::add(std::span<const float> values) {
   count_ += values.size();
 }
 
+Moments Moments::after(const Linear& arithmetic) const {
+  const double factor = arithmetic.factor;
+  Moments moments = *this;
+  moments.pivot_ = pivot_ * factor + double{arithmetic.shift};
+  moments.sum_ = sum_ * factor;
+  moments.squares_ = squares_ * factor * factor;
+  const float ends[] = {arithmetic(ordered_.minimum), arithmetic(ordered_.maximum)};
+  moments.ordered_ = {std::min(ends[0], ends[1]), std::max(ends[0], ends[1])};
+  moments.has_nan_ = has_nan_ || std::isnan(ends[0]) || std::isnan(ends[1]);
+  return moments;
+}
+
 double Moments::mean() const { return pivot_ + sum_ / static_cast<double>(count_); }
 
 double Moments::standard_deviation() const {

@@ -6,6 +6,8 @@
 #include <limits>
 #include <span>
 
+#include "fastnnunet/transforms/sample.h"
+
 namespace fastnnunet {
 
 struct Extent {
@@ -22,6 +24,8 @@ class Moments {
   static Moments of(std::span<const float> values);
 
   void add(std::span<const float> values);
+  // Of the same values after this arithmetic.
+  Moments after(const Linear& arithmetic) const;
 
   double mean() const;
   // With Bessel's correction; NaN for fewer than two values.
