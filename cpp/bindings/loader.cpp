@@ -257,7 +257,8 @@ void add_loader(py::module_& module) {
       .def_readonly("open_file_bytes", &LoaderStatistics::open_file_bytes)
       .def_readonly("memory_budget", &LoaderStatistics::memory_budget)
       .def_readonly("threads", &LoaderStatistics::threads)
-      .def_readonly("prefetch", &LoaderStatistics::prefetch);
+      .def_readonly("prefetch", &LoaderStatistics::prefetch)
+      .def_readonly("prefetch_limit", &LoaderStatistics::prefetch_limit);
 
   py::class_<Loader, std::shared_ptr<Loader>>(module, "Loader")
       .def(py::init(&make), py::arg("options"), py::arg("pipeline"), py::arg("locations"), py::arg("memory"),

@@ -201,6 +201,7 @@ class LoaderStatistics:
     memory_budget: int
     threads: int
     prefetch: int
+    prefetch_limit: int
 
 class Loader:
     def __init__(

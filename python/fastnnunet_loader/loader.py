@@ -222,7 +222,8 @@ class DataLoader:
                 quarter of the memory that is free.
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
             pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
-            prefetch: batches made ahead, at the most; None chooses by threads and batch size.
+            prefetch: batches made ahead, at the most; None chooses by threads and batch size. As many as keep the threads
+                busy at first, and one more for each time that the training had to wait.
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.
@@ -255,7 +256,7 @@ class DataLoader:
         if memory_budget is None:
             memory_budget = memory().available // 4
         if prefetch is None:
-            prefetch = max(4, 2 * math.ceil(threads / sampling["batch_size"]) + 2)
+            prefetch = math.ceil(threads / sampling["batch_size"]) + 3
         if pin_memory is None:
             pin_memory = torch.accelerator.is_available() and _core.torch_version is not None
         return cls(

@@ -77,7 +77,7 @@ def soak(source: Source, batches: int, points: int = 100) -> Soaked:
         samples=stats.samples,
         waited=stats.waited,
         most_in_use=int(kept[:, 4].max()),
-        prefetch=stats.prefetch,
+        prefetch=stats.prefetch_limit,
     )
 
 

@@ -70,6 +70,7 @@ class Loader::Impl {
     const auto begin = Clock::now();
     std::unique_lock lock(mutex_);
     if (!first_request_) first_request_ = begin;
+    bool had_to_wait = false;
     for (;;) {
       if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
       schedule(lock);
@@ -78,6 +79,11 @@ class Loader::Impl {
         const std::shared_ptr<Job> job = found->second;
         ready_.erase(found);
         ++step_;
+        // For the first one everybody waits, and where no thread was idle meanwhile more batches ahead would not help.
+        if (had_to_wait && idled_ && batches_ > 0) {
+          ahead_ = std::min(ahead_ + 1, options_.prefetch);
+          idled_ = false;
+        }
         schedule(lock);  // before the consumer leaves, so that its place is filled while it computes
         const auto waited = Clock::now() - begin;
         waited_ += waited;
@@ -90,6 +96,7 @@ class Loader::Impl {
         throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                           "room for one more batch of " + megabytes(ring_->batch_bytes()),
                           std::to_string(ring_->in_use()) + " batches that are still referred to by tensors");
+      had_to_wait = true;
       changed_.wait_for(lock, kPollInterval);
       if (poll) {
         lock.unlock();
@@ -202,7 +209,8 @@ class Loader::Impl {
     }
     s.memory_budget = options_.memory_budget;
     s.threads = options_.threads;
-    s.prefetch = options_.prefetch;
+    s.prefetch = ahead_;
+    s.prefetch_limit = options_.prefetch;
     return s;
   }
 
@@ -384,6 +392,9 @@ class Loader::Impl {
     const std::size_t spare = options_.memory_budget - least;
     const auto affordable = static_cast<int>(std::min<std::size_t>((spare - spare / 4) / batch + 1, 1000));
     options_.prefetch = std::clamp(options_.prefetch, 1, affordable);
+    // Work for every thread while the next batch waits for its consumer.
+    const auto samples = static_cast<int>(options_.sampling.batch_size);
+    ahead_ = std::min(options_.prefetch, (options_.threads + samples - 1) / samples + 1);
     const std::size_t planned = static_cast<std::size_t>(options_.prefetch + 1) * batch;
     // Of what is left, half is for decompressed blocks, a quarter for class locations, and a quarter for a consumer
     // that keeps batches.
@@ -397,7 +408,7 @@ class Loader::Impl {
 
   // Starts as many batches as may be made ahead. The lock is held.
   void schedule(std::unique_lock<std::mutex>& lock) {
-    while (static_cast<int>(jobs_.size() + ready_.size()) < options_.prefetch) {
+    while (static_cast<int>(jobs_.size() + ready_.size()) < ahead_) {
       auto memory = ring_->acquire();
       if (!memory) return;
       auto job = std::make_shared<Job>();
@@ -482,7 +493,7 @@ class Loader::Impl {
     if (wanted) sample_times_.add(watch.read());
     thread.workspace.activity().end();
     const std::lock_guard lock(mutex_);
-    --running_;
+    if (--running_ < options_.threads) idled_ = true;
     bytes_read_ += thread.files.bytes_read() - read_before;
     if (wanted) {
       ++samples_;
@@ -646,7 +657,9 @@ class Loader::Impl {
   std::uint64_t step_ = 0;       // of the next batch to hand out
   std::uint64_t submitted_ = 0;  // of the next batch to start
   std::uint64_t generation_ = 0;
-  int running_ = 0;  // tasks in the arena
+  int ahead_ = 1;       // batches made ahead
+  bool idled_ = false;  // a thread had nothing to do since `ahead_` was last raised
+  int running_ = 0;     // tasks in the arena
   bool closed_ = false;
   bool overdue_ = false;  // a task did not end when the loader was closed
   std::optional<Clock::time_point> first_request_;

@@ -41,7 +41,7 @@ struct LoaderOptions {
   std::uint32_t rank = 0;
   std::uint32_t role = 0;
   int threads = 1;
-  int prefetch = 4;               // batches made ahead, at the most
+  int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
   bool skip_bad_cases = false;
   bool check_finite = false;  // NaN and infinite voxels make a case bad
@@ -95,7 +95,8 @@ struct LoaderStatistics {
   std::size_t open_file_bytes = 0;
   std::size_t memory_budget = 0;
   int threads = 0;
-  int prefetch = 0;
+  int prefetch = 0;        // batches that are made ahead now
+  int prefetch_limit = 0;  // and at the most
 };
 
 // What a thread is doing for a loader.

@@ -349,7 +349,7 @@ TEST_CASE("loader: the budget is kept", "[engine]") {
   const auto loader = loader_of(options, TreeKind::full_3d, some_locations, memory);
   const LoaderStatistics before = loader->statistics();
   CHECK(before.prefetch >= 1);
-  CHECK(before.prefetch < 20);
+  CHECK(before.prefetch_limit < 20);
   std::vector<Batch> kept;
   for (int i = 0; i < 3; ++i) kept.push_back(loader->next({}));
   take(*loader, 1);
@@ -562,7 +562,29 @@ TEST_CASE("loader: statistics say what was done", "[engine]") {
   CHECK(s.location_reads <= 3);
   CHECK(s.open_files > 0);
   CHECK(s.threads == 2);
-  CHECK(s.prefetch == 2);
+  CHECK(s.prefetch_limit == 2);
+}
+
+TEST_CASE("loader: as many batches ahead as their consumer has to wait for", "[engine]") {
+  const Cases cases(4);
+  const auto loader = loader_of(options_for(cases, 2, 5));
+  const auto wait_until_ready = [&] {
+    while (loader->statistics().ready_batches < static_cast<std::size_t>(loader->statistics().prefetch))
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  CHECK(loader->statistics().prefetch_limit == 5);
+  CHECK(loader->statistics().prefetch == 2);  // a batch for two threads, and one that is ready
+  loader->next({});                           // the first wait counts for nothing
+  CHECK(loader->statistics().prefetch == 2);
+  for (int i = 0; i < 6; ++i) {  // a slow consumer
+    wait_until_ready();
+    loader->next({});
+    CHECK(loader->statistics().prefetch == 2);
+  }
+  for (int i = 0; i < 200; ++i) loader->next({});  // one that does nothing else
+  CHECK(loader->statistics().prefetch == 5);
+  wait_until_ready();
+  CHECK(loader->statistics().batches_in_use == 5);
 }
 
 TEST_CASE("loader: options that make no sense are refused", "[engine]") {

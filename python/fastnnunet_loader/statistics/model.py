@@ -71,7 +71,8 @@ class LoaderStats:
     memory_available: int  # of that, what can still be taken
     gpu: GpuStats | None
     threads: int
-    prefetch: int
+    prefetch: int  # batches that are made ahead now: one more for each time that the training had to wait
+    prefetch_limit: int  # and at the most
     python_fallbacks: tuple[str, ...]  # transforms that are not native
     python_share: float  # of the samples' thread time that they took, waiting for Python's lock included
     python_calls: int  # of this process: transforms and scalars that are not native
@@ -130,6 +131,7 @@ def loader_stats(core: _core.Loader, batch_size: int, python_fallbacks: tuple[st
         gpu=gpu,
         threads=s.threads,
         prefetch=s.prefetch,
+        prefetch_limit=s.prefetch_limit,
         python_fallbacks=python_fallbacks,
         python_share=sum(stage.total for stage in stages if not stage.native) / thread_time if thread_time > 0 else 0.0,
         python_calls=_core.python_calls(),
