@@ -1,0 +1,60 @@
+#include "allocations.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace fastnnunet::testing {
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<std::uint64_t> allocations{0}, allocated{0};
+
+[[maybe_unused]] void note(std::size_t bytes) {
+  if (!counting.load(std::memory_order_relaxed)) return;
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+CountedAllocations::CountedAllocations() {
+  allocations = allocated = 0;
+  counting = true;
+}
+
+CountedAllocations::~CountedAllocations() { counting = false; }
+
+std::uint64_t CountedAllocations::count() const { return allocations; }
+std::uint64_t CountedAllocations::bytes() const { return allocated; }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+bool CountedAllocations::possible() { return false; }
+#else
+bool CountedAllocations::possible() { return true; }
+#endif
+
+}  // namespace fastnnunet::testing
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+void* operator new(std::size_t bytes) {
+  fastnnunet::testing::note(bytes);
+  if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  fastnnunet::testing::note(bytes);
+  const auto multiple = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(multiple, (bytes + multiple - 1) / multiple * multiple)) return memory;
+  throw std::bad_alloc();
+}
+
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+#endif
