@@ -22,6 +22,16 @@ import fastnnunet_loader.demo
 CONFIGURATIONS = {"default": ("2d", "3d_fullres"), "cascade": ("3d_lowres", "3d_fullres", "3d_cascade_fullres")}
 # A patch of a tenth of the image is what makes nnU-Net plan a cascade.
 GPU_MEMORY_GB = {"cascade": 0.005, "anisotropic": 0.012}
+# Every kind of data set that nnU-Net makes other transforms for: (variant, configuration).
+KINDS_OF_DATA = [
+    ("default", "3d_fullres"),
+    ("default", "2d"),
+    ("anisotropic", "3d_fullres"),
+    ("regions", "3d_fullres"),
+    ("ignore", "3d_fullres"),
+    ("two_channels", "3d_fullres"),
+    ("cascade", "3d_cascade_fullres"),
+]
 CASES = 6
 RESOLUTION = 4
 

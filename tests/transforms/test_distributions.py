@@ -61,7 +61,9 @@ class Spread:
             for v in flat:
                 self.values[(key[0], key[1])].append(v)
         else:
-            self.values[key].extend(flat)
+            # A number that several axes or channels share is one draw: the tests take values to be independent.
+            shared = any(not v.is_integer() for v in flat)
+            self.values[key].extend(dict.fromkeys(flat) if shared else flat)
 
 
 class Comparison:

@@ -20,9 +20,10 @@ from local_kernels import note_kernels
 from recording import Trace, leaves, seed_all
 from scipy.special import ndtr
 from test_distributions import Comparison, Spread
-from trainers import KINDS_OF_DATA, distinct_trees, window_of
+from trainers import distinct_trees, window_of
 
 import fastnnunet_loader as fl
+from datasets import KINDS_OF_DATA
 from fastnnunet_loader.transforms import NATIVE
 
 DRAWS = 1000
@@ -104,16 +105,20 @@ def _value(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value).split(" at 0x")[0]
 
 
-def test_trees_of_every_trainer(nnunet_dataset: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    trees: dict[str, tuple[str, Any, tuple[int, ...], int]] = {}
-    for variant, configuration in KINDS_OF_DATA:
-        channels, segmentation_channels = 1 + (variant == "two_channels"), 1 + (variant == "cascade")
-        for trainer, loader in distinct_trees(nnunet_dataset(variant), variant, configuration):
-            shape = (channels, *window_of(loader))
-            key = f"{described(loader.transforms)} {shape} {segmentation_channels}"
-            trees.setdefault(key, (f"{variant} {trainer}: ", loader.transforms, shape, segmentation_channels))
-    assert len(trees) > 40
+Trees = dict[str, tuple[str, Any, tuple[int, ...], int]]  # name, tree, shape (C, X, Y, Z) of its input, channels of labels
 
+
+def add_trees(trees: Trees, dataset: Any, variant: str, configuration: str) -> None:
+    """Those of all trainers that are not there yet."""
+    channels, segmentation_channels = 1 + (variant == "two_channels"), 1 + (variant == "cascade")
+    for trainer, loader in distinct_trees(dataset, variant, configuration):
+        shape = (channels, *window_of(loader))
+        key = f"{described(loader.transforms)} {shape} {segmentation_channels}"
+        trees.setdefault(key, (f"{variant} {trainer}: ", loader.transforms, shape, segmentation_channels))
+
+
+def assert_spread_alike(trees: Trees, monkeypatch: pytest.MonkeyPatch, least_parameters: int) -> None:
+    """Also of other versions of nnU-Net (test_versions.py)."""
     pipelines = {key: fl.compile_transforms(tree) for key, (_, tree, _, _) in trees.items()}
     comparison = Comparison()
     parameters = 0
@@ -132,7 +137,15 @@ def test_trees_of_every_trainer(nnunet_dataset: Callable[[str], Any], monkeypatc
                     draw(tree, Shapes(shape, (segmentation_channels, *shape[1:])), trace)
                     theirs.add((leaf, NATIVE[type(leaf).__name__].replay(leaf, p)) for leaf, p in trace)
             parameters += comparison.add(ours, theirs, DRAWS, name)
-    assert parameters > 1000
+    assert parameters > least_parameters
+    comparison.assert_alike(0.01 / len(comparison.found))
+
+
+def test_trees_of_every_trainer(nnunet_dataset: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    trees: Trees = {}
+    for variant, configuration in KINDS_OF_DATA:
+        add_trees(trees, nnunet_dataset(variant), variant, configuration)
+    assert len(trees) > 40
     drawn = {type(leaf).__name__ for _, tree, _, _ in trees.values() for leaf in leaves(tree)}
     assert {
         "BlankRectangleTransform",
@@ -140,4 +153,4 @@ def test_trees_of_every_trainer(nnunet_dataset: Callable[[str], Any], monkeypatc
         "LocalGammaTransform",
         "ApplyRandomBinaryOperatorTransform",
     } <= drawn
-    comparison.assert_alike(0.01 / len(comparison.found))
+    assert_spread_alike(trees, monkeypatch, least_parameters=1000)

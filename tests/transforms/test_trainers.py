@@ -13,9 +13,10 @@ from images import brain
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from parity import check
 from recording import apply_recorded, leaves
-from trainers import KINDS_OF_DATA, distinct_trees
+from trainers import distinct_trees
 
 import fastnnunet_loader as fl
+from datasets import KINDS_OF_DATA
 
 
 def of_trainer(patch: tuple[int, ...], dummy_2d: bool = False, **settings: Any) -> ComposeTransforms:

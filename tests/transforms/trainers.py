@@ -10,17 +10,6 @@ from fastnnunet_loader.sources import nnunet_trainers, open_source
 # They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
 ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
 
-# Every kind of data set that nnU-Net makes other transforms for: (variant, configuration).
-KINDS_OF_DATA = [
-    ("default", "3d_fullres"),
-    ("default", "2d"),
-    ("anisotropic", "3d_fullres"),
-    ("regions", "3d_fullres"),
-    ("ignore", "3d_fullres"),
-    ("two_channels", "3d_fullres"),
-    ("cascade", "3d_cascade_fullres"),
-]
-
 
 def distinct_trees(dataset: Any, variant: str, configuration: str) -> list[tuple[str, Any]]:
     """The nnUNetDataLoader objects of all trainers, training and validation, those with equal transforms once.

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 import fastnnunet_loader as fl
+from datasets import KINDS_OF_DATA
 from fastnnunet_loader.nnunet import TESTED_TRANSFORMS, TESTED_VERSIONS
+from fastnnunet_loader.sources import nnunet_trainers
 
 TESTS = Path(__file__).parent.parent
 
@@ -57,23 +59,43 @@ sys.path[:0] = sys.argv[1:]
 assert importlib.metadata.version("nnunetv2") == "2.6.4"
 import warnings
 warnings.simplefilter("ignore")
+import pytest
+from test_trainer_distributions import add_trees, assert_spread_alike
 from test_trainers import assert_trees_agree
 from trainers import distinct_trees
+dataset, variant = SimpleNamespace(name=os.environ["DATASET"], add_previous_stage=lambda trainer: None), os.environ["VARIANT"]
 for configuration in os.environ["CONFIGURATIONS"].split():
-    trees = distinct_trees(SimpleNamespace(name=os.environ["DATASET"]), os.environ["VARIANT"], configuration)
-    assert_trees_agree(trees, os.environ["VARIANT"])
-    print(configuration, len(trees))
+    drawn_from = {}
+    add_trees(drawn_from, dataset, variant, configuration)
+    with pytest.MonkeyPatch.context() as patch:
+        assert_spread_alike(drawn_from, patch, least_parameters=50)
+    replayed = distinct_trees(dataset, variant, configuration)
+    assert_trees_agree(replayed, variant)
+    print(configuration, len(replayed))
 """
 
 
 @pytest.mark.slow
-def test_trees_of_nnunet_2_6(nnunet_dataset: Callable[[str], Any], dataset_cache: Path) -> None:
-    variant, configurations = "default", "3d_fullres 2d"
+@pytest.mark.parametrize("variant", sorted({variant for variant, _ in KINDS_OF_DATA}))
+def test_trees_of_nnunet_2_6(nnunet_dataset: Callable[[str], Any], dataset_cache: Path, variant: str) -> None:
+    """Replays, and how parameters are spread, as for the installed version."""
+    configurations = [configuration for of, configuration in KINDS_OF_DATA if of == variant]
     dataset = nnunet_dataset(variant)
+    if variant == "cascade":
+        for trainer in nnunet_trainers():
+            dataset.add_previous_stage(trainer.__name__)
     folder = folder_of("nnunetv2", "2.6.4", dataset_cache)
-    names = {"DATASET": dataset.name, "VARIANT": variant, "CONFIGURATIONS": configurations}
+    names = {"DATASET": dataset.name, "VARIANT": variant, "CONFIGURATIONS": " ".join(configurations)}
     printed = run(TREES, dataset.env | names | with_folder(folder))
-    assert [line.split()[0] for line in printed.splitlines()[-len(configurations.split()) :]] == configurations.split()
+    assert [line.split()[0] for line in printed.splitlines()[-len(configurations) :]] == configurations
+
+
+def test_the_demo_asks_for_a_newer_nnunet(dataset_cache: Path, tmp_path: Path) -> None:
+    environment = os.environ | with_folder(folder_of("nnunetv2", "2.6.4", dataset_cache))
+    command = [sys.executable, "-m", "fastnnunet_loader.cli", "demo", "-o", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "finds trainers outside of its own folder, got 2.6.4" in " ".join(done.stderr.split())
 
 
 # nnU-Net 2.6 finds trainers in its own folders only, so this one is made here.

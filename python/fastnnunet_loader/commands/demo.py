@@ -85,11 +85,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_demo_extra() -> None:
+    import importlib.metadata
     import importlib.util
 
     missing = [name for name in ("nnunetv2", "nilearn") if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(f"[demo] expected {' and '.join(missing)}, got none\n  pip install 'fastnnunet-loader[demo]'")
+    if importlib.util.find_spec("nnunetv2.utilities.find_objects") is None:
+        version = importlib.metadata.version("nnunetv2")
+        raise CommandError(
+            f"[demo] expected an nnU-Net that finds trainers outside of its own folder, got {version}\n"
+            "  pip install nnunetv2==2.8.1"
+        )
 
 
 @contextlib.contextmanager
