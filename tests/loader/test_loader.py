@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import random
 import shutil
 import threading
 import time
@@ -22,16 +23,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_loaders import nnunet_loaders
 
 import fastnnunet_loader as fl
-
-CONFIGURATIONS = [
-    ("default", "3d_fullres"),
-    ("default", "2d"),
-    ("anisotropic", "3d_fullres"),
-    ("regions", "3d_fullres"),
-    ("ignore", "3d_fullres"),
-    ("two_channels", "3d_fullres"),
-    ("cascade", "3d_cascade_fullres"),
-]
+from datasets import KINDS_OF_DATA
+from fastnnunet_loader.fallback import seeded
 
 
 def targets(batch: dict[str, Any]) -> list[torch.Tensor]:
@@ -70,7 +63,7 @@ def test_kept_blocks_are_read_once_and_change_nothing(nnunet_dataset: Any, monke
     assert with_cache.bytes_read < without.bytes_read / 2
 
 
-@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+@pytest.mark.parametrize(("variant", "configuration"), KINDS_OF_DATA)
 def test_batches_do_not_depend_on_threads_or_prefetch(
     nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str
 ) -> None:
@@ -84,7 +77,7 @@ def test_batches_do_not_depend_on_threads_or_prefetch(
                     assert_equal(a, b)
 
 
-@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+@pytest.mark.parametrize(("variant", "configuration"), KINDS_OF_DATA)
 def test_batches_have_the_form_of_nnunets(nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str) -> None:
     train, _ = nnunet_loaders(nnunet_dataset(variant), monkeypatch, configuration)
     theirs = next(train)
@@ -99,7 +92,7 @@ def test_batches_have_the_form_of_nnunets(nnunet_dataset: Any, monkeypatch: Any,
     assert len(ours["keys"]) == len(theirs["keys"])
 
 
-@pytest.mark.parametrize(("variant", "configuration"), CONFIGURATIONS)
+@pytest.mark.parametrize(("variant", "configuration"), KINDS_OF_DATA)
 def test_a_sample_is_the_patch_of_the_file_through_the_pipeline(
     nnunet_dataset: Any, monkeypatch: Any, variant: str, configuration: str
 ) -> None:
@@ -283,7 +276,7 @@ def test_nothing_is_allocated_for_batches_in_steady_state(nnunet_dataset: Any, m
         addresses = set()
         for _ in range(60):
             addresses.add(next(loader)["data"].data_ptr())
-        assert len(addresses) <= loader.stats().prefetch + 2
+        assert len(addresses) <= loader.stats().prefetch_limit + 2
 
 
 # Bad input
@@ -467,18 +460,91 @@ def test_a_sample_can_be_made_by_itself(nnunet_dataset: Any, monkeypatch: Any) -
                 loader.sample(0, 2)
 
 
-def test_training_keeps_its_random_numbers(nnunet_dataset: Any, monkeypatch: Any) -> None:
+class Drawing(ImageOnlyTransform):  # type: ignore[misc]
+    """Draws all the time, in every way, and lets others run in between."""
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        total = 0.0
+        for _ in range(50):
+            drawn = torch.rand(3)
+            drawn += torch.randn_like(drawn) + torch.randint(0, 9, (3,)) + torch.empty(3).uniform_() + torch.bernoulli(drawn)
+            total += float(torch.nn.functional.dropout(drawn).sum()) + float(np.random.normal())
+            time.sleep(0)
+        return {"shift": total / 50}
+
+    def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
+        return img + params["shift"]
+
+
+def test_training_and_transforms_in_python_draw_independently(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    def drawn_by_the_training() -> tuple[torch.Tensor, float]:
+        several = [torch.nn.functional.dropout(torch.ones(64)) + torch.rand(64) for _ in range(100)]
+        return torch.stack(several), float(np.random.uniform())  # NumPy's are drawn when the other thread has done so
+
+    def seed() -> None:
+        torch.manual_seed(1)
+        np.random.seed(1)
+
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
-    with fl.DataLoader.from_nnunet(with_transforms(train, Halve()), threads=2, seed=4) as loader:
-        torch.manual_seed(1)
-        np.random.seed(1)
-        expected = (torch.rand(3), np.random.uniform(size=3))
-        torch.manual_seed(1)
-        np.random.seed(1)
+    with_transforms(train, Drawing())
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=4) as loader:
+        undisturbed = take(loader, 6)
+    seed()
+    drawn = []
+    with fl.DataLoader.from_nnunet(train, threads=2, seed=4) as loader:
+        batches = take(loader, 1)
+        for _ in range(5):
+            while loader.stats().ready_batches == 0:
+                drawn.append(drawn_by_the_training())
+            batches += take(loader, 1)
+    for a, b in zip(batches, undisturbed, strict=True):
+        assert_equal(a, b)
+    seed()
+    assert len(drawn) >= 4
+    for tensor, number in drawn:
+        expected = drawn_by_the_training()
+        assert torch.equal(tensor, expected[0])
+        assert number == expected[1]
+
+
+def test_torch_draws_inside_as_the_process_would_with_this_seed() -> None:
+    def drawn() -> list[torch.Tensor]:
+        x = torch.rand(3)
+        return [
+            x, torch.randn_like(x), torch.randint(0, 5, (2,)), torch.randperm(4), torch.empty(3).uniform_(), torch.bernoulli(x),
+            torch.normal(0.0, 1.0, (3,)), torch.multinomial(x, 2), torch.nn.functional.dropout(x), torch.rand_like(x),
+            torch.native_dropout(x, 0.5, True)[0], torch.rand(2, out=torch.empty(2)), torch.poisson(x), torch.rand(1),
+        ]  # fmt: skip
+
+    torch.manual_seed(7)
+    expected = drawn()
+    state = torch.random.get_rng_state()
+    with torch.no_grad(), seeded(7):
+        got = drawn()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for number, (a, b) in enumerate(zip(got, expected, strict=True)):
+        assert torch.equal(a, b), number
+
+
+class Seeding(ImageOnlyTransform):  # type: ignore[misc]
+    """Seeds the generators of the process, as some do."""
+
+    def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        return img + float(np.random.uniform())
+
+
+def test_a_transform_that_seeds_does_not_seed_the_training(nnunet_dataset: Any, monkeypatch: Any) -> None:
+    train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    with fl.DataLoader.from_nnunet(with_transforms(train, Seeding()), threads=2, seed=4) as loader:
+        states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
         take(loader, 3)
         time.sleep(0.2)  # until what is made ahead is made
-        assert torch.equal(torch.rand(3), expected[0])
-        assert np.array_equal(np.random.uniform(size=3), expected[1])
+        assert torch.equal(torch.random.get_rng_state(), states[0])
+        assert np.array_equal(np.random.get_state()[1], states[1])
+        assert random.getstate() == states[2]
 
 
 def test_callable_scalars_are_part_of_the_seed(nnunet_dataset: Any, monkeypatch: Any) -> None:

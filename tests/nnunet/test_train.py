@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import blosc2
+import numpy as np
 import pytest
 import torch
 from processes import SHORT_PROGRAMS, created_processes
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from training_runs import TRAINERS, batches, checkpoint, log_of, output_folder, train
+
+from datasets import KINDS_OF_DATA
 
 pytestmark = pytest.mark.slow
 
@@ -73,17 +76,8 @@ def check_statistics(stats: Path, metrics: Path, log: str) -> None:
     assert "fastnnunet_loader, training, epoch 1:" in lines[2]
 
 
-@pytest.mark.parametrize(
-    ("variant", "configuration"),
-    [
-        ("default", "3d_fullres"),
-        ("default", "2d"),
-        ("anisotropic", "3d_fullres"),
-        ("regions", "3d_fullres"),
-        ("ignore", "3d_fullres"),
-        ("two_channels", "3d_fullres"),
-    ],
-)
+# A cascade's second stage needs the first (below).
+@pytest.mark.parametrize(("variant", "configuration"), [kind for kind in KINDS_OF_DATA if kind[0] != "cascade"])
 def test_training_runs_to_the_metrics(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
     dataset, trace = nnunet_dataset(variant), Trace(tmp_path / "trace.txt")
     stats, metrics = tmp_path / "stats.jsonl", tmp_path / "stats.prom"
@@ -164,6 +158,25 @@ def test_continued_training_equals_an_uninterrupted_one(nnunet_dataset: Any, tmp
         checkpoint(output_folder(dataset, tmp_path / "whole"))["network_weights"],
         checkpoint(output_folder(dataset, tmp_path / "parts"))["network_weights"],
     )
+
+
+def test_training_from_npz_sees_the_same_batches(nnunet_dataset: Any, tmp_path: Path) -> None:
+    """nnU-Net's older format, which nnU-Net unpacks to .npy, in processes, before it trains."""
+    dataset = nnunet_dataset("default")
+    older = dataset.copy(tmp_path)
+    for case in older.cases():
+        image, segmentation = (older.folder() / f"{case}{of}.b2nd" for of in ("", "_seg"))
+        arrays = {name: blosc2.open(urlpath=str(f), mode="r")[:] for name, f in (("data", image), ("seg", segmentation))}
+        np.savez_compressed(older.folder() / f"{case}.npz", **arrays)
+        image.unlink()
+        segmentation.unlink()
+    trace = Trace(tmp_path / "trace.txt")
+    assert_finished(train(older, tmp_path / "npz", "--seed", "5", under=trace.command), output_folder(older, tmp_path / "npz"))
+    trace.assert_no_worker()
+    unpacked = {file.name for file in older.folder().glob("*.npy")}
+    assert unpacked == {f"{case}{of}.npy" for case in older.cases() for of in ("", "_seg")}
+    assert_finished(train(dataset, tmp_path / "b2nd", "--seed", "5"), output_folder(dataset, tmp_path / "b2nd"))
+    assert batches(tmp_path / "npz") == batches(tmp_path / "b2nd")
 
 
 def test_other_seeds_give_other_batches(nnunet_dataset: Any, tmp_path: Path) -> None:
