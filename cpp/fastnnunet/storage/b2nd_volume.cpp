@@ -288,36 +288,75 @@ class B2ndVolume final : public StoredVolume {
     const std::int64_t block_voxels = header_.block_bytes / static_cast<std::int64_t>(voxel_);
     const std::int64_t blocks = header_.blocks[0] * header_.blocks[1] * header_.blocks[2] * header_.blocks[3];
     std::int64_t used = 0;  // of those in the file
+    line_.clear();
     for_each_tile(part.lower, part.upper, block, header_.blocks, [&](const Index4& origin, std::int64_t number) {
       const Part inner = part_of(part.lower, part.upper, origin, block);
       const Index4 start = {corner[0] + origin[0], corner[1] + origin[1], corner[2] + origin[2], corner[3] + origin[3]};
-      const std::byte* voxels_of_block = nullptr;
-      BlockCache::Block kept;
       if (chunk.kind == Chunk::Kind::plain) {
         ++used;
-        voxels_of_block = chunk.bytes + number * header_.block_bytes;
-      } else if (kept = cached(chunk, chunk_number * blocks + number, number * block_voxels, block_voxels, used);
-                 kept != nullptr) {
-        voxels_of_block = kept.get();
-      } else {
-        ++used;
-        const bool straight = target.same_type() && block[0] == 1 && inner.whole(block) &&
-                              target.contiguous({block[1], block[2], block[3]});
-        if (!straight && block_.empty()) block_.resize(static_cast<std::size_t>(header_.block_bytes));
-        std::byte* to = straight ? target.at(start[0], start[1], start[2], start[3]) : block_.data();
-        decompressed_ = true;
-        reader_.decompress(chunk, number * block_voxels, block_voxels, voxel_, to);
-        if (straight) return;
-        voxels_of_block = block_.data();
+        add_to_line({chunk.bytes + number * header_.block_bytes, nullptr, inner, start}, target);
+        return;
       }
-      rows_of(inner, start, target, [&](std::int64_t voxel, std::byte* to, std::int64_t count) {
-        target.write(voxels_of_block + voxel * static_cast<std::int64_t>(voxel_), static_cast<std::ptrdiff_t>(voxel_),
-                     to, count);
+      if (BlockCache::Block kept =
+              cached(chunk, chunk_number * blocks + number, number * block_voxels, block_voxels, used)) {
+        const std::byte* const voxels_of_block = kept.get();
+        add_to_line({voxels_of_block, std::move(kept), inner, start}, target);
+        return;
+      }
+      ++used;
+      const bool straight = target.same_type() && block[0] == 1 && inner.whole(block) &&
+                            target.contiguous({block[1], block[2], block[3]});
+      if (!straight && block_.empty()) block_.resize(static_cast<std::size_t>(header_.block_bytes));
+      std::byte* to = straight ? target.at(start[0], start[1], start[2], start[3]) : block_.data();
+      decompressed_ = true;
+      reader_.decompress(chunk, number * block_voxels, block_voxels, voxel_, to);
+      if (straight) return;
+      rows_of(inner, start, target, [&](std::int64_t voxel, std::byte* row, std::int64_t count) {
+        write(target, block_.data() + voxel * static_cast<std::int64_t>(voxel_), row, count);
       });
     });
+    write_line(target);
     const std::int64_t size = chunk.kind == Chunk::Kind::plain ? header_.chunk_bytes : chunk.size;
     // Blocks differ in compressed size; their mean stands for each.
     count_bytes(static_cast<std::uint64_t>(file_->mapped() || used == 0 ? size * used / blocks : size));
+  }
+
+  // Blocks that follow one another along Z are written together, row by row: the buffer is then written in its own
+  // order.
+  struct InLine {
+    const std::byte* voxels;
+    BlockCache::Block kept;
+    Part inner;
+    Index4 start;
+  };
+
+  void add_to_line(InLine block, const Target& target) {
+    if (!line_.empty() && !std::equal(block.start.begin(), block.start.begin() + 3, line_.front().start.begin()))
+      write_line(target);
+    line_.push_back(std::move(block));
+  }
+
+  void write_line(const Target& target) {
+    if (line_.empty()) return;
+    const Index4& block = header_.block;
+    const Part& part = line_.front().inner;  // the same for all, but along Z
+    for (std::int64_t c = part.lower[0]; c < part.upper[0]; ++c)
+      for (std::int64_t x = part.lower[1]; x < part.upper[1]; ++x)
+        for (std::int64_t y = part.lower[2]; y < part.upper[2]; ++y)
+          for (const InLine& at : line_) {
+            const std::int64_t z = at.inner.lower[3];
+            const std::int64_t voxel = ((c * block[1] + x) * block[2] + y) * block[3] + z;
+            write(target, at.voxels + voxel * static_cast<std::int64_t>(voxel_),
+                  target.at(at.start[0] + c, at.start[1] + x, at.start[2] + y, at.start[3] + z), at.inner.upper[3] - z);
+          }
+    line_.clear();
+  }
+
+  void write(const Target& target, const std::byte* from, std::byte* to, std::int64_t count) const {
+    if (target.same_type())
+      std::memcpy(to, from, static_cast<std::size_t>(count) * voxel_);
+    else
+      target.write(from, static_cast<std::ptrdiff_t>(voxel_), to, count);
   }
 
   // A block of a compressed chunk out of the cache, into which it is decompressed first if there is room. `used` counts
@@ -359,6 +398,7 @@ class B2ndVolume final : public StoredVolume {
   ChunkReader reader_;
   std::vector<std::int64_t> offsets_;  // of each chunk from header_.data, or what it is made of
   std::vector<std::byte> block_;
+  std::vector<InLine> line_;  // of blocks that are to be written
   bool decompressed_ = false;
   BlockCache* cache_ = nullptr;
   std::uint32_t number_in_cache_ = 0;

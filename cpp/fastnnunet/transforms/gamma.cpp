@@ -17,19 +17,19 @@ constexpr std::size_t kBlock = 4096;  // values that stay in the first-level cac
 
 // sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
 FASTNNUNET_CLONES
-void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float sign_in, float minimum, float range,
+void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
            float inverse, float exponent, float sign_out) {
   for (std::size_t i = 0; i < count; ++i) {
-    const float scaled = (sign_in * due(values[i]) - minimum) * inverse;
+    const float scaled = (sign_in * values[i] - minimum) * inverse;
     values[i] = sign_out * (math::power(scaled, exponent) * range + minimum);
   }
 }
 
 // The same for exponents that are not above 0, where zero does not stay zero. Nobody trains with them.
-void raise_zero(std::span<float> values, Linear due, float sign_in, float minimum, float range, float inverse,
-                float exponent, float sign_out) {
+void raise_zero(std::span<float> values, float sign_in, float minimum, float range, float inverse, float exponent,
+                float sign_out) {
   for (float& value : values)
-    value = sign_out * (std::pow((sign_in * due(value) - minimum) * inverse, exponent) * range + minimum);
+    value = sign_out * (std::pow((sign_in * value - minimum) * inverse, exponent) * range + minimum);
 }
 
 FASTNNUNET_CLONES
@@ -107,11 +107,12 @@ class Gamma final : public TransformOf<GammaParameters> {
     Moments after(old_mean);
     for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
       const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
+      settle(due, block);
       const float sign_out = retain_stats ? 1.0f : sign;
       if (gamma > 0)
-        raise(block.data(), block.size(), due, sign, minimum, range, inverse, gamma, sign_out);
+        raise(block.data(), block.size(), sign, minimum, range, inverse, gamma, sign_out);
       else
-        raise_zero(block, due, sign, minimum, range, inverse, gamma, sign_out);
+        raise_zero(block, sign, minimum, range, inverse, gamma, sign_out);
       if (retain_stats) after.add(block);
     }
     if (!retain_stats) return;

@@ -1,11 +1,28 @@
 // MaskImageTransform: sets the image where the segmentation is below 0, nnU-Net's label for "outside of the nonzero
 // region".
+#include <algorithm>
+
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
 namespace fastnnunet {
 namespace {
+
+constexpr std::int64_t kRun = 256;
+
+// What a run of labels is: all inside, all outside, or both.
+enum class Run { inside, outside, both };
+
+FASTNNUNET_CLONES
+Run run_of(const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count) {
+  std::int16_t any = 0, all = -1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    any = static_cast<std::int16_t>(any | labels[i]);
+    all = static_cast<std::int16_t>(all & labels[i]);
+  }
+  return any >= 0 ? Run::inside : all < 0 ? Run::outside : Run::both;
+}
 
 FASTNNUNET_CLONES
 void mask(float* FASTNNUNET_RESTRICT image, const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count,
@@ -28,9 +45,21 @@ class MaskImage final : public FixedTransform {
     Array<float>& image = sample.image();
     const Array<std::int16_t>& labels = sample.segmentation();
     const auto by = resolve_channel("MaskImageTransform", "channel_idx_in_seg", segmentation_channel_, labels.channels);
-    for (const std::int64_t given : channels_) {
-      const auto channel = resolve_channel("MaskImageTransform", "apply_to_channels", given, image.channels);
-      mask(image.channel(channel), labels.channel(by), image.channel_size(), value_);
+    for (const std::int64_t given : channels_)
+      (void)resolve_channel("MaskImageTransform", "apply_to_channels", given, image.channels);
+    // Most runs are all inside, and those of the image are not looked at.
+    for (std::int64_t begin = 0; begin < image.channel_size(); begin += kRun) {
+      const std::int64_t count = std::min(kRun, image.channel_size() - begin);
+      const std::int16_t* run = labels.channel(by) + begin;
+      const Run kind = run_of(run, count);
+      if (kind == Run::inside) continue;
+      for (const std::int64_t given : channels_) {
+        float* to = image.channel(given < 0 ? given + image.channels : given) + begin;
+        if (kind == Run::outside)
+          std::fill(to, to + count, value_);
+        else
+          mask(to, run, count, value_);
+      }
     }
   }
 

@@ -204,44 +204,58 @@ Pieces::Pieces(const Positions& positions, const Index3& patch, const Index3& wi
       window_(window),
       lower_(box.lower),
       shape_(box.shape()),
-      flat_(positions.planar || (positions.border != Border::constant && window[0] == 1)) {}
+      flat_(positions.planar || (positions.border != Border::constant && window[0] == 1)),
+      separable_(positions.displacements == nullptr && (positions.planar || positions.lattice[0].of == 0) &&
+                 positions.lattice[1].of == 1 && positions.lattice[2].of == 2) {}
 
-void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count,
-                  AxisPositions (&axes)[3]) const {
+void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]) {
   const bool plain = positions_.displacements == nullptr && positions_.border == Border::constant;
   for (int axis = 0; axis < 3; ++axis) {
+    if (const int of = positions_.lattice[axis].of; of >= 0) {
+      const std::int64_t at = of == 0 ? i : of == 1 ? j : begin;
+      if (held_[axis].at == at && held_[axis].count >= count) continue;
+      held_[axis] = {at, count};
+      fill_lattice(axis, at, of == 2 ? count : 1, axes[axis]);
+      if (of == 2) continue;
+      std::fill(axes[axis].whole + 1, axes[axis].whole + count, axes[axis].whole[0]);
+      std::fill(axes[axis].fraction + 1, axes[axis].fraction + count, axes[axis].fraction[0]);
+      continue;
+    }
     const auto& row = positions_.matrix[axis];
     const double along =
         row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
-    const Lattice& lattice = positions_.lattice[axis];
-    if ((plain && lattice.of < 0) || (positions_.planar && axis == 0)) {
+    if (plain || (positions_.planar && axis == 0)) {
       axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes[axis]);
       continue;
     }
     alignas(64) double at[kPiece];
-    if (lattice.of == 2)
-      lattice_line(lattice, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(count), at);
-    else if (lattice.of >= 0)
-      std::fill(at, at + count, static_cast<double>(lattice.at(static_cast<std::int32_t>(lattice.of == 0 ? i : j))));
-    else
-      line(along + positions_.offset[axis], row[2], count, at);
+    line(along + positions_.offset[axis], row[2], count, at);
     if (positions_.displacements != nullptr) {
       const std::int64_t first = ((positions_.planar ? 0 : i) * patch_[1] + j) * patch_[2] + begin;
       for (int of = 0; of < 3; ++of)
         if (const float* component = positions_.displacements->component[of]; component != nullptr && row[of] != 0)
           displace(component + first, row[of], count, at);
     }
-    const auto lower = static_cast<std::int32_t>(lower_[axis]);
-    if (positions_.border == Border::constant) {
-      split(at, count, lower, axes[axis]);
-      continue;
-    }
-    if (positions_.border == Border::reflection)
-      reflect_all(at, count, Mirrors(window_[axis], positions_.align_corners));
-    const auto last = static_cast<std::int32_t>(window_[axis] - 1);
-    clamp_all(at, count, last);
-    split_folded(at, count, last, lower, axes[axis]);
+    fold(axis, at, count, axes[axis]);
   }
+}
+
+void Pieces::fill_lattice(int axis, std::int64_t begin, std::int64_t count, AxisPositions& out) const {
+  alignas(64) double at[kPiece];
+  lattice_line(positions_.lattice[axis], static_cast<std::int32_t>(begin), static_cast<std::int32_t>(count), at);
+  fold(axis, at, count, out);
+}
+
+void Pieces::fold(int axis, double* at, std::int64_t count, AxisPositions& out) const {
+  const auto lower = static_cast<std::int32_t>(lower_[axis]);
+  if (positions_.border == Border::constant) {
+    split(at, count, lower, out);
+    return;
+  }
+  if (positions_.border == Border::reflection) reflect_all(at, count, Mirrors(window_[axis], positions_.align_corners));
+  const auto last = static_cast<std::int32_t>(window_[axis] - 1);
+  clamp_all(at, count, last);
+  split_folded(at, count, last, lower, out);
 }
 
 bool Pieces::all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const {

@@ -69,8 +69,9 @@ class Pieces {
  public:
   Pieces(const Positions& positions, const Index3& patch, const Index3& window, const Box& box);
 
-  // Of `count` voxels from (i, j, begin).
-  void fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]) const;
+  // Of `count` voxels from (i, j, begin). `axes` holds what the last call left there: a lattice's positions are the
+  // same for row after row.
+  void fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]);
 
   // Whether all eight corners of position k lie in the box.
   bool inside(const AxisPositions (&axes)[3], std::int64_t k) const {
@@ -80,22 +81,34 @@ class Pieces {
   }
   bool all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const;
 
+  // Every axis of the window follows the patch's axis of the same number.
+  bool separable() const { return separable_; }
+
   // Every position along X is a voxel, and of a voxel's corners those beyond it are not looked at.
   bool flat() const { return flat_; }
 
  private:
+  void fill_lattice(int axis, std::int64_t begin, std::int64_t count, AxisPositions& out) const;
+  // Positions into the window and its border, and into voxel and fraction. `at` is worked on.
+  void fold(int axis, double* at, std::int64_t count, AxisPositions& out) const;
+
   const Positions& positions_;
   Index3 patch_;
   Index3 window_;
   Index3 lower_;
   Index3 shape_;  // of the box
   bool flat_;
+  bool separable_;
+  struct Held {
+    std::int64_t at = -1, count = 0;
+  };
+  std::array<Held, 3> held_{};  // of lattices: what `axes` holds
 };
 
 // Calls run(row, axes, first, last, inside) for runs [first, last) of the pieces of every row of the patch: `inside`
 // where all corners of all positions lie in the box.
 template <typename T, typename Run>
-void for_each_run(const Pieces& pieces, const Index3& patch, T* out, Run&& run) {
+void for_each_run(Pieces& pieces, const Index3& patch, T* out, Run&& run) {
   AxisPositions axes[3];
   for (std::int64_t i = 0; i < patch[0]; ++i)
     for (std::int64_t j = 0; j < patch[1]; ++j)

@@ -21,8 +21,8 @@ void read_all(Source<T>& source, T* out) {
 }
 
 FASTNNUNET_CLONES
-void apply(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear arithmetic) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = arithmetic(values[i]);
+void apply(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear arithmetic) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = arithmetic(values[i]);
 }
 
 std::string text(std::int64_t channels, const Index3& shape) {
@@ -36,6 +36,10 @@ std::string text(const Target& target) {
 }
 
 }  // namespace
+
+void settle(const Linear& arithmetic, std::span<float> values) {
+  if (arithmetic.changes()) apply(values.data(), values.size(), arithmetic);
+}
 
 std::size_t Workspace::bytes() const {
   std::size_t total = 0;
@@ -93,11 +97,8 @@ Linear Sample::take_due(std::int64_t channel) {
 }
 
 void Sample::settle() {
-  for (std::size_t channel = 0; channel < due_.size(); ++channel) {
-    const Linear due = due_[channel];
-    if (due.factor == 1.0f && due.shift == 0.0f) continue;
-    apply(image_.channel(static_cast<std::int64_t>(channel)), image_.channel_size(), due);
-  }
+  for (std::size_t channel = 0; channel < due_.size(); ++channel)
+    fastnnunet::settle(due_[channel], image_.channel_span(static_cast<std::int64_t>(channel)));
   due_.clear();
 }
 

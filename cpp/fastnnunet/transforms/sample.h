@@ -37,7 +37,11 @@ struct Linear {
   float factor = 1.0f;
   float shift = 0.0f;
   float operator()(float value) const { return value * factor + shift; }
+  bool changes() const { return factor != 1.0f || shift != 0.0f; }
 };
+
+// Does the arithmetic, where it changes anything.
+void settle(const Linear& arithmetic, std::span<float> values);
 
 // Where voxels come from: a window of a file, or an array. Boxes are in voxels of the window and lie inside it.
 template <typename T>
