@@ -109,6 +109,27 @@ def test_bad_case(predictor: Any, images: Path, installed: None, tmp_path: Path,
     assert "left out: [brain_000]" in caplog.text
 
 
+def test_an_image_far_from_the_training_gets_a_warning(
+    trained: Any, images: Path, installed: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor = nnUNetPredictor(tile_step_size=1, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(trained()[1]), (0,))
+    image, properties = read(predictor, images, "brain_000")
+    predictor.predict_single_npy_array(image, properties)
+    assert not caplog.records
+    thick = {**properties, "spacing": [16.0, *properties["spacing"][1:]]}
+    predictor.predict_single_npy_array(image[:, ::4], thick)
+    (record,) = caplog.records
+    assert "[image 0] a spacing of (16, 4, 4) mm is far from the training's" in record.getMessage()
+    # A network from elsewhere knows no images.
+    predictor.manual_initialization(
+        predictor.network, predictor.plans_manager, predictor.configuration_manager, predictor.list_of_parameters,
+        predictor.dataset_json, predictor.trainer_name, None,
+    )  # fmt: skip
+    predictor.predict_single_npy_array(image[:, ::4], thick)
+    assert len(caplog.records) == 1
+
+
 def test_uninstall_puts_everything_back() -> None:
     def seen() -> list[Any]:
         names = (

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .cases import Case, find_cases, name_of
@@ -15,6 +16,9 @@ from .session import Session
 __all__ = ["patch_predictor"]
 
 _log = logging.getLogger("fastnnunet_loader")
+
+_MODEL = "_fastnnunet_model"
+"""Attribute of a predictor: the folder of its trained model, or None."""
 
 Options = Callable[[], dict[str, Any]]
 """Gives what install() was asked for: memory_budget, on_bad_case and threads of a Session."""
@@ -59,7 +63,7 @@ class Preprocessed:
         from ..loader import available_cores
         from .preprocess import Preprocessing
 
-        preprocessing = Preprocessing(*self._plan, available_cores(), _log.info)
+        preprocessing = Preprocessing(*self._plan, available_cores(), _say)
         if isinstance(self.source, Files):
             for case in self.source.cases(str(self._plan[2]["file_ending"])):
                 data, properties = preprocessing.from_files(case.name, case.files, case.previous)
@@ -96,10 +100,23 @@ def patch_predictor(patch: Callable[[Any, str, Any], None], options: Options) ->
             raise strays[0]
         return cases
 
+    initialize, initialize_by_hand = predictor.initialize_from_trained_model_folder, predictor.manual_initialization
+
+    def initialize_from_trained_model_folder(self: Any, model_training_output_dir: str, *args: Any, **kwargs: Any) -> None:
+        initialize(self, model_training_output_dir, *args, **kwargs)
+        setattr(self, _MODEL, Path(model_training_output_dir))
+
+    def manual_initialization(self: Any, *args: Any, **kwargs: Any) -> None:
+        initialize_by_hand(self, *args, **kwargs)
+        setattr(self, _MODEL, None)  # nobody says where the network comes from
+
+    def session_of(self: Any, **settings: Any) -> Session:
+        return Session(self, model=getattr(self, _MODEL, None), say=_say, **settings, **options())
+
     def predict_from_data_iterator(
         self: Any, data_iterator: Any, save_probabilities: bool = False, num_processes_segmentation_export: int = 0
     ) -> list[Any]:
-        session = Session(self, save_probabilities=save_probabilities, progress=self.allow_tqdm, say=_log.info, **options())
+        session = session_of(self, save_probabilities=save_probabilities, progress=self.allow_tqdm)
         results = _run(session, self, data_iterator, options()["on_bad_case"])
         if hasattr(data_iterator, "_finish"):
             data_iterator._finish()
@@ -134,12 +151,14 @@ def patch_predictor(patch: Callable[[Any, str, Any], None], options: Options) ->
         output_file_truncated: str | None = None,
         save_or_return_probabilities: bool = False,
     ) -> Any:
-        session = Session(self, save_probabilities=save_or_return_probabilities, say=_log.info, **options())
+        session = session_of(self, save_probabilities=save_or_return_probabilities)
         return session.single(input_image, image_properties, segmentation_previous_stage, output_file_truncated)
 
     patch(module, "preprocessing_iterator_fromfiles", from_files)
     patch(module, "preprocessing_iterator_fromnpy", from_arrays)
     patch(module, "create_lists_from_splitted_dataset_folder", list_files)
+    patch(predictor, "initialize_from_trained_model_folder", initialize_from_trained_model_folder)
+    patch(predictor, "manual_initialization", manual_initialization)
     patch(predictor, "predict_from_data_iterator", predict_from_data_iterator)
     patch(predictor, "predict_from_files_sequential", predict_from_files_sequential)
     patch(predictor, "predict_single_npy_array", predict_single_npy_array)
@@ -163,6 +182,11 @@ def _run(session: Session, predictor: Any, items: Any, on_bad_case: str) -> list
     predicted = dict(zip((id(case) for case, _ in checked), session.run_files(checked), strict=True))
     _tell([*bad, *session.failures])
     return [predicted.get(id(case)) for case in cases]
+
+
+def _say(text: str) -> None:
+    warning = text.removeprefix("warning: ")
+    _log.log(logging.INFO if warning == text else logging.WARNING, "%s", warning)
 
 
 def _tell(bad: Sequence[Any]) -> None:

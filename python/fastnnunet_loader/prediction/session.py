@@ -81,12 +81,15 @@ class Session:
             reason = None if header is None else self.need(header).beyond(self.budget.limit)
             if reason is None:
                 fitting.append((case, header))
-                if header is not None and self._fingerprint is not None:
-                    for warning in self._fingerprint.warnings(case.name, header):
-                        self._say(f"warning: {warning}")
+                if header is not None:
+                    self._compare(case.name, header)
             else:
                 bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
         return fitting, bad
+
+    def _compare(self, name: str, header: Header) -> None:
+        for warning in () if self._fingerprint is None else self._fingerprint.warnings(name, header):
+            self._say(f"warning: {warning}")
 
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
         """Predict cases that were checked; see `Pipeline.run`."""
@@ -111,6 +114,7 @@ class Session:
             spacing = [float(s) for s in properties[index]["spacing"]]
             sizes = [int(n) for n in image.shape[1:]]
             header = Header(1, (sizes[0], sizes[1], sizes[2]), (spacing[0], spacing[1], spacing[2]), 0, 0)
+            self._compare(name, header)
             prepare = self._preprocessing.from_array
             return Job(name, lambda: prepare(name, image, previous, properties[index]), target, self.need(header))
 
