@@ -1,8 +1,8 @@
 """What the native threads call in Python: transforms that are not native, and callable scalars.
 
 Both draw as they would in one of nnU-Net's workers, from the generators of `random`, NumPy and torch, which are the whole
-process's. One call runs at a time, with generators seeded from the sample: so a sample does not depend on its neighbours, nor
-on what the training draws meanwhile, nor the training on the loader.
+process's. One call runs at a time, with generators seeded from the sample: so a sample does not depend on its neighbours. Nor
+do samples and training depend on each other, as long as the training draws from torch's generators only, as nnU-Net's does.
 """
 
 from __future__ import annotations
@@ -127,25 +127,15 @@ def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
 
 
 @contextmanager
-def _numpys_alone() -> Iterator[None]:
-    """Meanwhile other threads that draw from NumPy's global generator wait."""
-    with np.random.mtrand.get_bit_generator().lock:
-        state = np.random.get_state()
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
-
-
-@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes.
 
-    What other threads draw meanwhile from torch is not touched, and from NumPy it waits. `random` has no lock: it is seeded
-    and put back.
+    torch draws from a generator of the call's own, whatever the transform seeds (but for the few operations that know the
+    process's only). Those of `random` and NumPy are the process's: they are seeded and put back.
     """
-    with noted(), _alone, _numpys_alone():
-        python, torch_state, torch_seed = random.getstate(), torch.random.get_rng_state(), torch.initial_seed()
+    with noted(), _alone:
+        python, numpy = random.getstate(), np.random.get_state()
+        torch_state, torch_seed = torch.random.get_rng_state(), torch.initial_seed()
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)
@@ -153,6 +143,7 @@ def seeded(seed: int) -> Iterator[None]:
                 yield
         finally:
             random.setstate(python)
+            np.random.set_state(numpy)
             if torch.initial_seed() != torch_seed:  # the transform seeded the process's
                 torch.random.set_rng_state(torch_state)
 
