@@ -5,6 +5,16 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FASTNNUNET_SANITIZED
+#endif
+#endif
+#if !defined(FASTNNUNET_SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(_MSC_VER)
+#define FASTNNUNET_COUNTS
+#endif
+
 namespace fastnnunet::testing {
 namespace {
 
@@ -29,7 +39,7 @@ CountedAllocations::~CountedAllocations() { counting = false; }
 std::uint64_t CountedAllocations::count() const { return allocations; }
 std::uint64_t CountedAllocations::bytes() const { return allocated; }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if !defined(FASTNNUNET_COUNTS)
 bool CountedAllocations::possible() { return false; }
 #else
 bool CountedAllocations::possible() { return true; }
@@ -37,7 +47,7 @@ bool CountedAllocations::possible() { return true; }
 
 }  // namespace fastnnunet::testing
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(FASTNNUNET_COUNTS)
 
 void* operator new(std::size_t bytes) {
   fastnnunet::testing::note(bytes);

@@ -1,4 +1,5 @@
-// Counts what all threads ask of operator new while it is there. Sanitizers bring allocators of their own.
+// Counts what all threads ask of operator new while it is there. Sanitizers bring allocators of their own,
+// and MSVC has no aligned one to put in their place.
 #pragma once
 
 #include <cstdint>

@@ -223,7 +223,7 @@ class DataLoader:
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
             pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
             prefetch: batches made ahead, at the most; None chooses by threads and batch size. As many as keep the threads
-                busy at first, and one more for each time that the training had to wait.
+                busy at first, and one more for each time that the training had to wait although a thread had been idle.
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.

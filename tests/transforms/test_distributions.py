@@ -63,6 +63,7 @@ class Spread:
         else:
             # A number that several axes or channels share is one draw: the tests take values to be independent.
             shared = any(not v.is_integer() for v in flat)
+            self.values[(key[0], f"distinct {key[1]}")].append(len(set(flat)))
             self.values[key].extend(dict.fromkeys(flat) if shared else flat)
 
 

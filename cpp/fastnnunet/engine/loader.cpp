@@ -79,7 +79,8 @@ class Loader::Impl {
         const std::shared_ptr<Job> job = found->second;
         ready_.erase(found);
         ++step_;
-        // For the first one everybody waits, and where no thread was idle meanwhile more batches ahead would not help.
+        // For the first one everybody waits, and as long as no thread was idle more batches ahead would not have
+        // helped.
         if (had_to_wait && idled_ && batches_ > 0) {
           ahead_ = std::min(ahead_ + 1, options_.prefetch);
           idled_ = false;
@@ -128,6 +129,7 @@ class Loader::Impl {
     jobs_.clear();
     ready_.clear();
     step_ = submitted_ = step;
+    idled_ = false;
     excluded_.clear();
     bad_.clear();
     for (const auto& [name, since] : excluded) {

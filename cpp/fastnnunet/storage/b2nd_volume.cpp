@@ -268,6 +268,7 @@ class B2ndVolume final : public StoredVolume {
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override {
     const Index4 lower = {first, box.lower[0], box.lower[1], box.lower[2]};
     const Index4 upper = {last, box.upper[0], box.upper[1], box.upper[2]};
+    line_.clear();  // an error may have left blocks there
     for_each_tile(lower, upper, header_.chunk, header_.chunks, [&](const Index4& origin, std::int64_t number) {
       const Part part = part_of(lower, upper, origin, header_.chunk);
       // Of the chunk's corner in the region that is asked for.
@@ -288,7 +289,6 @@ class B2ndVolume final : public StoredVolume {
     const std::int64_t block_voxels = header_.block_bytes / static_cast<std::int64_t>(voxel_);
     const std::int64_t blocks = header_.blocks[0] * header_.blocks[1] * header_.blocks[2] * header_.blocks[3];
     std::int64_t used = 0;  // of those in the file
-    line_.clear();
     for_each_tile(part.lower, part.upper, block, header_.blocks, [&](const Index4& origin, std::int64_t number) {
       const Part inner = part_of(part.lower, part.upper, origin, block);
       const Index4 start = {corner[0] + origin[0], corner[1] + origin[1], corner[2] + origin[2], corner[3] + origin[3]};

@@ -10,7 +10,7 @@ std::int64_t resolve_channel(const std::string& owner, const char* name, std::in
   if (channel < -channels || channel >= channels)
     throw InvalidArgument(owner, std::string("'") + name + "' below " + std::to_string(channels),
                           std::to_string(channel));
-  return channel < 0 ? channel + channels : channel;
+  return from_start(channel, channels);
 }
 
 std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry) {

@@ -46,7 +46,12 @@ inline bool any_flag(const std::vector<std::int64_t>& flags) {
 
 inline Record::Numbers to_numbers(const std::vector<std::int64_t>& whole) { return {whole.begin(), whole.end()}; }
 
-// Of a channel number that may count from the end, the one from the start. Throws InvalidArgument where there is none
+// Of a channel number that may count from the end, the one from the start.
+inline std::int64_t from_start(std::int64_t channel, std::int64_t channels) {
+  return channel < 0 ? channel + channels : channel;
+}
+
+// The same, checked. Throws InvalidArgument where there is none
 // such.
 std::int64_t resolve_channel(const std::string& owner, const char* name, std::int64_t channel, std::int64_t channels);
 

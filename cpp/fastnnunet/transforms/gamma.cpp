@@ -33,8 +33,8 @@ void raise_zero(std::span<float> values, float sign_in, float minimum, float ran
 }
 
 FASTNNUNET_CLONES
-void linear(float* FASTNNUNET_RESTRICT values, std::size_t count, float old_mean, float factor, float new_mean,
-            float sign) {
+void restore_statistics(float* FASTNNUNET_RESTRICT values, std::size_t count, float old_mean, float factor,
+                        float new_mean, float sign) {
   for (std::size_t i = 0; i < count; ++i) values[i] = sign * ((values[i] - old_mean) * factor + new_mean);
 }
 
@@ -122,8 +122,8 @@ class Gamma final : public TransformOf<GammaParameters> {
     const double factor =
         flat ? 0 * before.standard_deviation()
              : before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
-    linear(values.data(), values.size(), static_cast<float>(after.mean()), static_cast<float>(factor),
-           static_cast<float>(old_mean), sign);
+    restore_statistics(values.data(), values.size(), static_cast<float>(after.mean()), static_cast<float>(factor),
+                       static_cast<float>(old_mean), sign);
   }
 
   Scalar gamma_;

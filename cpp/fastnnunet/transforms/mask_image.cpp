@@ -54,7 +54,7 @@ class MaskImage final : public FixedTransform {
       const Run kind = run_of(run, count);
       if (kind == Run::inside) continue;
       for (const std::int64_t given : channels_) {
-        float* to = image.channel(given < 0 ? given + image.channels : given) + begin;
+        float* to = image.channel(from_start(given, image.channels)) + begin;
         if (kind == Run::outside)
           std::fill(to, to + count, value_);
         else

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "fastnnunet/base/clones.h"
@@ -293,7 +294,8 @@ void resample_image(const SourceView<float>& view, const Index3& window, const P
     take_nearest(view, pieces, patch, outside, out);
     return;
   }
-  if (pieces.separable() && view.box.shape()[2] <= kLongestRow) {
+  // Differences of infinities are none.
+  if (pieces.separable() && view.box.shape()[2] <= kLongestRow && std::isfinite(outside)) {
     interpolate_separably(view, pieces, patch, outside, out);
     return;
   }

@@ -71,7 +71,7 @@ class LoaderStats:
     memory_available: int  # of that, what can still be taken
     gpu: GpuStats | None
     threads: int
-    prefetch: int  # batches that are made ahead now: one more for each time that the training had to wait
+    prefetch: int  # batches that are made ahead now
     prefetch_limit: int  # and at the most
     python_fallbacks: tuple[str, ...]  # transforms that are not native
     python_share: float  # of the samples' thread time that they took, waiting for Python's lock included
