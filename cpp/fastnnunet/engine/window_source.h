@@ -37,6 +37,12 @@ class WindowSource final : public Source<T> {
   std::int64_t channels() const override { return first_->channels() + (second_ != nullptr ? second_->channels() : 0); }
   const Index3& shape() const override { return shape_; }
 
+  Box content() const override {
+    return window_.intersect(Box::of_shape(first_->shape()))
+        .shifted({-window_.lower[0], -window_.lower[1], -window_.lower[2]});
+  }
+  T filling() const override { return kOutside<T>; }
+
   void read(std::int64_t channel, const Box& box, T* out) override {
     const Stopwatch watch;
     const std::string_view asking = activity_->enter(std::is_same_v<T, float> ? "reading the image" : "reading labels");

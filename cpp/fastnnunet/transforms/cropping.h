@@ -37,6 +37,17 @@ class Input {
   std::int64_t channels() const { return pending_ != nullptr ? pending_->channels() : array_.channels; }
   const Index3& shape() const { return pending_ != nullptr ? pending_->shape() : array_.shape; }
 
+  // `box` without what reads as `outside` anyway. `first`: of the axes that may be cut.
+  Box without(const Box& box, T outside, int first) const {
+    if (pending_ == nullptr || !(pending_->filling() == outside)) return box;
+    Box content = pending_->content();
+    for (int axis = 0; axis < first; ++axis) {
+      content.lower[axis] = box.lower[axis];
+      content.upper[axis] = box.upper[axis];
+    }
+    return box.intersect(content);
+  }
+
   SourceView<T> view(std::int64_t channel, const Box& box) {
     if (pending_ == nullptr) return {array_.channel(channel), Box::of_shape(array_.shape)};
     T* memory = workspace_.scratch<T>(0, voxels(box.shape()));

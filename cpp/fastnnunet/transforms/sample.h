@@ -51,6 +51,9 @@ class Source {
   virtual std::int64_t channels() const = 0;
   virtual const Index3& shape() const = 0;                              // of the window
   virtual void read(std::int64_t channel, const Box& box, T* out) = 0;  // out: the box's shape, C-contiguous
+  // The part of the window that lies in the image; every other voxel is filling().
+  virtual Box content() const { return Box::of_shape(shape()); }
+  virtual T filling() const { return T{0}; }
   // Spent on reading files for the present sample; an array has none.
   virtual std::chrono::nanoseconds reading_time() const { return {}; }
 };

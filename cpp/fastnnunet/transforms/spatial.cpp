@@ -333,7 +333,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     grid.align_corners = align_corners_;
     const Positions positions =
         grid_positions(grid, dims_, patch, window, p.deforms ? &displacements : nullptr, sampling.border);
-    const Box box = needed_box(positions, patch, window);
+    Box box = needed_box(positions, patch, window);
+    if (sampling.border == Border::constant) box = input.without(box, sampling.outside, 3 - dims_);
     for (std::int64_t channel = 0; channel < input.channels(); ++channel)
       resample(input.view(channel, box), positions, patch, out + channel * size);
   }

@@ -244,6 +244,67 @@ TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
           }
 }
 
+// An image in the middle of a window, as where a case is smaller than what a rotation may need.
+template <typename T>
+class CentredSource final : public Source<T> {
+ public:
+  CentredSource(const Array<const T>& array, const Box& content, T filling)
+      : array_(array), content_(content), filling_(filling) {}
+  std::int64_t channels() const override { return array_.channels(); }
+  const Index3& shape() const override { return array_.shape(); }
+  Box content() const override { return content_; }
+  T filling() const override { return filling_; }
+  void read(std::int64_t channel, const Box& box, T* out) override {
+    beyond = beyond || !(box.intersect(content_) == box);
+    array_.read(channel, box, out);
+  }
+  bool beyond = false;
+
+ private:
+  ArraySource<T> array_;
+  Box content_;
+  T filling_;
+};
+
+TEST_CASE("spatial: of a window only the image is read", "[transforms]") {
+  Data data = data_of(1, {30, 34, 38});
+  const Box content{{6, 9, 4}, {22, 30, 33}};
+  for (std::int64_t x = 0; x < 30; ++x)
+    for (std::int64_t y = 0; y < 34; ++y)
+      for (std::int64_t z = 0; z < 38; ++z) {
+        const Box voxel{{x, y, z}, {x + 1, y + 1, z + 1}};
+        if (voxel.intersect(content) == voxel) continue;
+        const auto at = static_cast<std::size_t>((x * 34 + y) * 38 + z);
+        data.image[at] = 0.0f;
+        data.labels[at] = -1;
+      }
+  const auto spatial = make_transform("SpatialTransform", attributes({28, 30, 31}, 0.7, 0.7));
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    Data results[2];
+    for (const bool whole : {false, true}) {
+      Workspace workspace;
+      Sample sample(workspace);
+      CentredSource<float> image({data.image.data(), 1, data.shape}, content, 0.0f);
+      CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
+      sample.begin(image, &labels, 3, nullptr);
+      const auto parameters = spatial->new_parameters();
+      Stream stream(SampleId{.seed = seed}, 1);
+      spatial->draw(stream, sample.geometry(), *parameters);
+      if (whole) {
+        sample.image();
+        sample.segmentation();
+      }
+      const bool resamples = spatial->describe(*parameters).has("affine");
+      spatial->apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
+      results[whole ? 1 : 0] = finished(sample);
+      if (!whole && resamples) CHECK_FALSE((image.beyond || labels.beyond));
+    }
+    CHECK(results[0].image == results[1].image);
+    CHECK(results[0].labels == results[1].labels);
+  }
+}
+
 TEST_CASE("spatial: what is read is enough where positions round to the voxel before", "[transforms]") {
   const Data data = data_of(1, {4001, 5, 4});
   for (const char* border : {"zeros", "border", "reflection"}) {
