@@ -164,7 +164,7 @@ LEAVES = (
     Leaf("BrightnessAdditive, then Mirror", lambda: BrightnessAdditiveTransform(0, 0.5, True, 1.0), mirrored=True),
     Leaf("Gamma", lambda: GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1.0)),
     Leaf("Gamma: inverted", lambda: GammaTransform(BGContrast((0.7, 1.5)), 1, False, 1.0, 1.0)),
-    Leaf("InvertImage", lambda: InvertImageTransform(1.0, 1.0, 1.0)),
+    Leaf("InvertImage, then Mirror", lambda: InvertImageTransform(1.0, 1.0, 1.0), mirrored=True),
     Leaf("CutOffOutliers", lambda: CutOffOutliersTransform((0, 2.5), (97.5, 100), False, 1.0, 0.5)),
     Leaf("BrightnessGradientAdditive", lambda: BrightnessGradientAdditiveTransform(size, (-0.5, 1.5), gradient, False, True)),
     Leaf("LocalGamma", lambda: LocalGammaTransform(size, (-0.5, 1.5), (0.8, 1.5), False, 1.0)),

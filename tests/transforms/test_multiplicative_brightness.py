@@ -8,6 +8,7 @@ import pytest
 from batchgeneratorsv2.transforms.intensity.brightness import BrightnessAdditiveTransform, MultiplicativeBrightnessTransform
 from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
 from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.intensity.inversion import InvertImageTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
@@ -38,6 +39,7 @@ def test_multiplicative_brightness(transform: Any, shape: tuple[int, ...], chann
         [ContrastTransform((0.5, 1.5), False, True, 1)],
         [GammaTransform((0.7, 1.5), 0.5, False, 0.7, 0.5)],
         [GaussianBlurTransform((0.5, 1), False, False, 0.7)],
+        [InvertImageTransform(1, 0.5, 0.7), MirrorTransform((0, 1, 2))],
         [Convert3DTo2DTransform(), MirrorTransform((0, 1)), Convert2DTo3DTransform()],
     ],
 )

@@ -1,15 +1,9 @@
 // InvertImageTransform: mirrors the intensities of each chosen channel at their mean.
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {
-
-FASTNNUNET_CLONES
-void mirror_at(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = (mean - values[i]) + mean;
-}
 
 struct InvertParameters : Parameters {
   bool apply = false;
@@ -39,9 +33,13 @@ class InvertImage final : public TransformOf<InvertParameters> {
 
   void apply(Sample& sample, const InvertParameters& p, const Stream&) const override {
     if (!p.apply) return;
-    Array<float>& image = sample.image();
-    for (const std::int64_t channel : p.channels)
-      mirror_at(image.channel(channel), image.channel_size(), static_cast<float>(mean(image.channel_span(channel))));
+    Array<float>& image = sample.image_as_it_is();
+    for (const std::int64_t channel : p.channels) {
+      const Linear due = sample.take_due(channel);
+      const double centre = mean(image.channel_span(channel)) * double{due.factor} + double{due.shift};
+      sample.owe(channel, due);
+      sample.owe(channel, {.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)});
+    }
   }
 
   Record describe(const InvertParameters& p) const override {
