@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
+LARGEST_RATIO = 100
 OURS, THEIRS, FLOOR = "#1f77b4", "#b8c0cc", "#d62728"
 
 
@@ -35,7 +36,7 @@ def loader_chart(figures: dict[str, Any], file: Path) -> None:
     axes.set(xscale="log", xlabel="CPU seconds per sample (less is better)")
     axes.set_yticks([-i for i in range(len(rows))], names)
     axes.margins(x=0.12)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     _save(figure, figures["machine"], file)
 
 
@@ -43,8 +44,11 @@ def transforms_chart(figures: dict[str, Any], file: Path) -> None:
     rows = sorted((row for row in figures["leaves"] if row["ratio"] is not None), key=lambda row: row["ratio"])
     figure = Figure(figsize=(9, 0.24 * len(rows) + 1.4), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh([row["name"] for row in rows], [row["ratio"] for row in rows], color=OURS)
-    axes.bar_label(bars, [f"{row['ratio']:.1f}" for row in rows], padding=3, fontsize=8)
+    # What costs next to nothing has no ratio that could be measured.
+    ratios = [min(row["ratio"], LARGEST_RATIO) for row in rows]
+    bars = axes.barh([row["name"] for row in rows], ratios, color=OURS)
+    labels = [f"> {LARGEST_RATIO}" if row["ratio"] > LARGEST_RATIO else f"{row['ratio']:.1f}" for row in rows]
+    axes.bar_label(bars, labels, padding=3, fontsize=8)
     axes.set(xscale="log", xlabel="times as fast as batchgeneratorsv2's, one thread")
     axes.margins(x=0.1, y=0.01)
     _save(figure, figures["machine"], file)
