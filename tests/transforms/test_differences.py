@@ -149,3 +149,18 @@ def test_what_is_not_understood_runs_in_python(make: Any, monkeypatch: pytest.Mo
         got = pipeline.replay(trace, image=image, segmentation=segmentation)
         assert torch.equal(got["image"], expected["image"])
         assert torch.equal(got["segmentation"], expected["segmentation"])
+
+
+def test_ties_under_a_deformation_that_displaces_nothing() -> None:
+    # Along X every voxel of the patch lies midway between two of the window.
+    image, segmentation = brain(1, (21, 30, 30), labels=20)
+    transform = SpatialTransform((16, 24, 24), 0, False, p_elastic_deform=1, elastic_deform_magnitude=0)
+    expected, trace = apply_recorded(transform, image, segmentation, 0)
+    got = fl.compile_transforms(transform).replay(trace, image=image, segmentation=segmentation)
+    assert torch.allclose(got["image"], expected["image"], atol=1e-5)
+    labels, others = got["segmentation"][0], expected["segmentation"][0]
+    assert 0 < (labels != others).float().mean() < 0.2
+    # Either side takes one of the two voxels that the position lies between.
+    below, above = (torch.from_numpy(segmentation[0, first : first + 16, 3:27, 3:27]) for first in (2, 3))
+    for side in (labels, others):
+        assert ((side == below) | (side == above)).all()
