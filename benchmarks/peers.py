@@ -1,0 +1,244 @@
+"""Other libraries on the same brains, with the closest to nnU-Net's default augmentation that they can express.
+
+    python -m benchmarks.peers [--json FILE]
+
+Needs `pip install monai torchio`; what is not installed is left out and named. Each side in a process of its own, two workers,
+alternating, with medians; patches of 128^3, batches of two. The peers have the volumes in memory, which spares them the
+reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, a batch of each is checked: its shape and
+type, finite voxels, labels of the data set only. What a peer lacks stands beside its figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from fastnnunet_loader.measure import measure, tree_cpu_seconds
+
+from .machine import described, machine, prepare
+
+WORKERS = 2
+BATCH = 2
+PATCH = (128, 128, 128)
+WINDOW = (205, 205, 205)  # what a rotation by 30 degrees about every axis may need of it
+ROTATES = 0.36  # rotation, scaling or both, each with probability 0.2
+LACKS_OF_BOTH = "foreground oversampling, deep supervision, labels by votes, rotation and scaling apart"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, how its samples are made, and what nnU-Net's recipe has beyond them."""
+
+    package: str
+    make: Callable[[list[dict[str, np.ndarray]]], Iterator[Any]]
+    lacks: str
+
+
+def volumes(folder: Path) -> list[dict[str, np.ndarray]]:
+    """The preprocessed cases: image (1, X, Y, Z) float32, segmentation (1, X, Y, Z) int16."""
+    import blosc2
+
+    files = [file for file in sorted(folder.glob("*.b2nd")) if not file.stem.endswith("_seg")]
+    return [
+        {
+            "image": blosc2.open(urlpath=str(file), mode="r")[:].astype(np.float32),
+            "label": blosc2.open(urlpath=str(file.with_name(f"{file.stem}_seg.b2nd")), mode="r")[:].astype(np.int16),
+        }
+        for file in files
+    ]
+
+
+def endless(loader: Any) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def monai(cases: list[dict[str, np.ndarray]], threads: bool) -> Iterator[Any]:
+    import monai.transforms as mt
+    from monai.data import Dataset, ThreadDataLoader
+    from torch.utils.data import DataLoader
+
+    both, image = ["image", "label"], ["image"]
+    tree = mt.Compose(
+        [
+            mt.SpatialPadd(both, PATCH),
+            mt.RandSpatialCropd(both, roi_size=WINDOW, random_size=False),
+            mt.RandAffined(
+                both, prob=ROTATES, rotate_range=(math.pi / 6,) * 3, scale_range=((-0.3, 0.4),) * 3,
+                mode=("bilinear", "nearest"), padding_mode="zeros",
+            ),
+            mt.RandSpatialCropd(both, roi_size=PATCH, random_size=False),
+            mt.RandGaussianNoised(image, prob=0.1, std=0.1),
+            mt.RandGaussianSmoothd(image, prob=0.1, sigma_x=(0.5, 1), sigma_y=(0.5, 1), sigma_z=(0.5, 1)),
+            mt.RandScaleIntensityd(image, factors=0.25, prob=0.15),
+            mt.RandScaleIntensityFixedMeand(image, factors=0.25, preserve_range=True, prob=0.15),
+            mt.RandSimulateLowResolutiond(image, prob=0.125, zoom_range=(0.5, 1.0)),
+            mt.RandAdjustContrastd(image, prob=0.1, gamma=(0.7, 1.5), invert_image=True, retain_stats=True),
+            mt.RandAdjustContrastd(image, prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
+            *(mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)),
+            mt.ToTensord(both, track_meta=False),
+        ]
+    )  # fmt: skip
+    data = Dataset(cases * 200, tree)
+    settings: dict[str, Any] = {"batch_size": BATCH, "shuffle": True, "num_workers": WORKERS}
+    if threads:
+        return endless(ThreadDataLoader(data, use_thread_workers=True, **settings))
+    return endless(DataLoader(data, persistent_workers=True, **settings))
+
+
+def torchio(cases: list[dict[str, np.ndarray]]) -> Iterator[Any]:
+    import torch
+    import torchio as tio
+    from torch.utils.data import DataLoader
+
+    tree = tio.Compose(
+        [
+            tio.RandomAffine(scales=(0.7, 1.4), degrees=30, isotropic=True, default_pad_value=0, p=ROTATES),
+            tio.CropOrPad(PATCH),
+            tio.RandomNoise(std=(0, 0.1), p=0.1),
+            tio.RandomBlur(std=(0.5, 1), p=0.1),
+            tio.RandomAnisotropy(downsampling=(1, 2), p=0.125),
+            tio.RandomGamma(log_gamma=(math.log(0.7), math.log(1.5)), p=0.37),
+            tio.RandomFlip(axes=(0, 1, 2)),
+        ]
+    )
+    subjects = []
+    for case in cases:
+        image, label = (torch.from_numpy(case[key]) for key in ("image", "label"))
+        subjects.append(tio.Subject(image=tio.ScalarImage(tensor=image), label=tio.LabelMap(tensor=label)))
+
+    class Samples(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 200 * len(subjects)
+
+        def __getitem__(self, number: int) -> dict[str, Any]:
+            made = tree(subjects[number % len(subjects)])
+            return {"image": made["image"].data.float(), "label": made["label"].data.to(torch.int16)}
+
+    return endless(DataLoader(Samples(), batch_size=BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True))
+
+
+PEERS = {
+    "MONAI, processes": Peer("monai", lambda cases: monai(cases, threads=False), LACKS_OF_BOTH),
+    "MONAI, threads": Peer("monai", lambda cases: monai(cases, threads=True), LACKS_OF_BOTH),
+    "TorchIO": Peer("torchio", torchio, f"{LACKS_OF_BOTH}; patches at random places, brightness, contrast"),
+}
+
+
+def check(batch: dict[str, Any], labels: set[int]) -> None:
+    image, label = batch["image"], batch["label"]
+    if tuple(image.shape) != (BATCH, 1, *PATCH) or label.shape != image.shape:
+        raise RuntimeError(f"expected batches of {(BATCH, 1, *PATCH)}, got {tuple(image.shape)} and {tuple(label.shape)}")
+    if not bool(image.isfinite().all()):
+        raise RuntimeError("expected finite voxels")
+    if not {int(value) for value in label.unique()} <= labels | {0}:
+        raise RuntimeError(f"expected labels of {sorted(labels)}, got {label.unique().tolist()}")
+
+
+def measure_here(peer: str, folder: Path, seconds: float) -> dict[str, float]:
+    import torch
+
+    torch.set_num_threads(1)
+    cases = volumes(folder)
+    batches = PEERS[peer].make(cases)
+    check(next(batches), {int(value) for case in cases for value in np.unique(case["label"])})
+    for _ in range(2 * WORKERS + 2):
+        next(batches)
+    cpu, started, count = tree_cpu_seconds(os.getpid()), time.perf_counter(), 0
+    while time.perf_counter() - started < seconds or count < 4:
+        next(batches)
+        count += 1
+    elapsed, cpu = time.perf_counter() - started, tree_cpu_seconds(os.getpid()) - cpu
+    return {"samples_per_second": BATCH * count / elapsed, "cpu_seconds_per_sample": cpu / (BATCH * count)}
+
+
+def measure_peer(peer: str, folder: Path, seconds: float) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.peers", "--peer", peer, "--folder", str(folder)]
+    done = subprocess.run([*command, "--seconds", str(seconds)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"[{peer}] expected figures, got exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure_loader(loader: str, dataset: str, seconds: float) -> dict[str, float]:
+    found = measure(loader, dataset, "3d_fullres", workers=WORKERS, seconds=seconds)
+    return {"samples_per_second": found.samples_per_second, "cpu_seconds_per_sample": found.cpu_seconds_per_sample}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps the data")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peer:
+        print(json.dumps(measure_here(args.peer, args.folder, args.seconds)), flush=True)
+        sys.stdout.flush()
+        os._exit(0)  # some workers outlive their loader
+    console, log = Console(), Console(stderr=True)
+    root = args.data.resolve()
+    dataset = prepare(root, log)
+    folder = root / "nnUNet_preprocessed" / dataset / "nnUNetPlans_3d_fullres"
+    runs: dict[str, list[dict[str, float]]] = {"fastnnunet-loader": [], "nnU-Net": []}
+    runs |= {name: [] for name, peer in PEERS.items() if importlib.util.find_spec(peer.package)}
+    for package in sorted({peer.package for name, peer in PEERS.items() if name not in runs}):
+        console.print(f"left out: {package} is not installed (pip install {package})", style="yellow")
+    for repetition in range(1, args.repetitions + 1):
+        for name, measured in runs.items():
+            log.print(f"{name}, run {repetition} of {args.repetitions}", highlight=False)
+            if name in PEERS:
+                measured.append(measure_peer(name, folder, args.seconds))
+            else:
+                loader = "nnunet" if name == "nnU-Net" else "fastnnunet"
+                measured.append(measure_loader(loader, dataset, args.seconds))
+
+    def median(name: str, figure: str) -> float:
+        return statistics.median(run[figure] for run in runs[name])
+
+    ours = median("fastnnunet-loader", "cpu_seconds_per_sample")
+    table = Table(title=f"patches of {' x '.join(map(str, PATCH))}, {WORKERS} workers")
+    for heading in ("loader", "CPU s a sample", "times this loader's", "samples/s", "lacks of nnU-Net's recipe"):
+        table.add_column(heading, justify="left" if heading.startswith(("loader", "lacks")) else "right")
+    for name, measured in runs.items():
+        values = [run["cpu_seconds_per_sample"] for run in measured]
+        cpu = statistics.median(values)
+        table.add_row(
+            name,
+            f"{cpu:.4f} ± {(max(values) - min(values)) / 2:.4f}",
+            f"{cpu / ours:.1f}",
+            f"{median(name, 'samples_per_second'):.1f}",
+            PEERS[name].lacks if name in PEERS else "",
+        )
+    console.print(table)
+    facts = machine()
+    facts["versions"] |= {p: importlib.metadata.version(p) for p in {peer.package for n, peer in PEERS.items() if n in runs}}
+    console.print(described(facts), style="dim")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        lacks = {name: peer.lacks for name, peer in PEERS.items() if name in runs}
+        args.json.write_text(json.dumps({"machine": facts, "runs": runs, "lacks": lacks}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
