@@ -98,8 +98,10 @@ def test_no_process_and_no_more_memory_than_the_budget(trained: Any, tmp_path: P
         pytest.skip("nothing can be mounted here")
     dataset, model = trained()
     images, trace = copy_images(dataset, tmp_path / "images", 2, (3, 1, 1)), tmp_path / "trace.txt"
-    # Threads reserve more addresses than they use: for stacks, and for heaps of their own.
-    mounted = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && ulimit -s 1024 && MALLOC_ARENA_MAX=1 exec "$@"'
+    # Threads reserve more addresses than they use, for stacks and for heaps of their own, and a heap keeps those of large
+    # blocks that were freed.
+    heap = "MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072"
+    mounted = f'mount -t tmpfs -o size=4k tmpfs /dev/shm && ulimit -s 1024 && {heap} exec "$@"'
     command = [sys.executable, "-c", LIMITED, str(BUDGET)]
     traced = [*under, "sh", "-c", mounted, "sh", "strace", "-f", "-e", "trace=process", "-o", str(trace)]
     done = run(command, dataset, model, images, tmp_path / "ours", "--disable_tta", under=traced)
