@@ -84,7 +84,7 @@ void mix_rows(const float* r00, const float* r01, const float* r10, const float*
   }
 }
 
-// Two values on either side of `row`, which has `count`, are what lies outside.
+// On either side of the `size` values of `row` lie two of what is outside.
 FASTNNUNET_CLONES
 void interpolate_row(const float* FASTNNUNET_RESTRICT row, std::int32_t size, const AxisPositions& z,
                      std::int64_t count, float* FASTNNUNET_RESTRICT out) {

@@ -194,6 +194,23 @@ Record elastic_attributes(const Numbers& patch, double p_rotation = 0) {
                                                           {"elastic_deform_magnitude", Scalar::range(1.0, 3.0)}});
 }
 
+// What a transform makes of a window that it reads itself, or of one that was read before (`whole`).
+template <typename Prepare>
+Data made_of(const Transform& spatial, Source<float>& image, Source<std::int16_t>& labels, bool whole,
+             std::uint64_t seed, Prepare&& prepare) {
+  Workspace workspace;
+  Sample sample(workspace);
+  sample.begin(image, &labels, 3, nullptr);
+  const auto parameters = spatial.new_parameters();
+  prepare(sample.geometry(), *parameters);
+  if (whole) {
+    sample.image();
+    sample.segmentation();
+  }
+  spatial.apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
+  return finished(sample);
+}
+
 TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
   // The box of voxels in memory must give what the whole window in memory gives.
   const Data data = data_of(1, {30, 34, 38});
@@ -217,20 +234,13 @@ TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
               CAPTURE(seed);
               Data results[2];
               for (const bool whole : {false, true}) {
-                Workspace workspace;
-                Sample sample(workspace);
                 CountingSource<float> image({data.image.data(), 1, data.shape});
                 CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
-                sample.begin(image, &labels, 3, nullptr);
-                const auto parameters = spatial->new_parameters();
-                Stream stream(SampleId{.seed = seed}, 1);
-                spatial->draw(stream, sample.geometry(), *parameters);
-                if (whole) {
-                  sample.image();
-                  sample.segmentation();
-                }
-                spatial->apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
-                results[whole ? 1 : 0] = finished(sample);
+                results[whole ? 1 : 0] =
+                    made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
+                      Stream stream(SampleId{.seed = seed}, 1);
+                      spatial->draw(stream, geometry, p);
+                    });
                 // Rotated by 30 degrees, scaled by 1.4, displaced by 3 voxels and a margin: 26 voxels at most.
                 if (!whole) CHECK(image.voxels_read <= 26 * 27 * 28);
                 if (!whole) CHECK(labels.voxels_read == image.voxels_read);
@@ -283,21 +293,14 @@ TEST_CASE("spatial: of a window only the image is read", "[transforms]") {
     CAPTURE(seed);
     Data results[2];
     for (const bool whole : {false, true}) {
-      Workspace workspace;
-      Sample sample(workspace);
       CentredSource<float> image({data.image.data(), 1, data.shape}, content, 0.0f);
       CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
-      sample.begin(image, &labels, 3, nullptr);
-      const auto parameters = spatial->new_parameters();
-      Stream stream(SampleId{.seed = seed}, 1);
-      spatial->draw(stream, sample.geometry(), *parameters);
-      if (whole) {
-        sample.image();
-        sample.segmentation();
-      }
-      const bool resamples = spatial->describe(*parameters).has("affine");
-      spatial->apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
-      results[whole ? 1 : 0] = finished(sample);
+      bool resamples = false;
+      results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
+        Stream stream(SampleId{.seed = seed}, 1);
+        spatial->draw(stream, geometry, p);
+        resamples = spatial->describe(p).has("affine");
+      });
       if (!whole && resamples) CHECK_FALSE((image.beyond || labels.beyond));
     }
     CHECK(results[0].image == results[1].image);
@@ -316,19 +319,11 @@ TEST_CASE("spatial: what is read is enough where positions round to the voxel be
       CAPTURE(border, centre);
       Data results[2];
       for (const bool whole : {false, true}) {
-        Workspace workspace;
-        Sample sample(workspace);
         CountingSource<float> image({data.image.data(), 1, data.shape});
         CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
-        sample.begin(image, &labels, 3, nullptr);
-        const auto restored = spatial->new_parameters();
-        spatial->restore(parameters({centre, 2.5, 2.0}, kIdentity), sample.geometry(), *restored);
-        if (whole) {
-          sample.image();
-          sample.segmentation();
-        }
-        spatial->apply(sample, *restored, Stream(SampleId{}, 2));
-        results[whole ? 1 : 0] = finished(sample);
+        results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, 0, [&](const auto& geometry, auto& p) {
+          spatial->restore(parameters({centre, 2.5, 2.0}, kIdentity), geometry, p);
+        });
         if (!whole) CHECK(image.voxels_read <= 11 * 5 * 4);
       }
       CHECK(results[0].image == results[1].image);
