@@ -29,6 +29,7 @@ from .activity import STALL_AFTER
 from .errors import NotSupportedError
 from .loader import DataLoader, available_cores, default_threads, draw_seed, memory, parse_bytes
 from .prediction.install import patch_predictor
+from .prediction.validation import predicting_validation
 from .reproducing import Origin
 from .statistics.reporter import Reporter, ReportOptions
 from .threads import ThreadPool
@@ -453,7 +454,11 @@ def _patch_trainer() -> None:
     def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
         assert _settings is not None
         skip, unrestricted = _settings.on_bad_case == "skip", _settings.unrestricted_pickles
-        with naming_bad_cases(trainer, skip, unrestricted, trainer.print_to_log_file):
+        save_probabilities, say = bool(args[0] if args else kwargs.get("save_probabilities", False)), trainer.print_to_log_file
+        with (
+            naming_bad_cases(trainer, skip, unrestricted, say),
+            predicting_validation(trainer, save_probabilities, _settings.threads, say),
+        ):
             original(trainer, *args, **kwargs)
 
     @wrapping("save_checkpoint")

@@ -1,17 +1,15 @@
-// Memory of a fixed alignment that grows and never shrinks: what one thread works in, sample after sample.
+// Memory of whole pages that grows and never shrinks: what one thread works in, sample after sample.
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
-#include <new>
+
+#include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
 
 class Buffer {
  public:
-  static constexpr std::size_t kAlignment = 64;
-
   // At least `count` values; the content is lost when it has to grow, or when somebody else holds a lease: what they
   // see is not written again. The pointer holds until the next call.
   template <typename T>
@@ -20,8 +18,9 @@ class Buffer {
     if (bytes > bytes_ || (bytes > 0 && memory_.use_count() > 1)) {
       memory_.reset();
       bytes_ = 0;
-      memory_ = {static_cast<std::byte*>(::operator new(rounded(bytes), std::align_val_t{kAlignment})), Free{}};
-      bytes_ = rounded(bytes);
+      const std::size_t whole = rounded(bytes);
+      memory_ = {static_cast<std::byte*>(take_pages(whole)), [whole](std::byte* pages) { give_pages(pages, whole); }};
+      bytes_ = whole;
     }
     return reinterpret_cast<T*>(memory_.get());
   }
@@ -35,9 +34,6 @@ class Buffer {
 
  private:
   static constexpr std::size_t kPage = 4096;
-  struct Free {
-    void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{kAlignment}); }
-  };
   std::shared_ptr<std::byte> memory_;
   std::size_t bytes_ = 0;
 };

@@ -1,10 +1,12 @@
 #include "fastnnunet/base/platform.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <sstream>
 #include <system_error>
 #include <thread>
@@ -180,6 +182,9 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   }
 }
 
+void* system_pages(std::size_t bytes) { return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+void release_system_pages(void* memory, std::size_t) { VirtualFree(memory, 0, MEM_RELEASE); }
+
 std::uint64_t process_id() { return GetCurrentProcessId(); }
 
 std::uint64_t thread_id() { return GetCurrentThreadId(); }
@@ -339,6 +344,12 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
     count -= static_cast<std::size_t>(got);
   }
 }
+
+void* system_pages(std::size_t bytes) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+void release_system_pages(void* memory, std::size_t bytes) { ::munmap(memory, bytes); }
 
 std::uint64_t process_id() { return static_cast<std::uint64_t>(::getpid()); }
 
@@ -558,5 +569,31 @@ std::uint64_t resident_memory() {
 }
 
 #endif
+
+namespace {
+
+std::atomic<std::uint64_t> requests{0};
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__)
+// So that reading or writing beyond its end is seen.
+void* take_pages(std::size_t bytes) {
+  ++requests;
+  return ::operator new(bytes, std::align_val_t{4096});
+}
+void give_pages(void* memory, std::size_t) noexcept { ::operator delete(memory, std::align_val_t{4096}); }
+#else
+void* take_pages(std::size_t bytes) {
+  ++requests;
+  void* memory = system_pages(std::max<std::size_t>(bytes, 1));
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void give_pages(void* memory, std::size_t bytes) noexcept {
+  release_system_pages(memory, std::max<std::size_t>(bytes, 1));
+}
+#endif
+std::uint64_t page_requests() { return requests; }
 
 }  // namespace fastnnunet

@@ -1,19 +1,12 @@
 #include "fastnnunet/engine/batch_ring.h"
 
-#include <new>
-
 #include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
-namespace {
 
-constexpr std::align_val_t kAlignment{64};
+void* OrdinaryMemory::allocate(std::size_t bytes) { return take_pages(bytes); }
 
-}  // namespace
-
-void* OrdinaryMemory::allocate(std::size_t bytes) { return ::operator new(bytes, kAlignment); }
-
-void OrdinaryMemory::release(void* memory, std::size_t) noexcept { ::operator delete(memory, kAlignment); }
+void OrdinaryMemory::release(void* memory, std::size_t bytes) noexcept { give_pages(memory, bytes); }
 
 Destination BatchMemory::destination(const Layout& layout, std::int64_t slot) const {
   Destination destination;

@@ -10,7 +10,7 @@
 #include "fastnnunet/base/platform.h"
 #include "fastnnunet/engine/arena.h"
 #include "fastnnunet/engine/window_source.h"
-#include "fastnnunet/storage/block_cache.h"
+#include "fastnnunet/storage/volume_cache.h"
 
 namespace fastnnunet {
 namespace {
@@ -196,9 +196,9 @@ class Loader::Impl {
     }
     s.stages.push_back({"writing", true, pipeline_->write_statistics()});
     s.bytes_read = bytes_read_;
-    s.cache_bytes = blocks_->memory();
-    s.cache_hits = blocks_->hits();
-    s.cache_misses = blocks_->misses();
+    s.cache_bytes = volumes_->memory();
+    s.cache_hits = volumes_->hits();
+    s.cache_misses = volumes_->misses();
     s.ready_batches = ready_.size();
     s.batch_bytes = ring_->batch_bytes();
     s.batches_in_use = ring_->in_use();
@@ -329,7 +329,7 @@ class Loader::Impl {
   // Makes one sample where only running the transforms tells what comes out of them.
   Layout probe(const LocationCache::Reader& reader, const std::function<void()>& poll) {
     locations_ = std::make_unique<LocationCache>(reader, std::size_t{0});
-    blocks_ = std::make_unique<BlockCache>(0);
+    volumes_ = std::make_unique<VolumeCache>(0);
     Layout layout;
     in_a_thread(poll, [&](Arena::ThreadState& thread) {
       Scratch scratch;
@@ -403,7 +403,7 @@ class Loader::Impl {
     const std::size_t rest = spare - (planned - 2 * batch);
     const std::size_t for_blocks = options_.keep_blocks ? rest / 2 : 0, for_locations = rest / 4;
     locations_ = std::make_unique<LocationCache>(std::move(reader), for_locations);
-    blocks_ = std::make_unique<BlockCache>(for_blocks);
+    volumes_ = std::make_unique<VolumeCache>(for_blocks);
     ring_ = BatchRing::make(layout_, options_.sampling.batch_size,
                             options_.memory_budget - workspaces - for_blocks - for_locations, std::move(provider));
   }
@@ -571,10 +571,6 @@ class Loader::Impl {
       if (labels != geometry_.segmentation_channels)
         throw StorageError(segmentation.file(), "expected " + std::to_string(geometry_.segmentation_channels) +
                                                     " channels as the other cases have, got " + std::to_string(labels));
-      const auto first_file = static_cast<std::uint32_t>(3 * number);
-      image.use_cache(blocks_.get(), first_file);
-      segmentation.use_cache(blocks_.get(), first_file + 1);
-      if (previous != nullptr) previous->use_cache(blocks_.get(), first_file + 2);
       std::shared_ptr<const ClassLocations> locations;
       if (sampler_.needs_locations(force_foreground)) {
         activity.enter("reading properties");
@@ -591,8 +587,13 @@ class Loader::Impl {
           throw SampleError(failure(utf8(files.properties), "", error.what(), true), std::current_exception());
         }
       }();
-      scratch.image.open(image, nullptr, window, options_.check_finite, activity);
-      scratch.segmentation.open(segmentation, previous, window, false, activity);
+      const auto first_file = static_cast<std::uint32_t>(3 * number);
+      scratch.image.open({&image, volumes_->find<float>(first_file, image)}, {}, window, options_.check_finite,
+                         activity);
+      scratch.segmentation.open(
+          {&segmentation, volumes_->find<std::int16_t>(first_file + 1, segmentation)},
+          {previous, previous != nullptr ? volumes_->find<std::int16_t>(first_file + 2, *previous) : nullptr}, window,
+          false, activity);
       activity.enter("drawing parameters");
       pipeline_->draw(id, geometry_, scratch.plan);
       sampling_times_.add(watch.read());
@@ -647,7 +648,7 @@ class Loader::Impl {
   Geometry geometry_;
   Layout layout_;
   std::unique_ptr<LocationCache> locations_;
-  std::unique_ptr<BlockCache> blocks_;
+  std::unique_ptr<VolumeCache> volumes_;
   std::shared_ptr<BatchRing> ring_;
 
   mutable std::mutex mutex_;

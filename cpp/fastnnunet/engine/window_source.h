@@ -6,10 +6,12 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/storage/volume.h"
+#include "fastnnunet/storage/volume_cache.h"
 #include "fastnnunet/transforms/sample.h"
 
 namespace fastnnunet {
@@ -23,10 +25,16 @@ inline constexpr std::int16_t kOutside<std::int16_t> = -1;
 template <typename T>
 class WindowSource final : public Source<T> {
  public:
-  // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may be null.
-  void open(Volume& first, Volume* second, const Box& window, bool check_finite, Activity& activity) {
+  // A file, and its place in the cache if it has one.
+  struct File {
+    Volume* volume = nullptr;
+    CachedVolume<T>* cached = nullptr;
+  };
+
+  // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may have no volume.
+  void open(const File& first, const File& second, const Box& window, bool check_finite, Activity& activity) {
     activity_ = &activity;
-    first_ = &first;
+    first_ = first;
     second_ = second;
     window_ = window;
     shape_ = window.shape();
@@ -34,46 +42,100 @@ class WindowSource final : public Source<T> {
     reading_time_ = {};
   }
 
-  std::int64_t channels() const override { return first_->channels() + (second_ != nullptr ? second_->channels() : 0); }
+  std::int64_t channels() const override {
+    return first_.volume->channels() + (second_.volume != nullptr ? second_.volume->channels() : 0);
+  }
   const Index3& shape() const override { return shape_; }
 
   Box content() const override {
-    return window_.intersect(Box::of_shape(first_->shape()))
+    return window_.intersect(Box::of_shape(first_.volume->shape()))
         .shifted({-window_.lower[0], -window_.lower[1], -window_.lower[2]});
   }
   T filling() const override { return kOutside<T>; }
 
   void read(std::int64_t channel, const Box& box, T* out) override {
-    const Stopwatch watch;
-    const std::string_view asking = activity_->enter(std::is_same_v<T, float> ? "reading the image" : "reading labels");
+    const Reading reading(*this);
+    auto [file, number] = of_channel(channel);
     const Box in_image = box.shifted(window_.lower);
-    Volume& volume = channel < first_->channels() ? *first_ : *second_;
-    volume.read(channel < first_->channels() ? channel : channel - first_->channels(), in_image, out, kOutside<T>);
-    if constexpr (std::is_same_v<T, float>) {
-      if (check_finite_) require_finite(volume, channel, in_image, out);
+    const Box inner = in_image.intersect(Box::of_shape(file.volume->shape()));
+    if (provide(file, number, inner)) {
+      file.cached->copy(number, in_image, out, kOutside<T>);
+      return;
     }
-    reading_time_ += watch.read();
-    activity_->enter(asking);
+    file.volume->read(number, in_image, out, kOutside<T>);
+    if (check_finite_) require_finite(*file.volume, number, SourceView<T>::dense(out, in_image));
+  }
+
+  SourceView<T> view(std::int64_t channel, const Box& box) override {
+    const Reading reading(*this);
+    auto [file, number] = of_channel(channel);
+    const Box in_image = box.shifted(window_.lower);
+    if (in_image.empty() || !(in_image.intersect(Box::of_shape(file.volume->shape())) == in_image)) return {};
+    if (!provide(file, number, in_image)) return {};
+    const Steps steps = file.cached->steps();
+    return {file.cached->at(number, in_image.lower), box, steps.plane, steps.row};
   }
 
   std::chrono::nanoseconds reading_time() const override { return reading_time_; }
 
  private:
-  static void require_finite(const Volume& volume, std::int64_t channel, const Box& box, const float* values) {
-    const std::int64_t count = voxels(box.shape());
-    for (std::int64_t i = 0; i < count; ++i) {
-      if (std::isfinite(values[i])) continue;
-      const Index3 shape = box.shape();
-      const auto at = [&](int axis, std::int64_t offset) { return std::to_string(box.lower[axis] + offset); };
-      throw StorageError(volume.file(), "expected finite voxels, got " + std::to_string(values[i]) + " in channel " +
-                                            std::to_string(channel) + " at (" + at(0, i / (shape[1] * shape[2])) +
-                                            ", " + at(1, i / shape[2] % shape[1]) + ", " + at(2, i % shape[2]) + ")");
+  // Counts time as spent on reading for as long as it lives.
+  class Reading {
+   public:
+    explicit Reading(WindowSource& source)
+        : source_(source),
+          asking_(source.activity_->enter(std::is_same_v<T, float> ? "reading the image" : "reading labels")) {}
+    ~Reading() {
+      source_.reading_time_ += watch_.read();
+      source_.activity_->enter(asking_);
+    }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    WindowSource& source_;
+    Stopwatch watch_;
+    std::string_view asking_;
+  };
+
+  // The file of a channel, and the channel's number in it.
+  std::pair<const File&, std::int64_t> of_channel(std::int64_t channel) const {
+    const std::int64_t first = first_.volume->channels();
+    return channel < first ? std::pair<const File&, std::int64_t>(first_, channel)
+                           : std::pair<const File&, std::int64_t>(second_, channel - first);
+  }
+
+  // Whether `box` of the image, which lies in it, is in the cache now.
+  bool provide(const File& file, std::int64_t channel, const Box& box) {
+    if (file.cached == nullptr || !file.cached->provide(*file.volume, box)) return false;
+    if (check_finite_ && !box.empty() && !file.cached->finite(box)) {
+      const Steps steps = file.cached->steps();
+      require_finite(*file.volume, channel, {file.cached->at(channel, box.lower), box, steps.plane, steps.row});
+    }
+    return true;
+  }
+
+  static void require_finite(const Volume& volume, std::int64_t channel, const SourceView<T>& view) {
+    if constexpr (std::is_same_v<T, float>) {
+      const Index3 shape = view.box.shape();
+      for (std::int64_t x = 0; x < shape[0]; ++x)
+        for (std::int64_t y = 0; y < shape[1]; ++y)
+          for (std::int64_t z = 0; z < shape[2]; ++z) {
+            const float value = view.data[x * view.plane_step + y * view.row_step + z];
+            if (std::isfinite(value)) continue;
+            const auto at = [&](int axis, std::int64_t offset) {
+              return std::to_string(view.box.lower[axis] + offset);
+            };
+            throw StorageError(volume.file(), "expected finite voxels, got " + std::to_string(value) + " in channel " +
+                                                  std::to_string(channel) + " at (" + at(0, x) + ", " + at(1, y) +
+                                                  ", " + at(2, z) + ")");
+          }
     }
   }
 
   Activity* activity_ = nullptr;
-  Volume* first_ = nullptr;
-  Volume* second_ = nullptr;
+  File first_;
+  File second_;
   Box window_;
   Index3 shape_{};
   bool check_finite_ = false;

@@ -14,7 +14,6 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/storage/b2nd_header.h"
-#include "fastnnunet/storage/block_cache.h"
 #include "fastnnunet/storage/formats.h"
 #include "fastnnunet/storage/stored_volume.h"
 
@@ -215,10 +214,11 @@ class B2ndVolume final : public StoredVolume {
     read_offsets();
   }
 
-  void use_cache(BlockCache* cache, std::uint32_t file) override {
-    cache_ = cache;
-    number_in_cache_ = file;
+  std::optional<Tiling> tiling() const override {
+    const auto spatial = [](const Index4& extent) { return Index3{extent[1], extent[2], extent[3]}; };
+    return Tiling{spatial(header_.chunk), spatial(header_.block)};
   }
+  void check() const override { file_->check(); }
 
   // c-blosc2 keeps four buffers of a block's size in its context.
   std::size_t memory() const override {
@@ -227,8 +227,6 @@ class B2ndVolume final : public StoredVolume {
   }
 
  private:
-  void check_file() const override { file_->check(); }
-
   // The offsets are a chunk themselves, of one int64 for each chunk in C order, in this machine's byte order.
   void read_offsets() {
     const std::int64_t count = header_.chunks[0] * header_.chunks[1] * header_.chunks[2] * header_.chunks[3];
@@ -268,18 +266,16 @@ class B2ndVolume final : public StoredVolume {
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override {
     const Index4 lower = {first, box.lower[0], box.lower[1], box.lower[2]};
     const Index4 upper = {last, box.upper[0], box.upper[1], box.upper[2]};
-    line_.clear();  // an error may have left blocks there
     for_each_tile(lower, upper, header_.chunk, header_.chunks, [&](const Index4& origin, std::int64_t number) {
       const Part part = part_of(lower, upper, origin, header_.chunk);
       // Of the chunk's corner in the region that is asked for.
       const Index4 corner = {origin[0] - lower[0], origin[1] - lower[1], origin[2] - lower[2], origin[3] - lower[3]};
-      read_chunk(open_chunk(number), number, part, corner, target);
+      read_chunk(open_chunk(number), part, corner, target);
     });
   }
 
   // `part` counts from the chunk's corner.
-  void read_chunk(const Chunk& chunk, std::int64_t chunk_number, const Part& part, const Index4& corner,
-                  const Target& target) {
+  void read_chunk(const Chunk& chunk, const Part& part, const Index4& corner, const Target& target) {
     if (chunk.kind == Chunk::Kind::constant) {
       rows_of(part, corner, target,
               [&](std::int64_t, std::byte* to, std::int64_t count) { target.fill(chunk.bytes, to, count); });
@@ -294,13 +290,7 @@ class B2ndVolume final : public StoredVolume {
       const Index4 start = {corner[0] + origin[0], corner[1] + origin[1], corner[2] + origin[2], corner[3] + origin[3]};
       if (chunk.kind == Chunk::Kind::plain) {
         ++used;
-        add_to_line({chunk.bytes + number * header_.block_bytes, nullptr, inner, start}, target);
-        return;
-      }
-      if (BlockCache::Block kept =
-              cached(chunk, chunk_number * blocks + number, number * block_voxels, block_voxels, used)) {
-        const std::byte* const voxels_of_block = kept.get();
-        add_to_line({voxels_of_block, std::move(kept), inner, start}, target);
+        write_block(chunk.bytes + number * header_.block_bytes, inner, start, target);
         return;
       }
       ++used;
@@ -311,70 +301,21 @@ class B2ndVolume final : public StoredVolume {
       decompressed_ = true;
       reader_.decompress(chunk, number * block_voxels, block_voxels, voxel_, to);
       if (straight) return;
-      rows_of(inner, start, target, [&](std::int64_t voxel, std::byte* row, std::int64_t count) {
-        write(target, block_.data() + voxel * static_cast<std::int64_t>(voxel_), row, count);
-      });
+      write_block(block_.data(), inner, start, target);
     });
-    write_line(target);
     const std::int64_t size = chunk.kind == Chunk::Kind::plain ? header_.chunk_bytes : chunk.size;
     // Blocks differ in compressed size; their mean stands for each.
     count_bytes(static_cast<std::uint64_t>(file_->mapped() || used == 0 ? size * used / blocks : size));
   }
 
-  // Blocks that follow one another along Z are written together, row by row: the buffer is then written in its own
-  // order.
-  struct InLine {
-    const std::byte* voxels;
-    BlockCache::Block kept;
-    Part inner;
-    Index4 start;
-  };
-
-  void add_to_line(InLine block, const Target& target) {
-    if (!line_.empty() && !std::equal(block.start.begin(), block.start.begin() + 3, line_.front().start.begin()))
-      write_line(target);
-    line_.push_back(std::move(block));
-  }
-
-  void write_line(const Target& target) {
-    if (line_.empty()) return;
-    const Index4& block = header_.block;
-    const Part& part = line_.front().inner;  // the same for all, but along Z
-    for (std::int64_t c = part.lower[0]; c < part.upper[0]; ++c)
-      for (std::int64_t x = part.lower[1]; x < part.upper[1]; ++x)
-        for (std::int64_t y = part.lower[2]; y < part.upper[2]; ++y)
-          for (const InLine& at : line_) {
-            const std::int64_t z = at.inner.lower[3];
-            const std::int64_t voxel = ((c * block[1] + x) * block[2] + y) * block[3] + z;
-            write(target, at.voxels + voxel * static_cast<std::int64_t>(voxel_),
-                  target.at(at.start[0] + c, at.start[1] + x, at.start[2] + y, at.start[3] + z), at.inner.upper[3] - z);
-          }
-    line_.clear();
-  }
-
-  void write(const Target& target, const std::byte* from, std::byte* to, std::int64_t count) const {
-    if (target.same_type())
-      std::memcpy(to, from, static_cast<std::size_t>(count) * voxel_);
-    else
-      target.write(from, static_cast<std::ptrdiff_t>(voxel_), to, count);
-  }
-
-  // A block of a compressed chunk out of the cache, into which it is decompressed first if there is room. `used` counts
-  // what was decompressed.
-  BlockCache::Block cached(const Chunk& chunk, std::int64_t number, std::int64_t first, std::int64_t count,
-                           std::int64_t& used) {
-    if (cache_ == nullptr) return nullptr;
-    const auto bytes = static_cast<std::size_t>(header_.block_bytes);
-    const std::uint64_t key = BlockCache::key(number_in_cache_, static_cast<std::uint64_t>(number));
-    BlockCache::Block block = cache_->find(key);
-    if (block != nullptr) return block;
-    block = cache_->room(key, bytes);
-    if (block == nullptr) return nullptr;
-    decompressed_ = true;
-    ++used;
-    reader_.decompress(chunk, first, count, voxel_, block.get());
-    cache_->keep(key, block, bytes);
-    return block;
+  void write_block(const std::byte* block, const Part& part, const Index4& corner, const Target& target) const {
+    rows_of(part, corner, target, [&](std::int64_t voxel, std::byte* row, std::int64_t count) {
+      const std::byte* from = block + voxel * static_cast<std::int64_t>(voxel_);
+      if (target.same_type())
+        std::memcpy(row, from, static_cast<std::size_t>(count) * voxel_);
+      else
+        target.write(from, static_cast<std::ptrdiff_t>(voxel_), row, count);
+    });
   }
 
   // Calls row(voxel, to, count) for the rows of a part of a tile; `voxel` is the row's first, counted in a block.
@@ -398,10 +339,7 @@ class B2ndVolume final : public StoredVolume {
   ChunkReader reader_;
   std::vector<std::int64_t> offsets_;  // of each chunk from header_.data, or what it is made of
   std::vector<std::byte> block_;
-  std::vector<InLine> line_;  // of blocks that are to be written
   bool decompressed_ = false;
-  BlockCache* cache_ = nullptr;
-  std::uint32_t number_in_cache_ = 0;
 };
 
 }  // namespace

@@ -232,13 +232,15 @@ class NpzVolume final : public StoredVolume {
         inflater_(std::move(inflater)),
         data_(data) {}
 
+  // It can only be read from its beginning.
+  std::optional<Tiling> tiling() const override { return Tiling{shape(), shape()}; }
+  void check() const override { file_->check(); }
+
   std::size_t memory() const override {
     return sizeof(*this) + sizeof(InputFile) + inflater_->memory() + row_.capacity() + skipped_.capacity();
   }
 
  private:
-  void check_file() const override { file_->check(); }
-
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override {
     const auto [planes, rows, columns] = box.shape();
     const Index3& whole = shape();

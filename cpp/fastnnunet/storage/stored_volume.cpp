@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/storage/outside.h"
 
 namespace fastnnunet {
 
@@ -26,13 +27,8 @@ void Target::write_as(const Target& target, const std::byte* from, std::ptrdiff_
 }
 
 template <typename T>
-Target::Target(Element stored, T* first, std::int64_t channel_step, std::int64_t plane_step, std::int64_t row_step)
-    : first_(reinterpret_cast<std::byte*>(first)),
-      channel_step_(channel_step),
-      plane_step_(plane_step),
-      row_step_(row_step),
-      voxel_(sizeof(T)),
-      write_(write_as<T>) {
+Target::Target(Element stored, T* first, const Steps& steps)
+    : first_(reinterpret_cast<std::byte*>(first)), steps_(steps), voxel_(sizeof(T)), write_(write_as<T>) {
   if constexpr (std::is_same_v<T, float>) {
     same_type_ = stored == Element::float32;
     to_float_ = convert_row<float>(stored);
@@ -43,30 +39,6 @@ Target::Target(Element stored, T* first, std::int64_t channel_step, std::int64_t
 }
 
 namespace {
-
-// The voxels of `box` that are not in `inner`. out: (X, Y, Z) of the box's shape.
-template <typename T>
-void fill_outside(const Box& box, const Box& inner, T* out, T value) {
-  const auto [planes, rows, columns] = box.shape();
-  const std::int64_t before = inner.lower[2] - box.lower[2];
-  const std::int64_t after = box.upper[2] - inner.upper[2];
-  for (std::int64_t x = 0; x < planes; ++x) {
-    T* plane = out + x * rows * columns;
-    if (box.lower[0] + x < inner.lower[0] || box.lower[0] + x >= inner.upper[0]) {
-      std::fill(plane, plane + rows * columns, value);
-      continue;
-    }
-    for (std::int64_t y = 0; y < rows; ++y) {
-      T* row = plane + y * columns;
-      if (box.lower[1] + y < inner.lower[1] || box.lower[1] + y >= inner.upper[1]) {
-        std::fill(row, row + columns, value);
-        continue;
-      }
-      std::fill(row, row + before, value);
-      std::fill(row + columns - after, row + columns, value);
-    }
-  }
-}
 
 std::string text_of(const Box& box) {
   std::string text;
@@ -87,19 +59,24 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
     if (box.lower[axis] > box.upper[axis]) throw InvalidArgument(file(), "lower <= upper on every axis", text_of(box));
   }
   if (box.empty()) return;
-  check_file();
+  check();
   const Index3 extent = box.shape();
   const Box inner = box.intersect(Box::of_shape(shape()));
-  if (inner.empty()) {
-    std::fill(out, out + (last - first) * voxels(extent), outside);
-    return;
-  }
   if (!(inner == box)) {
     for (std::int64_t c = 0; c < last - first; ++c) fill_outside(box, inner, out + c * voxels(extent), outside);
   }
+  if (inner.empty()) return;
   T* corner = out + ((inner.lower[0] - box.lower[0]) * extent[1] + inner.lower[1] - box.lower[1]) * extent[2] +
               inner.lower[2] - box.lower[2];
-  read_inside(first, last, inner, Target(element_, corner, voxels(extent), extent[1] * extent[2], extent[2]));
+  read_inside(first, last, inner, Target(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
+}
+
+template <typename T>
+void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
+  if (box.empty() || !(box.intersect(Box::of_shape(shape())) == box))
+    throw InvalidArgument(file(), "a box inside the image", text_of(box));
+  check();
+  read_inside(0, channels(), box, Target(element_, corner, steps));
 }
 
 void StoredVolume::read(std::int64_t channel, const Box& box, float* out, float outside) {
@@ -116,6 +93,12 @@ void StoredVolume::read_channels(const Box& box, float* out, float outside) {
 
 void StoredVolume::read_channels(const Box& box, std::int16_t* out, std::int16_t outside) {
   read_as(0, channels(), box, out, outside);
+}
+
+void StoredVolume::read_channels(const Box& box, float* corner, const Steps& steps) { read_part(box, corner, steps); }
+
+void StoredVolume::read_channels(const Box& box, std::int16_t* corner, const Steps& steps) {
+  read_part(box, corner, steps);
 }
 
 void StoredVolume::fail(const std::string& reason) const { throw StorageError(file(), reason); }

@@ -17,20 +17,20 @@ namespace fastnnunet {
 // Where the voxels of a region go: rows along Z of a (C, X, Y, Z) buffer of float32 or int16.
 class Target {
  public:
-  // `first` is the voxel at the region's lower corner, steps are in voxels.
+  // `first` is the voxel at the region's lower corner.
   template <typename T>
-  Target(Element stored, T* first, std::int64_t channel_step, std::int64_t plane_step, std::int64_t row_step);
+  Target(Element stored, T* first, const Steps& steps);
 
   bool same_type() const { return same_type_; }
 
   // Voxel (c, x, y, z), counted from the region's lower corner.
   std::byte* at(std::int64_t c, std::int64_t x, std::int64_t y, std::int64_t z) const {
-    return first_ + (c * channel_step_ + x * plane_step_ + y * row_step_ + z) * voxel_;
+    return first_ + (c * steps_.channel + x * steps_.plane + y * steps_.row + z) * voxel_;
   }
   // Whether a block of (x, y, z) voxels lies without gaps in the buffer.
   bool contiguous(const Index3& block) const {
-    const bool rows_meet = block[1] == 1 || block[2] == row_step_;
-    const bool planes_meet = block[0] == 1 || block[1] * block[2] == plane_step_;
+    const bool rows_meet = block[1] == 1 || block[2] == steps_.row;
+    const bool planes_meet = block[0] == 1 || block[1] * block[2] == steps_.plane;
     return rows_meet && planes_meet;
   }
   // `count` stored voxels, `step` bytes apart, converted to `to`.
@@ -46,9 +46,7 @@ class Target {
                        std::int64_t count);
 
   std::byte* first_;
-  std::int64_t channel_step_;
-  std::int64_t plane_step_;
-  std::int64_t row_step_;
+  Steps steps_;
   std::int64_t voxel_;
   bool same_type_;
   void (*write_)(const Target&, const std::byte*, std::ptrdiff_t, std::byte*, std::int64_t);
@@ -62,6 +60,8 @@ class StoredVolume : public Volume {
   void read(std::int64_t channel, const Box& box, std::int16_t* out, std::int16_t outside) final;
   void read_channels(const Box& box, float* out, float outside) final;
   void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) final;
+  void read_channels(const Box& box, float* corner, const Steps& steps) final;
+  void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) final;
   std::uint64_t bytes_read() const final { return bytes_read_; }
 
  protected:
@@ -72,13 +72,14 @@ class StoredVolume : public Volume {
   void count_bytes(std::uint64_t bytes) { bytes_read_ += bytes; }
   [[noreturn]] void fail(const std::string& reason) const;
 
-  virtual void check_file() const = 0;
   // Channels [first, last) of `box`, which is not empty and wholly inside the image.
   virtual void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) = 0;
 
  private:
   template <typename T>
   void read_as(std::int64_t first, std::int64_t last, const Box& box, T* out, T outside);
+  template <typename T>
+  void read_part(const Box& box, T* corner, const Steps& steps);
 
   Element element_;
   std::uint64_t bytes_read_ = 0;

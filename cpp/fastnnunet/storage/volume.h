@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,7 +14,20 @@
 
 namespace fastnnunet {
 
-class BlockCache;
+// How the voxels of a file are packed along X, Y and Z: a block is what is decompressed as a whole, and blocks begin
+// anew with every chunk.
+struct Tiling {
+  Index3 chunk;
+  Index3 block;
+  bool operator==(const Tiling&) const = default;
+};
+
+// From a voxel to its neighbours in a buffer, in voxels; along Z they lie side by side.
+struct Steps {
+  std::int64_t channel;
+  std::int64_t plane;  // along X
+  std::int64_t row;    // along Y
+};
 
 class Volume {
  public:
@@ -33,9 +47,15 @@ class Volume {
   virtual void read_channels(const Box& box, float* out, float outside) = 0;
   virtual void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) = 0;
 
-  // Where decompressed blocks are kept, until the next call; null for nowhere. `file` is this file's number there. What
-  // is not compressed by blocks has no use for it.
-  virtual void use_cache(BlockCache* /*cache*/, std::uint32_t /*file*/) {}
+  // The same for a box inside the image, into a part of a larger buffer. `corner`: of the box, in its first channel.
+  virtual void read_channels(const Box& box, float* corner, const Steps& steps) = 0;
+  virtual void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) = 0;
+
+  // None where voxels are not compressed.
+  virtual std::optional<Tiling> tiling() const { return std::nullopt; }
+
+  // Throws StorageError where the file is not the one that was opened any more. Every read does it.
+  virtual void check() const = 0;
 
   // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's
   // cache.

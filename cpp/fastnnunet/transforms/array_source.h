@@ -26,6 +26,11 @@ class ArraySource final : public Source<T> {
       }
   }
 
+  SourceView<T> view(std::int64_t channel, const Box& box) override {
+    const std::int64_t plane = array_.shape[1] * array_.shape[2], row = array_.shape[2];
+    return {array_.channel(channel) + box.lower[0] * plane + box.lower[1] * row + box.lower[2], box, plane, row};
+  }
+
  private:
   Array<const T> array_;
 };

@@ -119,8 +119,11 @@ class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
     for (const std::int64_t number : channels_) {
       float* const out = image.channel(resolve_channel(kName, "im_channels_2_misalign", number, image.channels));
       std::memcpy(copy, out, static_cast<std::size_t>(image.channel_size()) * sizeof(float));
-      if (p.has_affine)
-        resample_image({copy, Box::of_shape(shape)}, shape, positions, shape, Interpolation::linear, 0.0f, out);
+      if (p.has_affine) {
+        const auto view = SourceView<float>::dense(copy, Box::of_shape(shape));
+        const ImageResampling resampling{{&view, 1}, Interpolation::linear, 0.0f, out};
+        resample(positions, shape, shape, view.box, &resampling, nullptr);
+      }
       for (std::int64_t x = 0; x < shape[0]; ++x)
         for (std::int64_t y = 0; y < shape[1]; ++y) {
           float* const row = out + (x * shape[1] + y) * shape[2];

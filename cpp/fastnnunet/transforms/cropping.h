@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "fastnnunet/transforms/positions.h"
 #include "fastnnunet/transforms/resampling.h"
@@ -48,11 +49,24 @@ class Input {
     return box.intersect(content);
   }
 
+  // `box` of a channel where it lies in memory; no data where it has to be read.
+  SourceView<T> view_in_place(std::int64_t channel, const Box& box) {
+    if (pending_ != nullptr) {
+      const SourceView<T> there = pending_->view(channel, box);
+      return countable(there) ? there : SourceView<T>{};
+    }
+    SourceView<T> all = SourceView<T>::dense(array_.channel(channel), Box::of_shape(array_.shape));
+    all.data += box.lower[0] * all.plane_step + box.lower[1] * all.row_step + box.lower[2];
+    all.box = box;
+    return all;
+  }
+
+  // The same; what has to be read is, and stays until the next call.
   SourceView<T> view(std::int64_t channel, const Box& box) {
-    if (pending_ == nullptr) return {array_.channel(channel), Box::of_shape(array_.shape)};
+    if (const SourceView<T> there = view_in_place(channel, box); there.data != nullptr) return there;
     T* memory = workspace_.scratch<T>(0, voxels(box.shape()));
     if (!box.empty()) pending_->read(channel, box, memory);
-    return {memory, box};
+    return SourceView<T>::dense(memory, box);
   }
 
   // `box` of the window, what is outside filled from the border; dense, of the box's shape.
@@ -68,13 +82,12 @@ class Input {
     const Box source = source_of_crop(box, shape(), border);
     if (source.empty()) return;
     const SourceView<T> from = view(channel, source);
-    const Index3 pitch = from.box.shape();
     const Box rows = border == Border::constant ? common : box;
     for (std::int64_t x = rows.lower[0]; x < rows.upper[0]; ++x)
       for (std::int64_t y = rows.lower[1]; y < rows.upper[1]; ++y) {
         const std::int64_t sx = folded(x, shape()[0], border) - from.box.lower[0];
         const std::int64_t sy = folded(y, shape()[1], border) - from.box.lower[1];
-        const T* row = from.data + (sx * pitch[1] + sy) * pitch[2] - from.box.lower[2];
+        const T* row = from.data + sx * from.plane_step + sy * from.row_step - from.box.lower[2];
         T* to = out + ((x - box.lower[0]) * size[1] + y - box.lower[1]) * size[2] - box.lower[2];
         std::copy(row + common.lower[2], row + common.upper[2], to + common.lower[2]);
         const std::int64_t first = std::min(common.lower[2], rows.upper[2]);
@@ -84,6 +97,11 @@ class Input {
   }
 
  private:
+  // Vector code counts voxels in 32 bits.
+  static bool countable(const SourceView<T>& view) {
+    return view.box.shape()[0] * view.plane_step <= std::numeric_limits<std::int32_t>::max();
+  }
+
   Source<T>* pending_;
   Array<T> array_;
   Workspace& workspace_;

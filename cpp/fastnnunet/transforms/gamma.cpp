@@ -32,12 +32,6 @@ void raise_zero(std::span<float> values, float sign_in, float minimum, float ran
     value = sign_out * (std::pow((sign_in * value - minimum) * inverse, exponent) * range + minimum);
 }
 
-FASTNNUNET_CLONES
-void restore_statistics(float* FASTNNUNET_RESTRICT values, std::size_t count, float old_mean, float factor,
-                        float new_mean, float sign) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = sign * ((values[i] - old_mean) * factor + new_mean);
-}
-
 struct GammaParameters : Parameters {
   std::vector<std::int64_t> channels;
   std::vector<std::int64_t> retain_stats;  // 0 or 1 for each of these
@@ -72,9 +66,12 @@ class Gamma final : public TransformOf<GammaParameters> {
 
   void apply(Sample& sample, const GammaParameters& p, const Stream&) const override {
     Array<float>& image = sample.image_as_it_is();
-    for (std::size_t i = 0; i < p.channels.size(); ++i)
-      apply_to(image.channel_span(p.channels[i]), sample.take_due(p.channels[i]), p.retain_stats[i] != 0,
-               p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      const std::int64_t channel = p.channels[i];
+      const Linear left = apply_to(image.channel_span(channel), sample.take_due(channel), p.retain_stats[i] != 0,
+                                   p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
+      if (left.changes()) sample.owe(channel, left);
+    }
   }
 
   Record describe(const GammaParameters& p) const override {
@@ -94,9 +91,9 @@ class Gamma final : public TransformOf<GammaParameters> {
   }
 
  private:
-  // Three passes at the most: statistics; the curve, with the new statistics of what it has just written; their
-  // restoration. Inversion is a sign in the arithmetic of these.
-  static void apply_to(std::span<float> values, Linear due, bool retain_stats, bool invert, float gamma) {
+  // Two passes: statistics; the curve, with the new statistics of what it has just written. Inversion is a sign in
+  // their arithmetic. Returns what is left to do, which puts back the old statistics.
+  static Linear apply_to(std::span<float> values, Linear due, bool retain_stats, bool invert, float gamma) {
     const Moments before = Moments::of(values).after(due);
     const float sign = invert ? -1.0f : 1.0f;
     const Extent found = before.extent();
@@ -115,15 +112,15 @@ class Gamma final : public TransformOf<GammaParameters> {
         raise_zero(block, sign, minimum, range, inverse, gamma, sign_out);
       if (retain_stats) after.add(block);
     }
-    if (!retain_stats) return;
+    if (!retain_stats) return {};
     const double deviation = after.standard_deviation();
     // Of one value, as of an exponent of 0, any deviation is rounding.
     const bool flat = after.extent().minimum == after.extent().maximum;
     const double factor =
         flat ? 0 * before.standard_deviation()
              : before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
-    restore_statistics(values.data(), values.size(), static_cast<float>(after.mean()), static_cast<float>(factor),
-                       static_cast<float>(old_mean), sign);
+    // sign * ((value - new mean) * factor + old mean)
+    return {static_cast<float>(sign * factor), static_cast<float>(sign * (old_mean - after.mean() * factor))};
   }
 
   Scalar gamma_;

@@ -130,12 +130,23 @@ void reflect_all(double* at, std::int64_t count, const Mirrors& mirrors) {
     if (at[k] < mirrors.first || at[k] > end) at[k] = mirrors.fold(at[k]);
 }
 
-// Negative where any of `whole` is below 0 or above `highest`. All of them are within 1e9, so nothing overflows.
+// Signs of what must not be negative: a choice would be a branch to a compiler. All positions are within 1e9, so
+// nothing overflows. `flat`: a mask; of the first axis only the lower corners count then, and these lie in the box.
+// Returns whether all places are the same.
 FASTNNUNET_CLONES
-std::int32_t signs(const std::int32_t* whole, std::int64_t count, std::int32_t highest) {
-  std::int32_t any = 0;
-  for (std::int64_t k = 0; k < count; ++k) any |= whole[k] | (highest - whole[k]);
-  return any;
+bool places_of(const AxisPositions* FASTNNUNET_RESTRICT axes, std::int32_t last_x, std::int32_t last_y,
+               std::int32_t last_z, std::int32_t flat, std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT places) {
+  std::int32_t any = 0, all = -1;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int32_t x = axes[0].whole[k], y = axes[1].whole[k], z = axes[2].whole[k];
+    const std::int32_t not_inside = ((x | (last_x - 1 - x)) & ~flat) | y | (last_y - 1 - y) | z | (last_z - 1 - z);
+    const std::int32_t outside = (x + 1) | (last_x - x) | (y + 1) | (last_y - y) | (z + 1) | (last_z - z);
+    const std::int32_t place = kInside + (not_inside >> 31) + (outside >> 31);
+    places[k] = place;
+    any |= place;
+    all &= place;
+  }
+  return any == all;
 }
 
 // The range that [low, high] takes after folding.
@@ -208,24 +219,24 @@ Pieces::Pieces(const Positions& positions, const Index3& patch, const Index3& wi
       separable_(positions.displacements == nullptr && (positions.planar || positions.lattice[0].of == 0) &&
                  positions.lattice[1].of == 1 && positions.lattice[2].of == 2) {}
 
-void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]) {
+const AxisPositions (&Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count))[3] {
   const bool plain = positions_.displacements == nullptr && positions_.border == Border::constant;
   for (int axis = 0; axis < 3; ++axis) {
     if (const int of = positions_.lattice[axis].of; of >= 0) {
       const std::int64_t at = of == 0 ? i : of == 1 ? j : begin;
       if (held_[axis].at == at && held_[axis].count >= count) continue;
       held_[axis] = {at, count};
-      fill_lattice(axis, at, of == 2 ? count : 1, axes[axis]);
+      fill_lattice(axis, at, of == 2 ? count : 1, axes_[axis]);
       if (of == 2) continue;
-      std::fill(axes[axis].whole + 1, axes[axis].whole + count, axes[axis].whole[0]);
-      std::fill(axes[axis].fraction + 1, axes[axis].fraction + count, axes[axis].fraction[0]);
+      std::fill(axes_[axis].whole + 1, axes_[axis].whole + count, axes_[axis].whole[0]);
+      std::fill(axes_[axis].fraction + 1, axes_[axis].fraction + count, axes_[axis].fraction[0]);
       continue;
     }
     const auto& row = positions_.matrix[axis];
     const double along =
         row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
     if (plain || (positions_.planar && axis == 0)) {
-      axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes[axis]);
+      axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes_[axis]);
       continue;
     }
     alignas(64) double at[kPiece];
@@ -236,8 +247,9 @@ void Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64
         if (const float* component = positions_.displacements->component[of]; component != nullptr && row[of] != 0)
           displace(component + first, row[of], count, at);
     }
-    fold(axis, at, count, axes[axis]);
+    fold(axis, at, count, axes_[axis]);
   }
+  return axes_;
 }
 
 void Pieces::fill_lattice(int axis, std::int64_t begin, std::int64_t count, AxisPositions& out) const {
@@ -258,11 +270,9 @@ void Pieces::fold(int axis, double* at, std::int64_t count, AxisPositions& out) 
   split_folded(at, count, last, lower, out);
 }
 
-bool Pieces::all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const {
-  std::int32_t any = 0;
-  for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
-    any |= signs(axes[axis].whole + first, last - first, static_cast<std::int32_t>(shape_[axis] - 2));
-  return any >= 0;
+bool Pieces::places(std::int64_t count, std::int32_t* places) const {
+  const auto last = [&](int axis) { return static_cast<std::int32_t>(shape_[axis]) - 1; };
+  return places_of(axes_, last(0), last(1), last(2), flat_ ? -1 : 0, count, places);
 }
 
 }  // namespace fastnnunet

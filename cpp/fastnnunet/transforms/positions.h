@@ -64,22 +64,23 @@ struct alignas(64) AxisPositions {
   float fraction[kPiece];
 };
 
+// Which of a position's eight corners lie in the box.
+enum Place : std::int32_t {
+  kOutside = 0,  // none: all of them are beyond the same side
+  kAcross = 1,   // not all
+  kInside = 2,   // all
+};
+
 // Positions of pieces of rows, relative to a box of the window.
 class Pieces {
  public:
   Pieces(const Positions& positions, const Index3& patch, const Index3& window, const Box& box);
 
-  // Of `count` voxels from (i, j, begin). `axes` holds what the last call left there: a lattice's positions are the
-  // same for row after row.
-  void fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count, AxisPositions (&axes)[3]);
+  // Makes those of `count` voxels from (i, j, begin), and returns them; they stay until the next call.
+  const AxisPositions (&fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count))[3];
 
-  // Whether all eight corners of position k lie in the box.
-  bool inside(const AxisPositions (&axes)[3], std::int64_t k) const {
-    for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
-      if (axes[axis].whole[k] < 0 || axes[axis].whole[k] + 1 >= shape_[axis]) return false;
-    return true;
-  }
-  bool all_inside(const AxisPositions (&axes)[3], std::int64_t first, std::int64_t last) const;
+  // Where the first `count` of them lie. Returns whether all of them lie where the first one does.
+  bool places(std::int64_t count, std::int32_t* places) const;
 
   // Every axis of the window follows the patch's axis of the same number.
   bool separable() const { return separable_; }
@@ -102,36 +103,28 @@ class Pieces {
   struct Held {
     std::int64_t at = -1, count = 0;
   };
-  std::array<Held, 3> held_{};  // of lattices: what `axes` holds
+  std::array<Held, 3> held_{};  // of lattices, whose positions are the same for row after row
+  AxisPositions axes_[3];
 };
 
-// Calls run(row, axes, first, last, inside) for runs [first, last) of the pieces of every row of the patch: `inside`
-// where all corners of all positions lie in the box.
-template <typename T, typename Run>
-void for_each_run(Pieces& pieces, const Index3& patch, T* out, Run&& run) {
-  AxisPositions axes[3];
+// Calls run(row, axes, first, last, place) for runs [first, last) of the pieces of every row of the patch; `row` is the
+// piece's first voxel in the patch.
+template <typename Run>
+void for_each_run(Pieces& pieces, const Index3& patch, Run&& run) {
+  alignas(64) std::int32_t places[kPiece];
   for (std::int64_t i = 0; i < patch[0]; ++i)
     for (std::int64_t j = 0; j < patch[1]; ++j)
       for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
         const std::int64_t count = std::min(kPiece, patch[2] - begin);
-        pieces.fill(i, j, begin, count, axes);
-        T* row = out + (i * patch[1] + j) * patch[2] + begin;
-        // Mostly all of a piece is inside, or but for its ends; a displaced one can be anything.
-        std::int64_t begin_inside = 0, end_inside = count;
-        while (begin_inside < count && !pieces.inside(axes, begin_inside)) ++begin_inside;
-        while (end_inside > begin_inside && !pieces.inside(axes, end_inside - 1)) --end_inside;
-        if (begin_inside > 0) run(row, axes, 0, begin_inside, false);
-        if (end_inside < count) run(row, axes, end_inside, count, false);
-        if (pieces.all_inside(axes, begin_inside, end_inside)) {
-          run(row, axes, begin_inside, end_inside, true);
+        const AxisPositions(&axes)[3] = pieces.fill(i, j, begin, count);
+        const std::int64_t row = (i * patch[1] + j) * patch[2] + begin;
+        if (pieces.places(count, places)) {
+          run(row, axes, 0, count, static_cast<Place>(places[0]));
           continue;
         }
-        for (std::int64_t first = begin_inside, last = first; first < end_inside; first = last) {
-          const bool inside = pieces.inside(axes, first);
-          do {
-            ++last;
-          } while (last < end_inside && pieces.inside(axes, last) == inside);
-          run(row, axes, first, last, inside);
+        for (std::int64_t first = 0, last = 0; first < count; first = last) {
+          while (last < count && places[last] == places[first]) ++last;
+          run(row, axes, first, last, static_cast<Place>(places[first]));
         }
       }
 }

@@ -13,7 +13,9 @@ namespace {
 struct Strides {
   std::int64_t x, y;
   std::int64_t up;  // from a voxel to its upper corner along X
-  Strides(const Index3& shape, const Pieces& pieces) : x(shape[1] * shape[2]), y(shape[2]), up(pieces.flat() ? 0 : x) {}
+  template <typename T>
+  Strides(const SourceView<T>& view, const Pieces& pieces)
+      : x(view.plane_step), y(view.row_step), up(pieces.flat() ? 0 : x) {}
   std::int64_t of(const AxisPositions (&axes)[3], std::int64_t k) const {
     return axes[0].whole[k] * x + axes[1].whole[k] * y + axes[2].whole[k];
   }
@@ -31,13 +33,6 @@ void corners(const SourceView<T>& view, const Strides& strides, const AxisPositi
     for (int axis = 0; axis < 3; ++axis) within &= at[axis] >= 0 && at[axis] < shape[axis];
     values[corner] = within ? view.data[at[0] * strides.x + at[1] * strides.y + at[2]] : outside;
   }
-}
-
-// Whether all eight corners of position k lie outside of the box on the same side.
-bool beyond(const Index3& shape, const AxisPositions (&axes)[3], std::int64_t k) {
-  for (int axis = 0; axis < 3; ++axis)
-    if (axes[axis].whole[k] < -1 || axes[axis].whole[k] >= shape[axis]) return true;
-  return false;
 }
 
 float interpolate(const float (&v)[8], float fx, float fy, float fz) {
@@ -59,11 +54,11 @@ FASTNNUNET_INLINE Neighbours neighbours_at(const float* at) {
 }
 
 FASTNNUNET_CLONES
-void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int64_t stride_x, std::int64_t stride_y,
-                        std::int64_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first,
+void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y,
+                        std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first,
                         std::int64_t last, float* FASTNNUNET_RESTRICT out) {
   for (std::int64_t k = first; k < last; ++k) {
-    const float* p = data + axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k];
+    const float* p = data + (axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k]);
     const float fz = axes[2].fraction[k], fy = axes[1].fraction[k];
     const Neighbours a = neighbours_at(p), b = neighbours_at(p + stride_y);
     const Neighbours c = neighbours_at(p + up), d = neighbours_at(p + up + stride_y);
@@ -101,17 +96,16 @@ constexpr std::int64_t kLongestRow = 4096;
 void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const Index3& patch, float outside,
                            float* out) {
   const Index3 shape = view.box.shape();
-  const Strides strides(shape, pieces);
+  const Strides strides(view, pieces);
   float nothing[kLongestRow], padded[kLongestRow + 4];
   float* const mixed = padded + 2;
   std::fill(nothing, nothing + shape[2], outside);
   mixed[-2] = mixed[-1] = mixed[shape[2]] = mixed[shape[2] + 1] = outside;
-  AxisPositions axes[3];
   for (std::int64_t i = 0; i < patch[0]; ++i)
     for (std::int64_t j = 0; j < patch[1]; ++j)
       for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
         const std::int64_t count = std::min(kPiece, patch[2] - begin);
-        pieces.fill(i, j, begin, count, axes);
+        const AxisPositions(&axes)[3] = pieces.fill(i, j, begin, count);
         if (begin == 0) {
           const std::int64_t x = axes[0].whole[0], y = axes[1].whole[0];
           const auto row = [&](std::int64_t at_x, std::int64_t at_y) {
@@ -189,18 +183,21 @@ FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
 }
 
 // Nearly everywhere all eight neighbours agree, however many labels there are. `out` gets the lowest corner's label,
-// and `differ` tells where that is not all.
+// and `differ` tells where that is not all. Returns whether it is not all anywhere.
 FASTNNUNET_CLONES
-void agree(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y, std::int32_t up,
+bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y, std::int32_t up,
            const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first, std::int64_t last,
            std::int16_t* FASTNNUNET_RESTRICT out, std::uint32_t* FASTNNUNET_RESTRICT differ) {
+  std::uint32_t any = 0;
   for (std::int64_t k = first; k < last; ++k) {
     const std::int16_t* p = data + (axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k]);
     const std::uint32_t pair = pair_at(p);
     differ[k] = (pair ^ pair_at(p + stride_y)) | (pair ^ pair_at(p + up)) | (pair ^ pair_at(p + up + stride_y)) |
                 (pair ^ ((pair >> 16) | (pair << 16)));
+    any |= differ[k];
     out[k] = static_cast<std::int16_t>(pair & 0xFFFFu);
   }
+  return any != 0;
 }
 
 // a where the mask is -1, b where it is 0.
@@ -265,104 +262,124 @@ void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t
   }
 }
 
+struct RunOfPositions {
+  const AxisPositions (&axes)[3];
+  std::int64_t first, last;
+  Place place;
+};
+
 template <typename T>
-void take_nearest(const SourceView<T>& view, Pieces& pieces, const Index3& patch, T outside, T* out) {
+void take_nearest(const SourceView<T>& view, const Strides& strides, const RunOfPositions& run, T outside, T* out) {
   const Index3 shape = view.box.shape();
-  const Strides strides(shape, pieces);
-  for_each_run(pieces, patch, out,
-               [&](T* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
-                 for (std::int64_t k = first; k < last; ++k) {
-                   const int corner = nearest_corner(axes, k, view.box.lower);
-                   const std::int64_t up[3] = {corner >> 2, (corner >> 1) & 1, corner & 1};
-                   bool within = true;
-                   for (int axis = 0; !inside && axis < 3; ++axis) {
-                     const std::int64_t at = axes[axis].whole[k] + up[axis];
-                     within = within && at >= 0 && at < shape[axis];
-                   }
-                   row[k] = within ? view.data[strides.of(axes, k) + up[0] * strides.up + up[1] * strides.y + up[2]]
-                                   : outside;
-                 }
-               });
+  for (std::int64_t k = run.first; k < run.last; ++k) {
+    const int corner = nearest_corner(run.axes, k, view.box.lower);
+    const std::int64_t up[3] = {corner >> 2, (corner >> 1) & 1, corner & 1};
+    bool within = true;
+    for (int axis = 0; run.place != kInside && axis < 3; ++axis) {
+      const std::int64_t at = run.axes[axis].whole[k] + up[axis];
+      within = within && at >= 0 && at < shape[axis];
+    }
+    out[k] = within ? view.data[strides.of(run.axes, k) + up[0] * strides.up + up[1] * strides.y + up[2]] : outside;
+  }
+}
+
+void interpolate_run(const SourceView<float>& view, const Strides& strides, const RunOfPositions& run, float outside,
+                     float* out) {
+  if (run.place == kInside) {
+    interpolate_inside(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
+                       static_cast<std::int32_t>(strides.up), run.axes, run.first, run.last, out);
+    return;
+  }
+  if (run.place == kOutside) {
+    std::fill(out + run.first, out + run.last, outside);
+    return;
+  }
+  for (std::int64_t k = run.first; k < run.last; ++k) {
+    float values[8];
+    corners(view, strides, run.axes, k, outside, values);
+    out[k] = interpolate(values, run.axes[0].fraction[k], run.axes[1].fraction[k], run.axes[2].fraction[k]);
+  }
+}
+
+void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, const RunOfPositions& run,
+              std::int16_t outside, Tiebreak tiebreak, std::int16_t* out) {
+  if (run.place == kOutside) {
+    std::fill(out + run.first, out + run.last, outside);
+    return;
+  }
+  const auto decide = [&](std::int64_t k) {
+    std::int16_t labels[8];
+    corners(view, strides, run.axes, k, outside, labels);
+    out[k] = vote(labels, run.axes[0].fraction[k], run.axes[1].fraction[k], run.axes[2].fraction[k],
+                  nearest_corner(run.axes, k, view.box.lower), tiebreak);
+  };
+  if (run.place == kAcross) {
+    for (std::int64_t k = run.first; k < run.last; ++k) decide(k);
+    return;
+  }
+  alignas(64) std::uint32_t differ[kPiece];
+  if (!agree(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
+             static_cast<std::int32_t>(strides.up), run.axes, run.first, run.last, out, differ))
+    return;
+  std::int32_t list[kPiece], voted[kPiece], more[kPiece];
+  std::int32_t boundary = 0;
+  for (std::int64_t k = run.first; k < run.last; ++k) {
+    list[boundary] = static_cast<std::int32_t>(k);
+    boundary += differ[k] != 0;
+  }
+  vote_between_two(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
+                   static_cast<std::int32_t>(strides.up), run.axes, view.box.lower, list, boundary,
+                   tiebreak == Tiebreak::nearest ? -1 : 0, tiebreak == Tiebreak::highest ? -1 : 0, voted, more);
+  for (std::int32_t i = 0; i < boundary; ++i) {
+    if (more[i] == 0)
+      out[list[i]] = static_cast<std::int16_t>(voted[i]);
+    else
+      decide(list[i]);
+  }
+}
+
+void resample_run(const ImageResampling& image, const SourceView<float>& view, const RunOfPositions& run,
+                  const Pieces& pieces, float* out) {
+  if (image.interpolation == Interpolation::linear)
+    interpolate_run(view, Strides(view, pieces), run, image.outside, out);
+  else
+    take_nearest(view, Strides(view, pieces), run, image.outside, out);
+}
+
+void resample_run(const LabelResampling& labels, const SourceView<std::int16_t>& view, const RunOfPositions& run,
+                  const Pieces& pieces, std::int16_t* out) {
+  if (labels.interpolation == Interpolation::linear)
+    vote_run(view, Strides(view, pieces), run, labels.outside, labels.tiebreak, out);
+  else
+    take_nearest(view, Strides(view, pieces), run, labels.outside, out);
 }
 
 }  // namespace
 
-void resample_image(const SourceView<float>& view, const Index3& window, const Positions& positions,
-                    const Index3& patch, Interpolation interpolation, float outside, float* out) {
-  Pieces pieces(positions, patch, window, view.box);
-  if (interpolation == Interpolation::nearest) {
-    take_nearest(view, pieces, patch, outside, out);
-    return;
-  }
+void resample(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
+              const ImageResampling* image, const LabelResampling* labels) {
+  Pieces pieces(positions, patch, window, box);
+  const std::int64_t size = voxels(patch);
   // Differences of infinities are none.
-  if (pieces.separable() && view.box.shape()[2] <= kLongestRow && std::isfinite(outside)) {
-    interpolate_separably(view, pieces, patch, outside, out);
-    return;
+  if (image != nullptr && image->interpolation == Interpolation::linear && pieces.separable() &&
+      box.shape()[2] <= kLongestRow && std::isfinite(image->outside)) {
+    for (std::size_t c = 0; c < image->channels.size(); ++c)
+      interpolate_separably(image->channels[c], pieces, patch, image->outside,
+                            image->out + static_cast<std::int64_t>(c) * size);
+    image = nullptr;
   }
-  const Strides strides(view.box.shape(), pieces);
-  for_each_run(pieces, patch, out,
-               [&](float* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
-                 if (inside) {
-                   interpolate_inside(view.data, strides.x, strides.y, strides.up, axes, first, last, row);
-                   return;
-                 }
-                 for (std::int64_t k = first; k < last; ++k) {
-                   if (beyond(view.box.shape(), axes, k)) {
-                     row[k] = outside;
-                     continue;
-                   }
-                   float values[8];
-                   corners(view, strides, axes, k, outside, values);
-                   row[k] = interpolate(values, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k]);
-                 }
-               });
-}
-
-void resample_labels(const SourceView<std::int16_t>& view, const Index3& window, const Positions& positions,
-                     const Index3& patch, Interpolation interpolation, std::int16_t outside, Tiebreak tiebreak,
-                     std::int16_t* out) {
-  Pieces pieces(positions, patch, window, view.box);
-  if (interpolation == Interpolation::nearest) {
-    take_nearest(view, pieces, patch, outside, out);
-    return;
-  }
-  const Strides strides(view.box.shape(), pieces);
+  if (image == nullptr && labels == nullptr) return;
   for_each_run(
-      pieces, patch, out,
-      [&](std::int16_t* row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, bool inside) {
-        const auto decide = [&](std::int64_t k) {
-          std::int16_t labels[8];
-          corners(view, strides, axes, k, outside, labels);
-          row[k] = vote(labels, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k],
-                        nearest_corner(axes, k, view.box.lower), tiebreak);
+      pieces, patch,
+      [&](std::int64_t row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, Place place) {
+        const RunOfPositions run{axes, first, last, place};
+        const auto each = [&](const auto* what) {
+          if (what == nullptr) return;
+          for (std::size_t c = 0; c < what->channels.size(); ++c)
+            resample_run(*what, what->channels[c], run, pieces, what->out + static_cast<std::int64_t>(c) * size + row);
         };
-        if (!inside) {
-          for (std::int64_t k = first; k < last; ++k) {
-            if (beyond(view.box.shape(), axes, k))
-              row[k] = outside;
-            else
-              decide(k);
-          }
-          return;
-        }
-        alignas(64) std::uint32_t differ[kPiece];
-        agree(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
-              static_cast<std::int32_t>(strides.up), axes, first, last, row, differ);
-        std::int32_t list[kPiece], voted[kPiece], more[kPiece];
-        std::int32_t boundary = 0;
-        for (std::int64_t k = first; k < last; ++k) {
-          list[boundary] = static_cast<std::int32_t>(k);
-          boundary += differ[k] != 0;
-        }
-        vote_between_two(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
-                         static_cast<std::int32_t>(strides.up), axes, view.box.lower, list, boundary,
-                         tiebreak == Tiebreak::nearest ? -1 : 0, tiebreak == Tiebreak::highest ? -1 : 0, voted, more);
-        for (std::int32_t i = 0; i < boundary; ++i) {
-          if (more[i] == 0)
-            row[list[i]] = static_cast<std::int16_t>(voted[i]);
-          else
-            decide(list[i]);
-        }
+        each(image);
+        each(labels);
       });
 }
 

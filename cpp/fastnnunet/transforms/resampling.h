@@ -3,31 +3,38 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/transforms/positions.h"
+#include "fastnnunet/transforms/source.h"
 
 namespace fastnnunet {
-
-// Voxels of `box` of a window, C-contiguous. What lies outside of the box lies outside of the window, or is not asked
-// for.
-template <typename T>
-struct SourceView {
-  const T* data = nullptr;
-  Box box;
-};
 
 enum class Interpolation { linear, nearest };
 
 // Which label wins where several share the greatest weight.
 enum class Tiebreak { nearest, lowest, highest };
 
-// out: (X, Y, Z) of `patch`, C-contiguous. Corners outside of the view count as `outside`. `window`: what the view is
-// of.
-void resample_image(const SourceView<float>& view, const Index3& window, const Positions& positions,
-                    const Index3& patch, Interpolation interpolation, float outside, float* out);
-void resample_labels(const SourceView<std::int16_t>& view, const Index3& window, const Positions& positions,
-                     const Index3& patch, Interpolation interpolation, std::int16_t outside, Tiebreak tiebreak,
-                     std::int16_t* out);
+// What is resampled: the same box of every channel, with the same steps. Corners outside of the box count as `outside`.
+// out: (C, X, Y, Z), (X, Y, Z) being the patch.
+struct ImageResampling {
+  std::span<const SourceView<float>> channels;
+  Interpolation interpolation = Interpolation::linear;
+  float outside = 0.0f;
+  float* out = nullptr;
+};
+
+struct LabelResampling {
+  std::span<const SourceView<std::int16_t>> channels;
+  Interpolation interpolation = Interpolation::linear;
+  std::int16_t outside = 0;
+  Tiebreak tiebreak = Tiebreak::nearest;
+  std::int16_t* out = nullptr;
+};
+
+// One or both, at the same positions: these are made once. `box` is that of all channels, `window` what it is of.
+void resample(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
+              const ImageResampling* image, const LabelResampling* labels);
 
 }  // namespace fastnnunet

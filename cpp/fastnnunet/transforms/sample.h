@@ -14,6 +14,7 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/buffer.h"
 #include "fastnnunet/transforms/scalar.h"
+#include "fastnnunet/transforms/source.h"
 
 namespace fastnnunet {
 
@@ -42,21 +43,6 @@ struct Linear {
 
 // Does the arithmetic, where it changes anything.
 void settle(const Linear& arithmetic, std::span<float> values);
-
-// Where voxels come from: a window of a file, or an array. Boxes are in voxels of the window and lie inside it.
-template <typename T>
-class Source {
- public:
-  virtual ~Source() = default;
-  virtual std::int64_t channels() const = 0;
-  virtual const Index3& shape() const = 0;                              // of the window
-  virtual void read(std::int64_t channel, const Box& box, T* out) = 0;  // out: the box's shape, C-contiguous
-  // The part of the window that lies in the image; every other voxel is filling().
-  virtual Box content() const { return Box::of_shape(shape()); }
-  virtual T filling() const { return T{0}; }
-  // Spent on reading files for the present sample; an array has none.
-  virtual std::chrono::nanoseconds reading_time() const { return {}; }
-};
 
 enum class TargetType : std::uint8_t { int16, boolean };
 

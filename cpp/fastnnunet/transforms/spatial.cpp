@@ -1,7 +1,10 @@
 // SpatialTransform: rotation, scaling, elastic deformation and random crop in one resampling. With none but the last it
 // is a crop.
 #include <cmath>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/cropping.h"
@@ -58,7 +61,10 @@ struct SpatialParameters : Parameters {
   double magnitudes[3] = {};  // their largest displacements, in voxels
   // A field to replay, (dims, patch): then sigmas and magnitudes say nothing.
   std::shared_ptr<const FloatArray> offsets;
-  mutable ElasticField field;  // room for the work, kept from sample to sample
+  // Room for the work, kept from sample to sample.
+  mutable ElasticField field;
+  mutable std::vector<SourceView<float>> image_views;
+  mutable std::vector<SourceView<std::int16_t>> label_views;
 };
 
 class Spatial final : public TransformOf<SpatialParameters> {
@@ -170,31 +176,27 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
   void apply(Sample& sample, const SpatialParameters& p, const Stream& field) const override {
-    const Geometry geometry = sample.geometry();
-    const Geometry cut = after(geometry);
+    const Geometry cut = after(sample.geometry());
     Displacements displacements;
     if (p.deforms) displace(p, field, sample.workspace(), displacements);
-    {
-      Array<float> present = sample.pending_image() != nullptr ? Array<float>{} : sample.image();
-      Input<float> input(sample.pending_image(), present, sample.workspace());
-      const Array<float> out = sample.new_image(cut.image_channels, cut.shape);
-      transform(input, p, displacements, image_, out.data,
-                [&](const auto& view, const Positions& positions, const Index3& patch, float* to) {
-                  resample_image(view, input.shape(), positions, patch, image_.interpolation, image_.outside, to);
-                });
-      sample.set_image(out);
+    Input<float> image(sample.pending_image(), sample.pending_image() != nullptr ? Array<float>{} : sample.image(),
+                       sample.workspace());
+    const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
+    if (!sample.has_segmentation()) {
+      transform(image, p, displacements, image_, image_out.data);
+      sample.set_image(image_out);
+      return;
     }
-    if (!sample.has_segmentation()) return;
-    Array<std::int16_t> present =
-        sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation();
-    Input<std::int16_t> input(sample.pending_segmentation(), present, sample.workspace());
-    const Array<std::int16_t> out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    transform(input, p, displacements, segmentation_, out.data,
-              [&](const auto& view, const Positions& positions, const Index3& patch, std::int16_t* to) {
-                resample_labels(view, input.shape(), positions, patch, segmentation_.interpolation,
-                                segmentation_.outside, tiebreak_, to);
-              });
-    sample.set_segmentation(out);
+    Input<std::int16_t> labels(sample.pending_segmentation(),
+                               sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
+                               sample.workspace());
+    const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
+    if (!transform_together(image, labels, p, displacements, image_out.data, labels_out.data)) {
+      transform(image, p, displacements, image_, image_out.data);
+      transform(labels, p, displacements, segmentation_, labels_out.data);
+    }
+    sample.set_image(image_out);
+    sample.set_segmentation(labels_out);
   }
 
   Record describe(const SpatialParameters& p) const override {
@@ -315,12 +317,47 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
   // In 2D, every plane of a source channel goes the same way; planes stay whole, and a position's X is its plane.
-  template <typename T, typename Resample>
-  void transform(Input<T>& input, const SpatialParameters& p, const Displacements& displacements,
-                 const Sampling<T>& sampling, T* out, Resample&& resample) const {
-    const Index3 window = input.shape();
+  Index3 patch_of(const Index3& window) const {
     Index3 patch = patch_;
     if (dims_ == 2) patch[0] = window[0];
+    return patch;
+  }
+
+  Positions positions_in(const Index3& window, const SpatialParameters& p, const Displacements& displacements,
+                         Border border) const {
+    Grid grid = p.grid;
+    grid.centred = centre_deformation_;
+    grid.align_corners = align_corners_;
+    return grid_positions(grid, dims_, patch_of(window), window, p.deforms ? &displacements : nullptr, border);
+  }
+
+  // What of the window is looked at.
+  template <typename T>
+  Box box_for(const Input<T>& input, const Positions& positions, const Sampling<T>& sampling) const {
+    const Box box = needed_box(positions, patch_of(input.shape()), input.shape());
+    return sampling.border == Border::constant ? input.without(box, sampling.outside, 3 - dims_) : box;
+  }
+
+  ImageResampling resampling_of(std::span<const SourceView<float>> channels, float* out) const {
+    return {channels, image_.interpolation, image_.outside, out};
+  }
+  LabelResampling resampling_of(std::span<const SourceView<std::int16_t>> channels, std::int16_t* out) const {
+    return {channels, segmentation_.interpolation, segmentation_.outside, tiebreak_, out};
+  }
+  static void resample_one(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
+                           const ImageResampling& image) {
+    resample(positions, patch, window, box, &image, nullptr);
+  }
+  static void resample_one(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
+                           const LabelResampling& labels) {
+    resample(positions, patch, window, box, nullptr, &labels);
+  }
+
+  // Channel by channel: of what has to be read, one is in memory at a time.
+  template <typename T>
+  void transform(Input<T>& input, const SpatialParameters& p, const Displacements& displacements,
+                 const Sampling<T>& sampling, T* out) const {
+    const Index3 window = input.shape(), patch = patch_of(window);
     const std::int64_t size = voxels(patch);
     if (!p.has_affine && !p.deforms) {
       const Box box = crop_box(p.grid.centre, dims_, patch, window, sampling.border, sampling.border_name);
@@ -328,15 +365,39 @@ class Spatial final : public TransformOf<SpatialParameters> {
         input.crop(channel, box, sampling.border, sampling.outside, out + channel * size);
       return;
     }
-    Grid grid = p.grid;
-    grid.centred = centre_deformation_;
-    grid.align_corners = align_corners_;
-    const Positions positions =
-        grid_positions(grid, dims_, patch, window, p.deforms ? &displacements : nullptr, sampling.border);
-    Box box = needed_box(positions, patch, window);
-    if (sampling.border == Border::constant) box = input.without(box, sampling.outside, 3 - dims_);
-    for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-      resample(input.view(channel, box), positions, patch, out + channel * size);
+    const Positions positions = positions_in(window, p, displacements, sampling.border);
+    const Box box = box_for(input, positions, sampling);
+    for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
+      const SourceView<T> view = input.view(channel, box);
+      resample_one(positions, patch, window, box, resampling_of({&view, 1}, out + channel * size));
+    }
+  }
+
+  // All channels of image and labels at once, where they are all in memory and follow the same positions: making these
+  // takes a good part of the time. False where it cannot be done, and nothing is.
+  bool transform_together(Input<float>& image, Input<std::int16_t>& labels, const SpatialParameters& p,
+                          const Displacements& displacements, float* image_out, std::int16_t* labels_out) const {
+    if (!p.has_affine && !p.deforms) return false;
+    if (image_.border != segmentation_.border || image.shape() != labels.shape()) return false;
+    const Index3 window = image.shape();
+    const Positions positions = positions_in(window, p, displacements, image_.border);
+    const Box box = box_for(image, positions, image_);
+    if (!(box == box_for(labels, positions, segmentation_))) return false;
+    if (!in_place(image, box, p.image_views) || !in_place(labels, box, p.label_views)) return false;
+    const ImageResampling image_resampling = resampling_of(p.image_views, image_out);
+    const LabelResampling label_resampling = resampling_of(p.label_views, labels_out);
+    resample(positions, patch_of(window), window, box, &image_resampling, &label_resampling);
+    return true;
+  }
+
+  template <typename T>
+  static bool in_place(Input<T>& input, const Box& box, std::vector<SourceView<T>>& views) {
+    views.clear();
+    for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
+      views.push_back(input.view_in_place(channel, box));
+      if (views.back().data == nullptr) return false;
+    }
+    return true;
   }
 
   int dims_;

@@ -21,7 +21,9 @@ TEST_CASE("loader: no memory for voxels is allocated once all of it has been nee
     for (int i = 0; i < 300; ++i) loader->next({});
     constexpr int kBatches = 200;
     const CountedAllocations counted;
+    const std::uint64_t pages = page_requests();
     for (int i = 0; i < kBatches; ++i) loader->next({});
+    CHECK(page_requests() == pages);
     // Names of files, lists of targets, the queue of tasks. A sample's image alone takes 21 KiB.
     const double bytes_per_sample = static_cast<double>(counted.bytes()) / (kBatches * 3);
     CHECK(bytes_per_sample > 0);

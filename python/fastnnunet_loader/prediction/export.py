@@ -183,21 +183,35 @@ class Exporting:
             raise ValueError(f"expected logits of {heads} classes or regions, got {logits.shape[0]}")
         return logits_to_segmentation(logits, probabilities=probabilities, **self._options(properties))
 
+    def deciding_as(self, properties: dict[str, Any]) -> Callable[[torch.Tensor, Sequence[int]], npt.NDArray[Any]] | None:
+        """Return what makes labels of any shape from a case's logits, axes as the network has them; only where `native`."""
+        if self._resizing is None:
+            return None
+        _, current = self._spacings(properties)
+        options = {"axis": self._resizing.axis(current, current), **self._deciding()}
+        return lambda logits, shape: logits_to_segmentation(logits, shape, **options)
+
     def _options(self, properties: dict[str, Any]) -> dict[str, Any]:
         assert self._resizing is not None
-        spacing = [float(properties["spacing"][axis]) for axis in self._plans.transpose_forward]
-        current = list(self._configuration.spacing)
-        if len(current) < 3:
-            current = [spacing[0], *current]
+        spacing, current = self._spacings(properties)
         return {
             "new_shape": properties["shape_after_cropping_and_before_resampling"],
             "axis": self._resizing.axis(current, spacing),
-            "regions_class_order": self._labels.regions_class_order if self._labels.has_regions else None,
             "bbox": properties["bbox_used_for_cropping"],
             "shape": properties["shape_before_cropping"],
             "transpose_backward": self._plans.transpose_backward,
-            "threads": self._threads,
+            **self._deciding(),
         }
+
+    def _deciding(self) -> dict[str, Any]:
+        order = self._labels.regions_class_order if self._labels.has_regions else None
+        return {"regions_class_order": order, "threads": self._threads}
+
+    def _spacings(self, properties: dict[str, Any]) -> tuple[list[float], list[float]]:
+        """Of the image and of the logits, axes as the network has them."""
+        spacing = [float(properties["spacing"][axis]) for axis in self._plans.transpose_forward]
+        current = [float(n) for n in self._configuration.spacing]
+        return spacing, current if len(current) == 3 else [spacing[0], *current]
 
     def _in_python(self, logits: torch.Tensor, properties: dict[str, Any], with_probabilities: bool) -> Any:
         from nnunetv2.inference import export_prediction

@@ -22,7 +22,7 @@ from .memory import Budget, Need
 from .outputs import Outputs
 from .progress import Progress
 
-__all__ = ["Job", "Pipeline"]
+__all__ = ["Job", "Pipeline", "failure"]
 
 SECONDS_TO_END = 0.5
 """For the threads, after an interruption; what they have not written by then is removed."""
@@ -151,7 +151,7 @@ class Pipeline:
             if job.need is not None:
                 self._budget.keep(item.index, job.need.after_preprocessing)
         except Exception as error:
-            item.error = _failure(job.case, "preprocess", error)
+            item.error = failure(job.case, "preprocess", error)
         self._tell("reading", None)
         self._put(self._prepared, item)
         return True
@@ -164,7 +164,7 @@ class Pipeline:
                 try:
                     item.predicted = self._predict(item.job.case, image, item.properties, item.job.target)
                 except Exception as error:
-                    item.error = _failure(item.job.case, "predict", error)
+                    item.error = failure(item.job.case, "predict", error)
                 del image
                 self._tell("predicting", None)
             if item.error is not None:
@@ -187,7 +187,7 @@ class Pipeline:
                 except Exception as error:
                     if self._stop.is_set():
                         return
-                    item.error = _failure(job.case, "export", error)
+                    item.error = failure(job.case, "export", error)
                 del predicted
                 self._tell("writing", None)
                 if item.error is not None:
@@ -248,7 +248,8 @@ class Pipeline:
         raise _Stopped
 
 
-def _failure(case: str, stage: str, error: Exception) -> PredictionError:
+def failure(case: str, stage: str, error: Exception) -> PredictionError:
+    """Name the case and the stage of what went wrong, unless it is named already."""
     if isinstance(error, PredictionError):
         return error
     said = " ".join(str(error).split()) or "no reason"

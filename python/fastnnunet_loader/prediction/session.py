@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..errors import PredictionError
@@ -151,7 +152,7 @@ class Session:
 
         self._progress = progress = Progress(total, self.budget) if self._with_progress else None
         outputs = self._exporting.outputs
-        pipeline = Pipeline(self.predict, self._export, outputs, self.budget, self._on_bad_case, progress)
+        pipeline = Pipeline(self.predict, self.export, outputs, self.budget, self._on_bad_case, progress)
         try:
             return pipeline.run(jobs)
         finally:
@@ -173,12 +174,20 @@ class Session:
             passage = plan_passage(shape, predictor.configuration_manager.patch_size, predictor.tile_step_size)
             if passage.bytes(heads, folds) < whole_bytes(passage.shape, heads, folds):
                 return self._predict_planes(case, image, passage, properties, target)
+        return self.logits(image)
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Return nnU-Net's logits of a whole image, on the CPU."""
         threads = torch.get_num_threads()
         try:
-            logits: torch.Tensor = predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
+            logits: torch.Tensor = self._predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
             return logits
         finally:
             torch.set_num_threads(threads)
+
+    def deciding_as(self, properties: dict[str, Any]) -> Callable[[torch.Tensor, Sequence[int]], npt.NDArray[Any]] | None:
+        """Return what makes labels of any shape from a case's logits, or None where the plan resizes them in Python."""
+        return self._exporting.deciding_as(properties)
 
     def _predict_planes(
         self, case: str, image: torch.Tensor, passage: Passage, properties: dict[str, Any], target: str | None
@@ -209,7 +218,8 @@ class Session:
             self._say(f"[{case}] image and sums need {readable(needed)}, the device has {readable(room)}: the CPU keeps them")
         return needed <= room
 
-    def _export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
+    def export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
+        """Write what was predicted, or return it where there is no target."""
         if target is None:
             return self._exporting.segmentation(predicted, properties, self._save_probabilities)
         self._exporting.write(predicted, properties, target, self._save_probabilities)
@@ -219,7 +229,7 @@ class Session:
         """Predict one array in this thread alone."""
         (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
         data, properties = job.prepare()
-        return self._export(self.predict(job.case, data, properties, target), properties, target)
+        return self.export(self.predict(job.case, data, properties, target), properties, target)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:

@@ -1,0 +1,180 @@
+#include "fastnnunet/storage/volume_cache.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <type_traits>
+
+#include "fastnnunet/storage/outside.h"
+
+namespace fastnnunet {
+template <typename T>
+CachedVolume<T>::CachedVolume(VolumeCache& cache, const Volume& volume, const Tiling& tiling)
+    : cache_(cache), channels_(volume.channels()), shape_(volume.shape()), tiling_(tiling) {
+  for (int axis = 0; axis < 3; ++axis) {
+    in_chunk_[axis] = (tiling_.chunk[axis] - 1) / tiling_.block[axis] + 1;
+    tiles_[axis] = tile_at(axis, shape_[axis] - 1) + 1;
+  }
+  const std::int64_t tiles = voxels(tiles_);
+  const std::int64_t count = channels_ * voxels(shape_);
+  const auto bytes = static_cast<std::uint64_t>(count) * sizeof(T) + static_cast<std::uint64_t>(tiles);
+  if (!cache_.take(bytes)) return;
+  try {
+    states_ = std::make_unique<std::atomic<State>[]>(static_cast<std::size_t>(tiles));
+    // Pages that no block needs take no memory.
+    const std::size_t size = static_cast<std::size_t>(count) * sizeof(T);
+    voxels_ = {static_cast<T*>(take_pages(size)), GivePages{size}};
+  } catch (const std::bad_alloc&) {
+    // The system has less than the budget; it is read as without a cache.
+  }
+}
+
+template <typename T>
+std::int64_t CachedVolume<T>::tile_at(int axis, std::int64_t voxel) const {
+  const std::int64_t chunk = voxel / tiling_.chunk[axis];
+  return chunk * in_chunk_[axis] + (voxel - chunk * tiling_.chunk[axis]) / tiling_.block[axis];
+}
+
+template <typename T>
+Box CachedVolume<T>::tile_box(const Index3& tile) const {
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    const std::int64_t chunk = tile[axis] / in_chunk_[axis];
+    const std::int64_t end = std::min((chunk + 1) * tiling_.chunk[axis], shape_[axis]);
+    box.lower[axis] = chunk * tiling_.chunk[axis] + (tile[axis] - chunk * in_chunk_[axis]) * tiling_.block[axis];
+    box.upper[axis] = std::min(box.lower[axis] + tiling_.block[axis], end);
+  }
+  return box;
+}
+
+template <typename T>
+template <typename Visit>
+void CachedVolume<T>::for_each_tile(const Box& box, Visit&& visit) const {
+  Index3 first, last, tile;
+  for (int axis = 0; axis < 3; ++axis) {
+    first[axis] = tile_at(axis, box.lower[axis]);
+    last[axis] = tile_at(axis, box.upper[axis] - 1);
+  }
+  for (tile[0] = first[0]; tile[0] <= last[0]; ++tile[0])
+    for (tile[1] = first[1]; tile[1] <= last[1]; ++tile[1])
+      for (tile[2] = first[2]; tile[2] <= last[2]; ++tile[2])
+        visit(states_[static_cast<std::size_t>((tile[0] * tiles_[1] + tile[1]) * tiles_[2] + tile[2])], tile);
+}
+
+template <typename T>
+bool CachedVolume<T>::provide(Volume& volume, const Box& box) {
+  if (box.empty()) return voxels_ != nullptr;
+  if (voxels_ == nullptr) {
+    std::uint64_t tiles = 1;
+    for (int axis = 0; axis < 3; ++axis)
+      tiles *= static_cast<std::uint64_t>(tile_at(axis, box.upper[axis] - 1) - tile_at(axis, box.lower[axis]) + 1);
+    cache_.misses_.fetch_add(tiles, std::memory_order_relaxed);
+    return false;
+  }
+  volume.check();
+  std::uint64_t hits = 0, misses = 0;
+  for_each_tile(box, [&](std::atomic<State>& state, const Index3& tile) {
+    for (;;) {
+      State now = state.load(std::memory_order_acquire);
+      if (now == State::filled || now == State::filled_not_finite) break;
+      if (now == State::being_filled) {
+        // Its thread waits for nobody, and says so too where it fails.
+        state.wait(now, std::memory_order_acquire);
+      } else if (state.compare_exchange_strong(now, State::being_filled, std::memory_order_acquire)) {
+        fill(volume, tile, state);
+        ++misses;
+        return;
+      }
+    }
+    ++hits;
+  });
+  cache_.hits_.fetch_add(hits, std::memory_order_relaxed);
+  cache_.misses_.fetch_add(misses, std::memory_order_relaxed);
+  return true;
+}
+
+template <typename T>
+void CachedVolume<T>::fill(Volume& volume, const Index3& tile, std::atomic<State>& state) {
+  const Box box = tile_box(tile);
+  const Steps steps = this->steps();
+  T* const corner = voxels_.get() + (at(0, box.lower) - voxels_.get());
+  try {
+    volume.read_channels(box, corner, steps);
+  } catch (...) {
+    state.store(State::missing, std::memory_order_release);
+    state.notify_all();
+    throw;
+  }
+  const Index3 size = box.shape();
+  bool finite = true;
+  if constexpr (std::is_same_v<T, float>)
+    for (std::int64_t c = 0; c < channels_; ++c)
+      for (std::int64_t x = 0; x < size[0]; ++x)
+        for (std::int64_t y = 0; y < size[1]; ++y) {
+          const float* row = corner + c * steps.channel + x * steps.plane + y * steps.row;
+          finite = finite && std::all_of(row, row + size[2], [](float value) { return std::isfinite(value); });
+        }
+  const auto bytes = static_cast<std::size_t>(channels_ * voxels(size)) * sizeof(T);
+  cache_.bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  state.store(finite ? State::filled : State::filled_not_finite, std::memory_order_release);
+  state.notify_all();
+}
+
+template <typename T>
+bool CachedVolume<T>::finite(const Box& box) const {
+  bool finite = true;
+  for_each_tile(box, [&](const std::atomic<State>& state, const Index3&) {
+    finite = finite && state.load(std::memory_order_relaxed) != State::filled_not_finite;
+  });
+  return finite;
+}
+
+template <typename T>
+void CachedVolume<T>::copy(std::int64_t channel, const Box& box, T* out, T outside) const {
+  const Box inner = box.intersect(Box::of_shape(shape_));
+  if (!(inner == box)) fill_outside(box, inner, out, outside);
+  if (inner.empty()) return;
+  const Index3 size = box.shape(), rows = inner.shape();
+  T* to = out + ((inner.lower[0] - box.lower[0]) * size[1] + inner.lower[1] - box.lower[1]) * size[2] + inner.lower[2] -
+          box.lower[2];
+  const T* from = at(channel, inner.lower);
+  for (std::int64_t x = 0; x < rows[0]; ++x)
+    for (std::int64_t y = 0; y < rows[1]; ++y) {
+      const T* row = from + x * steps().plane + y * steps().row;
+      std::copy(row, row + rows[2], to + (x * size[1] + y) * size[2]);
+    }
+}
+
+template <typename T>
+VolumeCache::Volumes<T>& VolumeCache::volumes() {
+  if constexpr (std::is_same_v<T, float>) {
+    return images_;
+  } else {
+    return labels_;
+  }
+}
+
+bool VolumeCache::take(std::uint64_t bytes) {
+  if (bytes > budget_ - taken_) return false;
+  taken_ += bytes;
+  return true;
+}
+
+template <typename T>
+CachedVolume<T>* VolumeCache::find(std::uint32_t file, const Volume& volume) {
+  const std::optional<Tiling> tiling = volume.tiling();
+  if (!tiling) return nullptr;
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<CachedVolume<T>>& cached = volumes<T>()[file];
+  if (cached == nullptr) cached.reset(new CachedVolume<T>(*this, volume, *tiling));
+  const bool same =
+      cached->shape_ == volume.shape() && cached->channels_ == volume.channels() && cached->tiling_ == *tiling;
+  return same ? cached.get() : nullptr;
+}
+
+template class CachedVolume<float>;
+template class CachedVolume<std::int16_t>;
+template CachedVolume<float>* VolumeCache::find(std::uint32_t, const Volume&);
+template CachedVolume<std::int16_t>* VolumeCache::find(std::uint32_t, const Volume&);
+
+}  // namespace fastnnunet

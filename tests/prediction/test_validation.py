@@ -1,0 +1,110 @@
+"""The final validation of a training against nnU-Net's own, voxel by voxel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+import pytest
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from models import TRAINER
+from prediction_runs import assert_same_segmentations, environment
+
+import fastnnunet_loader as fl
+
+pytestmark = pytest.mark.slow
+
+THEIRS = "import sys; from nnunetv2.run.run_training import run_training_entry as train; train()"
+
+
+def validate(model: Path, configuration: str, save_probabilities: bool = False) -> Path:
+    """Validate with this package, in this process, and return the folder of the fold."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    fl.install(threads=2)
+    try:
+        device = torch.device("cpu")
+        trainer = get_trainer_from_args(model.parent.name, configuration, 0, TRAINER, "nnUNetPlans", False, device)
+        trainer.load_checkpoint(str(model / "fold_0" / "checkpoint_final.pth"))
+        trainer.perform_actual_validation(save_probabilities)
+    finally:
+        fl.uninstall()
+    return Path(trainer.output_folder)
+
+
+def nnunet_validate(dataset: Any, model: Path, configuration: str, *more: str) -> None:
+    """Validate with nnU-Net's command."""
+    command = [sys.executable, "-c", THEIRS, dataset.name, configuration, "0", "-tr", TRAINER, "--val", "-device", "cpu", *more]
+    env = {**environment(dataset, model), "nnUNet_def_n_proc": "2"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+@pytest.fixture
+def copies(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Path, Path]]:
+    """Return a function that gives a data set, and two copies of a network's folder; nnUNet_results has the first."""
+
+    def factory(variant: str, configuration: str) -> tuple[Any, Path, Path]:
+        dataset, model = trained(variant, configuration)
+        found = [tmp_path / side / model.parent.name / model.name for side in ("ours", "theirs")]
+        for copy in found:
+            shutil.copytree(model, copy)
+        # nnU-Net reads its folders once, when it is imported.
+        read = {"nnUNet_results": str(tmp_path / "ours"), "nnUNet_preprocessed": dataset.env["nnUNet_preprocessed"]}
+        for module in ("nnunetv2.training.nnUNetTrainer.nnUNetTrainer", "nnunetv2.run.run_training"):
+            for name, folder in read.items():
+                monkeypatch.setattr(f"{module}.{name}", folder, raising=False)
+        return dataset, *found
+
+    return factory
+
+
+def forbidden(*_: Any, **__: Any) -> Any:
+    raise AssertionError("nnU-Net's own way was taken")
+
+
+@pytest.mark.parametrize(("variant", "probabilities"), [("default", True), ("regions", False), ("anisotropic", False)])
+def test_final_validation_is_nnunets(copies: Any, monkeypatch: pytest.MonkeyPatch, variant: str, probabilities: bool) -> None:
+    dataset, ours, theirs = copies(variant, "3d_fullres")
+    nnunet_validate(dataset, theirs, "3d_fullres", *(["--npz"] if probabilities else []))
+    with monkeypatch.context() as patch:
+        predictor = "nnunetv2.inference.predict_from_raw_data.nnUNetPredictor."
+        if variant == "default":  # elsewhere the sums of a window are as large as the image's
+            patch.setattr(predictor + "_internal_predict_sliding_window_return_logits", forbidden)
+        converting = "nnunetv2.inference.export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape"
+        patch.setattr(converting, forbidden)
+        validate(ours, "3d_fullres", probabilities)
+    ours, theirs = ours / "fold_0" / "validation", theirs / "fold_0" / "validation"
+    assert_same_segmentations(ours, theirs)
+    summaries = [load_json(str(folder / "summary.json")) for folder in (ours, theirs)]
+    assert summaries[0]["foreground_mean"] == summaries[1]["foreground_mean"]
+    for file in theirs.glob("*.npz"):
+        with np.load(ours / file.name) as got, np.load(file) as expected:
+            np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=2e-3)
+    assert bool(list(ours.glob("*.npz"))) == probabilities
+
+
+def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, ours, theirs = copies("cascade", "3d_lowres")
+    nnunet_validate(dataset, theirs, "3d_lowres")
+    with monkeypatch.context() as patch:
+        manager = "nnunetv2.utilities.label_handling.label_handling.LabelManager."
+        patch.setattr(manager + "convert_logits_to_segmentation", forbidden)
+        validate(ours, "3d_lowres")
+    assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")
+    folders = [model / "predicted_next_stage" / "3d_cascade_fullres" for model in (ours, theirs)]
+    files = sorted(file.name for file in folders[1].iterdir())
+    assert files
+    assert files == sorted(file.name for file in folders[0].iterdir())
+    for name in files:
+        got, expected = (blosc2.open(urlpath=str(folder / name), mode="r") for folder in folders)
+        assert np.count_nonzero(expected[:])
+        assert (got.dtype, got.chunks, got.blocks) == (expected.dtype, expected.chunks, expected.blocks)
+        assert np.array_equal(got[:], expected[:])
