@@ -256,7 +256,7 @@ class DataLoader:
         if memory_budget is None:
             memory_budget = memory().available // 4
         if prefetch is None:
-            prefetch = math.ceil(threads / sampling["batch_size"]) + 3
+            prefetch = math.ceil(threads / sampling["batch_size"]) + 2
         if pin_memory is None:
             pin_memory = torch.accelerator.is_available() and _core.torch_version is not None
         return cls(

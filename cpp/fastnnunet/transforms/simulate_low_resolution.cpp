@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
@@ -65,8 +66,8 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
   std::string_view name() const override { return "SimulateLowResolutionTransform"; }
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    const std::size_t channel = static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float);
-    return {channel, channel, channel};
+    const std::size_t plane = static_cast<std::size_t>(geometry.shape[1] * geometry.shape[2]) * sizeof(float);
+    return {static_cast<std::size_t>(geometry.shape[0]) * plane, plane, 2 * plane};
   }
 
  protected:
@@ -142,12 +143,14 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
   }
 
  private:
-  // Gather to the small grid, then widen Z, Y and X in turn; the last step writes into the channel itself.
+  // Gather to the small grid, then widen Z, Y and X in turn; the last step writes into the channel itself. Two planes
+  // that were widened are kept, those that a plane of the result lies between.
   static void resample(Workspace& workspace, float* channel, const Index3& shape, const Index3& low,
                        const LowResolutionParameters& p) {
+    const std::int64_t plane = shape[1] * shape[2];
     float* small = workspace.scratch<float>(0, voxels(low));
-    float* wide = workspace.scratch<float>(1, low[0] * low[1] * shape[2]);
-    float* planes = workspace.scratch<float>(2, low[0] * shape[1] * shape[2]);
+    float* rows = workspace.scratch<float>(1, low[1] * shape[2]);
+    float* planes = workspace.scratch<float>(2, 2 * plane);
     float* out = small;
     for (std::int64_t x = 0; x < low[0]; ++x)
       for (std::int64_t y = 0; y < low[1]; ++y) {
@@ -156,26 +159,33 @@ class SimulateLowResolution final : public TransformOf<LowResolutionParameters> 
                                          shape[2];
         for (std::int64_t z = 0; z < low[2]; ++z) *out++ = row[p.nearest[2][static_cast<std::size_t>(z)]];
       }
-    for (std::int64_t row = 0; row < low[0] * low[1]; ++row) {
-      const float* from = small + row * low[2];
-      float* to = wide + row * shape[2];
+    std::int64_t held[2] = {-1, -1};
+    const auto widened = [&](std::int64_t number) {
+      float* const to = planes + number % 2 * plane;
+      if (std::exchange(held[number % 2], number) != number)
+        widen(small + number * low[1] * low[2], shape, low, p, rows, to);
+      return to;
+    };
+    for (std::int64_t x = 0; x < shape[0]; ++x) {
+      const Between& at = p.positions[0][static_cast<std::size_t>(x)];
+      mix_rows(widened(at.lower), widened(at.upper), at.weight, channel + x * plane, plane);
+    }
+  }
+
+  // One plane of the small grid along Z and Y. `rows`: memory for it after the first of these.
+  static void widen(const float* small, const Index3& shape, const Index3& low, const LowResolutionParameters& p,
+                    float* rows, float* out) {
+    for (std::int64_t y = 0; y < low[1]; ++y) {
+      const float* from = small + y * low[2];
+      float* to = rows + y * shape[2];
       for (std::int64_t z = 0; z < shape[2]; ++z) {
         const Between& at = p.positions[2][static_cast<std::size_t>(z)];
         to[z] = (1.0f - at.weight) * from[at.lower] + at.weight * from[at.upper];
       }
     }
-    for (std::int64_t x = 0; x < low[0]; ++x) {
-      const float* slab = wide + x * low[1] * shape[2];
-      for (std::int64_t y = 0; y < shape[1]; ++y) {
-        const Between& at = p.positions[1][static_cast<std::size_t>(y)];
-        mix_rows(slab + at.lower * shape[2], slab + at.upper * shape[2], at.weight,
-                 planes + (x * shape[1] + y) * shape[2], shape[2]);
-      }
-    }
-    const std::int64_t plane = shape[1] * shape[2];
-    for (std::int64_t x = 0; x < shape[0]; ++x) {
-      const Between& at = p.positions[0][static_cast<std::size_t>(x)];
-      mix_rows(planes + at.lower * plane, planes + at.upper * plane, at.weight, channel + x * plane, plane);
+    for (std::int64_t y = 0; y < shape[1]; ++y) {
+      const Between& at = p.positions[1][static_cast<std::size_t>(y)];
+      mix_rows(rows + at.lower * shape[2], rows + at.upper * shape[2], at.weight, out + y * shape[2], shape[2]);
     }
   }
 
