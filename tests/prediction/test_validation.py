@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from models import TRAINER
 from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
 
@@ -49,18 +51,19 @@ def nnunet_validate(dataset: Any, model: Path, configuration: str, *more: str) -
 
 @pytest.fixture
 def copies(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Path, Path]]:
-    """Return a function that gives a data set, and two copies of a network's folder; nnUNet_results has the first."""
+    """Return a function that gives a data set, and two copies of a network's folder; nnUNet_results names the first."""
 
-    def factory(variant: str, configuration: str) -> tuple[Any, Path, Path]:
+    def factory(variant: str, configuration: str, patch_size: Sequence[int] = ()) -> tuple[Any, Path, Path]:
         dataset, model = trained(variant, configuration)
+        if patch_size:
+            dataset = dataset.copy(tmp_path / "data")
+            dataset.plans["configurations"][configuration]["patch_size"] = patch_size
+            (dataset.preprocessed / dataset.name / "nnUNetPlans.json").write_text(json.dumps(dataset.plans), encoding="utf-8")
+            monkeypatch.setenv("nnUNet_preprocessed", dataset.env["nnUNet_preprocessed"])
         found = [tmp_path / side / model.parent.name / model.name for side in ("ours", "theirs")]
         for copy in found:
             shutil.copytree(model, copy)
-        # nnU-Net reads its folders once, when it is imported.
-        read = {"nnUNet_results": str(tmp_path / "ours"), "nnUNet_preprocessed": dataset.env["nnUNet_preprocessed"]}
-        for module in ("nnunetv2.training.nnUNetTrainer.nnUNetTrainer", "nnunetv2.run.run_training"):
-            for name, folder in read.items():
-                monkeypatch.setattr(f"{module}.{name}", folder, raising=False)
+        monkeypatch.setenv("nnUNet_results", str(tmp_path / "ours"))
         return dataset, *found
 
     return factory
@@ -70,17 +73,28 @@ def forbidden(*_: Any, **__: Any) -> Any:
     raise AssertionError("nnU-Net's own way was taken")
 
 
-@pytest.mark.parametrize(("variant", "probabilities"), [("default", True), ("regions", False), ("anisotropic", False)])
-def test_final_validation_is_nnunets(copies: Any, monkeypatch: pytest.MonkeyPatch, variant: str, probabilities: bool) -> None:
-    dataset, ours, theirs = copies(variant, "3d_fullres")
+@pytest.mark.parametrize(
+    ("variant", "patch_size", "probabilities"),
+    # Of the small patch an image is several long, so its logits need not be held.
+    [("default", (8, 24, 16), True), ("regions", (), False), ("anisotropic", (), False)],
+)
+def test_final_validation_is_nnunets(
+    copies: Any, monkeypatch: pytest.MonkeyPatch, variant: str, patch_size: Sequence[int], probabilities: bool
+) -> None:
+    dataset, ours, theirs = copies(variant, "3d_fullres", patch_size)
     nnunet_validate(dataset, theirs, "3d_fullres", *(["--npz"] if probabilities else []))
+    streamed: list[Any] = []
+
+    def counting(*args: Any, **kwargs: Any) -> None:
+        streamed.append(args)
+        predict_planes(*args, **kwargs)
+
     with monkeypatch.context() as patch:
-        predictor = "nnunetv2.inference.predict_from_raw_data.nnUNetPredictor."
-        if variant == "default":  # elsewhere the sums of a window are as large as the image's
-            patch.setattr(predictor + "_internal_predict_sliding_window_return_logits", forbidden)
+        patch.setattr("fastnnunet_loader.prediction.session.predict_planes", counting)
         converting = "nnunetv2.inference.export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape"
         patch.setattr(converting, forbidden)
         validate(ours, "3d_fullres", probabilities)
+    assert bool(streamed) == bool(patch_size)
     ours, theirs = ours / "fold_0" / "validation", theirs / "fold_0" / "validation"
     assert_same_segmentations(ours, theirs)
     summaries = [load_json(str(folder / "summary.json")) for folder in (ours, theirs)]
