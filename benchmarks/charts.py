@@ -2,7 +2,7 @@
 
     python -m benchmarks.charts
 
-Draws docs/images/loader.png and docs/images/transforms.png from the JSON that the benchmarks wrote.
+Draws docs/images/loader.png, transforms.png and peers.png from the JSON that the benchmarks wrote.
 """
 
 from __future__ import annotations
@@ -32,11 +32,27 @@ def loader_chart(figures: dict[str, Any], file: Path) -> None:
     for shift, (label, (values, colour)) in zip((0.2, -0.2), sides.items(), strict=True):
         bars = axes.barh([-i + shift for i in range(len(rows))], values, 0.38, color=colour, label=label)
         axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
+    axes.set_yticks([-i for i in range(len(rows))], names)
+    _finish_seconds(figure, figures, file, columns=3)
+
+
+def peers_chart(figures: dict[str, Any], file: Path) -> None:
+    runs = {name: _seconds(measured) for name, measured in figures["runs"].items()}
+    figure = Figure(figsize=(9, 0.42 * len(runs) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    colours = [OURS if name == "fastnnunet-loader" else THEIRS for name in runs]
+    bars = axes.barh(list(runs), list(runs.values()), 0.6, color=colours)
+    axes.bar_label(bars, [f"{value:.3g}" for value in runs.values()], padding=3, fontsize=8)
+    axes.invert_yaxis()
+    _finish_seconds(figure, figures, file, columns=1)
+
+
+def _finish_seconds(figure: Figure, figures: dict[str, Any], file: Path, columns: int) -> None:
+    (axes,) = figure.axes
     axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label="floor: c-blosc2 decompresses 128^3")
     axes.set(xscale="log", xlabel="CPU seconds per sample (less is better)")
-    axes.set_yticks([-i for i in range(len(rows))], names)
     axes.margins(x=0.12)
-    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=columns, fontsize=8)
     _save(figure, figures["machine"], file)
 
 
@@ -67,7 +83,7 @@ def _save(figure: Figure, facts: dict[str, Any], file: Path) -> None:
 
 def main() -> int:
     missing = 0
-    for name, draw in (("loader", loader_chart), ("transforms", transforms_chart)):
+    for name, draw in (("loader", loader_chart), ("transforms", transforms_chart), ("peers", peers_chart)):
         results = RESULTS / f"{name}.json"
         if results.is_file():
             draw(json.loads(results.read_text(encoding="utf-8")), IMAGES / f"{name}.png")

@@ -2,17 +2,16 @@
 
     python -m benchmarks.peers [--json FILE]
 
-Needs `pip install monai torchio`; what is not installed is left out and named. Each side in a process of its own, two workers,
-alternating, with medians; patches of 128^3, batches of two. The peers have the volumes in memory, which spares them the
-reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, a batch of each is checked: its shape and
-type, finite voxels, labels of the data set only. What a peer lacks stands beside its figure.
+Needs `pip install monai torchio nvidia-dali-cuda130`; what is not installed is left out and named. Each side in a process of
+its own, two workers, alternating, with medians; patches of 128^3, batches of two. The peers have the volumes in memory, which
+spares them the reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, a batch of each is checked:
+its shape and type, finite voxels, labels of the data set only. What a peer lacks stands beside its figure.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from fastnnunet_loader.measure import measure, tree_cpu_seconds
 
+from .loader import floor
 from .machine import described, machine, prepare
 
 WORKERS = 2
@@ -38,7 +38,7 @@ BATCH = 2
 PATCH = (128, 128, 128)
 WINDOW = (205, 205, 205)  # what a rotation by 30 degrees about every axis may need of it
 ROTATES = 0.36  # rotation, scaling or both, each with probability 0.2
-LACKS_OF_BOTH = "foreground oversampling, deep supervision, labels by votes, rotation and scaling apart"
+LACKS = "foreground oversampling, deep supervision, labels by votes, rotation and scaling apart"
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,96 @@ def torchio(cases: list[dict[str, np.ndarray]]) -> Iterator[Any]:
     return endless(DataLoader(Samples(), batch_size=BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True))
 
 
+def dali(cases: list[dict[str, np.ndarray]]) -> Iterator[Any]:
+    import nvidia.dali.fn as fn
+    import torch
+    from nvidia.dali import math as on_voxels
+    from nvidia.dali import pipeline_def, types
+
+    images = [np.ascontiguousarray(case["image"][0, ..., None]) for case in cases]
+    labels = [np.ascontiguousarray(case["label"][0, ..., None]) for case in cases]
+    random = np.random.default_rng(0)
+
+    def choose(_: Any) -> tuple[np.ndarray, ...]:
+        number = int(random.integers(len(images)))
+        room = [n - size for n, size in zip(images[number].shape[:3], PATCH, strict=True)]
+        corner = np.array([random.integers(n + 1) for n in room], np.int32)
+        return images[number], labels[number], corner, (corner + np.array(PATCH) / 2)[::-1].astype(np.float32)
+
+    def fires(probability: float) -> Any:
+        return fn.random.coin_flip(probability=probability, dtype=types.BOOL)
+
+    def between(low: float, high: float) -> Any:
+        return fn.random.uniform(range=(low, high))
+
+    def curve(image: Any) -> Any:
+        low, high = fn.reductions.min(image), fn.reductions.max(image)
+        mean = fn.reductions.mean(image)
+        deviation = fn.reductions.std_dev(image, mean)
+        raised = on_voxels.pow((image - low) / (high - low + 1e-7), between(0.7, 1.5)) * (high - low) + low
+        new_mean = fn.reductions.mean(raised)
+        return (raised - new_mean) / (fn.reductions.std_dev(raised, new_mean) + 1e-7) * deviation + mean
+
+    @pipeline_def(batch_size=BATCH, num_threads=WORKERS, device_id=None, enable_conditionals=True, seed=0)  # type: ignore[untyped-decorator]
+    def recipe() -> tuple[Any, Any]:
+        whole, whole_label, corner, middle = fn.external_source(
+            choose, num_outputs=4, batch=False, no_copy=True, layout=["DHWC", "DHWC", "", ""]
+        )
+        if fires(ROTATES):
+            turn = fn.transforms.translation(offset=[-size / 2 for size in PATCH])
+            scale = between(0.7, 1.4)
+            turn = fn.transforms.scale(turn, scale=fn.stack(scale, scale, scale))
+            for axis in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+                turn = fn.transforms.rotation(turn, angle=between(-30, 30), axis=axis)
+            turn = fn.transforms.translation(turn, offset=middle)
+            settings = {"matrix": turn, "size": PATCH, "fill_value": 0, "inverse_map": True}
+            image = fn.warp_affine(whole, interp_type=types.INTERP_LINEAR, **settings)
+            label = fn.warp_affine(whole_label, interp_type=types.INTERP_NN, **settings)
+        else:
+            image = fn.slice(whole, start=corner, shape=PATCH, axes=(0, 1, 2))
+            label = fn.slice(whole_label, start=corner, shape=PATCH, axes=(0, 1, 2))
+        if fires(0.1):
+            image = fn.noise.gaussian(image, stddev=between(0, 0.316))
+        if fires(0.1):
+            image = fn.gaussian_blur(image, sigma=between(0.5, 1))
+        if fires(0.15):
+            image = image * between(0.75, 1.25)
+        if fires(0.15):
+            mean, low, high = fn.reductions.mean(image), fn.reductions.min(image), fn.reductions.max(image)
+            image = on_voxels.clamp((image - mean) * between(0.75, 1.25) + mean, low, high)
+        if fires(0.125):
+            small = on_voxels.floor(between(0.5, 1) * PATCH[0])
+            image = fn.resize(image, size=fn.stack(small, small, small), interp_type=types.INTERP_NN)
+            image = fn.resize(image, size=PATCH, interp_type=types.INTERP_LINEAR, antialias=False)
+        if fires(0.1):
+            image = -curve(-image)
+        if fires(0.3):
+            image = curve(image)
+        across, up, deep = (fn.random.coin_flip(probability=0.5) for _ in range(3))
+        flips = {"horizontal": across, "vertical": up, "depthwise": deep}
+        return fn.flip(image, **flips), fn.flip(label, **flips)
+
+    pipeline = recipe()
+    pipeline.build()
+    while True:
+        image, label = (torch.from_numpy(np.array(out.as_array())) for out in pipeline.run())
+        yield {"image": image.reshape(BATCH, 1, *PATCH), "label": label.reshape(BATCH, 1, *PATCH)}
+
+
 PEERS = {
-    "MONAI, processes": Peer("monai", lambda cases: monai(cases, threads=False), LACKS_OF_BOTH),
-    "MONAI, threads": Peer("monai", lambda cases: monai(cases, threads=True), LACKS_OF_BOTH),
-    "TorchIO": Peer("torchio", torchio, f"{LACKS_OF_BOTH}; patches at random places, brightness, contrast"),
+    "MONAI, processes": Peer("monai", lambda cases: monai(cases, threads=False), LACKS),
+    "MONAI, threads": Peer("monai", lambda cases: monai(cases, threads=True), LACKS),
+    "DALI, on the CPU": Peer("nvidia-dali-cuda130", dali, LACKS),
+    "TorchIO": Peer("torchio", torchio, f"{LACKS}; patches at random places, brightness, contrast"),
 }
+
+
+def version_of(package: str) -> str | None:
+    """None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check(batch: dict[str, Any], labels: set[int]) -> None:
@@ -200,7 +285,7 @@ def main() -> int:
     dataset = prepare(root, log)
     folder = root / "nnUNet_preprocessed" / dataset / "nnUNetPlans_3d_fullres"
     runs: dict[str, list[dict[str, float]]] = {"fastnnunet-loader": [], "nnU-Net": []}
-    runs |= {name: [] for name, peer in PEERS.items() if importlib.util.find_spec(peer.package)}
+    runs |= {name: [] for name, peer in PEERS.items() if version_of(peer.package)}
     for package in sorted({peer.package for name, peer in PEERS.items() if name not in runs}):
         console.print(f"left out: {package} is not installed (pip install {package})", style="yellow")
     for repetition in range(1, args.repetitions + 1):
@@ -229,14 +314,17 @@ def main() -> int:
             f"{median(name, 'samples_per_second'):.1f}",
             PEERS[name].lacks if name in PEERS else "",
         )
+    floor_seconds = floor(root, dataset, PATCH)
+    table.caption = f"floor, c-blosc2 decompresses image and segmentation of 128^3: {floor_seconds:.4f} s"
     console.print(table)
     facts = machine()
-    facts["versions"] |= {p: importlib.metadata.version(p) for p in {peer.package for n, peer in PEERS.items() if n in runs}}
+    facts["versions"] |= {peer.package: version_of(peer.package) for name, peer in PEERS.items() if name in runs}
     console.print(described(facts), style="dim")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         lacks = {name: peer.lacks for name, peer in PEERS.items() if name in runs}
-        args.json.write_text(json.dumps({"machine": facts, "runs": runs, "lacks": lacks}, indent=1) + "\n", encoding="utf-8")
+        written = {"machine": facts, "floor": floor_seconds, "runs": runs, "lacks": lacks}
+        args.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

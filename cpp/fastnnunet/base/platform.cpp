@@ -182,8 +182,10 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   }
 }
 
-void* system_pages(std::size_t bytes) { return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
-void release_system_pages(void* memory, std::size_t) { VirtualFree(memory, 0, MEM_RELEASE); }
+[[maybe_unused]] static void* system_pages(std::size_t bytes) {
+  return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+[[maybe_unused]] static void release_system_pages(void* memory, std::size_t) { VirtualFree(memory, 0, MEM_RELEASE); }
 
 std::uint64_t process_id() { return GetCurrentProcessId(); }
 
@@ -345,11 +347,11 @@ void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   }
 }
 
-void* system_pages(std::size_t bytes) {
+[[maybe_unused]] static void* system_pages(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return memory == MAP_FAILED ? nullptr : memory;
 }
-void release_system_pages(void* memory, std::size_t bytes) { ::munmap(memory, bytes); }
+[[maybe_unused]] static void release_system_pages(void* memory, std::size_t bytes) { ::munmap(memory, bytes); }
 
 std::uint64_t process_id() { return static_cast<std::uint64_t>(::getpid()); }
 
@@ -576,7 +578,13 @@ std::atomic<std::uint64_t> requests{0};
 
 }  // namespace
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FASTNNUNET_ADDRESS_SANITIZER
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(FASTNNUNET_ADDRESS_SANITIZER)
 // So that reading or writing beyond its end is seen.
 void* take_pages(std::size_t bytes) {
   ++requests;
