@@ -2,7 +2,8 @@
 
     python -m benchmarks.charts
 
-Draws docs/images/loader.png, transforms.png and peers.png from the JSON that the benchmarks wrote.
+Draws docs/images/loader.png, stages.png, transforms.png, peers.png and
+prediction.png from the JSON that the benchmarks wrote.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 
 RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
 LARGEST_RATIO = 100
+LEAST_SHARE = 0.04  # of a stage that is shown by itself
 OURS, THEIRS, FLOOR = "#1f77b4", "#b8c0cc", "#d62728"
 
 
@@ -36,6 +38,36 @@ def loader_chart(figures: dict[str, Any], file: Path) -> None:
     _finish_seconds(figure, figures, file, columns=3)
 
 
+def stages_chart(figures: dict[str, Any], file: Path) -> None:
+    """Where the thread time of a sample goes; what takes little is put together."""
+    rows = [row for row in figures["rows"] if row["ours"][0]["stages"]]
+    shares = []
+    for row in rows:
+        stages: dict[str, list[float]] = {}
+        for run in row["ours"]:
+            for name, seconds in run["stages"].items():
+                stages.setdefault(name, []).append(seconds)
+        middle = {name.removesuffix("Transform"): statistics.median(values) for name, values in stages.items()}
+        shares.append({name: seconds / sum(middle.values()) for name, seconds in middle.items()})
+    shown = sorted({name for share in shares for name, part in share.items() if part >= LEAST_SHARE})
+    figure = Figure(figsize=(9, 0.42 * len(rows) + 2.4), layout="constrained")
+    axes = figure.subplots()
+    left = [0.0] * len(rows)
+    for number, name in enumerate([*shown, "all others"]):
+        parts = [
+            100 * (share.get(name, 0.0) if name in shown else sum(part for other, part in share.items() if other not in shown))
+            for share in shares
+        ]
+        colour = THEIRS if name not in shown else f"C{number % 10}"
+        hatch = "//" if name in shown and number >= 10 else None
+        axes.barh([row["name"] for row in rows], parts, 0.7, left=left, label=name, color=colour, hatch=hatch)
+        left = [a + b for a, b in zip(left, parts, strict=True)]
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel="% of a sample's thread time")
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
+    _save(figure, figures["machine"], file)
+
+
 def peers_chart(figures: dict[str, Any], file: Path) -> None:
     runs = {name: _seconds(measured) for name, measured in figures["runs"].items()}
     figure = Figure(figsize=(9, 0.42 * len(runs) + 1.6), layout="constrained")
@@ -45,6 +77,29 @@ def peers_chart(figures: dict[str, Any], file: Path) -> None:
     axes.bar_label(bars, [f"{value:.3g}" for value in runs.values()], padding=3, fontsize=8)
     axes.invert_yaxis()
     _finish_seconds(figure, figures, file, columns=1)
+
+
+def prediction_chart(figures: dict[str, Any], file: Path) -> None:
+    """Work that one thread does, and whole predictions."""
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    works, memory = figure.subplots(1, 2)
+    panels = (
+        (works, figures["results"], lambda r: r["work"] + (" classes" if "export" in r["work"] else ""), "cpu_seconds", 1.0),
+        (memory, figures["runs"], lambda r: f"{r['cases']} cases", "peak_memory", 2.0**30),
+    )
+    for axes, measured, name_of, figure_of, unit in panels:
+        names = list(dict.fromkeys(name_of(r) for r in measured))
+        for shift, side, label, colour in ((-0.2, "nnunet", "nnU-Net", THEIRS), (0.2, "fastnnunet", "fastnnunet-loader", OURS)):
+            of_side = {name_of(r): r[figure_of] / unit for r in measured if r["side"] == side}
+            places = [number + shift for number, name in enumerate(names) if name in of_side]
+            bars = axes.bar(places, [of_side[name] for name in names if name in of_side], 0.38, color=colour, label=label)
+            axes.bar_label(bars, [f"{of_side[name]:.3g}" for name in names if name in of_side], padding=2, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=20)
+        axes.margins(y=0.12)
+    works.set(yscale="log", ylabel="CPU seconds, one thread", title="export to and resizing to 301 x 370 x 316")
+    memory.set(ylabel="peak memory of all processes, GiB", title="predict on the CPU, from start to end")
+    figure.legend(*works.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
+    _save(figure, figures["machine"], file)
 
 
 def _finish_seconds(figure: Figure, figures: dict[str, Any], file: Path, columns: int) -> None:
@@ -83,10 +138,17 @@ def _save(figure: Figure, facts: dict[str, Any], file: Path) -> None:
 
 def main() -> int:
     missing = 0
-    for name, draw in (("loader", loader_chart), ("transforms", transforms_chart), ("peers", peers_chart)):
+    charts = (
+        ("loader", loader_chart, "loader"),
+        ("loader", stages_chart, "stages"),
+        ("transforms", transforms_chart, "transforms"),
+        ("peers", peers_chart, "peers"),
+        ("prediction", prediction_chart, "prediction"),
+    )
+    for name, draw, picture in charts:
         results = RESULTS / f"{name}.json"
         if results.is_file():
-            draw(json.loads(results.read_text(encoding="utf-8")), IMAGES / f"{name}.png")
+            draw(json.loads(results.read_text(encoding="utf-8")), IMAGES / f"{picture}.png")
         else:
             print(f"expected {results}, got none: python -m benchmarks.{name} --json {results}", file=sys.stderr)
             missing = 1

@@ -16,7 +16,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .statistics.model import LoaderStats
 
 __all__ = ["LOADERS", "Measurement", "PeakMemory", "measure", "process_tree", "tree_cpu_seconds", "tree_memory"]
 
@@ -110,6 +113,8 @@ class Measurement:
     """From the making of the loader."""
     peak_memory: int
     """Of all processes, in bytes, from start to end, the imports of Python, torch and nnU-Net included."""
+    stages: dict[str, float]
+    """Thread seconds of a sample by stage, as of `LoaderStats.stages`; empty for nnU-Net's."""
 
 
 def measure(
@@ -209,6 +214,7 @@ def _measure_here(args: argparse.Namespace) -> Measurement:
         next(loader)
         batches += 1
     elapsed, cpu = time.perf_counter() - started, tree_cpu_seconds(here) - cpu
+    stages = _stages(loader.stats()) if args.loader == "fastnnunet" else {}
     (loader.close if args.loader == "fastnnunet" else loader._finish)()
     samples = batches * int(source.batch_size)
     return Measurement(
@@ -221,7 +227,15 @@ def _measure_here(args: argparse.Namespace) -> Measurement:
         cpu_seconds_per_sample=cpu / samples,
         first_batch_seconds=first_batch,
         peak_memory=0,
+        stages=stages,
     )
+
+
+def _stages(stats: LoaderStats) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for stage in stats.stages:
+        seconds[stage.name] = seconds.get(stage.name, 0.0) + stage.total / stats.samples
+    return seconds
 
 
 def _main() -> None:
