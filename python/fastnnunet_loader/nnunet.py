@@ -454,11 +454,7 @@ def _patch_trainer() -> None:
     def _(original: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
         assert _settings is not None
         skip, unrestricted = _settings.on_bad_case == "skip", _settings.unrestricted_pickles
-        save_probabilities, say = bool(args[0] if args else kwargs.get("save_probabilities", False)), trainer.print_to_log_file
-        with (
-            naming_bad_cases(trainer, skip, unrestricted, say),
-            predicting_validation(trainer, save_probabilities, _settings.threads, say),
-        ):
+        with naming_bad_cases(trainer, skip, unrestricted, trainer.print_to_log_file):
             original(trainer, *args, **kwargs)
 
     @wrapping("save_checkpoint")
@@ -478,6 +474,7 @@ def _patch_trainer() -> None:
                 "fastnnunet_loader: the checkpoint has no state of the loaders (it was saved without them); batches start anew."
             )
 
+    _patch(nnUNetTrainer, "perform_actual_validation", _predicting(nnUNetTrainer.perform_actual_validation))
     for cls in _family(nnUNetTrainer):
         wrap(cls)
 
@@ -486,6 +483,18 @@ def _patch_trainer() -> None:
         wrap(cls)
 
     _patch(nnUNetTrainer, "__init_subclass__", classmethod(init_subclass))
+
+
+def _predicting(validate: Callable[..., Any]) -> Callable[..., Any]:
+    """nnU-Net's own final validation, also where a trainer that overrides it calls it, with what it then asks for."""
+
+    @functools.wraps(validate)
+    def method(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        save_probabilities = bool(args[0] if args else kwargs.get("save_probabilities", False))
+        with predicting_validation(trainer, save_probabilities, _threads(), trainer.print_to_log_file):
+            return validate(trainer, *args, **kwargs)
+
+    return method
 
 
 def _family(cls: Any) -> Iterator[Any]:

@@ -18,10 +18,12 @@ from models import TRAINER
 from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
 
+SMALL_PATCH = (8, 24, 16)  # an image is several of these long, so its logits need not be held
 THEIRS = "import sys; from nnunetv2.run.run_training import run_training_entry as train; train()"
 
 
@@ -35,7 +37,16 @@ def validate(model: Path, configuration: str, save_probabilities: bool = False) 
         device = torch.device("cpu")
         trainer = get_trainer_from_args(model.parent.name, configuration, 0, TRAINER, "nnUNetPlans", False, device)
         trainer.load_checkpoint(str(model / "fold_0" / "checkpoint_final.pth"))
-        trainer.perform_actual_validation(save_probabilities)
+        if save_probabilities:
+
+            class AlwaysWithProbabilities(type(trainer)):  # type: ignore[misc]
+                """As users have them: what counts is what nnU-Net's own method is asked for."""
+
+                def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+                    super().perform_actual_validation(True)
+
+            trainer.__class__ = AlwaysWithProbabilities
+        trainer.perform_actual_validation()
     finally:
         fl.uninstall()
     return Path(trainer.output_folder)
@@ -75,8 +86,7 @@ def forbidden(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("variant", "patch_size", "probabilities"),
-    # Of the small patch an image is several long, so its logits need not be held.
-    [("default", (8, 24, 16), True), ("regions", (), False), ("anisotropic", (), False)],
+    [("default", SMALL_PATCH, True), ("regions", (), False), ("anisotropic", (), False)],
 )
 def test_final_validation_is_nnunets(
     copies: Any, monkeypatch: pytest.MonkeyPatch, variant: str, patch_size: Sequence[int], probabilities: bool
@@ -103,6 +113,18 @@ def test_final_validation_is_nnunets(
         with np.load(ours / file.name) as got, np.load(file) as expected:
             np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=2e-3)
     assert bool(list(ours.glob("*.npz"))) == probabilities
+
+
+def test_failed_export_leaves_nothing_incomplete(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours, _ = copies("default", "3d_fullres", SMALL_PATCH)
+
+    def full(*_: Any) -> None:
+        raise OSError("expected room on the disk")
+
+    monkeypatch.setattr("fastnnunet_loader.prediction.export.Exporting._check_written", full)
+    with pytest.raises(PredictionError, match=r"brain_\d+.*expected room on the disk"):
+        validate(ours, "3d_fullres", save_probabilities=True)
+    assert list((ours / "fold_0" / "validation").iterdir()) == []
 
 
 def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ class WindowSource final : public Source<T> {
       file.cached->copy(number, in_image, out, kOutside<T>);
       return;
     }
+    if (file.cached != nullptr && number == 0) file.cached->missed(inner);
     file.volume->read(number, in_image, out, kOutside<T>);
     if (check_finite_) require_finite(*file.volume, number, SourceView<T>::dense(out, in_image));
   }
@@ -107,7 +108,8 @@ class WindowSource final : public Source<T> {
 
   // Whether `box` of the image, which lies in it, is in the cache now.
   bool provide(const File& file, std::int64_t channel, const Box& box) {
-    if (file.cached == nullptr || !file.cached->provide(*file.volume, box)) return false;
+    // A block has all channels, so the first one's are counted.
+    if (file.cached == nullptr || !file.cached->provide(*file.volume, box, channel == 0)) return false;
     if (check_finite_ && !box.empty() && !file.cached->finite(box)) {
       const Steps steps = file.cached->steps();
       require_finite(*file.volume, channel, {file.cached->at(channel, box.lower), box, steps.plane, steps.row});

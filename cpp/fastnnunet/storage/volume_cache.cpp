@@ -5,6 +5,7 @@
 #include <new>
 #include <type_traits>
 
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/storage/outside.h"
 
 namespace fastnnunet {
@@ -62,50 +63,66 @@ void CachedVolume<T>::for_each_tile(const Box& box, Visit&& visit) const {
 }
 
 template <typename T>
-bool CachedVolume<T>::provide(Volume& volume, const Box& box) {
-  if (box.empty()) return voxels_ != nullptr;
-  if (voxels_ == nullptr) {
-    std::uint64_t tiles = 1;
-    for (int axis = 0; axis < 3; ++axis)
-      tiles *= static_cast<std::uint64_t>(tile_at(axis, box.upper[axis] - 1) - tile_at(axis, box.lower[axis]) + 1);
-    cache_.misses_.fetch_add(tiles, std::memory_order_relaxed);
-    return false;
-  }
+void CachedVolume<T>::missed(const Box& box) {
+  if (box.empty()) return;
+  std::uint64_t tiles = 1;
+  for (int axis = 0; axis < 3; ++axis)
+    tiles *= static_cast<std::uint64_t>(tile_at(axis, box.upper[axis] - 1) - tile_at(axis, box.lower[axis]) + 1);
+  cache_.misses_.fetch_add(tiles, std::memory_order_relaxed);
+}
+
+template <typename T>
+bool CachedVolume<T>::provide(Volume& volume, const Box& box, bool counted) {
+  if (voxels_ == nullptr) return false;
+  if (box.empty()) return true;
   volume.check();
   std::uint64_t hits = 0, misses = 0;
+  bool readable = true;
   for_each_tile(box, [&](std::atomic<State>& state, const Index3& tile) {
-    for (;;) {
-      State now = state.load(std::memory_order_acquire);
-      if (now == State::filled || now == State::filled_not_finite) break;
+    State now = state.load(std::memory_order_acquire);
+    bool filled_here = false;
+    while (now == State::missing || now == State::being_filled) {
       if (now == State::being_filled) {
         // Its thread waits for nobody, and says so too where it fails.
         state.wait(now, std::memory_order_acquire);
+        now = state.load(std::memory_order_acquire);
       } else if (state.compare_exchange_strong(now, State::being_filled, std::memory_order_acquire)) {
-        fill(volume, tile, state);
-        ++misses;
-        return;
+        const auto settle = [&](State settled) {
+          state.store(settled, std::memory_order_release);
+          state.notify_all();
+          now = settled;
+        };
+        try {
+          settle(fill(volume, tile));
+          filled_here = true;
+        } catch (...) {
+          settle(State::missing);
+          throw;
+        }
       }
     }
-    ++hits;
+    readable = readable && now != State::unreadable;
+    ++(filled_here ? misses : hits);
   });
-  cache_.hits_.fetch_add(hits, std::memory_order_relaxed);
+  if (!readable) return false;
   cache_.misses_.fetch_add(misses, std::memory_order_relaxed);
+  if (counted) cache_.hits_.fetch_add(hits, std::memory_order_relaxed);
   return true;
 }
 
 template <typename T>
-void CachedVolume<T>::fill(Volume& volume, const Index3& tile, std::atomic<State>& state) {
+CachedVolume<T>::State CachedVolume<T>::fill(Volume& volume, const Index3& tile) {
   const Box box = tile_box(tile);
+  const Index3 size = box.shape();
   const Steps steps = this->steps();
   T* const corner = voxels_.get() + (at(0, box.lower) - voxels_.get());
   try {
     volume.read_channels(box, corner, steps);
-  } catch (...) {
-    state.store(State::missing, std::memory_order_release);
-    state.notify_all();
+  } catch (const StorageError&) {
+    // What is read without a cache must not depend on it: a box may end before the damage.
+    if (size == shape_) return State::unreadable;
     throw;
   }
-  const Index3 size = box.shape();
   bool finite = true;
   if constexpr (std::is_same_v<T, float>)
     for (std::int64_t c = 0; c < channels_; ++c)
@@ -116,8 +133,7 @@ void CachedVolume<T>::fill(Volume& volume, const Index3& tile, std::atomic<State
         }
   const auto bytes = static_cast<std::size_t>(channels_ * voxels(size)) * sizeof(T);
   cache_.bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  state.store(finite ? State::filled : State::filled_not_finite, std::memory_order_release);
-  state.notify_all();
+  return finite ? State::filled : State::filled_not_finite;
 }
 
 template <typename T>

@@ -30,8 +30,11 @@ class CachedVolume {
   CachedVolume& operator=(const CachedVolume&) = delete;
 
   // Decompresses what is missing of `box`, which lies in the image, all channels of it, or waits until other threads
-  // have. False where the file has no place. `volume`: the calling thread's handle of the file. Throws StorageError.
-  bool provide(Volume& volume, const Box& box);
+  // have. False where the file has no place, or where it is a single block that cannot be read: a part of it may be.
+  // `volume`: the calling thread's handle of the file; `counted`: among the hits and misses. Throws StorageError.
+  bool provide(Volume& volume, const Box& box, bool counted = true);
+  // Counts what is read of a file that has no place.
+  void missed(const Box& box);
   // Whether no block that `box` touches holds NaN or infinity. What provide() was called for.
   bool finite(const Box& box) const;
 
@@ -45,7 +48,7 @@ class CachedVolume {
 
  private:
   friend class VolumeCache;
-  enum class State : std::uint8_t { missing, being_filled, filled, filled_not_finite };
+  enum class State : std::uint8_t { missing, being_filled, filled, filled_not_finite, unreadable };
 
   CachedVolume(VolumeCache& cache, const Volume& volume, const Tiling& tiling);
 
@@ -54,7 +57,7 @@ class CachedVolume {
   // visit(state, tile) for every tile that the box touches.
   template <typename Visit>
   void for_each_tile(const Box& box, Visit&& visit) const;
-  void fill(Volume& volume, const Index3& tile, std::atomic<State>& state);
+  State fill(Volume& volume, const Index3& tile);
 
   VolumeCache& cache_;
   std::int64_t channels_;

@@ -86,8 +86,11 @@ TEST_CASE("volume_cache: the first that fit are kept, and the budget is") {
   const std::size_t whole = static_cast<std::size_t>(voxels(volume->shape())) * sizeof(float);
   VolumeCache cache(2 * whole + 2 * kTileCount);
   for (int round = 0; round < 2; ++round)
-    for (std::uint32_t file = 0; file < 4; ++file)
-      CHECK(cache.find<float>(file, *volume)->provide(*volume, all) == (file < 2));
+    for (std::uint32_t file = 0; file < 4; ++file) {
+      CachedVolume<float>& cached = *cache.find<float>(file, *volume);
+      CHECK(cached.provide(*volume, all) == (file < 2));
+      if (file >= 2) cached.missed(all);
+    }
   CHECK(cache.memory() == 2 * whole);
   CHECK(cache.hits() == 2 * kTileCount);
   CHECK(cache.misses() == 6 * kTileCount);  // two files once, two files twice
@@ -157,6 +160,26 @@ TEST_CASE("volume_cache: what cannot be read is an error each time, and leaves t
   std::vector<float> expected(static_cast<std::size_t>(voxels(lower.shape())));
   good->read(0, lower, expected.data(), -1.0f);
   CHECK(read_cached(cached, *volume, 0, lower) == expected);
+}
+
+TEST_CASE("volume_cache: what can be read of a damaged .npz is what can be read without") {
+  TemporaryFolder folder;
+  const auto image = ramp<float>({1, 25, 22, 19});
+  Bytes archive = zip_bytes({{"data.npy", npy_bytes(image, "<f4")}}, true, false);
+  // The directory says that the data ends before it does.
+  const std::size_t compressed = deflated(npy_bytes(image, "<f4")).size();
+  archive.replace(archive.find("PK\x01\x02") + 20, 4, number_bytes(compressed * 9 / 10, 4));
+  write_file(folder / "case.npz", archive);
+  const auto volume = open_volume(folder / "case.npz", "data");
+  VolumeCache cache(1 << 20);
+  CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+  const Box first{{0, 0, 0}, {3, 22, 19}};
+  for (int round = 0; round < 2; ++round) {
+    CHECK_FALSE(cached.provide(*volume, first));
+    CHECK(box_is_right<float>(*volume, image, 0, first));
+  }
+  CHECK(cache.memory() == 0);
+  CHECK(reason_of([&] { box_is_right<float>(*volume, image, 0, Box::of_shape(volume->shape())); }) != "");
 }
 
 TEST_CASE("volume_cache: a file that is replaced is an error, also where all of it is kept") {

@@ -185,6 +185,10 @@ class Session:
         finally:
             torch.set_num_threads(threads)
 
+    def abandon(self) -> None:
+        """Remove files that are not complete, and write none any more."""
+        self._exporting.outputs.close()
+
     def deciding_as(self, properties: dict[str, Any]) -> Callable[[torch.Tensor, Sequence[int]], npt.NDArray[Any]] | None:
         """Return what makes labels of any shape from a case's logits, or None where the plan resizes them in Python."""
         return self._exporting.deciding_as(properties)

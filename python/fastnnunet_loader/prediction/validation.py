@@ -32,11 +32,15 @@ class _Course:
     def session(self, predictor: Any) -> Session:
         """Return the one session of all cases."""
         if self._session is None:
-            remove_leftovers(Path(self.trainer.output_folder, "validation"))
             self._session = Session(
                 predictor, save_probabilities=self._save_probabilities, threads=self._threads, progress=False, say=self._say
             )
         return self._session
+
+    def abandon(self) -> None:
+        """Remove what was begun and is not complete."""
+        if self._session is not None:
+            self._session.abandon()
 
     def predict(self, predictor: Any, image: torch.Tensor) -> Any:
         """Return logits, or what was decided of them where nothing else needs them."""
@@ -134,7 +138,7 @@ def _predictor_of(course: _Course, kind: type[Any]) -> type[Any]:
 def predicting_validation(
     trainer: Any, save_probabilities: bool, threads: int | None, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Inside, `perform_actual_validation` of nnU-Net's own predicts as `fastnnunet predict` does.
+    """Inside, the `perform_actual_validation` that is nnUNetTrainer's own predicts as `fastnnunet predict` does.
 
     Labels are decided while the windows pass, where no next stage of a cascade needs the logits; else the logits are resized
     and decided in one pass.
@@ -164,8 +168,13 @@ def predicting_validation(
     module.export_prediction_from_logits = course.export
     module.resample_and_save = course.resample_and_save
     trainer.dataset_class = Remembering
+    if trainer.local_rank == 0:
+        remove_leftovers(Path(trainer.output_folder, "validation"))
     try:
         yield
+    except BaseException:
+        course.abandon()
+        raise
     finally:
         trainer.dataset_class = known
         for name, value in before.items():
