@@ -116,7 +116,7 @@ def loader_memory(configuration: Configuration, regions: int, threads: int) -> i
     scales = 8 / 7 if len(patch) == 3 else 4 / 3
     target = scales * (regions if regions else 2)
     batch = int(configuration.settings["batch_size"]) * voxels * (4 * channels + target)
-    thread = 4 * window + 8 * voxels + 2 * voxels + _core.open_files_memory
+    thread = 4 * window + 2 * voxels + _core.open_files_memory
     return int(2 * batch + threads * thread)
 
 
