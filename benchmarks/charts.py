@@ -40,7 +40,10 @@ def loader_chart(figures: dict[str, Any], file: Path) -> None:
 
 def stages_chart(figures: dict[str, Any], file: Path) -> None:
     """Where the thread time of a sample goes; what takes little is put together."""
-    rows = [row for row in figures["rows"] if row["ours"][0]["stages"]]
+    rows = [row for row in figures["rows"] if row["ours"][0].get("stages")]
+    if not rows:
+        print(f"{file} is not drawn: the figures are of a version that did not tell the stages", file=sys.stderr)
+        return
     shares = []
     for row in rows:
         stages: dict[str, list[float]] = {}
