@@ -111,7 +111,7 @@ bool CachedVolume<T>::provide(Volume& volume, const Box& box, bool counted) {
 }
 
 template <typename T>
-CachedVolume<T>::State CachedVolume<T>::fill(Volume& volume, const Index3& tile) {
+typename CachedVolume<T>::State CachedVolume<T>::fill(Volume& volume, const Index3& tile) {
   const Box box = tile_box(tile);
   const Index3 size = box.shape();
   const Steps steps = this->steps();
