@@ -9,6 +9,7 @@
 #include "fastnnunet/storage/outside.h"
 
 namespace fastnnunet {
+
 template <typename T>
 CachedVolume<T>::CachedVolume(VolumeCache& cache, const Volume& volume, const Tiling& tiling)
     : cache_(cache), channels_(volume.channels()), shape_(volume.shape()), tiling_(tiling) {
