@@ -106,7 +106,7 @@ py::tuple next(Loader& loader, double patience, const py::function& on_stall) {
     targets.append(py::array(type, batch_shape(samples, target.channels, target.shape, layout.dims),
                              batch.memory->targets[i], owner));
   }
-  return py::make_tuple(data, targets, batch.cases, batch.step);
+  return py::make_tuple(data, targets, batch.cases(), batch.step);
 }
 
 std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, const py::function& reader,

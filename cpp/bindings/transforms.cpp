@@ -155,7 +155,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
       targets.push_back(target);
     }
     if (is_list) {
-      sample.set_targets(std::move(targets));
+      sample.set_targets(targets);
     } else if (targets.front().type == TargetType::boolean) {
       sample.set_regions(targets.front());
     } else {

@@ -48,15 +48,10 @@ class Indices {
   std::exception_ptr failure_;
 };
 
-}  // namespace
-
-void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
-  if (threads < 1) throw InvalidArgument("threads", "at least one thread", std::to_string(threads));
-  if (count <= 0) return;
-  // More than the scheduler allows would be refused, with a warning on the terminal.
-  const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-  threads = static_cast<int>(std::min<std::int64_t>({threads, count, static_cast<std::int64_t>(allowed)}));
-  if (threads == 1) return body(0, count);
+// Calls run(work) with what each of `threads` threads has to call once.
+template <typename Run>
+void spread(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body,
+            const Run& run) {
   // More ranges than threads, for some take longer than others.
   const std::int64_t ranges = std::min(count, std::int64_t{4} * threads);
   Indices indices(ranges);
@@ -68,9 +63,30 @@ void parallel_for(int threads, std::int64_t count, const std::function<void(std:
       indices.fail(std::current_exception());
     }
   };
-  tbb::task_arena arena(threads);
-  arena.execute([&] { tbb::parallel_for(0, threads, work, tbb::simple_partitioner()); });
+  run([&] { tbb::parallel_for(0, threads, work, tbb::simple_partitioner()); });
   indices.rethrow();
+}
+
+}  // namespace
+
+void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
+  if (threads < 1) throw InvalidArgument("threads", "at least one thread", std::to_string(threads));
+  if (count <= 0) return;
+  // More than the scheduler allows would be refused, with a warning on the terminal.
+  const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  threads = static_cast<int>(std::min<std::int64_t>({threads, count, static_cast<std::int64_t>(allowed)}));
+  if (threads == 1) return body(0, count);
+  spread(threads, count, body, [&](const auto& loop) {
+    tbb::task_arena arena(threads);
+    arena.execute(loop);
+  });
+}
+
+void parallel_for_here(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
+  if (count <= 0) return;
+  threads = static_cast<int>(std::min<std::int64_t>(threads, count));
+  if (threads <= 1) return body(0, count);
+  spread(threads, count, body, [](const auto& loop) { tbb::this_task_arena::isolate(loop); });
 }
 
 }  // namespace fastnnunet

@@ -4,11 +4,11 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/platform.h"
@@ -60,10 +60,10 @@ struct Arena::Scheduler {
   // What is to be done, beside the scheduler: it only says when a thread is free.
   std::mutex mutex;
   std::condition_variable idle;
-  std::deque<std::function<void(ThreadState&)>> tasks;
+  Task* first = nullptr;
+  Task* last = nullptr;
   std::condition_variable state_free;
   std::vector<ThreadState*> free_states;
-  std::size_t unfinished = 0;
 };
 
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
@@ -86,7 +86,7 @@ std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
 Arena::Arena(int threads, std::size_t open_files) : threads_(threads) {
   scheduler_ = std::make_unique<Scheduler>();
   for (int i = 0; i < threads; ++i) {
-    states_.push_back(std::make_unique<ThreadState>(open_files));
+    states_.push_back(std::make_unique<ThreadState>(open_files, *this));
     scheduler_->free_states.push_back(states_.back().get());
   }
   scheduler_->keeper = std::thread([this] { keep(); });
@@ -113,7 +113,7 @@ void Arena::keep() {
     lock.lock();
   }
   // A task counts as done for its loader a little before its thread has left it.
-  scheduler_->idle.wait(lock, [&] { return scheduler_->unfinished == 0; });
+  scheduler_->idle.wait(lock, [&] { return unfinished_.load(std::memory_order_relaxed) == 0; });
   lock.unlock();
   workers->arena.terminate();
   tbb::task_scheduler_handle handle = std::move(workers->handle);
@@ -125,31 +125,31 @@ void Arena::keep() {
   }
 }
 
-void Arena::enqueue(std::function<void(ThreadState&)> task) {
+void Arena::enqueue(Task& task) {
+  task.next_ = nullptr;
   {
     const std::lock_guard lock(scheduler_->mutex);
-    scheduler_->tasks.push_back(std::move(task));
-    ++scheduler_->unfinished;
+    (scheduler_->first == nullptr ? scheduler_->first : scheduler_->last->next_) = &task;
+    scheduler_->last = &task;
+    unfinished_.fetch_add(1, std::memory_order_relaxed);
     ++scheduler_->turns;
   }
   scheduler_->called.notify_one();
 }
 
 void Arena::run_next() {
-  std::function<void(ThreadState&)> task;
+  Task* task = nullptr;
   ThreadState* state = nullptr;
   {
     std::unique_lock lock(scheduler_->mutex);
     // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
     scheduler_->state_free.wait(lock, [&] { return !scheduler_->free_states.empty(); });
-    task = std::move(scheduler_->tasks.front());
-    scheduler_->tasks.pop_front();
+    task = std::exchange(scheduler_->first, scheduler_->first->next_);
     // The one that was used last: its memory is the warmest.
     state = scheduler_->free_states.back();
     scheduler_->free_states.pop_back();
   }
-  task(*state);
-  task = nullptr;
+  task->run(*state);
   state->workspace_bytes = state->workspace.bytes();
   state->open_files_now = state->files.size();
   state->open_file_bytes = state->files.memory();
@@ -157,7 +157,7 @@ void Arena::run_next() {
   const std::lock_guard lock(scheduler_->mutex);
   scheduler_->free_states.push_back(state);
   scheduler_->state_free.notify_one();
-  if (--scheduler_->unfinished == 0) scheduler_->idle.notify_all();
+  if (unfinished_.fetch_sub(1, std::memory_order_relaxed) == 1) scheduler_->idle.notify_all();
 }
 
 std::size_t Arena::workspace_bytes() const {

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -13,12 +12,13 @@
 
 namespace fastnnunet {
 
-class Arena {
+class Arena final : public Crew {
  public:
   // What one thread keeps from sample to sample.
   struct ThreadState {
-    explicit ThreadState(std::size_t open_files) : files(open_files) {}
+    ThreadState(std::size_t open_files, const Crew& crew) : workspace(&crew), files(open_files) {}
     Workspace workspace;
+    Sample sample{workspace};
     OpenVolumes files;
     // As they were after the thread's last task, for others to look at.
     std::atomic<std::size_t> workspace_bytes{0};
@@ -26,15 +26,28 @@ class Arena {
     std::atomic<std::size_t> open_file_bytes{0};
   };
 
+  // Something to do. Belongs to the caller, and is not touched any more once it runs.
+  class Task {
+   public:
+    virtual ~Task() = default;
+    virtual void run(ThreadState& thread) noexcept = 0;
+
+   private:
+    friend class Arena;
+    Task* next_ = nullptr;
+  };
+
   // `open_files` is the most that one thread holds open; that of the first caller holds.
   static std::shared_ptr<Arena> shared(int threads, std::size_t open_files);
-  ~Arena();
+  ~Arena() override;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   int threads() const { return threads_; }
-  // Runs `task` on one of the threads; tasks start in the order of the calls. It must not throw.
-  void enqueue(std::function<void(ThreadState&)> task);
+  // Threads without a task: they help with the loops of those that have one.
+  int idle() const override { return threads_ - unfinished_.load(std::memory_order_relaxed); }
+  // Runs `task` on one of the threads; tasks start in the order of the calls.
+  void enqueue(Task& task);
 
   // Of all threads together, as of the end of each one's last task.
   std::size_t workspace_bytes() const;
@@ -54,6 +67,7 @@ class Arena {
   void run_next();
 
   int threads_;
+  std::atomic<int> unfinished_{0};  // tasks
   std::vector<std::unique_ptr<ThreadState>> states_;
   std::unique_ptr<Scheduler> scheduler_;
 };

@@ -8,16 +8,38 @@ void* OrdinaryMemory::allocate(std::size_t bytes) { return take_pages(bytes); }
 
 void OrdinaryMemory::release(void* memory, std::size_t bytes) noexcept { give_pages(memory, bytes); }
 
-Destination BatchMemory::destination(const Layout& layout, std::int64_t slot) const {
-  Destination destination;
+// The standard library counts references in memory of its own, which it would otherwise ask of the system for every
+// batch.
+template <typename T>
+class BatchRing::CountAllocator {
+ public:
+  using value_type = T;
+  explicit CountAllocator(std::shared_ptr<BatchRing> ring) : ring_(std::move(ring)) {}
+  template <typename Other>
+  CountAllocator(const CountAllocator<Other>& other) : ring_(other.ring_) {}
+
+  T* allocate(std::size_t count) { return static_cast<T*>(ring_->take_count(count * sizeof(T))); }
+  void deallocate(T* memory, std::size_t) noexcept { ring_->give_count(memory); }
+  template <typename Other>
+  bool operator==(const CountAllocator<Other>& other) const {
+    return ring_ == other.ring_;
+  }
+
+ private:
+  template <typename Other>
+  friend class CountAllocator;
+  std::shared_ptr<BatchRing> ring_;
+};
+
+void BatchMemory::locate(const Layout& layout, std::int64_t slot, Destination& destination) const {
   destination.image = {nullptr, layout.image_channels, layout.image_shape};
+  destination.targets.clear();
   destination.image.data = data + slot * destination.image.size();
   for (std::size_t i = 0; i < targets.size(); ++i) {
     Target target{layout.targets[i].type, nullptr, layout.targets[i].channels, layout.targets[i].shape};
     target.data = static_cast<std::byte*>(targets[i]) + static_cast<std::size_t>(slot) * target.bytes();
     destination.targets.push_back(target);
   }
-  return destination;
 }
 
 std::shared_ptr<BatchRing> BatchRing::make(const Layout& layout, std::int64_t batch_size, std::size_t limit,
@@ -27,30 +49,33 @@ std::shared_ptr<BatchRing> BatchRing::make(const Layout& layout, std::int64_t ba
 
 BatchRing::BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t limit,
                      std::shared_ptr<MemoryProvider> provider)
-    : provider_(std::move(provider)), limit_(limit), process_(process_id()) {
-  const auto samples = static_cast<std::size_t>(batch_size);
-  data_bytes_ = samples * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
+    : provider_(std::move(provider)),
+      limit_(limit),
+      process_(process_id()),
+      samples_(static_cast<std::size_t>(batch_size)) {
+  data_bytes_ = samples_ * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
   batch_bytes_ = provider_->taken(data_bytes_);
   for (const auto& target : layout.targets) {
-    target_bytes_.push_back(samples * Target{target.type, nullptr, target.channels, target.shape}.bytes());
+    target_bytes_.push_back(samples_ * Target{target.type, nullptr, target.channels, target.shape}.bytes());
     batch_bytes_ += provider_->taken(target_bytes_.back());
   }
 }
 
 BatchRing::~BatchRing() {
   for (const auto& memory : free_) release(*memory);
+  for (void* count : free_counts_) ::operator delete(count);
 }
 
-std::unique_ptr<BatchMemory> BatchRing::allocate() {
-  auto memory = std::make_unique<BatchMemory>();
+void BatchRing::fill(BatchMemory& memory) {
+  memory.cases.assign(samples_, 0);
+  if (memory.data != nullptr) return;
   try {
-    memory->data = static_cast<float*>(provider_->allocate(data_bytes_));
-    for (const std::size_t bytes : target_bytes_) memory->targets.push_back(provider_->allocate(bytes));
+    memory.data = static_cast<float*>(provider_->allocate(data_bytes_));
+    for (const std::size_t bytes : target_bytes_) memory.targets.push_back(provider_->allocate(bytes));
   } catch (...) {
-    release(*memory);
+    release(memory);
     throw;
   }
-  return memory;
 }
 
 void BatchRing::release(BatchMemory& memory) noexcept {
@@ -71,18 +96,40 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
       return nullptr;
     }
     ++in_use_;
+    // So that giving back needs no memory.
+    free_.reserve(free_.size() + in_use_);
+    free_counts_.reserve(free_.size() + in_use_);
   }
-  if (memory == nullptr) {
-    try {
-      memory = allocate();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      --in_use_;
-      throw;
+  try {
+    if (memory == nullptr) memory = std::make_unique<BatchMemory>();
+    fill(*memory);
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    --in_use_;
+    throw;
+  }
+  std::shared_ptr<BatchRing> ring = shared_from_this();
+  return std::shared_ptr<BatchMemory>(
+      memory.release(), [ring](BatchMemory* last) { ring->give_back(last); }, CountAllocator<BatchMemory>(ring));
+}
+
+void* BatchRing::take_count(std::size_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    // All of them are of one size, for they belong to references of one type.
+    if (!free_counts_.empty()) {
+      void* const count = free_counts_.back();
+      free_counts_.pop_back();
+      return count;
     }
   }
-  return std::shared_ptr<BatchMemory>(memory.release(),
-                                      [ring = shared_from_this()](BatchMemory* last) { ring->give_back(last); });
+  return ::operator new(bytes);
+}
+
+void BatchRing::give_count(void* count) noexcept {
+  if (process_id() != process_) return;  // as in give_back()
+  const std::lock_guard lock(mutex_);
+  free_counts_.push_back(count);
 }
 
 void BatchRing::give_back(BatchMemory* memory) noexcept {
@@ -101,6 +148,9 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
     }
   }
   release(*owned);
+  // Its room for lists is used again.
+  const std::lock_guard lock(mutex_);
+  free_.push_back(std::move(owned));
 }
 
 void BatchRing::close() {

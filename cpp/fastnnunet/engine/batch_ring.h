@@ -43,9 +43,10 @@ class OrdinaryMemory final : public MemoryProvider {
 struct BatchMemory {
   float* data = nullptr;
   std::vector<void*> targets;
+  std::vector<std::size_t> cases;  // one for each sample
 
-  // Where a sample of the batch goes.
-  Destination destination(const Layout& layout, std::int64_t slot) const;
+  // Where a sample of the batch goes. `destination` is filled again for every sample.
+  void locate(const Layout& layout, std::int64_t slot, Destination& destination) const;
 };
 
 class BatchRing : public std::enable_shared_from_this<BatchRing> {
@@ -64,9 +65,15 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
   std::size_t in_use() const;  // batches handed out and not yet back
 
  private:
+  template <typename T>
+  class CountAllocator;
+
   BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t limit, std::shared_ptr<MemoryProvider> provider);
-  std::unique_ptr<BatchMemory> allocate();
+  void fill(BatchMemory& memory);
   void give_back(BatchMemory* memory) noexcept;
+  // Memory in which the references to a batch are counted, the same again and again.
+  void* take_count(std::size_t bytes);
+  void give_count(void* count) noexcept;
   void release(BatchMemory& memory) noexcept;
 
   std::shared_ptr<MemoryProvider> provider_;
@@ -75,8 +82,10 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
   std::size_t batch_bytes_;
   std::size_t limit_;
   std::uint64_t process_;
+  std::size_t samples_;
   mutable std::mutex mutex_;
-  std::vector<std::unique_ptr<BatchMemory>> free_;
+  std::vector<std::unique_ptr<BatchMemory>> free_;  // with memory where it may be written again
+  std::vector<void*> free_counts_;
   std::size_t in_use_ = 0;
   bool closed_ = false;
 };

@@ -37,17 +37,6 @@ std::size_t files_per_thread(int threads) {
   return std::clamp<std::size_t>(share, 3, 64);
 }
 
-// One batch on its way. Slots are filled by tasks; whoever fills the last one makes it ready.
-struct Job {
-  std::uint64_t step = 0;
-  std::uint64_t generation = 0;
-  std::shared_ptr<BatchMemory> memory;
-  std::vector<std::size_t> cases;
-  int remaining = 0;
-  std::exception_ptr error;  // of the lowest slot that failed
-  std::int64_t error_slot = -1;
-};
-
 }  // namespace
 
 class Loader::Impl {
@@ -74,10 +63,11 @@ class Loader::Impl {
     for (;;) {
       if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
       schedule(lock);
-      const auto found = ready_.find(step_);
-      if (found != ready_.end() && !redo_excluded(found->second)) {
-        const std::shared_ptr<Job> job = found->second;
-        ready_.erase(found);
+      Job* const found = ready_job(step_);
+      if (found != nullptr && !redo_excluded(*found)) {
+        Batch batch{std::move(found->memory), found->step};
+        const std::exception_ptr error = std::exchange(found->error, nullptr);
+        found->state = Job::State::unused;
         ++step_;
         // For the first one everybody waits, and as long as no thread was idle more batches ahead would not have
         // helped.
@@ -89,11 +79,11 @@ class Loader::Impl {
         const auto waited = Clock::now() - begin;
         waited_ += waited;
         waits_.add(waited);
-        if (job->error) std::rethrow_exception(job->error);
+        if (error) std::rethrow_exception(error);
         if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
-        return {job->memory, job->cases, job->step};
+        return batch;
       }
-      if (jobs_.empty() && ready_.empty())
+      if (count(Job::State::being_made) + count(Job::State::ready) == 0)
         throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                           "room for one more batch of " + megabytes(ring_->batch_bytes()),
                           std::to_string(ring_->in_use()) + " batches that are still referred to by tensors");
@@ -126,8 +116,7 @@ class Loader::Impl {
       poll();
       lock.lock();
     }
-    jobs_.clear();
-    ready_.clear();
+    drop_jobs();
     step_ = submitted_ = step;
     idled_ = false;
     excluded_.clear();
@@ -151,8 +140,7 @@ class Loader::Impl {
     const bool ended = changed_.wait_for(lock, patience, [&] { return running_ == 0; });
     overdue_ = !ended;
     if (!ended) return false;
-    jobs_.clear();
-    ready_.clear();
+    drop_jobs();
     if (ring_) ring_->close();
     const std::shared_ptr<Arena> arena = std::move(arena_);
     lock.unlock();  // the last loader's arena ends its threads here
@@ -199,7 +187,7 @@ class Loader::Impl {
     s.cache_bytes = volumes_->memory();
     s.cache_hits = volumes_->hits();
     s.cache_misses = volumes_->misses();
-    s.ready_batches = ready_.size();
+    s.ready_batches = count(Job::State::ready);
     s.batch_bytes = ring_->batch_bytes();
     s.batches_in_use = ring_->in_use();
     s.location_bytes = locations_->memory();
@@ -254,8 +242,8 @@ class Loader::Impl {
     const std::lock_guard lock(mutex_);
     found.step = step_;
     found.tasks = running_;
-    found.ready = ready_.size();
-    found.being_made = jobs_.size();
+    found.ready = count(Job::State::ready);
+    found.being_made = count(Job::State::being_made);
     if (ring_) found.in_use = ring_->in_use();
     if (!arena_) return found;
     arena_->look([&](const Activity::Now& thread) {
@@ -274,6 +262,30 @@ class Loader::Impl {
     Plan plan;
     WindowSource<float> image;
     WindowSource<std::int16_t> segmentation;
+    Destination destination;
+  };
+
+  struct Job;
+  // One sample of a batch.
+  struct SlotTask final : Arena::Task {
+    SlotTask(Impl& of, Job& its_job, std::uint32_t number) : impl(of), job(its_job), slot(number) {}
+    void run(Arena::ThreadState& thread) noexcept override { impl.work(thread, job, slot); }
+    Impl& impl;
+    Job& job;
+    std::uint32_t slot;
+  };
+
+  // One batch on its way. Slots are filled by tasks; whoever fills the last one makes it ready. Used again and again.
+  struct Job {
+    enum class State : std::uint8_t { unused, being_made, ready };
+    State state = State::unused;
+    std::uint64_t step = 0;
+    std::uint64_t generation = 0;
+    std::shared_ptr<BatchMemory> memory;
+    int remaining = 0;
+    std::exception_ptr error;  // of the lowest slot that failed
+    std::int64_t error_slot = -1;
+    std::deque<SlotTask> tasks;  // one for each slot
   };
 
   SampleId sample_id(std::uint64_t step, std::uint32_t slot) const {
@@ -343,26 +355,33 @@ class Loader::Impl {
 
   // `work` on one of the threads, and back when it is done. What it throws is thrown here.
   void in_a_thread(const std::function<void()>& poll, const std::function<void(Arena::ThreadState&)>& work) {
-    std::exception_ptr error;
-    bool done = false;
+    struct OneTask final : Arena::Task {
+      OneTask(Impl& of, const std::function<void(Arena::ThreadState&)>& what) : impl(of), body(what) {}
+      void run(Arena::ThreadState& thread) noexcept override {
+        try {
+          body(thread);
+        } catch (...) {
+          error = std::current_exception();
+        }
+        thread.workspace.activity().end();
+        const std::lock_guard inner(impl.mutex_);
+        --impl.running_;
+        done = true;
+        impl.changed_.notify_all();
+      }
+      Impl& impl;
+      const std::function<void(Arena::ThreadState&)>& body;
+      std::exception_ptr error;
+      bool done = false;
+    };
+    OneTask task(*this, work);
     std::unique_lock lock(mutex_);
     if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
     ++running_;
-    arena_->enqueue([&](Arena::ThreadState& thread) {
-      try {
-        work(thread);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      thread.workspace.activity().end();
-      const std::lock_guard inner(mutex_);
-      --running_;
-      done = true;
-      changed_.notify_all();
-    });
+    arena_->enqueue(task);
     // The task works on the caller's memory, so this waits for its end even where poll() has enough of it.
     std::exception_ptr stopped;
-    while (!changed_.wait_for(lock, kPollInterval, [&] { return done; })) {
+    while (!changed_.wait_for(lock, kPollInterval, [&] { return task.done; })) {
       if (!poll || stopped) continue;
       lock.unlock();
       try {
@@ -373,7 +392,7 @@ class Loader::Impl {
       lock.lock();
     }
     if (stopped) std::rethrow_exception(stopped);
-    if (error) std::rethrow_exception(error);
+    if (task.error) std::rethrow_exception(task.error);
   }
 
   // Divides the budget: workspaces, open files and two batches are needed, class locations and more batches are
@@ -410,46 +429,67 @@ class Loader::Impl {
 
   // Starts as many batches as may be made ahead. The lock is held.
   void schedule(std::unique_lock<std::mutex>& lock) {
-    while (static_cast<int>(jobs_.size() + ready_.size()) < ahead_) {
+    while (static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
       auto memory = ring_->acquire();
       if (!memory) return;
-      auto job = std::make_shared<Job>();
-      job->step = submitted_++;
-      job->generation = generation_;
-      job->memory = std::move(memory);
-      job->cases.resize(static_cast<std::size_t>(options_.sampling.batch_size));
-      jobs_[job->step] = job;
-      std::vector<std::uint32_t> slots;
-      for (std::int64_t slot = 0; slot < options_.sampling.batch_size; ++slot)
-        slots.push_back(static_cast<std::uint32_t>(slot));
-      start(job, slots);
+      Job& job = unused_job();
+      job.step = submitted_++;
+      job.generation = generation_;
+      job.memory = std::move(memory);
+      job.error_slot = -1;
+      start(job, [](const SlotTask&) { return true; });
     }
     (void)lock;
   }
 
-  void start(const std::shared_ptr<Job>& job, const std::vector<std::uint32_t>& slots) {
-    job->remaining = static_cast<int>(slots.size());
-    for (const std::uint32_t slot : slots) {
-      ++running_;
-      arena_->enqueue([this, own = std::shared_ptr<Job>(job), slot](Arena::ThreadState& thread) mutable {
-        work(thread, std::move(own), slot);
-      });
+  // Those slots of the job that are `wanted`. Returns how many.
+  template <typename Wanted>
+  int start(Job& job, const Wanted& wanted) {
+    int started = 0;
+    for (SlotTask& task : job.tasks) {
+      if (!wanted(task)) continue;
+      ++started;
+      arena_->enqueue(task);  // it waits for the lock before it counts itself as done
+    }
+    if (started == 0) return 0;
+    job.state = Job::State::being_made;
+    job.remaining = started;
+    running_ += started;
+    return started;
+  }
+
+  // The lock is held by those who ask for these.
+  std::size_t count(Job::State state) const {
+    return static_cast<std::size_t>(
+        std::count_if(jobs_.begin(), jobs_.end(), [&](const Job& job) { return job.state == state; }));
+  }
+  Job* ready_job(std::uint64_t step) {
+    for (Job& job : jobs_)
+      if (job.state == Job::State::ready && job.step == step) return &job;
+    return nullptr;
+  }
+  Job& unused_job() {
+    for (Job& job : jobs_)
+      if (job.state == Job::State::unused) return job;
+    Job& job = jobs_.emplace_back();
+    for (std::int64_t slot = 0; slot < options_.sampling.batch_size; ++slot)
+      job.tasks.emplace_back(*this, job, static_cast<std::uint32_t>(slot));
+    return job;
+  }
+  // When none of their tasks runs any more.
+  void drop_jobs() {
+    for (Job& job : jobs_) {
+      job.memory.reset();
+      job.error = nullptr;
+      job.state = Job::State::unused;
     }
   }
 
   // A case may be found bad by a batch that comes before batches that took it already: these samples are made again, so
   // that what comes after a step does not depend on how far ahead the threads were. The lock is held.
-  bool redo_excluded(const std::shared_ptr<Job>& job) {
-    if (excluded_.empty() || job->error) return false;
-    std::vector<std::uint32_t> slots;
-    for (std::size_t slot = 0; slot < job->cases.size(); ++slot)
-      if (is_excluded(job->cases[slot], job->step)) slots.push_back(static_cast<std::uint32_t>(slot));
-    if (slots.empty()) return false;
-    const std::shared_ptr<Job> again = job;  // `job` may be a reference into ready_
-    ready_.erase(again->step);
-    jobs_[again->step] = again;
-    start(again, slots);
-    return true;
+  bool redo_excluded(Job& job) {
+    if (excluded_.empty() || job.error) return false;
+    return start(job, [&](const SlotTask& task) { return is_excluded(job.memory->cases[task.slot], job.step); }) > 0;
   }
 
   bool is_excluded(std::size_t case_number, std::uint64_t step) const {
@@ -466,13 +506,13 @@ class Loader::Impl {
   }
 
   // A task: one sample into its place in the batch.
-  void work(Arena::ThreadState& thread, std::shared_ptr<Job> job, std::uint32_t slot) noexcept {
+  void work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) noexcept {
     std::exception_ptr error;
     std::size_t case_number = 0;
     bool wanted;
     {
       const std::lock_guard lock(mutex_);
-      wanted = job->generation == generation_;
+      wanted = job.generation == generation_;
     }
     const Stopwatch watch;
     const std::uint64_t read_before = thread.files.bytes_read();
@@ -480,11 +520,19 @@ class Loader::Impl {
       try {
         auto scratch = take_scratch();
         {
-          Sample sample(thread.workspace);
-          Destination destination = job->memory->destination(layout_, slot);
-          destination.owner = job->memory;
-          thread.workspace.activity().begin(this, job->step, slot);
-          case_number = make_sample(thread, *scratch, sample, job->step, slot, &destination);
+          // A consumer that lets go of the batch must find its memory free, so it is not referred to for longer.
+          struct Refers {
+            ~Refers() {
+              sample.end();
+              destination.owner.reset();
+            }
+            Sample& sample;
+            Destination& destination;
+          } refers{thread.sample, scratch->destination};
+          job.memory->locate(layout_, slot, refers.destination);
+          refers.destination.owner = job.memory;
+          thread.workspace.activity().begin(this, job.step, slot);
+          case_number = make_sample(thread, *scratch, refers.sample, job.step, slot, &refers.destination);
         }
         const std::lock_guard lock(scratch_mutex_);
         scratch_.push_back(std::move(scratch));
@@ -499,18 +547,13 @@ class Loader::Impl {
     bytes_read_ += thread.files.bytes_read() - read_before;
     if (wanted) {
       ++samples_;
-      job->cases[slot] = case_number;
-      if (error && (job->error_slot < 0 || slot < job->error_slot)) {
-        job->error = std::move(error);  // the consumer's alone from here on
-        job->error_slot = slot;
+      job.memory->cases[slot] = case_number;
+      if (error && (job.error_slot < 0 || slot < job.error_slot)) {
+        job.error = std::move(error);  // the consumer's alone from here on
+        job.error_slot = slot;
       }
     }
-    if (--job->remaining == 0 && job->generation == generation_) {
-      jobs_.erase(job->step);
-      ready_[job->step] = job;
-    }
-    // Not later: a consumer that lets go of the batch must find its memory free.
-    job.reset();
+    if (--job.remaining == 0 && job.generation == generation_) job.state = Job::State::ready;
     changed_.notify_all();
   }
 
@@ -653,8 +696,7 @@ class Loader::Impl {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::uint64_t, std::shared_ptr<Job>> jobs_;  // being made
-  std::map<std::uint64_t, std::shared_ptr<Job>> ready_;
+  std::deque<Job> jobs_;  // as many as there ever were at a time; they stay where they are
   std::map<std::size_t, std::uint64_t> excluded_;  // case: the step that found it bad
   std::map<std::size_t, BadCase> bad_;
   std::uint64_t step_ = 0;       // of the next batch to hand out

@@ -50,8 +50,8 @@ struct LoaderOptions {
 
 struct Batch {
   std::shared_ptr<BatchMemory> memory;
-  std::vector<std::size_t> cases;  // one for each sample
   std::uint64_t step = 0;
+  const std::vector<std::size_t>& cases() const { return memory->cases; }  // one for each sample
 };
 
 struct BadCase {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "fastnnunet/transforms/downsample_seg_for_ds.h"
 
@@ -143,7 +144,27 @@ void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sam
   }
 }
 
+void Pipeline::expect_flips(Sample& sample, const Plan& plan) const {
+  bool image = true, labels = true, first = true;
+  for (const Plan::Step& step : plan.steps_) {
+    const Transform& transform = *leaves_[step.leaf];
+    if (!transform.acts(*step.parameters)) continue;
+    if (std::exchange(first, false)) {
+      if (!transform.writes_flipped()) return;
+      continue;
+    }
+    Flips flips{};
+    naming(transform, [&] { flips = transform.flips(*step.parameters, sample.dims()); });
+    if (any_of(flips)) return sample.expect_flips(image ? flips : Flips{}, labels ? flips : Flips{});
+    const Transform::Unturned unturned = transform.unturned();
+    image = image && unturned.image;
+    labels = labels && unturned.labels;
+    if (!image && !labels) return;
+  }
+}
+
 void Pipeline::run(Sample& sample, const Plan& plan) const {
+  expect_flips(sample, plan);
   for (const Plan::Step& step : plan.steps_) {
     const Transform& transform = *leaves_[step.leaf];
     if (!transform.acts(*step.parameters)) continue;

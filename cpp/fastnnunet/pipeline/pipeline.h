@@ -123,6 +123,8 @@ class Pipeline {
   void number_nodes(Node& node, std::uint32_t& purpose);
   void draw_node(const Node& node, const SampleId& sample, Geometry& geometry, Plan& plan) const;
   void prepare(Plan& plan) const;
+  // Tells the sample what the one who writes its voxels first can do for a mirror that comes later.
+  void expect_flips(Sample& sample, const Plan& plan) const;
 
   Node root_;
   std::vector<const Transform*> leaves_;

@@ -4,16 +4,19 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
+
+std::size_t OpenVolumes::Hash::operator()(const KeyView& key) const {
+  const std::size_t file = std::hash<std::filesystem::path::string_type>()(key.file.native());
+  return file * 31 + std::hash<std::string>()(key.member);
+}
 
 OpenVolumes::OpenVolumes(std::size_t limit, std::size_t memory)
     : limit_(std::max<std::size_t>(limit, 1)), memory_limit_(memory) {}
 
 Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member) {
-  std::string key = utf8(file) + '\0' + member;
-  if (const auto found = by_key_.find(key); found != by_key_.end()) {
+  if (const auto found = by_key_.find(KeyView{file, member}); found != by_key_.end()) {
     entries_.splice(entries_.begin(), entries_, found->second);
     return *entries_.front().volume;
   }
@@ -29,8 +32,8 @@ Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& m
     while (entries_.size() >= kOfOneSample) close_last();
     volume = open_volume(file, member);
   }
-  entries_.push_front({key, std::move(volume)});
-  by_key_.emplace(std::move(key), entries_.begin());
+  entries_.push_front({{file, member}, std::move(volume)});
+  by_key_.emplace(entries_.front().key, entries_.begin());
   return *entries_.front().volume;
 }
 

@@ -31,15 +31,36 @@ class OpenVolumes {
  private:
   void close_last();
 
+  struct Key {
+    std::filesystem::path file;
+    std::string member;
+  };
+  // What a key is looked for with: a key itself would need memory for its copies.
+  struct KeyView {
+    const std::filesystem::path& file;
+    const std::string& member;
+  };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(const KeyView& key) const;
+    std::size_t operator()(const Key& key) const { return (*this)(KeyView{key.file, key.member}); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return a.member == b.member && a.file.native() == b.file.native();
+    }
+  };
   struct Entry {
-    std::string key;
+    Key key;
     std::unique_ptr<Volume> volume;
   };
   std::size_t limit_;
   std::size_t memory_limit_;
   std::uint64_t bytes_read_of_closed_ = 0;
   std::list<Entry> entries_;  // most recently used first
-  std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;
+  std::unordered_map<Key, std::list<Entry>::iterator, Hash, Equal> by_key_;
 };
 
 }  // namespace fastnnunet

@@ -54,7 +54,7 @@ struct RectangleParameters : Parameters {
   std::size_t dims = 3;        // of the boxes
 };
 
-class BlankRectangle final : public TransformOf<RectangleParameters> {
+class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
  public:
   explicit BlankRectangle(const Record& attributes)
       : square_(attributes.boolean("square")), probability_(attributes.probability("p_per_channel")) {

@@ -15,7 +15,7 @@ struct ShiftParameters : Parameters {
   std::vector<double> shift;           // for all channels of the image; none where none is chosen
 };
 
-class BrightnessAdditive final : public TransformOf<ShiftParameters> {
+class BrightnessAdditive final : public ImageTransformOf<ShiftParameters> {
  public:
   explicit BrightnessAdditive(const Record& attributes)
       : mu_(attributes.number("mu")),
@@ -31,6 +31,7 @@ class BrightnessAdditive final : public TransformOf<ShiftParameters> {
   }
 
   std::string_view name() const override { return kName; }
+  Unturned unturned() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ShiftParameters& p) const override {

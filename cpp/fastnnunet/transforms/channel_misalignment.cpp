@@ -43,7 +43,7 @@ struct MisalignmentParameters : Parameters {
   Index3 shift{};         // what follows from it: voxel i of the result is voxel i + shift
 };
 
-class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
+class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters> {
  public:
   explicit ChannelMisalignment(const Record& attributes)
       : channels_(attributes.integers("im_channels_2_misalign")),
@@ -122,7 +122,7 @@ class ChannelMisalignment final : public TransformOf<MisalignmentParameters> {
       if (p.has_affine) {
         const auto view = SourceView<float>::dense(copy, Box::of_shape(shape));
         const ImageResampling resampling{{&view, 1}, Interpolation::linear, 0.0f, out};
-        resample(positions, shape, shape, view.box, &resampling, nullptr);
+        resample(sample.workspace(), positions, shape, shape, view.box, &resampling, nullptr);
       }
       for (std::int64_t x = 0; x < shape[0]; ++x)
         for (std::int64_t y = 0; y < shape[1]; ++y) {

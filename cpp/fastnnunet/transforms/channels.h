@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fastnnunet/transforms/transform.h"
@@ -51,9 +52,8 @@ inline std::int64_t from_start(std::int64_t channel, std::int64_t channels) {
   return channel < 0 ? channel + channels : channel;
 }
 
-// The same, checked. Throws InvalidArgument where there is none
-// such.
-std::int64_t resolve_channel(const std::string& owner, const char* name, std::int64_t channel, std::int64_t channels);
+// The same, checked. Throws InvalidArgument where there is none such.
+std::int64_t resolve_channel(std::string_view owner, const char* name, std::int64_t channel, std::int64_t channels);
 
 // Channel numbers of a replay, checked against the image.
 std::vector<std::int64_t> restore_channels(const Record& record, const char* name, const Geometry& geometry);

@@ -9,21 +9,21 @@ namespace fastnnunet {
 namespace {
 
 FASTNNUNET_CLONES
-void stretch(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear due, float mean, float factor) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = (due(values[i]) - mean) * factor + mean;
+void stretch(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = (due(values[i]) - mean) * factor + mean;
 }
 
 FASTNNUNET_CLONES
-void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::int64_t count, Linear due, float mean, float factor,
+void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor,
                        float low, float high) {
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     float value = (due(values[i]) - mean) * factor + mean;
     value = value < low ? low : value;
     values[i] = value > high ? high : value;
   }
 }
 
-class Contrast final : public TransformOf<ChannelValues> {
+class Contrast final : public ImageTransformOf<ChannelValues> {
  public:
   explicit Contrast(const Record& attributes)
       : factor_(attributes.scalar("contrast_range")),
@@ -46,15 +46,16 @@ class Contrast final : public TransformOf<ChannelValues> {
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto values = image.channel_span(p.channels[i]);
       const Linear due = sample.take_due(p.channels[i]);
-      const Moments moments = Moments::of(values).after(due);
+      const Moments moments = Moments::of(sample.workspace(), values).after(due);
       const auto centre = static_cast<float>(moments.mean());
       const auto factor = static_cast<float>(p.values[i]);
-      if (preserve_range_) {
-        const Extent range = moments.extent();
-        stretch_and_clamp(values.data(), image.channel_size(), due, centre, factor, range.minimum, range.maximum);
-      } else {
-        stretch(values.data(), image.channel_size(), due, centre, factor);
-      }
+      const Extent range = moments.extent();
+      sample.workspace().share_values(values, [&](std::span<float> part, std::size_t) {
+        if (preserve_range_)
+          stretch_and_clamp(part.data(), part.size(), due, centre, factor, range.minimum, range.maximum);
+        else
+          stretch(part.data(), part.size(), due, centre, factor);
+      });
     }
   }
 

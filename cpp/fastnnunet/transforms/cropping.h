@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "fastnnunet/transforms/flips.h"
 #include "fastnnunet/transforms/positions.h"
 #include "fastnnunet/transforms/resampling.h"
 #include "fastnnunet/transforms/sample.h"
@@ -33,6 +34,8 @@ class Input {
  public:
   Input(Source<T>* pending, const Array<T>& array, Workspace& workspace)
       : pending_(pending), array_(array), workspace_(workspace) {}
+
+  const Workspace& workspace() const { return workspace_; }
 
   // A pending 3D source keeps its planes although the sample is folded: one box then serves all planes of a channel.
   std::int64_t channels() const { return pending_ != nullptr ? pending_->channels() : array_.channels; }
@@ -69,14 +72,29 @@ class Input {
     return SourceView<T>::dense(memory, box);
   }
 
-  // `box` of the window, what is outside filled from the border; dense, of the box's shape.
-  void crop(std::int64_t channel, const Box& box, Border border, T outside, T* out) {
-    const Box window = Box::of_shape(shape());
-    const Box common = box.intersect(window);
-    if (pending_ != nullptr && common == box) {
+  // `box` of the window, what is outside filled from the border; dense, of the box's shape, and turned around.
+  void crop(std::int64_t channel, const Box& box, Border border, T outside, const Flips& flips, T* out) {
+    const Index3 size = box.shape();
+    const Box common = box.intersect(Box::of_shape(shape()));
+    if (common == box)
+      if (const SourceView<T> view = view_in_place(channel, box); view.data != nullptr) {
+        workspace_.share(size[0], [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t x = begin; x < end; ++x)
+            for (std::int64_t y = 0; y < size[1]; ++y)
+              copy_row(view.data + x * view.plane_step + y * view.row_step, size[2], flips[2],
+                       out + (flipped(x, size[0], flips[0]) * size[1] + flipped(y, size[1], flips[1])) * size[2]);
+        });
+        return;
+      }
+    if (pending_ != nullptr && common == box)
       pending_->read(channel, box, out);
-      return;
-    }
+    else
+      fill(channel, box, common, border, outside, out);
+    if (any_of(flips)) flip(out, size, flips, 0, size[0]);
+  }
+
+ private:
+  void fill(std::int64_t channel, const Box& box, const Box& common, Border border, T outside, T* out) {
     const Index3 size = box.shape();
     if (!(common == box) && border == Border::constant) std::fill(out, out + voxels(size), outside);
     const Box source = source_of_crop(box, shape(), border);
@@ -96,7 +114,6 @@ class Input {
       }
   }
 
- private:
   // Vector code counts voxels in 32 bits.
   static bool countable(const SourceView<T>& view) {
     return view.box.shape()[0] * view.plane_step <= std::numeric_limits<std::int32_t>::max();

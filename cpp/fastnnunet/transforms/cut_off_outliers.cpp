@@ -125,7 +125,7 @@ struct CutParameters : Parameters {
   std::vector<std::int64_t> retain_std;
 };
 
-class CutOffOutliers final : public TransformOf<CutParameters> {
+class CutOffOutliers final : public ImageTransformOf<CutParameters> {
  public:
   explicit CutOffOutliers(const Record& attributes)
       : lower_(attributes.scalar("percentile_lower")),

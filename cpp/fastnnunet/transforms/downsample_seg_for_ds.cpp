@@ -7,7 +7,6 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/nearest_exact.h"
-#include "fastnnunet/transforms/no_parameters.h"
 
 namespace fastnnunet {
 namespace {
@@ -25,7 +24,13 @@ void gather(const T* from, const Index3& shape, T* out, const Index3& small, std
       }
 }
 
-class DownsampleSegForDS final : public FixedTransform {
+// Nothing is drawn. Room for the work, kept from sample to sample.
+struct DownsampleParameters : Parameters {
+  mutable std::vector<Target> targets;
+  mutable std::vector<std::int64_t> positions[3];
+};
+
+class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
  public:
   explicit DownsampleSegForDS(const Record& attributes) : scales_(attributes.rows("ds_scales")) {}
 
@@ -34,7 +39,11 @@ class DownsampleSegForDS final : public FixedTransform {
   const Record::Rows& scales() const { return scales_; }
 
  protected:
-  void apply(Sample& sample) const override {
+  void draw(Stream&, const Geometry&, DownsampleParameters&) const override {}
+  Record describe(const DownsampleParameters&) const override { return Record{std::string(name())}; }
+  void restore(const Record&, const Geometry&, DownsampleParameters&) const override {}
+
+  void apply(Sample& sample, const DownsampleParameters& p, const Stream&) const override {
     if (!sample.has_segmentation()) return;
     Target full;
     if (const Target* regions = sample.regions()) {
@@ -43,25 +52,24 @@ class DownsampleSegForDS final : public FixedTransform {
       const Array<std::int16_t>& labels = sample.segmentation();
       full = {TargetType::int16, labels.data, labels.channels, labels.shape};
     }
-    std::vector<Target> targets;
-    std::vector<std::int64_t> positions[3];
+    p.targets.clear();
     for (std::size_t i = 0; i < scales_.size(); ++i) {
       const Index3 small = downsampled_shape(full.shape, sample.dims(), scales_[i]);
       if (is_full_scale(scales_[i])) {
-        targets.push_back(full);
+        p.targets.push_back(full);
         continue;
       }
       const Target target = sample.new_target(i, full.type, full.channels, small);
-      for (int axis = 0; axis < 3; ++axis) nearest_exact_positions(full.shape[axis], small[axis], positions[axis]);
+      for (int axis = 0; axis < 3; ++axis) nearest_exact_positions(full.shape[axis], small[axis], p.positions[axis]);
       if (full.type == TargetType::int16)
         gather(static_cast<const std::int16_t*>(full.data), full.shape, static_cast<std::int16_t*>(target.data), small,
-               full.channels, positions);
+               full.channels, p.positions);
       else
         gather(static_cast<const std::uint8_t*>(full.data), full.shape, static_cast<std::uint8_t*>(target.data), small,
-               full.channels, positions);
-      targets.push_back(target);
+               full.channels, p.positions);
+      p.targets.push_back(target);
     }
-    sample.set_targets(std::move(targets));
+    sample.set_targets(p.targets);
   }
 
  private:

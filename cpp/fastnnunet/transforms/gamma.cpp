@@ -12,16 +12,23 @@
 namespace fastnnunet {
 namespace {
 
-constexpr float kEpsilon = 1e-7f;     // bgv2's guard for constant channels
-constexpr std::size_t kBlock = 4096;  // values that stay in the first-level cache between two loops
+constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
 
 // sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
 FASTNNUNET_CLONES
 void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
            float inverse, float exponent, float sign_out) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const float scaled = (sign_in * values[i] - minimum) * inverse;
-    values[i] = sign_out * (math::power(scaled, exponent) * range + minimum);
+  constexpr std::size_t kTile = 256;
+  float scaled[kTile], logarithms[kTile];
+  for (std::size_t begin = 0; begin < count; begin += kTile) {
+    float* FASTNNUNET_RESTRICT tile = values + begin;
+    const std::size_t size = std::min(kTile, count - begin);
+    for (std::size_t i = 0; i < size; ++i) {
+      scaled[i] = (sign_in * tile[i] - minimum) * inverse;
+      logarithms[i] = math::log2_of_power(scaled[i], exponent);
+    }
+    for (std::size_t i = 0; i < size; ++i)
+      tile[i] = sign_out * (math::power_of_log2(scaled[i], logarithms[i]) * range + minimum);
   }
 }
 
@@ -39,7 +46,7 @@ struct GammaParameters : Parameters {
   std::vector<double> gamma;
 };
 
-class Gamma final : public TransformOf<GammaParameters> {
+class Gamma final : public ImageTransformOf<GammaParameters> {
  public:
   explicit Gamma(const Record& attributes)
       : gamma_(attributes.scalar("gamma")),
@@ -68,8 +75,8 @@ class Gamma final : public TransformOf<GammaParameters> {
     Array<float>& image = sample.image_as_it_is();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const std::int64_t channel = p.channels[i];
-      const Linear left = apply_to(image.channel_span(channel), sample.take_due(channel), p.retain_stats[i] != 0,
-                                   p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
+      const Linear left = apply_to(sample.workspace(), image.channel_span(channel), sample.take_due(channel),
+                                   p.retain_stats[i] != 0, p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
       if (left.changes()) sample.owe(channel, left);
     }
   }
@@ -93,26 +100,29 @@ class Gamma final : public TransformOf<GammaParameters> {
  private:
   // Two passes: statistics; the curve, with the new statistics of what it has just written. Inversion is a sign in
   // their arithmetic. Returns what is left to do, which puts back the old statistics.
-  static Linear apply_to(std::span<float> values, Linear due, bool retain_stats, bool invert, float gamma) {
-    const Moments before = Moments::of(values).after(due);
+  static Linear apply_to(const Workspace& workspace, std::span<float> values, Linear due, bool retain_stats,
+                         bool invert, float gamma) {
+    const Moments before = Moments::of(workspace, values).after(due);
     const float sign = invert ? -1.0f : 1.0f;
     const Extent found = before.extent();
     const float minimum = invert ? -found.maximum : found.minimum;
     const float range = found.maximum - found.minimum;
     const float inverse = 1.0f / (range < kEpsilon ? kEpsilon : range);
     const double old_mean = static_cast<double>(sign) * before.mean();
-    Moments after(old_mean);
-    for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
-      const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
-      settle(due, block);
+    const auto curve = [&](std::span<float> part, std::size_t = 0) {
+      settle(due, part);
       const float sign_out = retain_stats ? 1.0f : sign;
       if (gamma > 0)
-        raise(block.data(), block.size(), sign, minimum, range, inverse, gamma, sign_out);
+        raise(part.data(), part.size(), sign, minimum, range, inverse, gamma, sign_out);
       else
-        raise_zero(block, sign, minimum, range, inverse, gamma, sign_out);
-      if (retain_stats) after.add(block);
+        raise_zero(part, sign, minimum, range, inverse, gamma, sign_out);
+    };
+    if (!retain_stats) {
+      workspace.share_values(values, curve);
+      return {};
     }
-    if (!retain_stats) return {};
+    Moments after(old_mean);
+    after.add_made(workspace, values, curve);
     const double deviation = after.standard_deviation();
     // Of one value, as of an exponent of 0, any deviation is rounding.
     const bool flat = after.extent().minimum == after.extent().maximum;

@@ -66,53 +66,24 @@ std::int64_t reflected(std::int64_t at, std::int64_t size) {
   return at >= size ? 2 * size - 2 - at : at;
 }
 
-// One axis of one channel, from `in` to `out`. Along Z a row is first copied between its reflected borders, so that
-// taps are shifts; along X and Y taps are whole rows.
-void blur_axis(const float* in, float* out, const Index3& shape, int axis, const std::vector<float>& kernel,
-               std::vector<const float*>& rows, std::vector<float>& padded) {
-  const auto taps = static_cast<std::int64_t>(kernel.size());
-  const std::int64_t half = taps / 2;
+void check_reach(const Index3& shape, int axis, std::size_t taps) {
+  const auto half = static_cast<std::int64_t>(taps / 2);
   if (half >= shape[axis])
     throw InvalidArgument("GaussianBlurTransform",
                           "at least " + std::to_string(half + 1) + " voxels along axis " + std::to_string(axis) +
                               " for a kernel of " + std::to_string(taps) + " taps",
                           std::to_string(shape[axis]));
-  rows.resize(static_cast<std::size_t>(taps));
-  if (axis == 2) {
-    padded.resize(static_cast<std::size_t>(shape[2] + 2 * half));
-    for (std::int64_t row = 0; row < shape[0] * shape[1]; ++row) {
-      const float* from = in + row * shape[2];
-      std::copy(from, from + shape[2], padded.begin() + half);
-      for (std::int64_t i = 1; i <= half; ++i) {
-        padded[static_cast<std::size_t>(half - i)] = from[i];
-        padded[static_cast<std::size_t>(half + shape[2] - 1 + i)] = from[shape[2] - 1 - i];
-      }
-      for (std::int64_t tap = 0; tap < taps; ++tap) rows[static_cast<std::size_t>(tap)] = padded.data() + tap;
-      weighted_rows(rows.data(), kernel.data(), taps, out + row * shape[2], shape[2]);
-    }
-    return;
-  }
-  const std::int64_t stride = axis == 0 ? shape[1] * shape[2] : shape[2];
-  const std::int64_t outer = axis == 0 ? 1 : shape[0];
-  for (std::int64_t slab = 0; slab < outer; ++slab) {
-    const std::int64_t base = slab * shape[1] * shape[2];
-    for (std::int64_t at = 0; at < shape[axis]; ++at) {
-      for (std::int64_t tap = 0; tap < taps; ++tap)
-        rows[static_cast<std::size_t>(tap)] = in + base + reflected(at + tap - half, shape[axis]) * stride;
-      weighted_rows(rows.data(), kernel.data(), taps, out + base + at * stride, stride);
-    }
-  }
 }
 
 struct BlurParameters : Parameters {
   std::vector<std::int64_t> channels;
   std::vector<double> sigmas;  // (channels, dims)
   // Room for the work, kept from sample to sample.
-  mutable std::vector<float> kernel, padded;
+  mutable std::vector<float> kernels[3], padded;
   mutable std::vector<const float*> rows;
 };
 
-class GaussianBlur final : public TransformOf<BlurParameters> {
+class GaussianBlur final : public ImageTransformOf<BlurParameters> {
  public:
   explicit GaussianBlur(const Record& attributes)
       : sigma_(attributes.scalar("blur_sigma")),
@@ -123,7 +94,8 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
   std::string_view name() const override { return "GaussianBlurTransform"; }
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
+    const std::size_t plane = static_cast<std::size_t>(geometry.shape[1] * geometry.shape[2]) * sizeof(float);
+    return {static_cast<std::size_t>(geometry.shape[0]) * plane, plane};
   }
 
  protected:
@@ -151,21 +123,15 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
 
   void apply(Sample& sample, const BlurParameters& p, const Stream&) const override {
     Array<float>& image = sample.image();
-    float* other = sample.workspace().scratch<float>(0, image.channel_size());
-    const int first_axis = 3 - sample.dims();
+    const auto dims = static_cast<std::size_t>(sample.dims());
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
-      float* channel = image.channel(p.channels[i]);
-      float* from = channel;
-      float* to = other;
-      for (int axis = first_axis; axis < 3; ++axis) {
-        build_kernel(
-            p.sigmas[i * static_cast<std::size_t>(sample.dims()) + static_cast<std::size_t>(axis - first_axis)],
-            p.kernel);
-        if (p.kernel.size() == 1) continue;
-        blur_axis(from, to, image.shape, axis, p.kernel, p.rows, p.padded);
-        std::swap(from, to);
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        p.kernels[axis].assign(1, 1.0f);
+        if (axis < 3 - dims) continue;
+        build_kernel(p.sigmas[i * dims + axis - (3 - dims)], p.kernels[axis]);
+        if (p.kernels[axis].size() > 1) check_reach(image.shape, static_cast<int>(axis), p.kernels[axis].size());
       }
-      if (from != channel) std::copy(from, from + image.channel_size(), channel);
+      blur(sample.workspace(), image.channel(p.channels[i]), image.shape, p);
     }
   }
 
@@ -185,6 +151,60 @@ class GaussianBlur final : public TransformOf<BlurParameters> {
   }
 
  private:
+  // In place and in one pass over memory: as many planes as the kernel has taps along X are kept, blurred along Z and Y.
+  static void blur(Workspace& workspace, float* channel, const Index3& shape, const BlurParameters& p) {
+    const std::int64_t plane = shape[1] * shape[2];
+    const auto taps = static_cast<std::int64_t>(p.kernels[0].size());
+    const std::int64_t half = taps / 2, kept = std::min(taps, shape[0]);
+    float* const planes = workspace.scratch<float>(0, kept * plane);
+    float* const between = workspace.scratch<float>(1, plane);
+    p.rows.resize(std::max({p.kernels[0].size(), p.kernels[1].size(), p.kernels[2].size()}));
+    for (std::int64_t x = 0, next = 0; x < shape[0]; ++x) {
+      for (; next <= std::min(x + half, shape[0] - 1); ++next)
+        blur_plane(channel + next * plane, shape, p, between, planes + next % kept * plane);
+      for (std::int64_t tap = 0; tap < taps; ++tap)
+        p.rows[static_cast<std::size_t>(tap)] = planes + reflected(x + tap - half, shape[0]) % kept * plane;
+      if (taps > 1)
+        weighted_rows(p.rows.data(), p.kernels[0].data(), taps, channel + x * plane, plane);
+      else
+        std::copy(p.rows[0], p.rows[0] + plane, channel + x * plane);
+    }
+  }
+
+  // Along Z and then along Y. Along Z a row is first copied between its reflected borders, so that taps are shifts; along
+  // Y taps are whole rows.
+  static void blur_plane(const float* in, const Index3& shape, const BlurParameters& p, float* between, float* out) {
+    const std::int64_t size = shape[2];
+    const auto taps_z = static_cast<std::int64_t>(p.kernels[2].size());
+    const auto taps_y = static_cast<std::int64_t>(p.kernels[1].size());
+    if (taps_z > 1) {
+      const std::int64_t half = taps_z / 2;
+      float* const blurred = taps_y > 1 ? between : out;
+      p.padded.resize(static_cast<std::size_t>(size + 2 * half));
+      float* const row = p.padded.data() + half;
+      for (std::int64_t tap = 0; tap < taps_z; ++tap) p.rows[static_cast<std::size_t>(tap)] = p.padded.data() + tap;
+      for (std::int64_t y = 0; y < shape[1]; ++y) {
+        const float* from = in + y * size;
+        std::copy(from, from + size, row);
+        for (std::int64_t i = 1; i <= half; ++i) {
+          row[-i] = from[i];
+          row[size - 1 + i] = from[size - 1 - i];
+        }
+        weighted_rows(p.rows.data(), p.kernels[2].data(), taps_z, blurred + y * size, size);
+      }
+      in = blurred;
+    }
+    if (taps_y > 1) {
+      for (std::int64_t y = 0; y < shape[1]; ++y) {
+        for (std::int64_t tap = 0; tap < taps_y; ++tap)
+          p.rows[static_cast<std::size_t>(tap)] = in + reflected(y + tap - taps_y / 2, shape[1]) * size;
+        weighted_rows(p.rows.data(), p.kernels[1].data(), taps_y, out + y * size, size);
+      }
+    } else if (in != out) {
+      std::copy(in, in + shape[1] * size, out);
+    }
+  }
+
   Scalar sigma_;
   bool synchronize_channels_;
   bool synchronize_axes_;

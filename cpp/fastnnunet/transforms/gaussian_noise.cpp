@@ -4,7 +4,7 @@
 namespace fastnnunet {
 namespace {
 
-class GaussianNoise final : public TransformOf<ChannelValues> {
+class GaussianNoise final : public ImageTransformOf<ChannelValues> {
  public:
   explicit GaussianNoise(const Record& attributes)
       : sigma_(attributes.scalar("noise_variance")),
@@ -24,8 +24,12 @@ class GaussianNoise final : public TransformOf<ChannelValues> {
   void apply(Sample& sample, const ChannelValues& p, const Stream& field) const override {
     Array<float>& image = sample.image();
     const auto size = static_cast<std::uint64_t>(image.channel_size());
-    for (std::size_t i = 0; i < p.channels.size(); ++i)
-      field.add_normal(image.channel_span(p.channels[i]), i * size, static_cast<float>(p.values[i]));
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      const auto sigma = static_cast<float>(p.values[i]);
+      sample.workspace().share_values(image.channel_span(p.channels[i]), [&](std::span<float> part, std::size_t first) {
+        field.add_normal(part, i * size + first, sigma);
+      });
+    }
   }
 
   Record describe(const ChannelValues& p) const override {

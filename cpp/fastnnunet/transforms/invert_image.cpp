@@ -10,7 +10,7 @@ struct InvertParameters : Parameters {
   std::vector<std::int64_t> channels;
 };
 
-class InvertImage final : public TransformOf<InvertParameters> {
+class InvertImage final : public ImageTransformOf<InvertParameters> {
  public:
   explicit InvertImage(const Record& attributes)
       : p_invert_image_(attributes.probability("p_invert_image")),

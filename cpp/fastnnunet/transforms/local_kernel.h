@@ -49,7 +49,7 @@ class LocalKernel {
   bool flat_ = false;
 };
 
-class LocalTransform : public TransformOf<LocalParameters> {
+class LocalTransform : public ImageTransformOf<LocalParameters> {
  protected:
   // `value` is the attribute that the values are drawn from, `values` their name in a record.
   LocalTransform(const Record& attributes, const char* value, const char* values);

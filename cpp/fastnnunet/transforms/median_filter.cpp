@@ -235,7 +235,7 @@ struct MedianParameters : Parameters {
   std::vector<std::int64_t> sizes;
 };
 
-class MedianFilter final : public TransformOf<MedianParameters> {
+class MedianFilter final : public ImageTransformOf<MedianParameters> {
  public:
   explicit MedianFilter(const Record& attributes)
       : p_same_for_each_channel_(attributes.probability("p_same_for_each_channel")),

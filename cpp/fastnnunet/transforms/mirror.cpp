@@ -1,75 +1,12 @@
 // MirrorTransform: flips image and segmentation, each allowed axis with probability 0.5.
-#include <algorithm>
+#include <utility>
 
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/flips.h"
 
 namespace fastnnunet {
 namespace {
-
-// Two rows change places, or one is turned, and all their voxels go through `map`.
-struct Same {
-  template <typename T>
-  T operator()(T value) const {
-    return value;
-  }
-};
-
-template <typename T, typename Map>
-FASTNNUNET_INLINE void swap_rows(T* FASTNNUNET_RESTRICT a, T* FASTNNUNET_RESTRICT b, std::int64_t count, bool turn,
-                                 Map map) {
-  if (turn) {
-    for (std::int64_t z = 0; z < count; ++z) {
-      const T value = a[z];
-      a[z] = map(b[count - 1 - z]);
-      b[count - 1 - z] = map(value);
-    }
-  } else {
-    for (std::int64_t z = 0; z < count; ++z) {
-      const T value = a[z];
-      a[z] = map(b[z]);
-      b[z] = map(value);
-    }
-  }
-}
-
-template <typename T, typename Map>
-FASTNNUNET_INLINE void turn_row(T* row, std::int64_t count, bool turn, Map map) {
-  if (turn) std::reverse(row, row + count);
-  for (std::int64_t z = 0; z < count; ++z) row[z] = map(row[z]);
-}
-
-// In place: rows change places with their mirror rows and are turned on the way.
-template <typename T, typename Map = Same>
-FASTNNUNET_INLINE void mirror_channel(T* data, const Index3& shape, const bool (&flip)[3], Map map = {}) {
-  const std::int64_t row = shape[2];
-  for (std::int64_t x = 0; x < shape[0]; ++x)
-    for (std::int64_t y = 0; y < shape[1]; ++y) {
-      const std::int64_t number = x * shape[1] + y;
-      const std::int64_t other = (flip[0] ? shape[0] - 1 - x : x) * shape[1] + (flip[1] ? shape[1] - 1 - y : y);
-      if (other == number)
-        turn_row(data + number * row, row, flip[2], map);
-      else if (other > number)
-        swap_rows(data + number * row, data + other * row, row, flip[2], map);
-    }
-}
-
-// Instruction sets differ in how they turn a row.
-FASTNNUNET_CLONES
-void mirror_image(float* data, const Index3& shape, const bool (&flip)[3], Linear due) {
-  mirror_channel(data, shape, flip, due);
-}
-
-FASTNNUNET_CLONES
-void mirror_labels(std::int16_t* data, const Index3& shape, const bool (&flip)[3]) {
-  mirror_channel(data, shape, flip);
-}
-
-FASTNNUNET_CLONES
-void mirror_regions(std::uint8_t* data, const Index3& shape, const bool (&flip)[3]) {
-  mirror_channel(data, shape, flip);
-}
 
 struct MirrorParameters : Parameters {
   std::vector<std::int64_t> axes;
@@ -96,24 +33,34 @@ class Mirror final : public TransformOf<MirrorParameters> {
   bool acts(const MirrorParameters& p) const override { return !p.axes.empty(); }
 
   void apply(Sample& sample, const MirrorParameters& p, const Stream&) const override {
-    bool flip[3] = {};
-    for (const std::int64_t axis : p.axes) {
-      const std::int64_t at = axis + 3 - sample.dims();
-      if (at > 2) throw InvalidArgument("MirrorTransform", "axes of a 2D image", std::to_string(axis));
-      flip[at] = true;
+    const Flips wanted = flips(p, sample.dims());
+    const FlippedAhead ahead = std::exchange(sample.flipped_ahead(), {});
+    const auto in_place = [&](auto* channel, const Index3& shape, const auto&... due) {
+      sample.workspace().share(
+          shape[0], [&](std::int64_t begin, std::int64_t end) { flip(channel, shape, wanted, begin, end, due...); });
+    };
+    if (!ahead.image) {
+      Array<float>& image = sample.image_as_it_is();
+      for (std::int64_t c = 0; c < image.channels; ++c) in_place(image.channel(c), image.shape, sample.take_due(c));
     }
-    Array<float>& image = sample.image_as_it_is();
-    for (std::int64_t c = 0; c < image.channels; ++c)
-      mirror_image(image.channel(c), image.shape, flip, sample.take_due(c));
-    if (!sample.has_segmentation()) return;
+    if (!sample.has_segmentation() || ahead.labels) return;
     if (const Target* regions = sample.regions()) {
       auto* data = static_cast<std::uint8_t*>(regions->data);
-      for (std::int64_t c = 0; c < regions->channels; ++c)
-        mirror_regions(data + c * voxels(regions->shape), regions->shape, flip);
+      for (std::int64_t c = 0; c < regions->channels; ++c) in_place(data + c * voxels(regions->shape), regions->shape);
       return;
     }
     Array<std::int16_t>& labels = sample.segmentation();
-    for (std::int64_t c = 0; c < labels.channels; ++c) mirror_labels(labels.channel(c), labels.shape, flip);
+    for (std::int64_t c = 0; c < labels.channels; ++c) in_place(labels.channel(c), labels.shape);
+  }
+
+  Flips flips(const MirrorParameters& p, int dims) const override {
+    Flips flips{};
+    for (const std::int64_t axis : p.axes) {
+      const std::int64_t at = axis + 3 - dims;
+      if (at > 2) throw InvalidArgument("MirrorTransform", "axes of a 2D image", std::to_string(axis));
+      flips[static_cast<std::size_t>(at)] = true;
+    }
+    return flips;
   }
 
   Record describe(const MirrorParameters& p) const override {

@@ -4,7 +4,7 @@
 namespace fastnnunet {
 namespace {
 
-class MultiplicativeBrightness final : public TransformOf<ChannelValues> {
+class MultiplicativeBrightness final : public ImageTransformOf<ChannelValues> {
  public:
   explicit MultiplicativeBrightness(const Record& attributes)
       : multiplier_(attributes.scalar("multiplier_range")),
@@ -12,6 +12,7 @@ class MultiplicativeBrightness final : public TransformOf<ChannelValues> {
         synchronize_(attributes.boolean("synchronize_channels")) {}
 
   std::string_view name() const override { return "MultiplicativeBrightnessTransform"; }
+  Unturned unturned() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {

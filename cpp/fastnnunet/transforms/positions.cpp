@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/vectors.h"
 
 namespace fastnnunet {
 namespace {
@@ -17,18 +18,32 @@ FASTNNUNET_INLINE double floor_of(double at) {
   return whole > at ? whole - 1.0 : whole;
 }
 
-// Positions within this many voxels of the box, as nearly all are, are moved up by it: truncation is then floor, and
-// 32 bits behind the point are left.
+// Positions within this many voxels of the box, as nearly all are, are counted in 2^-32 of a voxel: what is before the
+// point and what is behind it are the two halves of an integer. Over a piece the step's rounding makes 2^-26.
 constexpr double kNear = 1048576.0;
+constexpr double kParts = 4294967296.0;
 
 FASTNNUNET_CLONES
-void near_positions(double start, double step, std::int64_t count, AxisPositions& out) {
-  start += kNear;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const double at = start + step * static_cast<double>(static_cast<std::int32_t>(k));
-    const std::int32_t below = static_cast<std::int32_t>(at);
-    out.whole[k] = below - static_cast<std::int32_t>(kNear);
-    out.fraction[k] = static_cast<float>(at - static_cast<double>(below));
+void near_positions(std::int64_t start, std::int64_t step, std::int64_t count, AxisPositions& out) {
+  std::int64_t k = 0;
+#if defined(FASTNNUNET_VECTORS)
+  Longs one{start, start + step}, two{start + 2 * step, start + 3 * step};
+  const Longs four_steps{4 * step, 4 * step};
+  for (; k + 4 <= count; k += 4) {
+    const Ints halves = reinterpret_cast<Ints>(one), others = reinterpret_cast<Ints>(two);
+    const Words behind = reinterpret_cast<Words>(__builtin_shufflevector(halves, others, 0, 2, 4, 6)) >> 8;
+    store(__builtin_shufflevector(halves, others, 1, 3, 5, 7), out.whole + k);
+    store(__builtin_convertvector(reinterpret_cast<Ints>(behind), Floats) * 0x1p-24f, out.fraction + k);
+    one += four_steps;
+    two += four_steps;
+  }
+#endif
+  std::int64_t at = start + k * step;
+  for (; k < count; ++k) {
+    out.whole[k] = static_cast<std::int32_t>(at >> 32);
+    // A float has room for 24 of the bits behind the point.
+    out.fraction[k] = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(at) >> 8)) * 0x1p-24f;
+    at += step;
   }
 }
 
@@ -47,7 +62,7 @@ void far_positions(double start, double step, std::int64_t count, AxisPositions&
 void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   const double end = start + step * static_cast<double>(count - 1);
   if (std::abs(start) < kNear / 2 && std::abs(end) < kNear / 2)
-    near_positions(start, step, count, out);
+    near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
   else
     far_positions(start, step, count, out);
 }
@@ -270,8 +285,19 @@ void Pieces::fold(int axis, double* at, std::int64_t count, AxisPositions& out) 
   split_folded(at, count, last, lower, out);
 }
 
+bool Pieces::inside(std::int64_t k) const {
+  for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
+    if (axes_[axis].whole[k] < 0 || axes_[axis].whole[k] + 1 >= shape_[axis]) return false;
+  return true;
+}
+
 bool Pieces::places(std::int64_t count, std::int32_t* places) const {
   const auto last = [&](int axis) { return static_cast<std::int32_t>(shape_[axis]) - 1; };
+  // What lies on a line lies between its ends.
+  if (positions_.displacements == nullptr && positions_.border == Border::constant && inside(0) && inside(count - 1)) {
+    places[0] = kInside;
+    return true;
+  }
   return places_of(axes_, last(0), last(1), last(2), flat_ ? -1 : 0, count, places);
 }
 

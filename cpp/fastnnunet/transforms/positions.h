@@ -79,7 +79,8 @@ class Pieces {
   // Makes those of `count` voxels from (i, j, begin), and returns them; they stay until the next call.
   const AxisPositions (&fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count))[3];
 
-  // Where the first `count` of them lie. Returns whether all of them lie where the first one does.
+  // Where the first `count` of them lie. Returns whether all of them lie where the first one does; the others' places
+  // are then not told.
   bool places(std::int64_t count, std::int32_t* places) const;
 
   // Every axis of the window follows the patch's axis of the same number.
@@ -89,6 +90,7 @@ class Pieces {
   bool flat() const { return flat_; }
 
  private:
+  bool inside(std::int64_t k) const;  // all corners of the piece's position `k`
   void fill_lattice(int axis, std::int64_t begin, std::int64_t count, AxisPositions& out) const;
   // Positions into the window and its border, and into voxel and fraction. `at` is worked on.
   void fold(int axis, double* at, std::int64_t count, AxisPositions& out) const;
@@ -107,26 +109,32 @@ class Pieces {
   AxisPositions axes_[3];
 };
 
-// Calls run(row, axes, first, last, place) for runs [first, last) of the pieces of every row of the patch; `row` is the
-// piece's first voxel in the patch.
+// Rows that lie near each other in the patch read the same lines of memory where it is turned. Those of a tile of planes
+// and rows are done together, so that these lines are in the processor's cache.
+constexpr std::int64_t kTilePlanes = 16, kTileRows = 8;
+
+// Calls run({i, j, begin}, axes, first, last, place) for runs [first, last) of the pieces of every row in planes
+// [lower, upper) of the patch; (i, j, begin) is the piece's first voxel.
 template <typename Run>
-void for_each_run(Pieces& pieces, const Index3& patch, Run&& run) {
+void for_each_run(Pieces& pieces, const Index3& patch, std::int64_t lower, std::int64_t upper, Run&& run) {
   alignas(64) std::int32_t places[kPiece];
-  for (std::int64_t i = 0; i < patch[0]; ++i)
-    for (std::int64_t j = 0; j < patch[1]; ++j)
-      for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
-        const std::int64_t count = std::min(kPiece, patch[2] - begin);
-        const AxisPositions(&axes)[3] = pieces.fill(i, j, begin, count);
-        const std::int64_t row = (i * patch[1] + j) * patch[2] + begin;
-        if (pieces.places(count, places)) {
-          run(row, axes, 0, count, static_cast<Place>(places[0]));
-          continue;
-        }
-        for (std::int64_t first = 0, last = 0; first < count; first = last) {
-          while (last < count && places[last] == places[first]) ++last;
-          run(row, axes, first, last, static_cast<Place>(places[first]));
-        }
-      }
+  for (std::int64_t tile_i = lower; tile_i < upper; tile_i += kTilePlanes)
+    for (std::int64_t tile_j = 0; tile_j < patch[1]; tile_j += kTileRows)
+      for (std::int64_t i = tile_i; i < std::min(upper, tile_i + kTilePlanes); ++i)
+        for (std::int64_t j = tile_j; j < std::min(patch[1], tile_j + kTileRows); ++j)
+          for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
+            const std::int64_t count = std::min(kPiece, patch[2] - begin);
+            const AxisPositions(&axes)[3] = pieces.fill(i, j, begin, count);
+            const Index3 at{i, j, begin};
+            if (pieces.places(count, places)) {
+              run(at, axes, 0, count, static_cast<Place>(places[0]));
+              continue;
+            }
+            for (std::int64_t first = 0, last = 0; first < count; first = last) {
+              while (last < count && places[last] == places[first]) ++last;
+              run(at, axes, first, last, static_cast<Place>(places[first]));
+            }
+          }
 }
 
 }  // namespace fastnnunet

@@ -4,8 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/vectors.h"
 
 namespace fastnnunet {
 namespace {
@@ -35,37 +37,70 @@ void corners(const SourceView<T>& view, const Strides& strides, const AxisPositi
   }
 }
 
+// Along Y, then X, then Z, as everywhere here: the order decides about the last bit.
 float interpolate(const float (&v)[8], float fx, float fy, float fz) {
-  const float z00 = v[0] + fz * (v[1] - v[0]), z01 = v[2] + fz * (v[3] - v[2]);
-  const float z10 = v[4] + fz * (v[5] - v[4]), z11 = v[6] + fz * (v[7] - v[6]);
-  const float y0 = z00 + fy * (z01 - z00), y1 = z10 + fy * (z11 - z10);
-  return y0 + fx * (y1 - y0);
+  const float below_0 = v[0] + fy * (v[2] - v[0]), below_1 = v[1] + fy * (v[3] - v[1]);
+  const float above_0 = v[4] + fy * (v[6] - v[4]), above_1 = v[5] + fy * (v[7] - v[5]);
+  const float z0 = below_0 + fx * (above_0 - below_0), z1 = below_1 + fx * (above_1 - below_1);
+  return z0 + fz * (z1 - z0);
 }
 
-// Two neighbouring voxels of a row at once: half as many loads as one by one.
-struct Neighbours {
-  float first, second;
-};
-FASTNNUNET_INLINE Neighbours neighbours_at(const float* at) {
-  std::uint64_t pair;
-  std::memcpy(&pair, at, sizeof(pair));
-  const auto low = static_cast<std::uint32_t>(pair), high = static_cast<std::uint32_t>(pair >> 32);
-  return {std::bit_cast<float>(low), std::bit_cast<float>(high)};
+// Where the voxels below a piece's positions lie in a channel. All channels with the same steps share them.
+FASTNNUNET_CLONES
+void place_all(const AxisPositions* FASTNNUNET_RESTRICT axes, std::int32_t stride_x, std::int32_t stride_y,
+               std::int64_t first, std::int64_t last, std::int32_t* FASTNNUNET_RESTRICT offsets) {
+  for (std::int64_t k = first; k < last; ++k)
+    offsets[k] = axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k];
+}
+
+// A row of a turned patch runs through many rows of the volume, which the processor does not foresee. What the patch's
+// planes that come next need lies about as many planes ahead in the volume; it is asked for once for some voxels.
+constexpr std::int64_t kPlanesAhead = 3;
+
+#if defined(FASTNNUNET_VECTORS)
+// Two voxels at a time, each with its neighbour along Z, which costs no load of its own.
+FASTNNUNET_INLINE Floats pairs_at(const float* first, const float* second) {
+  Doubles pairs;
+  std::memcpy(&pairs, first, 8);
+  std::memcpy(reinterpret_cast<char*>(&pairs) + 8, second, 8);
+  return reinterpret_cast<Floats>(pairs);
+}
+
+// (z0, z1) of two voxels, `fx` and `fy` twice for each of them.
+FASTNNUNET_INLINE Floats mix_pairs(const float* first, const float* second, std::int64_t y, std::int64_t up, Floats fx,
+                                   Floats fy) {
+  const Floats a = pairs_at(first, second), b = pairs_at(first + y, second + y);
+  const Floats c = pairs_at(first + up, second + up), d = pairs_at(first + up + y, second + up + y);
+  const Floats below = a + fy * (b - a), above = c + fy * (d - c);
+  return below + fx * (above - below);
 }
 
 FASTNNUNET_CLONES
-void interpolate_inside(const float* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y,
-                        std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first,
-                        std::int64_t last, float* FASTNNUNET_RESTRICT out) {
-  for (std::int64_t k = first; k < last; ++k) {
-    const float* p = data + (axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k]);
-    const float fz = axes[2].fraction[k], fy = axes[1].fraction[k];
-    const Neighbours a = neighbours_at(p), b = neighbours_at(p + stride_y);
-    const Neighbours c = neighbours_at(p + up), d = neighbours_at(p + up + stride_y);
-    const float z00 = a.first + fz * (a.second - a.first), z01 = b.first + fz * (b.second - b.first);
-    const float z10 = c.first + fz * (c.second - c.first), z11 = d.first + fz * (d.second - d.first);
-    const float y0 = z00 + fy * (z01 - z00), y1 = z10 + fy * (z11 - z10);
-    out[k] = y0 + axes[0].fraction[k] * (y1 - y0);
+void interpolate_inside(const float* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
+                        std::int64_t stride_y, std::int64_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
+                        std::int64_t first, std::int64_t last, float* FASTNNUNET_RESTRICT out) {
+  std::int64_t k = first;
+  for (; k + 4 <= last; k += 4) {
+    const auto fx = vector_at<Floats>(axes[0].fraction + k), fy = vector_at<Floats>(axes[1].fraction + k);
+    const auto fz = vector_at<Floats>(axes[2].fraction + k);
+    fetch_ahead(data + offsets[k], kPlanesAhead * up);
+    const Floats one = mix_pairs(data + offsets[k], data + offsets[k + 1], stride_y, up,
+                                 __builtin_shufflevector(fx, fx, 0, 0, 1, 1), __builtin_shufflevector(fy, fy, 0, 0, 1, 1));
+    const Floats two = mix_pairs(data + offsets[k + 2], data + offsets[k + 3], stride_y, up,
+                                 __builtin_shufflevector(fx, fx, 2, 2, 3, 3), __builtin_shufflevector(fy, fy, 2, 2, 3, 3));
+    const Floats z0 = __builtin_shufflevector(one, two, 0, 2, 4, 6), z1 = __builtin_shufflevector(one, two, 1, 3, 5, 7);
+    store(z0 + fz * (z1 - z0), out + k);
+  }
+#else
+void interpolate_inside(const float* data, const std::int32_t* offsets, std::int64_t stride_y, std::int64_t up,
+                        const AxisPositions* axes, std::int64_t first, std::int64_t last, float* out) {
+  std::int64_t k = first;
+#endif
+  for (; k < last; ++k) {
+    const float* p = data + offsets[k];
+    const float* q = p + up;
+    const float corners[8] = {p[0], p[1], p[stride_y], p[stride_y + 1], q[0], q[1], q[stride_y], q[stride_y + 1]};
+    out[k] = interpolate(corners, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k]);
   }
 }
 
@@ -92,16 +127,22 @@ void interpolate_row(const float* FASTNNUNET_RESTRICT row, std::int32_t size, co
 
 constexpr std::int64_t kLongestRow = 4096;
 
+// Where a row of the patch begins in what is written.
+std::int64_t row_of(std::int64_t i, std::int64_t j, const Index3& patch, const Flips& flips) {
+  return (flipped(i, patch[0], flips[0]) * patch[1] + flipped(j, patch[1], flips[1])) * patch[2];
+}
+
 // Where the axes do not mix, rows are mixed as a whole, and then interpolated along themselves.
-void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const Index3& patch, float outside,
-                           float* out) {
+void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const Index3& patch, std::int64_t lower,
+                           std::int64_t upper, float outside, const Flips& flips, float* out) {
   const Index3 shape = view.box.shape();
   const Strides strides(view, pieces);
   float nothing[kLongestRow], padded[kLongestRow + 4];
   float* const mixed = padded + 2;
   std::fill(nothing, nothing + shape[2], outside);
   mixed[-2] = mixed[-1] = mixed[shape[2]] = mixed[shape[2] + 1] = outside;
-  for (std::int64_t i = 0; i < patch[0]; ++i)
+  float turned[kPiece];
+  for (std::int64_t i = lower; i < upper; ++i)
     for (std::int64_t j = 0; j < patch[1]; ++j)
       for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
         const std::int64_t count = std::min(kPiece, patch[2] - begin);
@@ -116,8 +157,9 @@ void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const 
           mix_rows(row(x, y), row(x, y + 1), row(above, y), row(above, y + 1), shape[2], axes[0].fraction[0],
                    axes[1].fraction[0], mixed);
         }
-        interpolate_row(mixed, static_cast<std::int32_t>(shape[2]), axes[2], count,
-                        out + (i * patch[1] + j) * patch[2] + begin);
+        float* const row = out + row_of(i, j, patch, flips);
+        interpolate_row(mixed, static_cast<std::int32_t>(shape[2]), axes[2], count, flips[2] ? turned : row + begin);
+        if (flips[2]) copy_turned(turned, count, row + patch[2] - begin - count);
       }
 }
 
@@ -185,17 +227,23 @@ FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
 // Nearly everywhere all eight neighbours agree, however many labels there are. `out` gets the lowest corner's label,
 // and `differ` tells where that is not all. Returns whether it is not all anywhere.
 FASTNNUNET_CLONES
-bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y, std::int32_t up,
-           const AxisPositions* FASTNNUNET_RESTRICT axes, std::int64_t first, std::int64_t last,
+bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
+           std::int32_t stride_y, std::int32_t up, std::int64_t first, std::int64_t last,
            std::int16_t* FASTNNUNET_RESTRICT out, std::uint32_t* FASTNNUNET_RESTRICT differ) {
   std::uint32_t any = 0;
-  for (std::int64_t k = first; k < last; ++k) {
-    const std::int16_t* p = data + (axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k]);
-    const std::uint32_t pair = pair_at(p);
-    differ[k] = (pair ^ pair_at(p + stride_y)) | (pair ^ pair_at(p + up)) | (pair ^ pair_at(p + up + stride_y)) |
-                (pair ^ ((pair >> 16) | (pair << 16)));
-    any |= differ[k];
-    out[k] = static_cast<std::int16_t>(pair & 0xFFFFu);
+  constexpr std::int64_t kFew = 8;  // labels are half as wide as intensities
+  for (std::int64_t begin = first; begin < last; begin += kFew) {
+    fetch_ahead(data + offsets[begin], kPlanesAhead * up);
+    const std::int64_t end = std::min(begin + kFew, last);
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int16_t* p = data + offsets[k];
+      const std::uint32_t pair = pair_at(p);
+      const std::uint32_t other = (pair ^ pair_at(p + stride_y)) | (pair ^ pair_at(p + up)) |
+                                  (pair ^ pair_at(p + up + stride_y)) | (pair ^ std::rotl(pair, 16));
+      differ[k] = other;
+      any |= other;
+      out[k] = static_cast<std::int16_t>(pair & 0xFFFFu);
+    }
   }
   return any != 0;
 }
@@ -214,8 +262,9 @@ FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
 // them: `more` tells where there are others, and `out` is then of no use. Nearly all boundaries are between two labels.
 // `nearest` and `highest` are masks: the tiebreak.
 FASTNNUNET_CLONES
-void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t stride_x, std::int32_t stride_y,
-                      std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes, const Index3& lower,
+void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
+                      std::int32_t stride_y, std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
+                      const Index3& lower,
                       const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count, std::int32_t nearest,
                       std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
                       std::int32_t* FASTNNUNET_RESTRICT more) {
@@ -226,7 +275,7 @@ void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, std::int32_t
     const std::int32_t k = list[i];
     const std::int32_t at_x = axes[0].whole[k], at_y = axes[1].whole[k], at_z = axes[2].whole[k];
     const float fx = axes[0].fraction[k], fy = axes[1].fraction[k], fz = axes[2].fraction[k];
-    const std::int16_t* p = data + (at_x * stride_x + at_y * stride_y + at_z);
+    const std::int16_t* p = data + offsets[k];
     const std::uint32_t pairs[4] = {pair_at(p), pair_at(p + stride_y), pair_at(p + up), pair_at(p + up + stride_y)};
     std::int32_t label[8];
     for (int pair = 0; pair < 4; ++pair) {
@@ -266,6 +315,7 @@ struct RunOfPositions {
   const AxisPositions (&axes)[3];
   std::int64_t first, last;
   Place place;
+  const std::int32_t* offsets;  // of the view's steps; where all corners lie inside
 };
 
 template <typename T>
@@ -286,8 +336,7 @@ void take_nearest(const SourceView<T>& view, const Strides& strides, const RunOf
 void interpolate_run(const SourceView<float>& view, const Strides& strides, const RunOfPositions& run, float outside,
                      float* out) {
   if (run.place == kInside) {
-    interpolate_inside(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
-                       static_cast<std::int32_t>(strides.up), run.axes, run.first, run.last, out);
+    interpolate_inside(view.data, run.offsets, strides.y, strides.up, run.axes, run.first, run.last, out);
     return;
   }
   if (run.place == kOutside) {
@@ -318,17 +367,15 @@ void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, cons
     return;
   }
   alignas(64) std::uint32_t differ[kPiece];
-  if (!agree(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
-             static_cast<std::int32_t>(strides.up), run.axes, run.first, run.last, out, differ))
-    return;
+  const auto stride_y = static_cast<std::int32_t>(strides.y), up = static_cast<std::int32_t>(strides.up);
+  if (!agree(view.data, run.offsets, stride_y, up, run.first, run.last, out, differ)) return;
   std::int32_t list[kPiece], voted[kPiece], more[kPiece];
   std::int32_t boundary = 0;
   for (std::int64_t k = run.first; k < run.last; ++k) {
     list[boundary] = static_cast<std::int32_t>(k);
     boundary += differ[k] != 0;
   }
-  vote_between_two(view.data, static_cast<std::int32_t>(strides.x), static_cast<std::int32_t>(strides.y),
-                   static_cast<std::int32_t>(strides.up), run.axes, view.box.lower, list, boundary,
+  vote_between_two(view.data, run.offsets, stride_y, up, run.axes, view.box.lower, list, boundary,
                    tiebreak == Tiebreak::nearest ? -1 : 0, tiebreak == Tiebreak::highest ? -1 : 0, voted, more);
   for (std::int32_t i = 0; i < boundary; ++i) {
     if (more[i] == 0)
@@ -356,31 +403,61 @@ void resample_run(const LabelResampling& labels, const SourceView<std::int16_t>&
 
 }  // namespace
 
-void resample(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
-              const ImageResampling* image, const LabelResampling* labels) {
+namespace {
+
+// Planes [lower, upper) of the patch.
+void resample_planes(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
+                     const ImageResampling* image, const LabelResampling* labels, std::int64_t lower,
+                     std::int64_t upper) {
   Pieces pieces(positions, patch, window, box);
   const std::int64_t size = voxels(patch);
   // Differences of infinities are none.
   if (image != nullptr && image->interpolation == Interpolation::linear && pieces.separable() &&
       box.shape()[2] <= kLongestRow && std::isfinite(image->outside)) {
     for (std::size_t c = 0; c < image->channels.size(); ++c)
-      interpolate_separably(image->channels[c], pieces, patch, image->outside,
+      interpolate_separably(image->channels[c], pieces, patch, lower, upper, image->outside, image->flips,
                             image->out + static_cast<std::int64_t>(c) * size);
     image = nullptr;
   }
   if (image == nullptr && labels == nullptr) return;
   for_each_run(
-      pieces, patch,
-      [&](std::int64_t row, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, Place place) {
-        const RunOfPositions run{axes, first, last, place};
+      pieces, patch, lower, upper,
+      [&](const Index3& at, const AxisPositions(&axes)[3], std::int64_t first, std::int64_t last, Place place) {
+        alignas(64) std::int32_t offsets[kPiece];
+        std::int64_t plane_step = -1, row_step = -1;  // that these are of
+        const RunOfPositions run{axes, first, last, place, offsets};
         const auto each = [&](const auto* what) {
-          if (what == nullptr) return;
-          for (std::size_t c = 0; c < what->channels.size(); ++c)
-            resample_run(*what, what->channels[c], run, pieces, what->out + static_cast<std::int64_t>(c) * size + row);
+          if (what == nullptr || what->channels.empty()) return;
+          const auto& steps = what->channels.front();
+          if (place == kInside && (steps.plane_step != plane_step || steps.row_step != row_step)) {
+            plane_step = steps.plane_step, row_step = steps.row_step;
+            place_all(axes, static_cast<std::int32_t>(plane_step), static_cast<std::int32_t>(row_step), first, last,
+                      offsets);
+          }
+          const std::int64_t row = row_of(at[0], at[1], patch, what->flips);
+          for (std::size_t c = 0; c < what->channels.size(); ++c) {
+            auto* const out = what->out + static_cast<std::int64_t>(c) * size + row;
+            if (!what->flips[2]) {
+              resample_run(*what, what->channels[c], run, pieces, out + at[2]);
+              continue;
+            }
+            std::remove_reference_t<decltype(*out)> turned[kPiece];
+            resample_run(*what, what->channels[c], run, pieces, turned);
+            copy_turned(turned + first, last - first, out + patch[2] - at[2] - last);
+          }
         };
         each(image);
         each(labels);
       });
+}
+
+}  // namespace
+
+void resample(const Workspace& workspace, const Positions& positions, const Index3& patch, const Index3& window,
+              const Box& box, const ImageResampling* image, const LabelResampling* labels) {
+  workspace.share(patch[0], [&](std::int64_t lower, std::int64_t upper) {
+    resample_planes(positions, patch, window, box, image, labels, lower, upper);
+  });
 }
 
 }  // namespace fastnnunet

@@ -6,7 +6,9 @@
 #include <span>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/transforms/flips.h"
 #include "fastnnunet/transforms/positions.h"
+#include "fastnnunet/transforms/sample.h"
 #include "fastnnunet/transforms/source.h"
 
 namespace fastnnunet {
@@ -17,12 +19,13 @@ enum class Interpolation { linear, nearest };
 enum class Tiebreak { nearest, lowest, highest };
 
 // What is resampled: the same box of every channel, with the same steps. Corners outside of the box count as `outside`.
-// out: (C, X, Y, Z), (X, Y, Z) being the patch.
+// out: (C, X, Y, Z), (X, Y, Z) being the patch, which is turned around as it is written.
 struct ImageResampling {
   std::span<const SourceView<float>> channels;
   Interpolation interpolation = Interpolation::linear;
   float outside = 0.0f;
   float* out = nullptr;
+  Flips flips{};
 };
 
 struct LabelResampling {
@@ -31,10 +34,11 @@ struct LabelResampling {
   std::int16_t outside = 0;
   Tiebreak tiebreak = Tiebreak::nearest;
   std::int16_t* out = nullptr;
+  Flips flips{};
 };
 
 // One or both, at the same positions: these are made once. `box` is that of all channels, `window` what it is of.
-void resample(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
-              const ImageResampling* image, const LabelResampling* labels);
+void resample(const Workspace& workspace, const Positions& positions, const Index3& patch, const Index3& window,
+              const Box& box, const ImageResampling* image, const LabelResampling* labels);
 
 }  // namespace fastnnunet

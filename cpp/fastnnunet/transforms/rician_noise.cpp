@@ -53,7 +53,7 @@ struct RicianParameters : Parameters {
   double variance = 0;
 };
 
-class RicianNoise final : public TransformOf<RicianParameters> {
+class RicianNoise final : public ImageTransformOf<RicianParameters> {
  public:
   explicit RicianNoise(const Record& attributes) {
     const Record::Numbers& range = attributes.numbers("noise_variance");

@@ -59,11 +59,17 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   image_ = {nullptr, image.channels(), image.shape()};
   segmentation_ =
       has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
+  image_flips_ = label_flips_ = {};
+  flipped_ahead_ = {};
   planes_ = 0;
-  targets_.clear();
   regions_ = {};
-  owners_.clear();
   due_.clear();
+  end();
+}
+
+void Sample::end() {
+  targets_.clear();
+  owners_.clear();
 }
 
 Geometry Sample::geometry() const { return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_}; }
@@ -97,8 +103,12 @@ Linear Sample::take_due(std::int64_t channel) {
 }
 
 void Sample::settle() {
-  for (std::size_t channel = 0; channel < due_.size(); ++channel)
-    fastnnunet::settle(due_[channel], image_.channel_span(static_cast<std::int64_t>(channel)));
+  for (std::size_t channel = 0; channel < due_.size(); ++channel) {
+    const Linear& due = due_[channel];
+    if (!due.changes()) continue;
+    workspace_.share_values(image_.channel_span(static_cast<std::int64_t>(channel)),
+                            [&](std::span<float> part, std::size_t) { fastnnunet::settle(due, part); });
+  }
   due_.clear();
 }
 

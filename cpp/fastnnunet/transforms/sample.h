@@ -2,10 +2,12 @@
 // transform asks for voxels, only the promise of them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -13,6 +15,9 @@
 #include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/buffer.h"
+#include "fastnnunet/base/parallel.h"
+#include "fastnnunet/transforms/flips.h"
+#include "fastnnunet/transforms/linear.h"
 #include "fastnnunet/transforms/scalar.h"
 #include "fastnnunet/transforms/source.h"
 
@@ -33,14 +38,6 @@ struct Array {
   }
 };
 
-// value * factor + shift.
-struct Linear {
-  float factor = 1.0f;
-  float shift = 0.0f;
-  float operator()(float value) const { return value * factor + shift; }
-  bool changes() const { return factor != 1.0f || shift != 0.0f; }
-};
-
 // Does the arithmetic, where it changes anything.
 void settle(const Linear& arithmetic, std::span<float> values);
 
@@ -57,10 +54,13 @@ struct Target {
   std::size_t bytes() const { return static_cast<std::size_t>(channels * voxels(shape)) * element_bytes(); }
 };
 
-// Memory of one thread, reused for every sample.
+// Memory of one thread, reused for every sample, and the threads that may help this one.
 class Workspace {
  public:
+  explicit Workspace(const Crew* crew = nullptr) : crew_(crew) {}
+
   static constexpr int kScratch = 6;
+  static constexpr std::size_t kBlock = 4096;  // values that stay in the first-level cache between two loops
   using ScratchSizes = std::array<std::size_t, kScratch>;  // bytes
 
   // `number` keeps several live at once; a transform's scratch ends with the transform.
@@ -69,11 +69,35 @@ class Workspace {
     return scratch_[number].reserve<T>(static_cast<std::size_t>(count));
   }
   std::size_t bytes() const;
+
+  // body(begin, end) for ranges that together are [0, count): on this thread, and on those that have no sample to make.
+  // What is computed for an index must not depend on its range.
+  template <typename Body>
+  void share(std::int64_t count, const Body& body) const {
+    const int idle = crew_ != nullptr ? crew_->idle() : 0;
+    if (idle > 0)
+      parallel_for_here(idle + 1, count, std::cref(body));
+    else if (count > 0)
+      body(std::int64_t{0}, count);
+  }
+
+  // The same for a channel's values: body(part, number of its first value), in parts of whole blocks.
+  template <typename Body>
+  void share_values(std::span<float> values, const Body& body) const {
+    const std::size_t blocks = (values.size() + kBlock - 1) / kBlock;
+    share(static_cast<std::int64_t>(blocks), [&](std::int64_t begin, std::int64_t end) {
+      const std::size_t first = static_cast<std::size_t>(begin) * kBlock;
+      const std::size_t last = std::min(static_cast<std::size_t>(end) * kBlock, values.size());
+      body(values.subspan(first, last - first), first);
+    });
+  }
+
   Activity& activity() { return activity_; }
   const Activity& activity() const { return activity_; }
 
  private:
   friend class Sample;
+  const Crew* crew_;
   Activity activity_;
   Buffer scratch_[kScratch];
   Buffer image_[2];
@@ -90,6 +114,12 @@ struct Destination {
   std::shared_ptr<void> owner;  // of both; for those who keep what they were shown
 };
 
+// What has been flipped before its mirror's turn.
+struct FlippedAhead {
+  bool image = false;
+  bool labels = false;
+};
+
 class Sample {
  public:
   explicit Sample(Workspace& workspace) : workspace_(workspace) {}
@@ -98,6 +128,8 @@ class Sample {
 
   // Starts a new sample. Sources and destination must outlive it; `destination` may be null.
   void begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination);
+  // Lets go of what others own. Its room for lists is kept for the next sample.
+  void end();
 
   Geometry geometry() const;
   int dims() const { return dims_; }
@@ -115,6 +147,13 @@ class Sample {
   // Not null as long as nobody has asked for voxels: a transform that needs a part of them reads that part itself.
   Source<float>* pending_image() const { return pending_image_; }
   Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
+
+  // How a mirror further on turns voxels around to which nothing between here and there makes a difference by where they
+  // lie. Whoever writes them first can do it on the way, and says so; the mirror then leaves them as they are.
+  void expect_flips(const Flips& image, const Flips& labels) { image_flips_ = image, label_flips_ = labels; }
+  const Flips& image_flips() const { return image_flips_; }
+  const Flips& label_flips() const { return label_flips_; }
+  FlippedAhead& flipped_ahead() { return flipped_ahead_; }
 
   // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch
   // buffer's where the size is that of the finished sample, so that most samples are never copied.
@@ -138,7 +177,7 @@ class Sample {
   // Targets beyond the segmentation itself; `number` counts from 0. set_targets replaces the segmentation in the
   // result.
   Target new_target(std::size_t number, TargetType type, std::int64_t channels, const Index3& shape);
-  void set_targets(std::vector<Target> targets) { targets_ = std::move(targets); }
+  void set_targets(std::span<const Target> targets) { targets_.assign(targets.begin(), targets.end()); }
   const std::vector<Target>& targets() const { return targets_; }
   // Regions as bool channels in place of the labels.
   Target new_regions(std::int64_t channels, const Index3& shape);
@@ -171,6 +210,9 @@ class Sample {
   Array<float> image_;
   std::vector<Linear> due_;  // for each channel; empty where nothing is
   Array<std::int16_t> segmentation_;
+  Flips image_flips_{};
+  Flips label_flips_{};
+  FlippedAhead flipped_ahead_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;
   Target regions_;

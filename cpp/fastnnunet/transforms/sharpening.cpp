@@ -83,7 +83,7 @@ struct SharpeningParameters : Parameters {
   std::vector<double> strengths;
 };
 
-class Sharpening final : public TransformOf<SharpeningParameters> {
+class Sharpening final : public ImageTransformOf<SharpeningParameters> {
  public:
   explicit Sharpening(const Record& attributes)
       : strength_(attributes.scalar("strength")),

@@ -49,7 +49,7 @@ struct LowResolutionParameters : Parameters {
   mutable std::vector<std::int64_t> nearest[3];
 };
 
-class SimulateLowResolution final : public TransformOf<LowResolutionParameters> {
+class SimulateLowResolution final : public ImageTransformOf<LowResolutionParameters> {
  public:
   explicit SimulateLowResolution(const Record& attributes)
       : scale_(attributes.scalar("scale")),

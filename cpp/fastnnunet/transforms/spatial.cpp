@@ -111,6 +111,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
 
   std::string_view name() const override { return kName; }
   bool moves_voxels() const override { return true; }
+  bool writes_flipped() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != dims_)
@@ -183,7 +184,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
                        sample.workspace());
     const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
     if (!sample.has_segmentation()) {
-      transform(image, p, displacements, image_, image_out.data);
+      transform(image, p, displacements, image_, sample.image_flips(), image_out.data);
+      sample.flipped_ahead().image = any_of(sample.image_flips());
       sample.set_image(image_out);
       return;
     }
@@ -191,10 +193,11 @@ class Spatial final : public TransformOf<SpatialParameters> {
                                sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
                                sample.workspace());
     const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    if (!transform_together(image, labels, p, displacements, image_out.data, labels_out.data)) {
-      transform(image, p, displacements, image_, image_out.data);
-      transform(labels, p, displacements, segmentation_, labels_out.data);
+    if (!transform_together(image, labels, p, displacements, sample, image_out.data, labels_out.data)) {
+      transform(image, p, displacements, image_, sample.image_flips(), image_out.data);
+      transform(labels, p, displacements, segmentation_, sample.label_flips(), labels_out.data);
     }
+    sample.flipped_ahead() = {any_of(sample.image_flips()), any_of(sample.label_flips())};
     sample.set_image(image_out);
     sample.set_segmentation(labels_out);
   }
@@ -338,45 +341,48 @@ class Spatial final : public TransformOf<SpatialParameters> {
     return sampling.border == Border::constant ? input.without(box, sampling.outside, 3 - dims_) : box;
   }
 
-  ImageResampling resampling_of(std::span<const SourceView<float>> channels, float* out) const {
-    return {channels, image_.interpolation, image_.outside, out};
+  ImageResampling resampling_of(std::span<const SourceView<float>> channels, const Flips& flips, float* out) const {
+    return {channels, image_.interpolation, image_.outside, out, flips};
   }
-  LabelResampling resampling_of(std::span<const SourceView<std::int16_t>> channels, std::int16_t* out) const {
-    return {channels, segmentation_.interpolation, segmentation_.outside, tiebreak_, out};
+  LabelResampling resampling_of(std::span<const SourceView<std::int16_t>> channels, const Flips& flips,
+                                std::int16_t* out) const {
+    return {channels, segmentation_.interpolation, segmentation_.outside, tiebreak_, out, flips};
   }
-  static void resample_one(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
-                           const ImageResampling& image) {
-    resample(positions, patch, window, box, &image, nullptr);
+  static void resample_one(const Workspace& workspace, const Positions& positions, const Index3& patch,
+                           const Index3& window, const Box& box, const ImageResampling& image) {
+    resample(workspace, positions, patch, window, box, &image, nullptr);
   }
-  static void resample_one(const Positions& positions, const Index3& patch, const Index3& window, const Box& box,
-                           const LabelResampling& labels) {
-    resample(positions, patch, window, box, nullptr, &labels);
+  static void resample_one(const Workspace& workspace, const Positions& positions, const Index3& patch,
+                           const Index3& window, const Box& box, const LabelResampling& labels) {
+    resample(workspace, positions, patch, window, box, nullptr, &labels);
   }
 
   // Channel by channel: of what has to be read, one is in memory at a time.
   template <typename T>
   void transform(Input<T>& input, const SpatialParameters& p, const Displacements& displacements,
-                 const Sampling<T>& sampling, T* out) const {
+                 const Sampling<T>& sampling, const Flips& flips, T* out) const {
     const Index3 window = input.shape(), patch = patch_of(window);
     const std::int64_t size = voxels(patch);
     if (!p.has_affine && !p.deforms) {
       const Box box = crop_box(p.grid.centre, dims_, patch, window, sampling.border, sampling.border_name);
       for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-        input.crop(channel, box, sampling.border, sampling.outside, out + channel * size);
+        input.crop(channel, box, sampling.border, sampling.outside, flips, out + channel * size);
       return;
     }
     const Positions positions = positions_in(window, p, displacements, sampling.border);
     const Box box = box_for(input, positions, sampling);
     for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
       const SourceView<T> view = input.view(channel, box);
-      resample_one(positions, patch, window, box, resampling_of({&view, 1}, out + channel * size));
+      resample_one(input.workspace(), positions, patch, window, box,
+                   resampling_of({&view, 1}, flips, out + channel * size));
     }
   }
 
   // All channels of image and labels at once, where they are all in memory and follow the same positions: making these
   // takes a good part of the time. False where it cannot be done, and nothing is.
   bool transform_together(Input<float>& image, Input<std::int16_t>& labels, const SpatialParameters& p,
-                          const Displacements& displacements, float* image_out, std::int16_t* labels_out) const {
+                          const Displacements& displacements, const Sample& sample, float* image_out,
+                          std::int16_t* labels_out) const {
     if (!p.has_affine && !p.deforms) return false;
     if (image_.border != segmentation_.border || image.shape() != labels.shape()) return false;
     const Index3 window = image.shape();
@@ -384,9 +390,9 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const Box box = box_for(image, positions, image_);
     if (!(box == box_for(labels, positions, segmentation_))) return false;
     if (!in_place(image, box, p.image_views) || !in_place(labels, box, p.label_views)) return false;
-    const ImageResampling image_resampling = resampling_of(p.image_views, image_out);
-    const LabelResampling label_resampling = resampling_of(p.label_views, labels_out);
-    resample(positions, patch_of(window), window, box, &image_resampling, &label_resampling);
+    const ImageResampling image_resampling = resampling_of(p.image_views, sample.image_flips(), image_out);
+    const LabelResampling label_resampling = resampling_of(p.label_views, sample.label_flips(), labels_out);
+    resample(image.workspace(), positions, patch_of(window), window, box, &image_resampling, &label_resampling);
     return true;
   }
 

@@ -8,43 +8,47 @@
 #include <limits>
 
 #include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/vectors.h"
 
 namespace fastnnunet {
 namespace {
 
-constexpr int kLanes = 16;
-constexpr std::size_t kBlock = 4096;
+constexpr int kLanes = 8;
+constexpr std::size_t kBlock = Workspace::kBlock;
 
-// Sums of one block's differences from a pivot, in lanes: float addition is not associative, so the order is fixed here
-// and not by the compiler.
-FASTNNUNET_CLONES
-double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
-  double lanes[kLanes] = {};
-  std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane]) - pivot;
-  for (; i < count; ++i) lanes[i % kLanes] += static_cast<double>(values[i]) - pivot;
-  double sum = 0;
-  for (double lane : lanes) sum += lane;
-  return sum;
-}
+// Sums of one block's differences from a pivot and of their squares. Float addition is not associative, so there are
+// lanes, and their order is fixed here and not by the compiler.
+struct Sums {
+  double differences = 0;
+  double squares = 0;
+};
 
 FASTNNUNET_CLONES
-double block_squares(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
-  double lanes[kLanes] = {};
+void block_sums(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot, Sums& sums) {
+  double differences[kLanes] = {}, squares[kLanes] = {};
   std::size_t i = 0;
+#if defined(FASTNNUNET_VECTORS)
+  // Of two sums in one loop GCC makes no vector code by itself.
+  typedef float Two __attribute__((vector_size(8)));
+  constexpr int kPairs = kLanes / 2;
+  Doubles in_pairs[kPairs] = {}, squares_in_pairs[kPairs] = {};
+  const Doubles pivots{pivot, pivot};
   for (; i + kLanes <= count; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const double difference = static_cast<double>(values[i + lane]) - pivot;
-      lanes[lane] += difference * difference;
+    for (std::size_t pair = 0; pair < kPairs; ++pair) {
+      const Doubles difference = __builtin_convertvector(vector_at<Two>(values + i + 2 * pair), Doubles) - pivots;
+      in_pairs[pair] += difference;
+      squares_in_pairs[pair] += difference * difference;
     }
+  std::memcpy(differences, in_pairs, sizeof(differences));
+  std::memcpy(squares, squares_in_pairs, sizeof(squares));
+#endif
   for (; i < count; ++i) {
     const double difference = static_cast<double>(values[i]) - pivot;
-    lanes[i % kLanes] += difference * difference;
+    differences[i % kLanes] += difference;
+    squares[i % kLanes] += difference * difference;
   }
-  double sum = 0;
-  for (double lane : lanes) sum += lane;
-  return sum;
+  for (const double lane : differences) sums.differences += lane;
+  for (const double lane : squares) sums.squares += lane;
 }
 
 // Floats of either sign as integers in the same order, and back. Minima and maxima of integers do not depend on the
@@ -56,41 +60,68 @@ constexpr std::int32_t kMinusInfinity = ~kInfinity;  // ordered
 
 // Not meaningful where there is NaN.
 FASTNNUNET_CLONES
-Extent ordered_extent(const float* FASTNNUNET_RESTRICT values, std::size_t count, bool& has_nan) {
-  std::int32_t low = kInfinity, high = kMinusInfinity, largest = 0;
+Extent ordered_extent(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
+  std::int32_t low = kInfinity, high = kMinusInfinity;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<std::int32_t>(values[i]);
-    const std::int32_t key = ordered(bits);
+    const std::int32_t key = ordered(std::bit_cast<std::int32_t>(values[i]));
     low = std::min(low, key);
     high = std::max(high, key);
-    largest = std::max(largest, bits & 0x7fffffff);
   }
-  has_nan = largest > kInfinity;
   return {std::bit_cast<float>(ordered(low)), std::bit_cast<float>(ordered(high))};
+}
+
+FASTNNUNET_CLONES
+std::int32_t largest_magnitude(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
+  std::int32_t largest = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    largest = std::max(largest, std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff);
+  return largest;
+}
+
+bool has_nan(std::span<const float> values) { return largest_magnitude(values.data(), values.size()) > kInfinity; }
+
+}  // namespace
+
+namespace {
+
+double pivot_of(std::span<const float> values) {
+  return values.empty() || !std::isfinite(values.front()) ? 0.0 : static_cast<double>(values.front());
 }
 
 }  // namespace
 
 Moments Moments::of(std::span<const float> values) {
-  Moments moments(values.empty() || !std::isfinite(values.front()) ? 0.0 : static_cast<double>(values.front()));
+  Moments moments(pivot_of(values));
   moments.add(values);
   return moments;
 }
 
+Moments Moments::of(const Workspace& workspace, std::span<float> values) {
+  Moments moments(pivot_of(values));
+  moments.add_made(workspace, values, [](std::span<float>) {});
+  return moments;
+}
+
 void Moments::add(std::span<const float> values) {
-  for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
-    const float* block = values.data() + begin;
-    const std::size_t count = std::min(kBlock, values.size() - begin);
-    // One after the other: of a loop with both, GCC makes no vector code. The block is in the nearest cache.
-    sum_ += block_sum(block, count, pivot_);
-    squares_ += block_squares(block, count, pivot_);
-    bool has_nan = false;
-    const Extent found = ordered_extent(block, count, has_nan);
-    ordered_.minimum = std::min(ordered_.minimum, found.minimum);
-    ordered_.maximum = std::max(ordered_.maximum, found.maximum);
-    has_nan_ = has_nan_ || has_nan;
-  }
-  count_ += values.size();
+  for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
+    take(of_block(values.subspan(begin, std::min(kBlock, values.size() - begin))));
+}
+
+Moments::Block Moments::of_block(std::span<const float> values) const {
+  Sums sums;
+  block_sums(values.data(), values.size(), pivot_, sums);
+  // A sum with NaN among its terms is NaN.
+  return {values.size(), sums.differences, sums.squares, ordered_extent(values.data(), values.size()),
+          std::isnan(sums.differences) && fastnnunet::has_nan(values)};
+}
+
+void Moments::take(const Block& block) {
+  count_ += block.count;
+  sum_ += block.sum;
+  squares_ += block.squares;
+  ordered_.minimum = std::min(ordered_.minimum, block.ordered.minimum);
+  ordered_.maximum = std::max(ordered_.maximum, block.ordered.maximum);
+  has_nan_ = has_nan_ || block.has_nan;
 }
 
 Moments Moments::after(const Linear& arithmetic) const {
@@ -122,24 +153,28 @@ Extent Moments::extent() const {
 
 double mean(std::span<const float> values) {
   double sum = 0;
-  for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
-    sum += block_sum(values.data() + begin, std::min(kBlock, values.size() - begin), 0.0);
+  for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
+    Sums sums;
+    block_sums(values.data() + begin, std::min(kBlock, values.size() - begin), 0.0, sums);
+    sum += sums.differences;
+  }
   return sum / static_cast<double>(values.size());
 }
 
 double standard_deviation(std::span<const float> values, double mean) {
   double sum = 0;
-  for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
-    sum += block_squares(values.data() + begin, std::min(kBlock, values.size() - begin), mean);
+  for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
+    Sums sums;
+    block_sums(values.data() + begin, std::min(kBlock, values.size() - begin), mean, sums);
+    sum += sums.squares;
+  }
   if (values.size() < 2) return std::numeric_limits<double>::quiet_NaN();
   return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
 Extent extent(std::span<const float> values) {
-  bool has_nan = false;
-  const Extent ordered = ordered_extent(values.data(), values.size(), has_nan);
-  if (has_nan) return {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::quiet_NaN()};
-  return ordered;
+  if (has_nan(values)) return {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::quiet_NaN()};
+  return ordered_extent(values.data(), values.size());
 }
 
 }  // namespace fastnnunet

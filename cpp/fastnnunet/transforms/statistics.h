@@ -2,6 +2,7 @@
 // the same whoever computes them. NaN propagates as in torch.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <span>
@@ -20,10 +21,28 @@ class Moments {
  public:
   // Deviations are summed from `pivot`, which should lie among the values.
   explicit Moments(double pivot = 0) : pivot_(pivot) {}
-  // Of all of them, with the first one as the pivot.
+  // Of all of them, with the first one as the pivot; on all threads that may help, to the same bits.
   static Moments of(std::span<const float> values);
+  static Moments of(const Workspace& workspace, std::span<float> values);
 
   void add(std::span<const float> values);
+  // Of what `work` makes of each block of values, in place: work(block).
+  template <typename Work>
+  void add_made(const Workspace& workspace, std::span<float> values, const Work& work) {
+    Block made[kGroup];
+    for (std::size_t begin = 0; begin < values.size(); begin += kGroup * Workspace::kBlock) {
+      const auto group = values.subspan(begin, std::min(kGroup * Workspace::kBlock, values.size() - begin));
+      workspace.share_values(group, [&](std::span<float> part, std::size_t first) {
+        for (std::size_t at = 0; at < part.size(); at += Workspace::kBlock) {
+          const auto block = part.subspan(at, std::min(Workspace::kBlock, part.size() - at));
+          work(block);
+          made[(first + at) / Workspace::kBlock] = of_block(block);
+        }
+      });
+      const std::size_t blocks = (group.size() + Workspace::kBlock - 1) / Workspace::kBlock;
+      for (std::size_t block = 0; block < blocks; ++block) take(made[block]);
+    }
+  }
   // Of the same values after this arithmetic.
   Moments after(const Linear& arithmetic) const;
 
@@ -33,6 +52,18 @@ class Moments {
   Extent extent() const;
 
  private:
+  static constexpr std::size_t kGroup = 256;  // blocks
+  // Sums are added block by block, in their order, whoever made them.
+  struct Block {
+    std::size_t count;
+    double sum;
+    double squares;
+    Extent ordered;
+    bool has_nan;
+  };
+  Block of_block(std::span<const float> values) const;
+  void take(const Block& block);
+
   double pivot_;
   std::size_t count_ = 0;
   double sum_ = 0;      // of deviations

@@ -29,6 +29,16 @@ class Transform {
   virtual bool acts(const Parameters&) const { return true; }
   // True where a regression target goes through the transform as an image does: those that move voxels.
   virtual bool moves_voxels() const { return false; }
+  // Of which it makes no difference to the result whether they are turned around before the transform or after it.
+  struct Unturned {
+    bool image = false;
+    bool labels = false;
+  };
+  virtual Unturned unturned() const { return {}; }
+  // How these parameters turn a sample around; for mirrors only.
+  virtual Flips flips(const Parameters&, int /*dims*/) const { return {}; }
+  // True where apply() does what Sample::expect_flips() asks for.
+  virtual bool writes_flipped() const { return false; }
   // Shape and channels after the transform; the same for all parameters.
   virtual Geometry after(const Geometry& geometry) const { return geometry; }
   virtual void apply(Sample& sample, const Parameters& parameters, const Stream& field) const = 0;
@@ -50,6 +60,9 @@ class TransformOf : public Transform {
     draw(stream, geometry, static_cast<P&>(parameters));
   }
   bool acts(const Parameters& parameters) const final { return acts(static_cast<const P&>(parameters)); }
+  Flips flips(const Parameters& parameters, int dims) const final {
+    return flips(static_cast<const P&>(parameters), dims);
+  }
   void apply(Sample& sample, const Parameters& parameters, const Stream& field) const final {
     apply(sample, static_cast<const P&>(parameters), field);
   }
@@ -61,9 +74,17 @@ class TransformOf : public Transform {
  protected:
   virtual void draw(Stream& stream, const Geometry& geometry, P& parameters) const = 0;
   virtual bool acts(const P&) const { return true; }
+  virtual Flips flips(const P&, int /*dims*/) const { return {}; }
   virtual void apply(Sample& sample, const P& parameters, const Stream& field) const = 0;
   virtual Record describe(const P& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, P& parameters) const = 0;
+};
+
+// For transforms that neither look at the segmentation nor change it.
+template <typename P>
+class ImageTransformOf : public TransformOf<P> {
+ public:
+  Transform::Unturned unturned() const override { return {.image = false, .labels = true}; }
 };
 
 // The one table of native transforms: batchgeneratorsv2's class name to a function that makes it from its attributes.

@@ -1,6 +1,8 @@
 // What the loader asks of the system's allocator while batches flow.
 #include "allocations.h"
 
+#include <new>
+
 #include "catch.h"
 #include "engine/cases.h"
 
@@ -9,8 +11,13 @@ namespace {
 
 using namespace testing;
 
-TEST_CASE("loader: no memory for voxels is allocated once all of it has been needed", "[engine]") {
+TEST_CASE("loader: nothing is allocated once all that batches need has been needed", "[engine]") {
   if (!CountedAllocations::possible()) return;
+  {
+    const CountedAllocations counted;
+    ::operator delete(::operator new(1));
+    REQUIRE(counted.count() == 1);
+  }
   const Cases cases(4);
   for (const TreeKind kind : kTreeKinds) {
     if (kind == TreeKind::cascade) continue;  // these cases have no previous stage
@@ -24,10 +31,8 @@ TEST_CASE("loader: no memory for voxels is allocated once all of it has been nee
     const std::uint64_t pages = page_requests();
     for (int i = 0; i < kBatches; ++i) loader->next({});
     CHECK(page_requests() == pages);
-    // Names of files, lists of targets, the queue of tasks. A sample's image alone takes 21 KiB.
-    const double bytes_per_sample = static_cast<double>(counted.bytes()) / (kBatches * 3);
-    CHECK(bytes_per_sample > 0);
-    CHECK(bytes_per_sample < 2048);
+    // A list may still have to grow for more than it ever held, a longer kernel for one.
+    CHECK(counted.count() <= 3);
   }
 }
 

@@ -23,7 +23,8 @@ TEST_CASE("batch ring: a batch has room for every sample and every target", "[en
   REQUIRE(batch->targets.size() == 2);
   CHECK(reinterpret_cast<std::uintptr_t>(batch->data) % 64 == 0);
   for (const void* target : batch->targets) CHECK(reinterpret_cast<std::uintptr_t>(target) % 64 == 0);
-  const Destination second = batch->destination(layout, 1);
+  Destination second;
+  batch->locate(layout, 1, second);
   CHECK(second.image.data == batch->data + 2 * 192);
   CHECK(second.targets[0].data == static_cast<std::int16_t*>(batch->targets[0]) + 192);
   CHECK(second.targets[1].data == static_cast<std::uint8_t*>(batch->targets[1]) + 3 * 24);

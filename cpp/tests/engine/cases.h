@@ -110,7 +110,7 @@ struct Content {
 inline Content content_of(const Batch& batch, const Loader& loader) {
   const Layout& layout = loader.layout();
   const auto samples = loader.options().sampling.batch_size;
-  Content content{batch.step, batch.cases, {}, {}};
+  Content content{batch.step, batch.cases(), {}, {}};
   const float* data = batch.memory->data;
   content.image.assign(data, data + samples * layout.image_channels * voxels(layout.image_shape));
   for (std::size_t i = 0; i < layout.targets.size(); ++i) {

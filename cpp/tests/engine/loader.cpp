@@ -120,7 +120,7 @@ TEST_CASE("loader: cases and windows can be asked for without making them", "[en
     const Batch batch = loader->next({});
     for (std::uint32_t slot = 0; slot < 3; ++slot) {
       const auto sampled = loader->sampled(batch.step, slot);
-      CHECK(sampled.case_number == batch.cases[slot]);
+      CHECK(sampled.case_number == batch.cases()[slot]);
       CHECK(sampled.force_foreground == (slot == 2));
       CHECK(sampled.window.shape() == tree_of(TreeKind::full_3d).geometry.shape);
     }
