@@ -157,7 +157,7 @@ void Arena::run_next() {
   const std::lock_guard lock(scheduler_->mutex);
   scheduler_->free_states.push_back(state);
   scheduler_->state_free.notify_one();
-  if (unfinished_.fetch_sub(1, std::memory_order_relaxed) == 1) scheduler_->idle.notify_all();
+  if (unfinished_.fetch_sub(1, std::memory_order_release) == 1) scheduler_->idle.notify_all();
 }
 
 std::size_t Arena::workspace_bytes() const {

@@ -44,8 +44,8 @@ class Arena final : public Crew {
   Arena& operator=(const Arena&) = delete;
 
   int threads() const { return threads_; }
-  // Threads without a task: they help with the loops of those that have one.
-  int idle() const override { return threads_ - unfinished_.load(std::memory_order_relaxed); }
+  // Threads without a task: they help with the loops of those that have one. What finished tasks did is visible then.
+  int idle() const override { return threads_ - unfinished_.load(std::memory_order_acquire); }
   // Runs `task` on one of the threads; tasks start in the order of the calls.
   void enqueue(Task& task);
 

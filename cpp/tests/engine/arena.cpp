@@ -38,19 +38,34 @@ class Tasks {
  public:
   explicit Tasks(const std::shared_ptr<Arena>& arena) : arena_(arena) {}
   ~Tasks() {
-    while (arena_ != nullptr && arena_->idle() < arena_->threads()) std::this_thread::yield();
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [&] { return left_ == 0; });
   }
   void enqueue(std::function<void(Arena::ThreadState&)> body) {
-    list_.emplace_back(std::move(body));
+    list_.emplace_back(*this, std::move(body));
+    {
+      const std::lock_guard lock(mutex_);
+      ++left_;
+    }
     arena_->enqueue(list_.back());
   }
 
  private:
   struct One final : Arena::Task {
-    explicit One(std::function<void(Arena::ThreadState&)> what) : body(std::move(what)) {}
-    void run(Arena::ThreadState& thread) noexcept override { body(thread); }
+    One(Tasks& of, std::function<void(Arena::ThreadState&)> what) : tasks(of), body(std::move(what)) {}
+    void run(Arena::ThreadState& thread) noexcept override {
+      body(thread);
+      const std::lock_guard lock(mutex_);
+      --tasks.left_;
+      ended_.notify_all();
+    }
+    Tasks& tasks;
     std::function<void(Arena::ThreadState&)> body;
   };
+  // Of all tests: one of its own would be gone while a task still lets go of it.
+  static inline std::mutex mutex_;
+  static inline std::condition_variable ended_;
+  int left_ = 0;
   const std::shared_ptr<Arena>& arena_;
   std::deque<One> list_;
 };
