@@ -44,8 +44,8 @@ FASTNNUNET_INLINE float exp2(float x) {
   return value * std::bit_cast<float>(power);
 }
 
-// base^exponent for base in [0, 1]; 0^e = 0 for e > 0. In two steps, for two short loops are faster than one: their steps
-// wait less for each other.
+// base^exponent for base in [0, 1]; 0^e = 0 for e > 0. In two steps, for two short loops are faster than one: their
+// steps wait less for each other.
 FASTNNUNET_INLINE float log2_of_power(float base, float exponent) {
   // Bits of positive floats are in the order of the floats. Bits and a mask for the reason above.
   const std::int32_t positive = std::max(std::bit_cast<std::int32_t>(base), std::bit_cast<std::int32_t>(1e-38f));
@@ -55,9 +55,7 @@ FASTNNUNET_INLINE float power_of_log2(float base, float logarithm) {
   const float value = exp2(logarithm);
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(value) & -static_cast<std::int32_t>(base > 0.0f));
 }
-FASTNNUNET_INLINE float power(float base, float exponent) {
-  return power_of_log2(base, log2_of_power(base, exponent));
-}
+FASTNNUNET_INLINE float power(float base, float exponent) { return power_of_log2(base, log2_of_power(base, exponent)); }
 
 // sin and cos of 2*pi*turns, turns in [0, 1); 1e-6 absolute.
 FASTNNUNET_INLINE void sincos_turns(float turns, float& sine, float& cosine) {

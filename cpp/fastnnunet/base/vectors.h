@@ -1,5 +1,5 @@
-// Vectors of 16 bytes, for the few loops that compilers make poor code of: those that gather, and those that mix widths.
-// They are whole on every processor, where wider ones may be made of two halves that are slow to shuffle.
+// Vectors of 16 bytes, for the few loops that compilers make poor code of: those that gather, and those that mix
+// widths. They are whole on every processor, where wider ones may be made of two halves that are slow to shuffle.
 #pragma once
 
 #include <cstdint>

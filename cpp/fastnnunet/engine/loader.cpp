@@ -696,7 +696,7 @@ class Loader::Impl {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Job> jobs_;  // as many as there ever were at a time; they stay where they are
+  std::deque<Job> jobs_;                           // as many as there ever were at a time; they stay where they are
   std::map<std::size_t, std::uint64_t> excluded_;  // case: the step that found it bad
   std::map<std::size_t, BadCase> bad_;
   std::uint64_t step_ = 0;       // of the next batch to hand out

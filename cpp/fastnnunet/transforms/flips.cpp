@@ -77,14 +77,10 @@ void flip_regions(std::uint8_t* channel, const Index3& shape, const Flips& flips
 }
 
 FASTNNUNET_CLONES
-void turn_values(const float* from, std::int64_t count, float* to) {
-  turn(from, count, to);
-}
+void turn_values(const float* from, std::int64_t count, float* to) { turn(from, count, to); }
 
 FASTNNUNET_CLONES
-void turn_labels(const std::int16_t* from, std::int64_t count, std::int16_t* to) {
-  turn(from, count, to);
-}
+void turn_labels(const std::int16_t* from, std::int64_t count, std::int16_t* to) { turn(from, count, to); }
 
 }  // namespace
 

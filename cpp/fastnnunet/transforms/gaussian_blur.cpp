@@ -151,7 +151,8 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
   }
 
  private:
-  // In place and in one pass over memory: as many planes as the kernel has taps along X are kept, blurred along Z and Y.
+  // In place and in one pass over memory: as many planes as the kernel has taps along X are kept, blurred along Z and
+  // Y.
   static void blur(Workspace& workspace, float* channel, const Index3& shape, const BlurParameters& p) {
     const std::int64_t plane = shape[1] * shape[2];
     const auto taps = static_cast<std::int64_t>(p.kernels[0].size());
@@ -171,8 +172,8 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
     }
   }
 
-  // Along Z and then along Y. Along Z a row is first copied between its reflected borders, so that taps are shifts; along
-  // Y taps are whole rows.
+  // Along Z and then along Y. Along Z a row is first copied between its reflected borders, so that taps are shifts;
+  // along Y taps are whole rows.
   static void blur_plane(const float* in, const Index3& shape, const BlurParameters& p, float* between, float* out) {
     const std::int64_t size = shape[2];
     const auto taps_z = static_cast<std::int64_t>(p.kernels[2].size());

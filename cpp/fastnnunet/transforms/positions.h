@@ -109,8 +109,8 @@ class Pieces {
   AxisPositions axes_[3];
 };
 
-// Rows that lie near each other in the patch read the same lines of memory where it is turned. Those of a tile of planes
-// and rows are done together, so that these lines are in the processor's cache.
+// Rows that lie near each other in the patch read the same lines of memory where it is turned. Those of a tile of
+// planes and rows are done together, so that these lines are in the processor's cache.
 constexpr std::int64_t kTilePlanes = 16, kTileRows = 8;
 
 // Calls run({i, j, begin}, axes, first, last, place) for runs [first, last) of the pieces of every row in planes

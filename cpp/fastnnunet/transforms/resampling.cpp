@@ -84,10 +84,12 @@ void interpolate_inside(const float* FASTNNUNET_RESTRICT data, const std::int32_
     const auto fx = vector_at<Floats>(axes[0].fraction + k), fy = vector_at<Floats>(axes[1].fraction + k);
     const auto fz = vector_at<Floats>(axes[2].fraction + k);
     fetch_ahead(data + offsets[k], kPlanesAhead * up);
-    const Floats one = mix_pairs(data + offsets[k], data + offsets[k + 1], stride_y, up,
-                                 __builtin_shufflevector(fx, fx, 0, 0, 1, 1), __builtin_shufflevector(fy, fy, 0, 0, 1, 1));
-    const Floats two = mix_pairs(data + offsets[k + 2], data + offsets[k + 3], stride_y, up,
-                                 __builtin_shufflevector(fx, fx, 2, 2, 3, 3), __builtin_shufflevector(fy, fy, 2, 2, 3, 3));
+    const Floats one =
+        mix_pairs(data + offsets[k], data + offsets[k + 1], stride_y, up, __builtin_shufflevector(fx, fx, 0, 0, 1, 1),
+                  __builtin_shufflevector(fy, fy, 0, 0, 1, 1));
+    const Floats two =
+        mix_pairs(data + offsets[k + 2], data + offsets[k + 3], stride_y, up,
+                  __builtin_shufflevector(fx, fx, 2, 2, 3, 3), __builtin_shufflevector(fy, fy, 2, 2, 3, 3));
     const Floats z0 = __builtin_shufflevector(one, two, 0, 2, 4, 6), z1 = __builtin_shufflevector(one, two, 1, 3, 5, 7);
     store(z0 + fz * (z1 - z0), out + k);
   }
@@ -264,9 +266,8 @@ FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
 FASTNNUNET_CLONES
 void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
                       std::int32_t stride_y, std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
-                      const Index3& lower,
-                      const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count, std::int32_t nearest,
-                      std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
+                      const Index3& lower, const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count,
+                      std::int32_t nearest, std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
                       std::int32_t* FASTNNUNET_RESTRICT more) {
   constexpr float kScale = 1000.0f;
   const std::int32_t odd_x = static_cast<std::int32_t>(lower[0] & 1), odd_y = static_cast<std::int32_t>(lower[1] & 1),

@@ -148,8 +148,8 @@ class Sample {
   Source<float>* pending_image() const { return pending_image_; }
   Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
 
-  // How a mirror further on turns voxels around to which nothing between here and there makes a difference by where they
-  // lie. Whoever writes them first can do it on the way, and says so; the mirror then leaves them as they are.
+  // How a mirror further on turns voxels around to which nothing between here and there makes a difference by where
+  // they lie. Whoever writes them first can do it on the way, and says so; the mirror then leaves them as they are.
   void expect_flips(const Flips& image, const Flips& labels) { image_flips_ = image, label_flips_ = labels; }
   const Flips& image_flips() const { return image_flips_; }
   const Flips& label_flips() const { return label_flips_; }

@@ -175,8 +175,8 @@ TEST_CASE("arena: where every thread has a task, each does its own loops", "[eng
         all.wait();
         const auto here = std::this_thread::get_id();
         for (int k = 0; k < 100; ++k)
-          state.workspace.share(
-              8, [&](std::int64_t, std::int64_t) { elsewhere += std::this_thread::get_id() != here; });
+          state.workspace.share(8,
+                                [&](std::int64_t, std::int64_t) { elsewhere += std::this_thread::get_id() != here; });
         done.tick();
         done.wait();  // a thread that is through would help
       });
