@@ -19,7 +19,7 @@ namespace {
 // which ThreadSanitizer sees.
 class Indices {
  public:
-  explicit Indices(std::int64_t count) : count_(count) {
+  Indices(std::int64_t count, std::mutex& mutex) : mutex_(mutex), count_(count) {
     // Hands what was written before the loop to whoever takes the first index.
     const std::lock_guard lock(mutex_);
   }
@@ -41,20 +41,24 @@ class Indices {
   }
 
  private:
-  // One for all loops: a mutex on the caller's stack would itself be handed over by the scheduler alone.
-  static inline std::mutex mutex_;
+  std::mutex& mutex_;
   std::int64_t next_ = 0;
   std::int64_t count_;
   std::exception_ptr failure_;
 };
 
-// Calls run(work) with what each of `threads` threads has to call once.
+// One for all loops: a mutex on the caller's stack would itself be handed over by the scheduler alone. Loops that go on
+// in the background have one of their own, which may be locked for ever in a process that is forked meanwhile.
+std::mutex loops;
+std::mutex background_loops;
+
+// Calls run(loop) with what spreads the work over `threads` threads.
 template <typename Run>
-void spread(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body,
-            const Run& run) {
+void spread(std::mutex& mutex, int threads, std::int64_t count,
+            const std::function<void(std::int64_t, std::int64_t)>& body, const Run& run) {
   // More ranges than threads, for some take longer than others.
   const std::int64_t ranges = std::min(count, std::int64_t{4} * threads);
-  Indices indices(ranges);
+  Indices indices(ranges, mutex);
   const auto work = [&](int) {
     try {
       for (std::int64_t i = indices.take(); i >= 0; i = indices.take())
@@ -76,7 +80,7 @@ void parallel_for(int threads, std::int64_t count, const std::function<void(std:
   const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
   threads = static_cast<int>(std::min<std::int64_t>({threads, count, static_cast<std::int64_t>(allowed)}));
   if (threads == 1) return body(0, count);
-  spread(threads, count, body, [&](const auto& loop) {
+  spread(loops, threads, count, body, [&](const auto& loop) {
     tbb::task_arena arena(threads);
     arena.execute(loop);
   });
@@ -86,7 +90,7 @@ void parallel_for_here(int threads, std::int64_t count, const std::function<void
   if (count <= 0) return;
   threads = static_cast<int>(std::min<std::int64_t>(threads, count));
   if (threads <= 1) return body(0, count);
-  spread(threads, count, body, [](const auto& loop) { tbb::this_task_arena::isolate(loop); });
+  spread(background_loops, threads, count, body, [](const auto& loop) { tbb::this_task_arena::isolate(loop); });
 }
 
 }  // namespace fastnnunet

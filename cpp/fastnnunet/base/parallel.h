@@ -17,8 +17,8 @@ namespace fastnnunet {
 //   });
 void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
-// The same on threads of the arena that the caller is one of. While it waits for them it takes up nothing else, so what
-// it holds is not met by another task of its own thread.
+// The same on threads of the arena that the caller is one of, on one where `threads` is below 2. While it waits for
+// them it takes up nothing else, so what it holds is not met by another task of its own thread.
 void parallel_for_here(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
 // Threads of which some may have nothing to do, to be asked by one of them.

@@ -70,6 +70,7 @@ void BatchRing::fill(BatchMemory& memory) {
   memory.cases.assign(samples_, 0);
   if (memory.data != nullptr) return;
   try {
+    memory.targets.reserve(target_bytes_.size());
     memory.data = static_cast<float*>(provider_->allocate(data_bytes_));
     for (const std::size_t bytes : target_bytes_) memory.targets.push_back(provider_->allocate(bytes));
   } catch (...) {
@@ -89,16 +90,15 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
   std::unique_ptr<BatchMemory> memory;
   {
     const std::lock_guard lock(mutex_);
+    if ((in_use_ + 1) * batch_bytes_ > limit_) return nullptr;
+    // So that giving back needs no memory.
+    free_.reserve(free_.size() + in_use_ + 1);
+    free_counts_.reserve(free_.size() + in_use_ + 1);
     if (!free_.empty()) {
       memory = std::move(free_.back());
       free_.pop_back();
-    } else if ((in_use_ + 1) * batch_bytes_ > limit_) {
-      return nullptr;
     }
     ++in_use_;
-    // So that giving back needs no memory.
-    free_.reserve(free_.size() + in_use_);
-    free_counts_.reserve(free_.size() + in_use_);
   }
   try {
     if (memory == nullptr) memory = std::make_unique<BatchMemory>();
@@ -128,8 +128,14 @@ void* BatchRing::take_count(std::size_t bytes) {
 
 void BatchRing::give_count(void* count) noexcept {
   if (process_id() != process_) return;  // as in give_back()
-  const std::lock_guard lock(mutex_);
-  free_counts_.push_back(count);
+  {
+    const std::lock_guard lock(mutex_);
+    if (free_counts_.size() < free_counts_.capacity()) {
+      free_counts_.push_back(count);
+      return;
+    }
+  }
+  ::operator delete(count);
 }
 
 void BatchRing::give_back(BatchMemory* memory) noexcept {
@@ -142,7 +148,7 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
   {
     const std::lock_guard lock(mutex_);
     --in_use_;
-    if (!closed_ && provider_->rewritable()) {
+    if (!closed_ && provider_->rewritable() && free_.size() < free_.capacity()) {
       free_.push_back(std::move(owned));
       return;
     }
@@ -150,7 +156,7 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
   release(*owned);
   // Its room for lists is used again.
   const std::lock_guard lock(mutex_);
-  free_.push_back(std::move(owned));
+  if (!closed_ && free_.size() < free_.capacity()) free_.push_back(std::move(owned));
 }
 
 void BatchRing::close() {

@@ -109,7 +109,11 @@ class Loader::Impl {
     std::unique_lock lock(mutex_);
     if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
     ++generation_;
-    // It is not undone: what was made ahead is dropped all the same.
+    // Where poll() has enough of waiting, what was made ahead is dropped all the same, and the loader goes on where it
+    // was.
+    for (Job& job : jobs_)
+      if (job.state == Job::State::ready) job.drop();
+    submitted_ = step_;
     while (!changed_.wait_for(lock, kPollInterval, [&] { return running_ == 0; })) {
       if (!poll) continue;
       lock.unlock();
@@ -278,6 +282,17 @@ class Loader::Impl {
   // One batch on its way. Slots are filled by tasks; whoever fills the last one makes it ready. Used again and again.
   struct Job {
     enum class State : std::uint8_t { unused, being_made, ready };
+
+    Job(Impl& impl, std::int64_t batch_size) {
+      for (std::int64_t slot = 0; slot < batch_size; ++slot)
+        tasks.emplace_back(impl, *this, static_cast<std::uint32_t>(slot));
+    }
+    void drop() {
+      memory.reset();
+      error = nullptr;
+      state = State::unused;
+    }
+
     State state = State::unused;
     std::uint64_t step = 0;
     std::uint64_t generation = 0;
@@ -471,18 +486,11 @@ class Loader::Impl {
   Job& unused_job() {
     for (Job& job : jobs_)
       if (job.state == Job::State::unused) return job;
-    Job& job = jobs_.emplace_back();
-    for (std::int64_t slot = 0; slot < options_.sampling.batch_size; ++slot)
-      job.tasks.emplace_back(*this, job, static_cast<std::uint32_t>(slot));
-    return job;
+    return jobs_.emplace_back(*this, options_.sampling.batch_size);
   }
   // When none of their tasks runs any more.
   void drop_jobs() {
-    for (Job& job : jobs_) {
-      job.memory.reset();
-      job.error = nullptr;
-      job.state = Job::State::unused;
-    }
+    for (Job& job : jobs_) job.drop();
   }
 
   // A case may be found bad by a batch that comes before batches that took it already: these samples are made again, so
@@ -523,7 +531,7 @@ class Loader::Impl {
           // A consumer that lets go of the batch must find its memory free, so it is not referred to for longer.
           struct Refers {
             ~Refers() {
-              sample.end();
+              sample.let_go();
               destination.owner.reset();
             }
             Sample& sample;
@@ -553,7 +561,12 @@ class Loader::Impl {
         job.error_slot = slot;
       }
     }
-    if (--job.remaining == 0 && job.generation == generation_) job.state = Job::State::ready;
+    if (--job.remaining == 0) {
+      if (job.generation == generation_)
+        job.state = Job::State::ready;
+      else
+        job.drop();
+    }
     changed_.notify_all();
   }
 

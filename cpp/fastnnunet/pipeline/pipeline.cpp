@@ -155,10 +155,10 @@ void Pipeline::expect_flips(Sample& sample, const Plan& plan) const {
     }
     Flips flips{};
     naming(transform, [&] { flips = transform.flips(*step.parameters, sample.dims()); });
-    if (any_of(flips)) return sample.expect_flips(image ? flips : Flips{}, labels ? flips : Flips{});
-    const Transform::Unturned unturned = transform.unturned();
-    image = image && unturned.image;
-    labels = labels && unturned.labels;
+    if (any_of(flips)) return sample.expect_flips({image ? flips : Flips{}, labels ? flips : Flips{}});
+    const Transform::Indifferent indifferent = transform.indifferent_to_flips();
+    image = image && indifferent.image;
+    labels = labels && indifferent.labels;
     if (!image && !labels) return;
   }
 }

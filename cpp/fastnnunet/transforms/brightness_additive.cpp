@@ -31,7 +31,7 @@ class BrightnessAdditive final : public ImageTransformOf<ShiftParameters> {
   }
 
   std::string_view name() const override { return kName; }
-  Unturned unturned() const override { return {.image = true, .labels = true}; }
+  Indifferent indifferent_to_flips() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ShiftParameters& p) const override {

@@ -77,10 +77,10 @@ void flip_regions(std::uint8_t* channel, const Index3& shape, const Flips& flips
 }
 
 FASTNNUNET_CLONES
-void turn_values(const float* from, std::int64_t count, float* to) { turn(from, count, to); }
+void reverse_values(const float* from, std::int64_t count, float* to) { turn(from, count, to); }
 
 FASTNNUNET_CLONES
-void turn_labels(const std::int16_t* from, std::int64_t count, std::int16_t* to) { turn(from, count, to); }
+void reverse_labels(const std::int16_t* from, std::int64_t count, std::int16_t* to) { turn(from, count, to); }
 
 }  // namespace
 
@@ -95,7 +95,7 @@ void flip(std::uint8_t* channel, const Index3& shape, const Flips& flips, std::i
   flip_regions(channel, shape, flips, begin, end);
 }
 
-void copy_turned(const float* from, std::int64_t count, float* to) { turn_values(from, count, to); }
-void copy_turned(const std::int16_t* from, std::int64_t count, std::int16_t* to) { turn_labels(from, count, to); }
+void copy_reversed(const float* from, std::int64_t count, float* to) { reverse_values(from, count, to); }
+void copy_reversed(const std::int16_t* from, std::int64_t count, std::int16_t* to) { reverse_labels(from, count, to); }
 
 }  // namespace fastnnunet

@@ -27,14 +27,14 @@ void flip(std::int16_t* channel, const Index3& shape, const Flips& flips, std::i
 void flip(std::uint8_t* channel, const Index3& shape, const Flips& flips, std::int64_t begin, std::int64_t end);
 
 // `to` gets the row from its end to its beginning. They must not overlap.
-void copy_turned(const float* from, std::int64_t count, float* to);
-void copy_turned(const std::int16_t* from, std::int64_t count, std::int16_t* to);
+void copy_reversed(const float* from, std::int64_t count, float* to);
+void copy_reversed(const std::int16_t* from, std::int64_t count, std::int16_t* to);
 
 // A row where it goes, as it is or turned.
 template <typename T>
 void copy_row(const T* from, std::int64_t count, bool turn, T* to) {
   if (turn)
-    copy_turned(from, count, to);
+    copy_reversed(from, count, to);
   else
     std::copy(from, from + count, to);
 }

@@ -1,6 +1,4 @@
 // MirrorTransform: flips image and segmentation, each allowed axis with probability 0.5.
-#include <utility>
-
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/flips.h"
@@ -34,7 +32,7 @@ class Mirror final : public TransformOf<MirrorParameters> {
 
   void apply(Sample& sample, const MirrorParameters& p, const Stream&) const override {
     const Flips wanted = flips(p, sample.dims());
-    const FlippedAhead ahead = std::exchange(sample.flipped_ahead(), {});
+    const FlippedAhead ahead = sample.take_flipped_ahead();
     const auto in_place = [&](auto* channel, const Index3& shape, const auto&... due) {
       sample.workspace().share(
           shape[0], [&](std::int64_t begin, std::int64_t end) { flip(channel, shape, wanted, begin, end, due...); });

@@ -12,7 +12,7 @@ class MultiplicativeBrightness final : public ImageTransformOf<ChannelValues> {
         synchronize_(attributes.boolean("synchronize_channels")) {}
 
   std::string_view name() const override { return "MultiplicativeBrightnessTransform"; }
-  Unturned unturned() const override { return {.image = true, .labels = true}; }
+  Indifferent indifferent_to_flips() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {

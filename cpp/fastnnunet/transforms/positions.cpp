@@ -61,7 +61,7 @@ void far_positions(double start, double step, std::int64_t count, AxisPositions&
 
 void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   const double end = start + step * static_cast<double>(count - 1);
-  if (std::abs(start) < kNear / 2 && std::abs(end) < kNear / 2)
+  if (std::abs(start) < kNear && std::abs(end) < kNear && std::abs(step) < kNear)
     near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
   else
     far_positions(start, step, count, out);

@@ -143,7 +143,7 @@ void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const 
   float* const mixed = padded + 2;
   std::fill(nothing, nothing + shape[2], outside);
   mixed[-2] = mixed[-1] = mixed[shape[2]] = mixed[shape[2] + 1] = outside;
-  float turned[kPiece];
+  float reversed[kPiece];
   for (std::int64_t i = lower; i < upper; ++i)
     for (std::int64_t j = 0; j < patch[1]; ++j)
       for (std::int64_t begin = 0; begin < patch[2]; begin += kPiece) {
@@ -160,8 +160,8 @@ void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const 
                    axes[1].fraction[0], mixed);
         }
         float* const row = out + row_of(i, j, patch, flips);
-        interpolate_row(mixed, static_cast<std::int32_t>(shape[2]), axes[2], count, flips[2] ? turned : row + begin);
-        if (flips[2]) copy_turned(turned, count, row + patch[2] - begin - count);
+        interpolate_row(mixed, static_cast<std::int32_t>(shape[2]), axes[2], count, flips[2] ? reversed : row + begin);
+        if (flips[2]) copy_reversed(reversed, count, row + patch[2] - begin - count);
       }
 }
 
@@ -442,9 +442,9 @@ void resample_planes(const Positions& positions, const Index3& patch, const Inde
               resample_run(*what, what->channels[c], run, pieces, out + at[2]);
               continue;
             }
-            std::remove_reference_t<decltype(*out)> turned[kPiece];
-            resample_run(*what, what->channels[c], run, pieces, turned);
-            copy_turned(turned + first, last - first, out + patch[2] - at[2] - last);
+            std::remove_reference_t<decltype(*out)> reversed[kPiece];
+            resample_run(*what, what->channels[c], run, pieces, reversed);
+            copy_reversed(reversed + first, last - first, out + patch[2] - at[2] - last);
           }
         };
         each(image);

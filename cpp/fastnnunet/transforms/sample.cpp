@@ -59,17 +59,27 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   image_ = {nullptr, image.channels(), image.shape()};
   segmentation_ =
       has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
-  image_flips_ = label_flips_ = {};
+  expected_flips_ = {};
   flipped_ahead_ = {};
   planes_ = 0;
   regions_ = {};
   due_.clear();
-  end();
-}
-
-void Sample::end() {
   targets_.clear();
   owners_.clear();
+}
+
+void Sample::let_go() {
+  destination_ = nullptr;
+  image_source_ = pending_image_ = nullptr;
+  segmentation_source_ = pending_segmentation_ = nullptr;
+  targets_.clear();
+  owners_.clear();
+}
+
+SampleFlips Sample::take_flips() {
+  const SampleFlips flips = std::exchange(expected_flips_, {});
+  flipped_ahead_ = {any_of(flips.image), any_of(flips.labels)};
+  return flips;
 }
 
 Geometry Sample::geometry() const { return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_}; }

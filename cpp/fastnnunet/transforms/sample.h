@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "fastnnunet/base/activity.h"
@@ -114,6 +115,12 @@ struct Destination {
   std::shared_ptr<void> owner;  // of both; for those who keep what they were shown
 };
 
+// How a sample is to be turned around.
+struct SampleFlips {
+  Flips image{};
+  Flips labels{};
+};
+
 // What has been flipped before its mirror's turn.
 struct FlippedAhead {
   bool image = false;
@@ -128,8 +135,8 @@ class Sample {
 
   // Starts a new sample. Sources and destination must outlive it; `destination` may be null.
   void begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination);
-  // Lets go of what others own. Its room for lists is kept for the next sample.
-  void end();
+  // Of everything that others own, when the sample is done with. Its room for lists is kept for the next one.
+  void let_go();
 
   Geometry geometry() const;
   int dims() const { return dims_; }
@@ -149,11 +156,11 @@ class Sample {
   Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
 
   // How a mirror further on turns voxels around to which nothing between here and there makes a difference by where
-  // they lie. Whoever writes them first can do it on the way, and says so; the mirror then leaves them as they are.
-  void expect_flips(const Flips& image, const Flips& labels) { image_flips_ = image, label_flips_ = labels; }
-  const Flips& image_flips() const { return image_flips_; }
-  const Flips& label_flips() const { return label_flips_; }
-  FlippedAhead& flipped_ahead() { return flipped_ahead_; }
+  // they lie. Whoever writes them first can take that over and do it on the way; the mirror then leaves them as they
+  // are.
+  void expect_flips(const SampleFlips& flips) { expected_flips_ = flips; }
+  SampleFlips take_flips();
+  FlippedAhead take_flipped_ahead() { return std::exchange(flipped_ahead_, {}); }
 
   // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch
   // buffer's where the size is that of the finished sample, so that most samples are never copied.
@@ -210,8 +217,7 @@ class Sample {
   Array<float> image_;
   std::vector<Linear> due_;  // for each channel; empty where nothing is
   Array<std::int16_t> segmentation_;
-  Flips image_flips_{};
-  Flips label_flips_{};
+  SampleFlips expected_flips_;
   FlippedAhead flipped_ahead_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;

@@ -178,14 +178,14 @@ class Spatial final : public TransformOf<SpatialParameters> {
 
   void apply(Sample& sample, const SpatialParameters& p, const Stream& field) const override {
     const Geometry cut = after(sample.geometry());
+    const SampleFlips flips = sample.take_flips();
     Displacements displacements;
     if (p.deforms) displace(p, field, sample.workspace(), displacements);
     Input<float> image(sample.pending_image(), sample.pending_image() != nullptr ? Array<float>{} : sample.image(),
                        sample.workspace());
     const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
     if (!sample.has_segmentation()) {
-      transform(image, p, displacements, image_, sample.image_flips(), image_out.data);
-      sample.flipped_ahead().image = any_of(sample.image_flips());
+      transform(image, p, displacements, image_, flips.image, image_out.data);
       sample.set_image(image_out);
       return;
     }
@@ -193,11 +193,10 @@ class Spatial final : public TransformOf<SpatialParameters> {
                                sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
                                sample.workspace());
     const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    if (!transform_together(image, labels, p, displacements, sample, image_out.data, labels_out.data)) {
-      transform(image, p, displacements, image_, sample.image_flips(), image_out.data);
-      transform(labels, p, displacements, segmentation_, sample.label_flips(), labels_out.data);
+    if (!transform_together(image, labels, p, displacements, flips, image_out.data, labels_out.data)) {
+      transform(image, p, displacements, image_, flips.image, image_out.data);
+      transform(labels, p, displacements, segmentation_, flips.labels, labels_out.data);
     }
-    sample.flipped_ahead() = {any_of(sample.image_flips()), any_of(sample.label_flips())};
     sample.set_image(image_out);
     sample.set_segmentation(labels_out);
   }
@@ -381,7 +380,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
   // All channels of image and labels at once, where they are all in memory and follow the same positions: making these
   // takes a good part of the time. False where it cannot be done, and nothing is.
   bool transform_together(Input<float>& image, Input<std::int16_t>& labels, const SpatialParameters& p,
-                          const Displacements& displacements, const Sample& sample, float* image_out,
+                          const Displacements& displacements, const SampleFlips& flips, float* image_out,
                           std::int16_t* labels_out) const {
     if (!p.has_affine && !p.deforms) return false;
     if (image_.border != segmentation_.border || image.shape() != labels.shape()) return false;
@@ -390,8 +389,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const Box box = box_for(image, positions, image_);
     if (!(box == box_for(labels, positions, segmentation_))) return false;
     if (!in_place(image, box, p.image_views) || !in_place(labels, box, p.label_views)) return false;
-    const ImageResampling image_resampling = resampling_of(p.image_views, sample.image_flips(), image_out);
-    const LabelResampling label_resampling = resampling_of(p.label_views, sample.label_flips(), labels_out);
+    const ImageResampling image_resampling = resampling_of(p.image_views, flips.image, image_out);
+    const LabelResampling label_resampling = resampling_of(p.label_views, flips.labels, labels_out);
     resample(image.workspace(), positions, patch_of(window), window, box, &image_resampling, &label_resampling);
     return true;
   }

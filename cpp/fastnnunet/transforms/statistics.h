@@ -21,7 +21,7 @@ class Moments {
  public:
   // Deviations are summed from `pivot`, which should lie among the values.
   explicit Moments(double pivot = 0) : pivot_(pivot) {}
-  // Of all of them, with the first one as the pivot; on all threads that may help, to the same bits.
+  // Of all of them, with the first one as the pivot; with a workspace on the threads that may help, to the same bits.
   static Moments of(std::span<const float> values);
   static Moments of(const Workspace& workspace, std::span<float> values);
 

@@ -30,11 +30,11 @@ class Transform {
   // True where a regression target goes through the transform as an image does: those that move voxels.
   virtual bool moves_voxels() const { return false; }
   // Of which it makes no difference to the result whether they are turned around before the transform or after it.
-  struct Unturned {
+  struct Indifferent {
     bool image = false;
     bool labels = false;
   };
-  virtual Unturned unturned() const { return {}; }
+  virtual Indifferent indifferent_to_flips() const { return {}; }
   // How these parameters turn a sample around; for mirrors only.
   virtual Flips flips(const Parameters&, int /*dims*/) const { return {}; }
   // True where apply() does what Sample::expect_flips() asks for.
@@ -84,7 +84,7 @@ class TransformOf : public Transform {
 template <typename P>
 class ImageTransformOf : public TransformOf<P> {
  public:
-  Transform::Unturned unturned() const override { return {.image = false, .labels = true}; }
+  Transform::Indifferent indifferent_to_flips() const override { return {.image = false, .labels = true}; }
 };
 
 // The one table of native transforms: batchgeneratorsv2's class name to a function that makes it from its attributes.
