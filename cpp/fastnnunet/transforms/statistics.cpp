@@ -80,10 +80,6 @@ std::int32_t largest_magnitude(const float* FASTNNUNET_RESTRICT values, std::siz
 
 bool has_nan(std::span<const float> values) { return largest_magnitude(values.data(), values.size()) > kInfinity; }
 
-}  // namespace
-
-namespace {
-
 double pivot_of(std::span<const float> values) {
   return values.empty() || !std::isfinite(values.front()) ? 0.0 : static_cast<double>(values.front());
 }
