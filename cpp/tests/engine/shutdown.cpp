@@ -124,8 +124,11 @@ TEST_CASE("loader: says what its threads are doing", "[engine]") {
   CHECK(loader->activity().threads.empty());
   struct Enough {};
   const auto begin = std::chrono::steady_clock::now();
+  // Until the others are done and the one is where it has to wait; a loaded machine takes its time.
   CHECK_THROWS_AS(loader->next([&] {
-    if (std::chrono::steady_clock::now() - begin > std::chrono::milliseconds(200)) throw Enough{};
+    const auto threads = loader->activity().threads;
+    const bool there = threads.size() == 1 && threads[0].stage == "reading properties";
+    if (there || std::chrono::steady_clock::now() - begin > std::chrono::seconds(20)) throw Enough{};
   }),
                   Enough);
   const LoaderActivity activity = loader->activity();
