@@ -14,12 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
 LARGEST_RATIO = 100
 LEAST_SHARE = 0.04  # of a stage that is shown by itself
+LEAST_MS = 1e-2  # that a chart shows
 OURS, THEIRS, FLOOR = "#1f77b4", "#b8c0cc", "#d62728"
+FLOOR_OF = "floor: c-blosc2 decompresses the patch"
 
 
 def loader_chart(figures: dict[str, Any], file: Path) -> None:
@@ -35,16 +38,14 @@ def loader_chart(figures: dict[str, Any], file: Path) -> None:
         bars = axes.barh([-i + shift for i in range(len(rows))], values, 0.38, color=colour, label=label)
         axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
     axes.set_yticks([-i for i in range(len(rows))], names)
-    _finish_seconds(figure, figures, file, columns=3)
+    _mark_floors(axes, [row["floor"] for row in rows], [-i for i in range(len(rows))])
+    _finish_seconds(figure, figures, file)
 
 
 def stages_chart(figures: dict[str, Any], file: Path) -> None:
     """Where the thread time of a sample goes; what takes little is put together."""
-    rows = [row for row in figures["rows"] if row["ours"][0].get("stages")]
-    if not rows:
-        print(f"{file} is not drawn: the figures are of a version that did not tell the stages", file=sys.stderr)
-        return
-    shares = []
+    rows = figures["rows"]
+    shares, floors = [], []
     for row in rows:
         stages: dict[str, list[float]] = {}
         for run in row["ours"]:
@@ -52,6 +53,7 @@ def stages_chart(figures: dict[str, Any], file: Path) -> None:
                 stages.setdefault(name, []).append(seconds)
         middle = {name.removesuffix("Transform"): statistics.median(values) for name, values in stages.items()}
         shares.append({name: seconds / sum(middle.values()) for name, seconds in middle.items()})
+        floors.append(100 * row["floor"] / sum(middle.values()))
     shown = sorted({name for share in shares for name, part in share.items() if part >= LEAST_SHARE})
     figure = Figure(figsize=(9, 0.42 * len(rows) + 2.4), layout="constrained")
     axes = figure.subplots()
@@ -65,8 +67,9 @@ def stages_chart(figures: dict[str, Any], file: Path) -> None:
         hatch = "//" if name in shown and number >= 10 else None
         axes.barh([row["name"] for row in rows], parts, 0.7, left=left, label=name, color=colour, hatch=hatch)
         left = [a + b for a, b in zip(left, parts, strict=True)]
+    _mark_floors(axes, floors, list(range(len(rows))))
     axes.invert_yaxis()
-    axes.set(xlim=(0, 100), xlabel="% of a sample's thread time")
+    axes.set(xlim=(0, 105), xlabel="% of a sample's thread time")
     figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     _save(figure, figures["machine"], file)
 
@@ -79,7 +82,8 @@ def peers_chart(figures: dict[str, Any], file: Path) -> None:
     bars = axes.barh(list(runs), list(runs.values()), 0.6, color=colours)
     axes.bar_label(bars, [f"{value:.3g}" for value in runs.values()], padding=3, fontsize=8)
     axes.invert_yaxis()
-    _finish_seconds(figure, figures, file, columns=1)
+    axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
+    _finish_seconds(figure, figures, file)
 
 
 def prediction_chart(figures: dict[str, Any], file: Path) -> None:
@@ -105,26 +109,38 @@ def prediction_chart(figures: dict[str, Any], file: Path) -> None:
     _save(figure, figures["machine"], file)
 
 
-def _finish_seconds(figure: Figure, figures: dict[str, Any], file: Path, columns: int) -> None:
-    (axes,) = figure.axes
-    axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label="floor: c-blosc2 decompresses 128^3")
-    axes.set(xscale="log", xlabel="CPU seconds per sample (less is better)")
-    axes.margins(x=0.12)
-    figure.legend(loc="outside upper center", ncols=columns, fontsize=8)
+def transforms_chart(figures: dict[str, Any], file: Path) -> None:
+    rows = sorted((row for row in figures["leaves"] if row["ratio"] is not None), key=lambda row: -row["bgv2_ms"])
+    figure = Figure(figsize=(9, 0.24 * len(rows) + 1.8), layout="constrained")
+    axes = figure.subplots()
+    # What costs next to nothing is drawn at the edge.
+    ours = [max(row["native_ms"], LEAST_MS) for row in rows]
+    theirs = [row["bgv2_ms"] for row in rows]
+    places = list(range(len(rows)))
+    axes.hlines(places, ours, theirs, color=THEIRS, linewidth=2, zorder=1)
+    axes.scatter(theirs, places, color=THEIRS, zorder=2, label="batchgeneratorsv2")
+    axes.scatter(ours, places, color=OURS, zorder=2, label="fastnnunet-loader")
+    for row, place, value in zip(rows, places, theirs, strict=True):
+        times = f"> {LARGEST_RATIO}" if row["ratio"] > LARGEST_RATIO else f"{row['ratio']:.1f}"
+        axes.annotate(times, (value, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(places, [row["name"] for row in rows])
+    axes.invert_yaxis()
+    axes.axvline(1e3 * figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
+    axes.set(xscale="log", xlabel="ms for a patch of 128^3 on one thread, and times as fast (less is better)")
+    axes.margins(x=0.08, y=0.02)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     _save(figure, figures["machine"], file)
 
 
-def transforms_chart(figures: dict[str, Any], file: Path) -> None:
-    rows = sorted((row for row in figures["leaves"] if row["ratio"] is not None), key=lambda row: row["ratio"])
-    figure = Figure(figsize=(9, 0.24 * len(rows) + 1.4), layout="constrained")
-    axes = figure.subplots()
-    # What costs next to nothing has no ratio that could be measured.
-    ratios = [min(row["ratio"], LARGEST_RATIO) for row in rows]
-    bars = axes.barh([row["name"] for row in rows], ratios, color=OURS)
-    labels = [f"> {LARGEST_RATIO}" if row["ratio"] > LARGEST_RATIO else f"{row['ratio']:.1f}" for row in rows]
-    axes.bar_label(bars, labels, padding=3, fontsize=8)
-    axes.set(xscale="log", xlabel="times as fast as batchgeneratorsv2's, one thread")
-    axes.margins(x=0.1, y=0.01)
+def _mark_floors(axes: Axes, floors: list[float], places: list[int]) -> None:
+    axes.vlines(floors, [p - 0.42 for p in places], [p + 0.42 for p in places], color=FLOOR, linewidth=2, label=FLOOR_OF)
+
+
+def _finish_seconds(figure: Figure, figures: dict[str, Any], file: Path) -> None:
+    (axes,) = figure.axes
+    axes.set(xscale="log", xlabel="CPU seconds per sample (less is better)")
+    axes.margins(x=0.12)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     _save(figure, figures["machine"], file)
 
 

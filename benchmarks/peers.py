@@ -4,8 +4,9 @@
 
 Needs `pip install monai torchio nvidia-dali-cuda130`; what is not installed is left out and named. Each side in a process of
 its own, two workers, alternating, with medians; patches of 128^3, batches of two. The peers have the volumes in memory, which
-spares them the reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, a batch of each is checked:
-its shape and type, finite voxels, labels of the data set only. What a peer lacks stands beside its figure.
+spares them the reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, samples of this loader are
+compared with what nnU-Net's code makes of the same windows, and a batch of each peer is checked: its shape and type, finite
+voxels, labels of the data set only. What a peer lacks stands beside its figure.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fastnnunet_loader.measure import measure, tree_cpu_seconds
+from fastnnunet_loader.sources import open_source
 
-from .loader import floor
+from .agreement import check_agreement
+from .floor import floor
 from .machine import described, machine, prepare
 
 WORKERS = 2
@@ -263,7 +266,7 @@ def measure_peer(peer: str, folder: Path, seconds: float) -> dict[str, float]:
 
 
 def measure_loader(loader: str, dataset: str, seconds: float) -> dict[str, float]:
-    found = measure(loader, dataset, "3d_fullres", workers=WORKERS, seconds=seconds)
+    found = measure(loader, dataset, "3d_fullres", workers=WORKERS, seconds=seconds, watch_memory=False)
     return {"samples_per_second": found.samples_per_second, "cpu_seconds_per_sample": found.cpu_seconds_per_sample}
 
 
@@ -284,6 +287,8 @@ def main() -> int:
     root = args.data.resolve()
     dataset = prepare(root, log)
     folder = root / "nnUNet_preprocessed" / dataset / "nnUNetPlans_3d_fullres"
+    log.print("comparing samples with nnU-Net's", highlight=False)
+    check_agreement(dataset, "3d_fullres")
     runs: dict[str, list[dict[str, float]]] = {"fastnnunet-loader": [], "nnU-Net": []}
     runs |= {name: [] for name, peer in PEERS.items() if version_of(peer.package)}
     for package in sorted({peer.package for name, peer in PEERS.items() if name not in runs}):
@@ -314,7 +319,7 @@ def main() -> int:
             f"{median(name, 'samples_per_second'):.1f}",
             PEERS[name].lacks if name in PEERS else "",
         )
-    floor_seconds = floor(root, dataset, PATCH)
+    floor_seconds = floor(open_source(dataset, "3d_fullres", 0).train)
     table.caption = f"floor, c-blosc2 decompresses image and segmentation of 128^3: {floor_seconds:.4f} s"
     console.print(table)
     facts = machine()

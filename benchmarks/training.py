@@ -4,8 +4,9 @@
 
 nnU-Net's default trainer on six real brains of 1 mm, patches of 128^3, batches of two; each side in a process of its own,
 alternating, with medians. "one batch" is the idea of nnU-Net's nnUNetTrainerBenchmark_5epochs_noDataLoading: a batch that is
-made before anything is timed. Where there is no CUDA device nothing is measured, for on a CPU the network takes the cores that
-the loader needs; `--device cpu` does it all the same, and judges nothing. Exits with 1 where the loader costs more than it may.
+made before anything is timed. Before that, samples are compared with what nnU-Net's own code makes of the same windows.
+Where there is no CUDA device nothing is measured, for on a CPU the network takes the cores that the loader needs;
+`--device cpu` does it all the same, and judges nothing. Exits with 1 where the loader costs more than it may.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .agreement import check_agreement
 from .machine import described, machine, prepare
 
 FEEDS = ("one batch", "fastnnunet", "nnunet")
@@ -118,6 +120,8 @@ def main() -> int:
         console.print("not measured: there is no CUDA device here (--device cpu trains on the processor)")
         return 0
     args.dataset = args.dataset or prepare(args.data.resolve(), log)
+    log.print("comparing samples with nnU-Net's", highlight=False)
+    check_agreement(args.dataset, "3d_fullres")
     runs: dict[str, list[dict[str, float]]] = {feed: [] for feed in FEEDS}
     for repetition in range(1, args.repetitions + 1):
         for feed, measured in runs.items():

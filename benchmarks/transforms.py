@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import re
 import sys
 import time
@@ -62,9 +61,11 @@ from rich.progress import track
 from rich.table import Table
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.recording import leaves, recording
+from fastnnunet_loader.recording import recording
 from fastnnunet_loader.sources import nnunet_trainers, open_source
 
+from .agreement import DRAWN_WHILE_APPLIED, differences, seed_all, tensors, without
+from .floor import floor
 from .machine import described, machine, prepare
 
 PARTS = ("leaves", "trees")
@@ -76,9 +77,6 @@ TOLERATED = 0.8
 REPETITIONS = 5  # with the same parameters; the fastest counts
 LEAST_MS = 1e-3  # what the clock tells apart
 NOTHING_MS = 0.05  # below it a ratio says nothing
-# What no parameter describes: the results cannot be compared voxel by voxel.
-DRAWN_WHILE_APPLIED = (GaussianNoiseTransform, RicianNoiseTransform, RemoveRandomConnectedComponentFromOneHotEncodingTransform)
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -202,30 +200,9 @@ def brain() -> tuple[np.ndarray, np.ndarray]:
     return ((image - image.mean()) / image.std())[None], labels[None].astype(np.int16)
 
 
-def seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def tensors(image: np.ndarray, segmentation: np.ndarray) -> dict[str, Any]:
-    return {"image": torch.from_numpy(image.copy()), "segmentation": torch.from_numpy(segmentation.copy())}
-
-
 def contiguous(data: dict[str, Any]) -> dict[str, Any]:
     """As the next transform, or the batch, takes it: some transforms give no more than a view."""
     return {key: value.contiguous() if isinstance(value, torch.Tensor) else value for key, value in data.items()}
-
-
-def differences(got: dict[str, Any], expected: dict[str, Any]) -> Pair:
-    """Largest of the images, as a share of the range; share of the segmentations' voxels."""
-    ours, theirs = got["image"].double(), expected["image"].double()
-    span = float(theirs.max() - theirs.min()) or 1.0
-    pairs = [(got["segmentation"], expected["segmentation"])]
-    if isinstance(expected["segmentation"], list):
-        pairs = list(zip(*pairs[0], strict=True))
-    labels = max(float((g != e).double().mean()) for g, e in pairs)
-    return float((ours - theirs).abs().max()) / span, labels
 
 
 def replayed(pipeline: Any, trace: list[Any], image: np.ndarray, segmentation: np.ndarray, first: int) -> tuple[float, Any]:
@@ -285,14 +262,6 @@ def measure_leaf(case: Leaf, draws: int) -> Figures:
         worst[0] if known else None,
         worst[1] if known else None,
     )
-
-
-def without(tree: Any, kinds: tuple[type, ...]) -> None:
-    """Let transforms of these kinds never fire; all of them stand below a RandomTransform."""
-    for node in getattr(tree, "transforms", getattr(tree, "list_of_transforms", ())):
-        if type(node).__name__ == "RandomTransform" and any(isinstance(leaf, kinds) for leaf in leaves(node)):
-            node.apply_probability = 0.0
-        without(node, kinds)
 
 
 def measure_tree(name: str, loader: Any, draws: int) -> Figures:
@@ -442,8 +411,9 @@ def main() -> int:
     facts = machine()
     console.print(described(facts), style="dim")
     if args.json:
+        least = floor(open_source(prepare(args.data.resolve(), log), "3d_fullres", 0).train)
         named = {part: [{**asdict(figures), "ratio": figures.ratio} for figures in rows] for part, rows in results.items()}
-        args.json.write_text(json.dumps({"machine": facts, **named}, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps({"machine": facts, "floor": least, **named}, indent=1) + "\n", encoding="utf-8")
     if args.markdown:
         introduction = INTRODUCTION.format(
             patch=" x ".join(map(str, PATCH)),

@@ -7,6 +7,7 @@ is part of what is measured. Reads /proc and so works on Linux only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -112,7 +113,7 @@ class Measurement:
     first_batch_seconds: float
     """From the making of the loader."""
     peak_memory: int
-    """Of all processes, in bytes, from start to end, the imports of Python, torch and nnU-Net included."""
+    """Of all processes, in bytes, from start to end, the imports of Python, torch and nnU-Net included; 0 if not watched."""
     stages: dict[str, float]
     """Thread seconds of a sample by stage, as of `LoaderStats.stages`; empty for nnU-Net's."""
 
@@ -129,12 +130,14 @@ def measure(
     plans: str = "nnUNetPlans",
     seed: int = 0,
     keep_blocks: bool = True,
+    watch_memory: bool = True,
 ) -> Measurement:
     """Measure the training loader of a configuration, with nothing to wait for on the side of the training.
 
     loader: one of LOADERS. workers: threads, or processes of nnU-Net's. seconds: at least so long, after a warm-up.
-    keep_blocks: as of DataLoader.from_nnunet. The environment names nnU-Net's folders. Raises RuntimeError, with what was
-    printed, if the loader fails.
+    keep_blocks: as of DataLoader.from_nnunet. watch_memory: also find the peak of memory, which takes some of the time of a
+    core: the pages of all processes are counted ten times a second. The environment names nnU-Net's folders. Raises
+    RuntimeError, with what was printed, if the loader fails.
     """
     if loader not in LOADERS:
         raise ValueError(f"[measure] expected one of {LOADERS}, got {loader!r}")
@@ -145,14 +148,14 @@ def measure(
     env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0"}
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process,
-        PeakMemory(process.pid) as peak,
+        PeakMemory(process.pid) if watch_memory else contextlib.nullcontext() as peak,
     ):
         printed, errors = process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"[measure] expected figures of {loader}, got exit code {process.returncode}:\n{errors}")
     figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
     figures["patch_size"] = tuple(figures["patch_size"])
-    return Measurement(**{**figures, "peak_memory": peak.bytes})
+    return Measurement(**{**figures, "peak_memory": 0 if peak is None else peak.bytes})
 
 
 def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: bool) -> Any:
