@@ -159,6 +159,8 @@ InputFile::Stamp InputFile::stamp_at_path() const {
 
 void InputFile::prepare(std::uint64_t offset, std::size_t count) const { require(offset, count); }
 
+void InputFile::let_go() const {}
+
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   require(offset, count);
   if (data_ != nullptr) {
@@ -272,6 +274,12 @@ void InputFile::prepare(std::uint64_t offset, std::size_t count) const {
     if (errno == EFAULT) check();
     fail(name_, "cannot be read", errno == EFAULT ? EIO : errno);
   }
+}
+
+void InputFile::let_go() const {
+  // Of a shared mapping of a file nothing is lost; a system that refuses keeps the pages.
+  if (data_ != nullptr)
+    ::madvise(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size), MADV_DONTNEED);
 }
 
 InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {

@@ -41,6 +41,10 @@ class InputFile {
   const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;
   void read(std::uint64_t offset, void* to, std::size_t count) const;
 
+  // Takes what was read of a mapped file out of the process's memory. The system's cache keeps it, and bytes() of it
+  // stay valid.
+  void let_go() const;
+
  private:
   struct Stamp {
     std::uint64_t size = 0;

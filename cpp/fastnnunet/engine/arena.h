@@ -2,6 +2,7 @@
 // same number of threads share them; when the last such loader is closed, the threads end.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -45,7 +46,7 @@ class Arena final : public Crew {
 
   int threads() const { return threads_; }
   // Threads without a task: they help with the loops of those that have one. What finished tasks did is visible then.
-  int idle() const override { return threads_ - unfinished_.load(std::memory_order_acquire); }
+  int idle() const override { return std::max(threads_ - unfinished_.load(std::memory_order_acquire), 0); }
   // Runs `task` on one of the threads; tasks start in the order of the calls.
   void enqueue(Task& task);
 

@@ -219,6 +219,7 @@ class B2ndVolume final : public StoredVolume {
     return Tiling{spatial(header_.chunk), spatial(header_.block)};
   }
   void check() const override { file_->check(); }
+  void let_go() const override { file_->let_go(); }
 
   // c-blosc2 keeps four buffers of a block's size in its context.
   std::size_t memory() const override {

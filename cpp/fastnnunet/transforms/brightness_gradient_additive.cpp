@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/transforms/local_kernel.h"
@@ -58,18 +59,19 @@ class BrightnessGradientAdditive final : public LocalTransform {
     if (p.ready.empty()) {
       factor = static_cast<float>(strength);
       if (mean_centered_) {
-        double sum = 0;
-        for (std::int64_t x = 0; x < shape[0]; ++x)
-          for (std::int64_t y = 0; y < shape[1]; ++y)
-            sum += mean({kernel.row(x, y), static_cast<std::size_t>(shape[2])});
+        p.sums.assign(static_cast<std::size_t>(shape[0]), 0.0);  // of each plane
+        kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t, const float* weights) {
+          p.sums[static_cast<std::size_t>(x)] += mean({weights, static_cast<std::size_t>(shape[2])});
+        });
+        const double sum = std::accumulate(p.sums.begin(), p.sums.end(), 0.0);
         centre = static_cast<float>(sum / static_cast<double>(shape[0] * shape[1]));
         divisor = std::max(1.0f - centre, centre);  // weights go from 0 to 1
       }
     }
     float* const values = image.channel(channel);
-    for (std::int64_t x = 0; x < shape[0]; ++x)
-      for (std::int64_t y = 0; y < shape[1]; ++y)
-        add_row(values + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], centre, divisor, factor, p.clip);
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      add_row(values + (x * shape[1] + y) * shape[2], weights, shape[2], centre, divisor, factor, p.clip);
+    });
   }
 
  private:

@@ -6,12 +6,14 @@
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
 
 namespace fastnnunet {
 namespace {
 
 constexpr double kTruncate = 6.0;
+constexpr std::int64_t kLine = 16;     // values of a cache line
 constexpr double kLargestSigma = 1e5;  // no image is as large as its kernel
 
 // Python's round goes to even; an even result then moves to the odd number on the side of n.
@@ -79,8 +81,7 @@ struct BlurParameters : Parameters {
   std::vector<std::int64_t> channels;
   std::vector<double> sigmas;  // (channels, dims)
   // Room for the work, kept from sample to sample.
-  mutable std::vector<float> kernels[3], padded;
-  mutable std::vector<const float*> rows;
+  mutable std::vector<float> kernels[3];
 };
 
 class GaussianBlur final : public ImageTransformOf<BlurParameters> {
@@ -94,8 +95,7 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
   std::string_view name() const override { return "GaussianBlurTransform"; }
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    const std::size_t plane = static_cast<std::size_t>(geometry.shape[1] * geometry.shape[2]) * sizeof(float);
-    return {static_cast<std::size_t>(geometry.shape[0]) * plane, plane};
+    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
 
  protected:
@@ -151,59 +151,68 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
   }
 
  private:
-  // In place and in one pass over memory: as many planes as the kernel has taps along X are kept, blurred along Z and
-  // Y.
+  // In place: planes are blurred along Y and Z into working memory, and from there along X back into the channel. A
+  // thread that is alone goes over memory once and keeps as many planes as the kernel has taps.
   static void blur(Workspace& workspace, float* channel, const Index3& shape, const BlurParameters& p) {
     const std::int64_t plane = shape[1] * shape[2];
     const auto taps = static_cast<std::int64_t>(p.kernels[0].size());
-    const std::int64_t half = taps / 2, kept = std::min(taps, shape[0]);
+    const bool alone = workspace.idle() == 0;
+    const std::int64_t half = taps / 2, kept = alone ? std::min(taps, shape[0]) : shape[0];
     float* const planes = workspace.scratch<float>(0, kept * plane);
-    float* const between = workspace.scratch<float>(1, plane);
-    p.rows.resize(std::max({p.kernels[0].size(), p.kernels[1].size(), p.kernels[2].size()}));
-    for (std::int64_t x = 0, next = 0; x < shape[0]; ++x) {
-      for (; next <= std::min(x + half, shape[0] - 1); ++next)
-        blur_plane(channel + next * plane, shape, p, between, planes + next % kept * plane);
+    const auto inside = [&](std::int64_t x) { blur_plane(channel + x * plane, shape, p, planes + x % kept * plane); };
+    const auto across = [&](std::int64_t x) {
+      const float** const rows = thread_room<const float*>(taps);
       for (std::int64_t tap = 0; tap < taps; ++tap)
-        p.rows[static_cast<std::size_t>(tap)] = planes + reflected(x + tap - half, shape[0]) % kept * plane;
-      if (taps > 1)
-        weighted_rows(p.rows.data(), p.kernels[0].data(), taps, channel + x * plane, plane);
-      else
-        std::copy(p.rows[0], p.rows[0] + plane, channel + x * plane);
+        rows[tap] = planes + reflected(x + tap - half, shape[0]) % kept * plane;
+      weigh(rows, p.kernels[0], channel + x * plane, plane);
+    };
+    if (alone) {
+      for (std::int64_t x = 0, next = 0; x < shape[0]; ++x) {
+        for (; next <= std::min(x + half, shape[0] - 1); ++next) inside(next);
+        across(x);
+      }
+      return;
+    }
+    const auto each = [&](const auto& what) {
+      workspace.share(shape[0], [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t x = begin; x < end; ++x) what(x);
+      });
+    };
+    each(inside);
+    each(across);
+  }
+
+  // A row at a time: along Y taps are whole rows, and the result goes between its reflected borders, where taps along Z
+  // are shifts.
+  static void blur_plane(const float* in, const Index3& shape, const BlurParameters& p, float* out) {
+    const std::int64_t size = shape[2];
+    const auto taps_y = static_cast<std::int64_t>(p.kernels[1].size());
+    const auto taps_z = static_cast<std::int64_t>(p.kernels[2].size());
+    const std::int64_t half = taps_z / 2;
+    const std::int64_t border = (half + kLine - 1) / kLine * kLine;  // rows begin with a cache line
+    float* const row = thread_room<float>(border + size + half) + border;
+    const float** const whole = thread_room<const float*, 1>(taps_y);
+    const float** const shifted = thread_room<const float*, 2>(taps_z);
+    for (std::int64_t tap = 0; tap < taps_z; ++tap) shifted[tap] = row + tap - half;
+    for (std::int64_t y = 0; y < shape[1]; ++y) {
+      for (std::int64_t tap = 0; tap < taps_y; ++tap)
+        whole[tap] = in + reflected(y + tap - taps_y / 2, shape[1]) * size;
+      weigh(whole, p.kernels[1], row, size);
+      for (std::int64_t i = 1; i <= half; ++i) {
+        row[-i] = row[i];
+        row[size - 1 + i] = row[size - 1 - i];
+      }
+      weigh(shifted, p.kernels[2], out + y * size, size);
     }
   }
 
-  // Along Z and then along Y. Along Z a row is first copied between its reflected borders, so that taps are shifts;
-  // along Y taps are whole rows.
-  static void blur_plane(const float* in, const Index3& shape, const BlurParameters& p, float* between, float* out) {
-    const std::int64_t size = shape[2];
-    const auto taps_z = static_cast<std::int64_t>(p.kernels[2].size());
-    const auto taps_y = static_cast<std::int64_t>(p.kernels[1].size());
-    if (taps_z > 1) {
-      const std::int64_t half = taps_z / 2;
-      float* const blurred = taps_y > 1 ? between : out;
-      p.padded.resize(static_cast<std::size_t>(size + 2 * half));
-      float* const row = p.padded.data() + half;
-      for (std::int64_t tap = 0; tap < taps_z; ++tap) p.rows[static_cast<std::size_t>(tap)] = p.padded.data() + tap;
-      for (std::int64_t y = 0; y < shape[1]; ++y) {
-        const float* from = in + y * size;
-        std::copy(from, from + size, row);
-        for (std::int64_t i = 1; i <= half; ++i) {
-          row[-i] = from[i];
-          row[size - 1 + i] = from[size - 1 - i];
-        }
-        weighted_rows(p.rows.data(), p.kernels[2].data(), taps_z, blurred + y * size, size);
-      }
-      in = blurred;
-    }
-    if (taps_y > 1) {
-      for (std::int64_t y = 0; y < shape[1]; ++y) {
-        for (std::int64_t tap = 0; tap < taps_y; ++tap)
-          p.rows[static_cast<std::size_t>(tap)] = in + reflected(y + tap - taps_y / 2, shape[1]) * size;
-        weighted_rows(p.rows.data(), p.kernels[1].data(), taps_y, out + y * size, size);
-      }
-    } else if (in != out) {
-      std::copy(in, in + shape[1] * size, out);
-    }
+  // A kernel of one tap is 1, and leaves a NaN's neighbours alone.
+  static void weigh(const float* const* rows, const std::vector<float>& kernel, float* out, std::int64_t count) {
+    const auto taps = static_cast<std::int64_t>(kernel.size());
+    if (taps > 1)
+      weighted_rows(rows, kernel.data(), taps, out, count);
+    else
+      std::copy(rows[0], rows[0] + count, out);
   }
 
   Scalar sigma_;

@@ -13,22 +13,16 @@ constexpr int kLanes = 16;
 
 // Lanes, as float addition is not associative: the order is fixed here and not by the compiler. They stay apart from
 // row to row, for rows are short.
-struct WeightedSum {
-  double lanes[kLanes] = {};
-
-  double total() const { return std::accumulate(lanes, lanes + kLanes, 0.0); }
-};
-
 FASTNNUNET_CLONES
 void add_row(const float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-             WeightedSum& sum) {
+             double* FASTNNUNET_RESTRICT sums) {
   double lanes[kLanes];
-  std::copy_n(sum.lanes, kLanes, lanes);
+  std::copy_n(sums, kLanes, lanes);
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
     for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane] * weights[i + lane]);
   for (; i < count; ++i) lanes[i % kLanes] += static_cast<double>(values[i] * weights[i]);
-  std::copy_n(lanes, kLanes, sum.lanes);
+  std::copy_n(lanes, kLanes, sums);
 }
 
 FASTNNUNET_CLONES
@@ -48,20 +42,20 @@ class LocalContrast final : public LocalTransform {
 
  protected:
   void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double contrast,
-                        const LocalParameters&) const override {
+                        const LocalParameters& p) const override {
     Array<float>& image = sample.image();
     if (kernel.flat() && all_finite(image.channel_span(channel))) return;
     float* const values = image.channel(channel);
     const Index3 shape = image.shape;
-    WeightedSum sum;
-    for (std::int64_t x = 0; x < shape[0]; ++x)
-      for (std::int64_t y = 0; y < shape[1]; ++y)
-        add_row(values + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], sum);
-    const float mean = static_cast<float>(sum.total()) / (static_cast<float>(kernel.total()) + kEpsilon);
-    for (std::int64_t x = 0; x < shape[0]; ++x)
-      for (std::int64_t y = 0; y < shape[1]; ++y)
-        stretch_row(values + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], mean,
-                    static_cast<float>(contrast));
+    p.sums.assign(static_cast<std::size_t>(shape[0] * kLanes), 0.0);  // of each plane
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      add_row(values + (x * shape[1] + y) * shape[2], weights, shape[2], p.sums.data() + x * kLanes);
+    });
+    const double sum = std::accumulate(p.sums.begin(), p.sums.end(), 0.0);
+    const float mean = static_cast<float>(sum) / (static_cast<float>(kernel.total()) + kEpsilon);
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      stretch_row(values + (x * shape[1] + y) * shape[2], weights, shape[2], mean, static_cast<float>(contrast));
+    });
   }
 };
 

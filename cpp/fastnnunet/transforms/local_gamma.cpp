@@ -39,10 +39,10 @@ class LocalGamma final : public LocalTransform {
     const float range = found.maximum - found.minimum;
     const float of_zero = gamma > 0 ? 0.0f : gamma < 0 ? std::numeric_limits<float>::infinity() : 1.0f;
     const Index3 shape = image.shape;
-    for (std::int64_t x = 0; x < shape[0]; ++x)
-      for (std::int64_t y = 0; y < shape[1]; ++y)
-        raise_row(all.data() + (x * shape[1] + y) * shape[2], kernel.row(x, y), shape[2], found.minimum,
-                  range < kEpsilon ? kEpsilon : range, static_cast<float>(gamma), of_zero);
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      raise_row(all.data() + (x * shape[1] + y) * shape[2], weights, shape[2], found.minimum,
+                range < kEpsilon ? kEpsilon : range, static_cast<float>(gamma), of_zero);
+    });
   }
 };
 

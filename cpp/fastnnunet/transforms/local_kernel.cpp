@@ -9,6 +9,7 @@
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/thread_room.h"
 
 namespace fastnnunet {
 namespace {
@@ -96,8 +97,6 @@ LocalKernel::LocalKernel(const LocalParameters& p, std::size_t number, const Ind
     return;
   }
   profiles_ = p.profiles.data() + static_cast<std::int64_t>(number) * profile_size(shape);
-  p.row.resize(static_cast<std::size_t>(shape[2]));
-  room_ = p.row.data();
   // Products are monotone in each factor, rounded or not: the extremes are products of extremes.
   const Extent x = profile_extent(profiles_, shape[0]);
   const Extent y = profile_extent(profiles_ + shape[0], shape[1]);
@@ -120,11 +119,12 @@ const float* LocalKernel::row(std::int64_t x, std::int64_t y) const {
   if (ready_ != nullptr) return ready_ + (x * shape_[1] + y) * shape_[2];
   const float factor = profiles_[x] * profiles_[shape_[0] + y];
   const float* const profile = profiles_ + shape_[0] + shape_[1];
+  float* const weights = thread_room<float>(shape_[2]);
   if (divisor_ > kLeastInvertible)
-    weigh_by_inverse(profile, factor, minimum_, 1.0f / divisor_, shape_[2], room_);
+    weigh_by_inverse(profile, factor, minimum_, 1.0f / divisor_, shape_[2], weights);
   else
-    weigh(profile, factor, minimum_, divisor_, shape_[2], room_);
-  return room_;
+    weigh(profile, factor, minimum_, divisor_, shape_[2], weights);
+  return weights;
 }
 
 double LocalKernel::total() const {

@@ -22,8 +22,8 @@ struct LocalParameters : Parameters {
   std::vector<float> ready;
   double sigma = 0;  // in voxels; of LocalSmoothingTransform alone
   // Room for the work, kept from sample to sample.
-  mutable std::vector<float> row, taps, padded;
-  mutable std::vector<const float*> rows;
+  mutable std::vector<float> taps;
+  mutable std::vector<double> sums;
   mutable Extent clip{};
 };
 
@@ -34,8 +34,16 @@ class LocalKernel {
 
   // The same everywhere, too far away to be seen: all weights are 0.
   bool flat() const { return flat_; }
-  // Weights of the voxels (x, y, ...); they hold until the next call.
+  // Weights of the voxels (x, y, ...); they hold until the thread's next call.
   const float* row(std::int64_t x, std::int64_t y) const;
+  // body(x, y, weights) for every row, the rows of a plane in their order, planes on all threads that have time.
+  template <typename Body>
+  void each_row(const Workspace& workspace, const Body& body) const {
+    workspace.share(shape_[0], [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t x = begin; x < end; ++x)
+        for (std::int64_t y = 0; y < shape_[1]; ++y) body(x, y, row(x, y));
+    });
+  }
   // The sum of all weights.
   double total() const;
 
@@ -43,7 +51,6 @@ class LocalKernel {
   Index3 shape_;
   const float* profiles_ = nullptr;
   const float* ready_ = nullptr;
-  float* room_ = nullptr;
   float minimum_ = 0;
   float divisor_ = 1;
   bool flat_ = false;

@@ -6,6 +6,7 @@
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/thread_room.h"
 #include "fastnnunet/transforms/local_kernel.h"
 
 namespace fastnnunet {
@@ -74,11 +75,8 @@ class LocalSmoothing final : public LocalTransform {
 
   std::string_view name() const override { return "LocalSmoothingTransform"; }
 
-  // One channel, one slab of it, one row between its mirrored borders.
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    const auto floats = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); };
-    const std::int64_t slab = geometry.shape[1] * geometry.shape[2];
-    return {floats(geometry.shape[0] * slab), floats(slab), floats(geometry.shape[2])};
+    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
 
  protected:
@@ -112,51 +110,43 @@ class LocalSmoothing final : public LocalTransform {
     if (kernel.flat() && all_finite(image.channel_span(channel))) return;
     float* const values = image.channel(channel);
     const Index3 shape = image.shape;
-    const std::int64_t slab_size = shape[1] * shape[2];
-    const bool filters = p.sigma > kSmallestSigma;
+    const std::int64_t plane = shape[1] * shape[2];
     p.taps.assign(1, 1.0f);
-    if (filters) build_taps(p.sigma, p.taps);
+    if (p.sigma > kSmallestSigma) build_taps(p.sigma, p.taps);
     const std::int64_t radius = std::ssize(p.taps) - 1;
-    p.rows.resize(static_cast<std::size_t>(2 * radius + 1));
-    const auto gather = [&](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
+    // Rows around the one at `at`, of `size` that are `stride` apart.
+    const auto around = [radius](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
+      const float** const rows = thread_room<const float*>(2 * radius + 1);
       for (std::int64_t tap = -radius; tap <= radius; ++tap)
-        p.rows[static_cast<std::size_t>(tap + radius)] = from + mirrored(at + tap, size) * stride;
+        rows[tap + radius] = from + mirrored(at + tap, size) * stride;
+      return rows;
     };
 
-    // Along X for all of the channel, whose voxels are overwritten below; along Y and Z a slab and a row at a time.
-    float* const along_x = sample.workspace().scratch<float>(0, shape[0] * slab_size);
-    for (std::int64_t x = 0; x < shape[0]; ++x) {
-      const float* from = values + x * slab_size;
-      if (sample.dims() == 2) {
-        std::copy(from, from + slab_size, along_x + x * slab_size);
-        continue;
+    // Along X for all of the channel, whose voxels are overwritten below; along Y and Z a row at a time.
+    float* const along_x = sample.workspace().scratch<float>(0, shape[0] * plane);
+    sample.workspace().share(shape[0], [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t x = begin; x < end; ++x) {
+        if (sample.dims() == 2)
+          std::copy(values + x * plane, values + (x + 1) * plane, along_x + x * plane);
+        else
+          filter_rows(around(values, x, shape[0], plane), p.taps.data(), radius, plane, along_x + x * plane);
       }
-      gather(values, x, shape[0], slab_size);
-      filter_rows(p.rows.data(), p.taps.data(), radius, slab_size, along_x + x * slab_size);
-    }
-    float* const along_y = sample.workspace().scratch<float>(1, slab_size);
-    float* const along_z = sample.workspace().scratch<float>(2, shape[2]);
-    p.padded.resize(static_cast<std::size_t>(shape[2] + 2 * radius));
-    for (std::int64_t x = 0; x < shape[0]; ++x) {
-      for (std::int64_t y = 0; y < shape[1]; ++y) {
-        gather(along_x + x * slab_size, y, shape[1], shape[2]);
-        filter_rows(p.rows.data(), p.taps.data(), radius, shape[2], along_y + y * shape[2]);
+    });
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      const std::int64_t size = shape[2];
+      float* const padded = thread_room<float, 1>(size + 2 * radius);
+      float* const along_y = padded + radius;
+      filter_rows(around(along_x + x * plane, y, shape[1], size), p.taps.data(), radius, size, along_y);
+      for (std::int64_t i = 1; i <= radius; ++i) {
+        along_y[-i] = along_y[mirrored(-i, size)];
+        along_y[size - 1 + i] = along_y[mirrored(size - 1 + i, size)];
       }
-      for (std::int64_t y = 0; y < shape[1]; ++y) {
-        const float* from = along_y + y * shape[2];
-        float* const padded = p.padded.data() + radius;
-        std::copy(from, from + shape[2], padded);
-        for (std::int64_t i = 1; i <= radius; ++i) {
-          padded[-i] = from[mirrored(-i, shape[2])];
-          padded[shape[2] - 1 + i] = from[mirrored(shape[2] - 1 + i, shape[2])];
-        }
-        for (std::int64_t tap = -radius; tap <= radius; ++tap)
-          p.rows[static_cast<std::size_t>(tap + radius)] = padded + tap;
-        filter_rows(p.rows.data(), p.taps.data(), radius, shape[2], along_z);
-        mix_row(values + x * slab_size + y * shape[2], along_z, kernel.row(x, y), shape[2],
-                static_cast<float>(strength));
-      }
-    }
+      const float** const shifted = thread_room<const float*>(2 * radius + 1);
+      for (std::int64_t tap = 0; tap <= 2 * radius; ++tap) shifted[tap] = padded + tap;
+      float* const along_z = thread_room<float, 2>(size);
+      filter_rows(shifted, p.taps.data(), radius, size, along_z);
+      mix_row(values + x * plane + y * size, along_z, weights, size, static_cast<float>(strength));
+    });
   }
 
  private:

@@ -71,13 +71,15 @@ class Workspace {
   }
   std::size_t bytes() const;
 
+  // How many other threads have no sample to make, as far as one can tell.
+  int idle() const { return crew_ != nullptr ? crew_->idle() : 0; }
+
   // body(begin, end) for ranges that together are [0, count): on this thread, and on those that have no sample to make.
   // What is computed for an index must not depend on its range.
   template <typename Body>
   void share(std::int64_t count, const Body& body) const {
-    const int idle = crew_ != nullptr ? crew_->idle() : 0;
-    if (idle > 0)
-      parallel_for_here(idle + 1, count, std::cref(body));
+    if (const int helpers = idle(); helpers > 0)
+      parallel_for_here(helpers + 1, count, std::cref(body));
     else if (count > 0)
       body(std::int64_t{0}, count);
   }

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <utility>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/nearest_exact.h"
 
@@ -35,11 +35,17 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
   }
 }
 
+// Between four rows: lower and upper along X, and of each lower and upper along Y.
 FASTNNUNET_CLONES
-void mix_rows(const float* FASTNNUNET_RESTRICT a, const float* FASTNNUNET_RESTRICT b, float weight,
-              float* FASTNNUNET_RESTRICT out, std::int64_t count) {
-  const float other = 1.0f - weight;
-  for (std::int64_t i = 0; i < count; ++i) out[i] = other * a[i] + weight * b[i];
+void mix_rows(const float* FASTNNUNET_RESTRICT lower_lower, const float* FASTNNUNET_RESTRICT lower_upper,
+              const float* FASTNNUNET_RESTRICT upper_lower, const float* FASTNNUNET_RESTRICT upper_upper, float along_x,
+              float along_y, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
+  const float other_x = 1.0f - along_x, other_y = 1.0f - along_y;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float lower = other_y * lower_lower[i] + along_y * lower_upper[i];
+    const float upper = other_y * upper_lower[i] + along_y * upper_upper[i];
+    out[i] = other_x * lower + along_x * upper;
+  }
 }
 
 struct LowResolutionParameters : Parameters {
@@ -66,8 +72,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
   std::string_view name() const override { return "SimulateLowResolutionTransform"; }
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    const std::size_t plane = static_cast<std::size_t>(geometry.shape[1] * geometry.shape[2]) * sizeof(float);
-    return {static_cast<std::size_t>(geometry.shape[0]) * plane, plane, 2 * plane};
+    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
 
  protected:
@@ -143,50 +148,38 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
   }
 
  private:
-  // Gather to the small grid, then widen Z, Y and X in turn; the last step writes into the channel itself. Two planes
-  // that were widened are kept, those that a plane of the result lies between.
+  // Rows of the small grid are gathered and widened along Z; those of the result lie between four of them.
   static void resample(Workspace& workspace, float* channel, const Index3& shape, const Index3& low,
                        const LowResolutionParameters& p) {
-    const std::int64_t plane = shape[1] * shape[2];
-    float* small = workspace.scratch<float>(0, voxels(low));
-    float* rows = workspace.scratch<float>(1, low[1] * shape[2]);
-    float* planes = workspace.scratch<float>(2, 2 * plane);
-    float* out = small;
-    for (std::int64_t x = 0; x < low[0]; ++x)
-      for (std::int64_t y = 0; y < low[1]; ++y) {
-        const float* row = channel + (p.nearest[0][static_cast<std::size_t>(x)] * shape[1] +
-                                      p.nearest[1][static_cast<std::size_t>(y)]) *
-                                         shape[2];
-        for (std::int64_t z = 0; z < low[2]; ++z) *out++ = row[p.nearest[2][static_cast<std::size_t>(z)]];
+    const std::int64_t size = shape[2];
+    float* const wide = workspace.scratch<float>(0, low[0] * low[1] * size);  // (low X, low Y, Z)
+    workspace.share(low[0] * low[1], [&](std::int64_t begin, std::int64_t end) {
+      float* const small = thread_room<float>(low[2]);
+      for (std::int64_t row = begin; row < end; ++row) {
+        const float* from = channel + (p.nearest[0][static_cast<std::size_t>(row / low[1])] * shape[1] +
+                                       p.nearest[1][static_cast<std::size_t>(row % low[1])]) *
+                                          size;
+        for (std::int64_t z = 0; z < low[2]; ++z) small[z] = from[p.nearest[2][static_cast<std::size_t>(z)]];
+        float* const to = wide + row * size;
+        for (std::int64_t z = 0; z < size; ++z) {
+          const Between& at = p.positions[2][static_cast<std::size_t>(z)];
+          to[z] = (1.0f - at.weight) * small[at.lower] + at.weight * small[at.upper];
+        }
       }
-    std::int64_t held[2] = {-1, -1};
-    const auto widened = [&](std::int64_t number) {
-      float* const to = planes + number % 2 * plane;
-      if (std::exchange(held[number % 2], number) != number)
-        widen(small + number * low[1] * low[2], shape, low, p, rows, to);
-      return to;
-    };
-    for (std::int64_t x = 0; x < shape[0]; ++x) {
-      const Between& at = p.positions[0][static_cast<std::size_t>(x)];
-      mix_rows(widened(at.lower), widened(at.upper), at.weight, channel + x * plane, plane);
-    }
-  }
-
-  // One plane of the small grid along Z and Y. `rows`: memory for it after the first of these.
-  static void widen(const float* small, const Index3& shape, const Index3& low, const LowResolutionParameters& p,
-                    float* rows, float* out) {
-    for (std::int64_t y = 0; y < low[1]; ++y) {
-      const float* from = small + y * low[2];
-      float* to = rows + y * shape[2];
-      for (std::int64_t z = 0; z < shape[2]; ++z) {
-        const Between& at = p.positions[2][static_cast<std::size_t>(z)];
-        to[z] = (1.0f - at.weight) * from[at.lower] + at.weight * from[at.upper];
+    });
+    workspace.share(shape[0], [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t x = begin; x < end; ++x) {
+        const Between& along_x = p.positions[0][static_cast<std::size_t>(x)];
+        const float* const lower = wide + along_x.lower * low[1] * size;
+        const float* const upper = wide + along_x.upper * low[1] * size;
+        for (std::int64_t y = 0; y < shape[1]; ++y) {
+          const Between& along_y = p.positions[1][static_cast<std::size_t>(y)];
+          mix_rows(lower + along_y.lower * size, lower + along_y.upper * size, upper + along_y.lower * size,
+                   upper + along_y.upper * size, along_x.weight, along_y.weight, channel + (x * shape[1] + y) * size,
+                   size);
+        }
       }
-    }
-    for (std::int64_t y = 0; y < shape[1]; ++y) {
-      const Between& at = p.positions[1][static_cast<std::size_t>(y)];
-      mix_rows(rows + at.lower * shape[2], rows + at.upper * shape[2], at.weight, out + y * shape[2], shape[2]);
-    }
+    });
   }
 
   Scalar scale_;

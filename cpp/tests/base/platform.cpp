@@ -78,6 +78,22 @@ TEST_CASE("platform: bytes of a file, mapped and copied") {
 
 #ifdef __linux__
 
+TEST_CASE("platform: what was read of a mapped file goes out of memory and can be read again") {
+  constexpr std::size_t kSize = std::size_t{32} << 20, kMost = std::size_t{8} << 20;
+  const Folder folder;
+  folder.write("file", std::string(kSize, 'x'));
+  std::vector<std::byte> scratch;
+  const InputFile file(folder.path() / "file", FileAccess::mapped);
+  REQUIRE(file.mapped());
+  const std::uint64_t before = resident_memory();
+  file.prepare(0, kSize);
+  CHECK(resident_memory() + kMost >= before + kSize);
+  const std::byte* const bytes = file.bytes(kSize - 1, 1, scratch);
+  file.let_go();
+  CHECK(resident_memory() <= before + kMost);
+  CHECK(static_cast<char>(*bytes) == 'x');
+}
+
 TEST_CASE("platform: no control group limits anything") {
   const Folder folder;
   const ControlGroups groups = control_groups(folder.path());

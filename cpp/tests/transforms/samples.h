@@ -87,9 +87,8 @@ inline Data finished(Sample& sample) {
 }
 
 // `parameters` under batchgeneratorsv2's names.
-inline Data apply(const Transform& transform, const Record& parameters, const Data& data, int dims = 3,
-                  const Stream& field = Stream({}, 2)) {
-  Workspace workspace;
+inline Data apply_in(Workspace& workspace, const Transform& transform, const Record& parameters, const Data& data,
+                     int dims = 3, const Stream& field = Stream({}, 2)) {
   Sample sample(workspace);
   ArraySource<float> image({data.image.data(), data.channels(), data.shape});
   ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
@@ -98,6 +97,12 @@ inline Data apply(const Transform& transform, const Record& parameters, const Da
   transform.restore(parameters, sample.geometry(), *restored);
   transform.apply(sample, *restored, field);
   return finished(sample);
+}
+
+inline Data apply(const Transform& transform, const Record& parameters, const Data& data, int dims = 3,
+                  const Stream& field = Stream({}, 2)) {
+  Workspace workspace;
+  return apply_in(workspace, transform, parameters, data, dims, field);
 }
 
 inline Record record(std::initializer_list<std::pair<const char*, Record::Value>> entries, const char* owner = "test") {
