@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/vectors.h"
@@ -49,6 +50,33 @@ void block_sums(const float* FASTNNUNET_RESTRICT values, std::size_t count, doub
   }
   for (const double lane : differences) sums.differences += lane;
   for (const double lane : squares) sums.squares += lane;
+}
+
+// One sum alone, in so many lanes that additions do not wait for each other.
+constexpr int kLanesOfOne = 32;
+
+FASTNNUNET_CLONES
+double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
+  double lanes[kLanesOfOne] = {};
+  std::size_t i = 0;
+  for (; i + kLanesOfOne <= count; i += kLanesOfOne)
+    for (std::size_t lane = 0; lane < kLanesOfOne; ++lane) lanes[lane] += static_cast<double>(values[i + lane]);
+  for (; i < count; ++i) lanes[i % kLanesOfOne] += static_cast<double>(values[i]);
+  return std::accumulate(lanes, lanes + kLanesOfOne, 0.0);
+}
+
+FASTNNUNET_CLONES
+double block_squares(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
+  double lanes[kLanesOfOne] = {};
+  std::size_t i = 0;
+  const auto square = [&](std::size_t at) {
+    const double difference = static_cast<double>(values[at]) - pivot;
+    return difference * difference;
+  };
+  for (; i + kLanesOfOne <= count; i += kLanesOfOne)
+    for (std::size_t lane = 0; lane < kLanesOfOne; ++lane) lanes[lane] += square(i + lane);
+  for (; i < count; ++i) lanes[i % kLanesOfOne] += square(i);
+  return std::accumulate(lanes, lanes + kLanesOfOne, 0.0);
 }
 
 // Floats of either sign as integers in the same order, and back. Minima and maxima of integers do not depend on the
@@ -149,22 +177,16 @@ Extent Moments::extent() const {
 
 double mean(std::span<const float> values) {
   double sum = 0;
-  for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
-    Sums sums;
-    block_sums(values.data() + begin, std::min(kBlock, values.size() - begin), 0.0, sums);
-    sum += sums.differences;
-  }
+  for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
+    sum += block_sum(values.data() + begin, std::min(kBlock, values.size() - begin));
   return sum / static_cast<double>(values.size());
 }
 
 double standard_deviation(std::span<const float> values, double mean) {
-  double sum = 0;
-  for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
-    Sums sums;
-    block_sums(values.data() + begin, std::min(kBlock, values.size() - begin), mean, sums);
-    sum += sums.squares;
-  }
   if (values.size() < 2) return std::numeric_limits<double>::quiet_NaN();
+  double sum = 0;
+  for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
+    sum += block_squares(values.data() + begin, std::min(kBlock, values.size() - begin), mean);
   return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
