@@ -278,8 +278,7 @@ void InputFile::prepare(std::uint64_t offset, std::size_t count) const {
 
 void InputFile::let_go() const {
   // Of a shared mapping of a file nothing is lost; a system that refuses keeps the pages.
-  if (data_ != nullptr)
-    ::madvise(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size), MADV_DONTNEED);
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size), MADV_DONTNEED);
 }
 
 InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {

@@ -9,74 +9,40 @@
 #include <numeric>
 
 #include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/vectors.h"
 
 namespace fastnnunet {
 namespace {
 
-constexpr int kLanes = 8;
 constexpr std::size_t kBlock = Workspace::kBlock;
 
-// Sums of one block's differences from a pivot and of their squares. Float addition is not associative, so there are
-// lanes, and their order is fixed here and not by the compiler.
-struct Sums {
-  double differences = 0;
-  double squares = 0;
-};
+// Float addition is not associative, so there are lanes, and their order is fixed here and not by the compiler. So many
+// that additions do not wait for each other.
+constexpr std::size_t kLanes = 32;
 
+// Of one block's differences from a pivot.
 FASTNNUNET_CLONES
-void block_sums(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot, Sums& sums) {
-  double differences[kLanes] = {}, squares[kLanes] = {};
+double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
+  double lanes[kLanes] = {};
   std::size_t i = 0;
-#if defined(FASTNNUNET_VECTORS)
-  // Of two sums in one loop GCC makes no vector code by itself.
-  typedef float Two __attribute__((vector_size(8)));
-  constexpr int kPairs = kLanes / 2;
-  Doubles in_pairs[kPairs] = {}, squares_in_pairs[kPairs] = {};
-  const Doubles pivots{pivot, pivot};
   for (; i + kLanes <= count; i += kLanes)
-    for (std::size_t pair = 0; pair < kPairs; ++pair) {
-      const Doubles difference = __builtin_convertvector(vector_at<Two>(values + i + 2 * pair), Doubles) - pivots;
-      in_pairs[pair] += difference;
-      squares_in_pairs[pair] += difference * difference;
-    }
-  std::memcpy(differences, in_pairs, sizeof(differences));
-  std::memcpy(squares, squares_in_pairs, sizeof(squares));
-#endif
-  for (; i < count; ++i) {
-    const double difference = static_cast<double>(values[i]) - pivot;
-    differences[i % kLanes] += difference;
-    squares[i % kLanes] += difference * difference;
-  }
-  for (const double lane : differences) sums.differences += lane;
-  for (const double lane : squares) sums.squares += lane;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane]) - pivot;
+  for (; i < count; ++i) lanes[i % kLanes] += static_cast<double>(values[i]) - pivot;
+  return std::accumulate(lanes, lanes + kLanes, 0.0);
 }
 
-// One sum alone, in so many lanes that additions do not wait for each other.
-constexpr int kLanesOfOne = 32;
-
-FASTNNUNET_CLONES
-double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
-  double lanes[kLanesOfOne] = {};
-  std::size_t i = 0;
-  for (; i + kLanesOfOne <= count; i += kLanesOfOne)
-    for (std::size_t lane = 0; lane < kLanesOfOne; ++lane) lanes[lane] += static_cast<double>(values[i + lane]);
-  for (; i < count; ++i) lanes[i % kLanesOfOne] += static_cast<double>(values[i]);
-  return std::accumulate(lanes, lanes + kLanesOfOne, 0.0);
-}
-
+// Of their squares. Of two sums in one loop GCC makes no vector code, and a block is in the first cache.
 FASTNNUNET_CLONES
 double block_squares(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
-  double lanes[kLanesOfOne] = {};
-  std::size_t i = 0;
+  double lanes[kLanes] = {};
   const auto square = [&](std::size_t at) {
     const double difference = static_cast<double>(values[at]) - pivot;
     return difference * difference;
   };
-  for (; i + kLanesOfOne <= count; i += kLanesOfOne)
-    for (std::size_t lane = 0; lane < kLanesOfOne; ++lane) lanes[lane] += square(i + lane);
-  for (; i < count; ++i) lanes[i % kLanesOfOne] += square(i);
-  return std::accumulate(lanes, lanes + kLanesOfOne, 0.0);
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += square(i + lane);
+  for (; i < count; ++i) lanes[i % kLanes] += square(i);
+  return std::accumulate(lanes, lanes + kLanes, 0.0);
 }
 
 // Floats of either sign as integers in the same order, and back. Minima and maxima of integers do not depend on the
@@ -132,11 +98,10 @@ void Moments::add(std::span<const float> values) {
 }
 
 Moments::Block Moments::of_block(std::span<const float> values) const {
-  Sums sums;
-  block_sums(values.data(), values.size(), pivot_, sums);
+  const double sum = block_sum(values.data(), values.size(), pivot_);
   // A sum with NaN among its terms is NaN.
-  return {values.size(), sums.differences, sums.squares, ordered_extent(values.data(), values.size()),
-          std::isnan(sums.differences) && fastnnunet::has_nan(values)};
+  return {values.size(), sum, block_squares(values.data(), values.size(), pivot_),
+          ordered_extent(values.data(), values.size()), std::isnan(sum) && fastnnunet::has_nan(values)};
 }
 
 void Moments::take(const Block& block) {
@@ -178,7 +143,7 @@ Extent Moments::extent() const {
 double mean(std::span<const float> values) {
   double sum = 0;
   for (std::size_t begin = 0; begin < values.size(); begin += kBlock)
-    sum += block_sum(values.data() + begin, std::min(kBlock, values.size() - begin));
+    sum += block_sum(values.data() + begin, std::min(kBlock, values.size() - begin), 0.0);
   return sum / static_cast<double>(values.size());
 }
 
