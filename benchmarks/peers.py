@@ -4,9 +4,9 @@
 
 Needs `pip install monai torchio nvidia-dali-cuda130`; what is not installed is left out and named. Each side in a process of
 its own, two workers, alternating, with medians; patches of 128^3, batches of two. The peers have the volumes in memory, which
-spares them the reading; this loader and nnU-Net's read nnU-Net's files. Before anything is timed, samples of this loader are
-compared with what nnU-Net's code makes of the same windows, and a batch of each peer is checked: its shape and type, finite
-voxels, labels of the data set only. What a peer lacks stands beside its figure.
+spares them the reading; nnU-Net's loader reads files, and this one reads each once and then keeps it. Before anything is timed,
+samples of this loader are compared with what nnU-Net's code makes of the same windows, and a batch of each peer is checked: its
+shape and type, finite voxels, labels of the data set only. What a peer lacks stands beside its figure.
 """
 
 from __future__ import annotations
