@@ -67,9 +67,13 @@ def stages_chart(figures: dict[str, Any], file: Path) -> None:
         hatch = "//" if name in shown and number >= 10 else None
         axes.barh([row["name"] for row in rows], parts, 0.7, left=left, label=name, color=colour, hatch=hatch)
         left = [a + b for a, b in zip(left, parts, strict=True)]
-    _mark_floors(axes, floors, list(range(len(rows))))
+    inside = [(share, place) for place, share in enumerate(floors) if share <= 100]
+    _mark_floors(axes, [share for share, _ in inside], [place for _, place in inside])
+    for place, share in enumerate(floors):
+        if share > 100:
+            axes.annotate(f"→ {share:.0f}", (100.5, place), color=FLOOR, va="center", fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 105), xlabel="% of a sample's thread time")
+    axes.set(xlim=(0, 108), xlabel="% of a sample's thread time")
     figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     _save(figure, figures["machine"], file)
 
@@ -126,7 +130,7 @@ def transforms_chart(figures: dict[str, Any], file: Path) -> None:
     axes.set_yticks(places, [row["name"] for row in rows])
     axes.invert_yaxis()
     axes.axvline(1e3 * figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
-    axes.set(xscale="log", xlabel="ms for a patch of 128^3 on one thread, and times as fast (less is better)")
+    axes.set(xscale="log", xlabel="ms for a patch of 128^3 on one thread (less is better), and how many times as fast")
     axes.margins(x=0.08, y=0.02)
     figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     _save(figure, figures["machine"], file)
