@@ -130,8 +130,8 @@ def transforms_chart(figures: dict[str, Any], file: Path) -> None:
     axes.set_yticks(places, [row["name"] for row in rows])
     axes.invert_yaxis()
     axes.axvline(1e3 * figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
-    axes.set(xscale="log", xlabel="ms for a patch of 128^3 on one thread (less is better), and how many times as fast")
-    axes.margins(x=0.08, y=0.02)
+    axes.set(xscale="log", xlabel="ms for 128^3, one thread (less is better; times as fast)")
+    axes.margins(x=0.12, y=0.02)
     figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     _save(figure, figures["machine"], file)
 
