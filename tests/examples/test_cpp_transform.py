@@ -24,7 +24,7 @@ def vignette(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The example's package, installed into a folder of this test."""
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--target", str(folder)]
-    command += ["-C", f"cmake.define.FASTNNUNET_INCLUDE={fl.get_include()}", str(EXAMPLE)]
+    command += ["--config-settings", f"cmake.define.FASTNNUNET_INCLUDE={fl.get_include()}", str(EXAMPLE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     sys.path.insert(0, str(folder))
