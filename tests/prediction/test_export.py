@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +160,27 @@ def test_closed_outputs_remove_what_is_incomplete(tmp_path: Path) -> None:
     from fastnnunet_loader.prediction.outputs import Outputs
 
     outputs = Outputs()
-    with pytest.raises(FileNotFoundError), outputs.beside(tmp_path / "case", ".nii.gz") as folder:
+    with pytest.raises(FastnnUNetError, match="stopped"), outputs.beside(tmp_path / "case", ".nii.gz") as folder:
         (folder / "case.nii.gz").write_bytes(b"half")
         outputs.close()
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(FastnnUNetError, match="stopped"), outputs.beside(tmp_path / "case", ".nii.gz"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_case_is_complete_or_not_there_when_outputs_are_closed(tmp_path: Path) -> None:
+    from fastnnunet_loader.prediction.outputs import Outputs
+
+    for number in range(200):
+        outputs, target = Outputs(), tmp_path / f"case{number}"
+        folder = outputs.begin(target)
+        for kind in ("npz", "pkl", "nii.gz"):
+            (folder / f"case{number}.{kind}").write_bytes(b"whole")
+        closing = threading.Thread(target=outputs.close)
+        closing.start()
+        with contextlib.suppress(FastnnUNetError):
+            outputs.complete(folder, target, ".nii.gz")
+        closing.join()
+        assert len(list(tmp_path.glob(f"case{number}.*"))) in (0, 3)
+    assert not list(tmp_path.glob(".*"))

@@ -50,10 +50,7 @@ class Outputs:
         """Make a folder for files that `complete` moves beside target, or `discard` removes."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
-            if self._closed:
-                raise FastnnUNetError(
-                    f"[{target.name}] expected to write while the prediction goes on, got one that was stopped"
-                )
+            self._require_open(target)
             folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=ENDING, dir=target.parent))
             # Another thread than this one will let go of it.
             held = FileLock(folder / HELD, thread_local=False)
@@ -65,9 +62,18 @@ class Outputs:
 
     def complete(self, folder: Path, target: Path, last: str) -> None:
         """Move the files, those whose names end with `last` at the end."""
-        files = [file for file in folder.iterdir() if file.name != HELD]
-        for file in sorted(files, key=lambda file: file.name.endswith(last)):
-            file.replace(target.parent / file.name)
+        # All of them or none: close() would otherwise remove some, and the rest would pass for a case that is done.
+        with self._lock:
+            self._require_open(target)
+            files = [file for file in folder.iterdir() if file.name != HELD]
+            for file in sorted(files, key=lambda file: file.name.endswith(last)):
+                file.replace(target.parent / file.name)
+
+    def _require_open(self, target: Path) -> None:
+        if self._closed:
+            raise FastnnUNetError(
+                f"[{target.name}] expected to write while the prediction goes on, got one that was stopped"
+            )
 
     def discard(self, folder: Path) -> None:
         """Remove the folder with what is in it."""
