@@ -71,9 +71,7 @@ class Outputs:
 
     def _require_open(self, target: Path) -> None:
         if self._closed:
-            raise FastnnUNetError(
-                f"[{target.name}] expected to write while the prediction goes on, got one that was stopped"
-            )
+            raise FastnnUNetError(f"[{target.name}] expected to write while the prediction goes on, got one that was stopped")
 
     def discard(self, folder: Path) -> None:
         """Remove the folder with what is in it."""
