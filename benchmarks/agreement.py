@@ -51,10 +51,10 @@ def differences(got: dict[str, Any], expected: dict[str, Any]) -> tuple[float, f
 
 def require_agreement(
     where: str, got: dict[str, Any], expected: dict[str, Any], images: float = IMAGES, channels: int | None = None
-) -> None:
+) -> tuple[float, float]:
     """Raise RuntimeError unless shapes are equal, images within `images` of their range, and labels but for ties.
 
-    channels: of the image, where labels of a cascade's previous stage follow; None for all.
+    channels: of the image, where labels of a cascade's previous stage follow; None for all. Returns the differences.
     """
     labels = list(zip(_segmentations(got), _segmentations(expected), strict=True))
     for ours, theirs in [(got["image"], expected["image"]), *labels]:
@@ -63,14 +63,15 @@ def require_agreement(
     if channels is not None:
         labels.append((got["image"][channels:], expected["image"][channels:]))
         got, expected = ({**data, "image": data["image"][:channels]} for data in (got, expected))
-    image, _ = differences(got, expected)
-    if not image <= images:
-        raise RuntimeError(f"[{where}] expected images within {images:g} of the range, got a difference of {image:.1e}")
+    seen = differences(got, expected)
+    if not seen[0] <= images:
+        raise RuntimeError(f"[{where}] expected images within {images:g} of the range, got a difference of {seen[0]:.1e}")
     for ours, theirs in labels:
         # Of the few voxels of a small target one may be a tie.
         wrong, most = int((ours != theirs).sum()), max(1, int(LABELS * theirs.numel()))
         if wrong > most:
             raise RuntimeError(f"[{where}] expected {most} voxels at the most that differ, got {wrong} of {theirs.numel()}")
+    return seen
 
 
 def _random_transforms(tree: Any) -> Iterator[Any]:

@@ -65,7 +65,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader.recording import recording
 from fastnnunet_loader.sources import nnunet_trainers, open_source
 
-from .agreement import DRAWN_WHILE_APPLIED, IMAGES, comparable, differences, require_agreement, seed_all, tensors
+from .agreement import DRAWN_WHILE_APPLIED, IMAGES, comparable, require_agreement, seed_all, tensors
 from .floor import floor
 from .machine import described, machine, prepare
 
@@ -251,8 +251,7 @@ def measure_leaf(case: Leaf, draws: int) -> Figures:
             took, got = replayed(pipeline, [*trace, *drawn, *mirrored], image, segmentation, len(before))
             if repetition < 0:
                 if known:
-                    require_agreement(case.name, got, expected)
-                    seen = differences(got, expected)
+                    seen = require_agreement(case.name, got, expected)
                     worst = max(worst[0], seen[0]), max(worst[1], seen[1])
                 their_times.clear()
                 continue
@@ -286,8 +285,7 @@ def measure_tree(name: str, loader: Any, draws: int) -> Figures:
             with recording(tree) as trace, torch.no_grad():
                 expected = tree(**tensors(image, segmentation))
             got = pipeline.replay(trace, image=image, segmentation=segmentation)
-            require_agreement(name, got, expected, most)
-            seen = differences(got, expected)
+            seen = require_agreement(name, got, expected, most)
             worst = max(worst[0], seen[0]), max(worst[1], seen[1])
     ours = theirs = 0.0
     for number, (image, segmentation) in enumerate(windows):

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cmath>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "storage/files.h"
@@ -77,6 +79,40 @@ TEST_CASE("volume_cache: only the blocks that a box touches") {
   cached.provide(*volume, Box{});
   CHECK(cache.hits() + cache.misses() == 4);
 }
+
+#ifdef __linux__
+
+// Kilobytes of a file's mappings that are in this process's memory.
+std::int64_t mapped_memory(const std::filesystem::path& path) {
+  std::ifstream maps("/proc/self/smaps");
+  std::int64_t total = 0;
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' '))
+      inside = line.ends_with(std::filesystem::canonical(path).string());  // a mapping's first line
+    if (inside && line.starts_with("Rss:")) total += std::stoll(line.substr(4));
+  }
+  return total;
+}
+
+TEST_CASE("volume_cache: what is kept does not stay in memory as a file, too") {
+  TemporaryFolder folder;
+  const std::filesystem::path path = folder / "case.b2nd";
+  write_b2nd(path, ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
+  const Box all = Box::of_shape({25, 22, 19});
+  {
+    const auto plain = open_volume(path, "");
+    std::vector<float> out(static_cast<std::size_t>(voxels(all.shape())));
+    plain->read(0, all, out.data(), 0.0f);
+    CHECK(mapped_memory(path) > 0);
+  }
+  VolumeCache cache(1 << 20);
+  const auto volume = open_volume(path, "");
+  CHECK(cache.find<float>(0, *volume)->provide(*volume, all));
+  CHECK(mapped_memory(path) == 0);
+}
+
+#endif
 
 TEST_CASE("volume_cache: the first that fit are kept, and the budget is") {
   TemporaryFolder folder;
