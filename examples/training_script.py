@@ -34,7 +34,7 @@ def main() -> None:
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     plans["continue_training"] = False
 
-    fl.install(seed=1234, on_bad_case="skip")  # the only line that is not nnU-Net's
+    fl.install(seed=1234)  # the only line that is not nnU-Net's
     trainer = ShortTrainer(plans, configuration, int(fold), json.loads((folder / "dataset.json").read_text()), device)
     trainer.run_training()
     trainer.perform_actual_validation()

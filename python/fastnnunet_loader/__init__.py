@@ -7,42 +7,48 @@ fl.install()      # every nnU-Net trainer of this process now uses it
 from __future__ import annotations
 
 import os as _os
+from collections.abc import Collection as _Collection
+from typing import Literal as _Literal
 
 # torch first: the extension uses the libraries that it brings.
 import torch as _torch  # noqa: F401
 
 from ._core import __version__
-from .compiler import Pipeline, compile_transforms
+from .compiler import DrawnParameters, Pipeline, Stage, compile_transforms
 from .errors import (
     BadCaseError,
     FastnnUNetError,
     LoaderClosedError,
     MemoryBudgetError,
     NotSupportedError,
+    PredictionError,
     SampleError,
     StorageError,
     TransformError,
 )
-from .inference import logits_to_segmentation
-from .loader import BadCase, DataLoader, LoaderStats, available_cores, default_threads, memory
+from .inference import SegmentationStream, logits_to_segmentation
+from .loader import BadCase, DataLoader, LoaderStats, Patch, available_cores, default_threads, memory
 from .plugins import get_include, register_transform
 from .reproducing import reproduce
 from .resampling import resample
+from .settings import STALL_AFTER, Settings
 from .statistics.model import GpuStats, StageStats
 
 
 def install(
+    *,
     threads: int | None = None,
     seed: int | None = None,
     memory_budget: int | str | None = None,
-    on_bad_case: str = "raise",
+    on_bad_case: _Literal["raise", "skip"] = "raise",
     check_finite: bool = False,
     unrestricted_pickles: bool = False,
+    leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
     stats: str | _os.PathLike[str] | None = None,
     metrics: str | _os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
-    stall_after: float = 60.0,
+    stall_after: float = STALL_AFTER,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -54,6 +60,8 @@ def install(
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
         unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
             It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
+        leave_to_nnunet: "training", "validation" or both: these loaders stay nnU-Net's, with its worker processes. For trainers
+            with slow transforms in Python that hold Python's lock.
         stats: a file of JSON lines to which the statistics of the loaders are added, every 10 seconds, after every epoch and at
             the end of a training.
         metrics: an OpenMetrics text file with the same for a node exporter, replaced as a whole each time.
@@ -69,22 +77,25 @@ def install(
     from .nnunet import install as install_in_nnunet
 
     install_in_nnunet(
-        threads=threads,
-        seed=seed,
-        memory_budget=memory_budget,
-        on_bad_case=on_bad_case,
-        check_finite=check_finite,
-        unrestricted_pickles=unrestricted_pickles,
-        stats=stats,
-        metrics=metrics,
-        log_stats=log_stats,
-        live=live,
-        stall_after=stall_after,
+        Settings(
+            threads=threads,
+            seed=seed,
+            memory_budget=memory_budget,
+            on_bad_case=on_bad_case,
+            check_finite=check_finite,
+            unrestricted_pickles=unrestricted_pickles,
+            leave_to_nnunet=leave_to_nnunet,
+            stats=stats,
+            metrics=metrics,
+            log_stats=log_stats,
+            live=live,
+            stall_after=stall_after,
+        )
     )
 
 
 def uninstall() -> None:
-    """Undoes install(). Loaders that exist go on."""
+    """Undoes install(), except for what others have replaced since. Loaders that exist go on."""
     from .nnunet import uninstall as uninstall_from_nnunet
 
     uninstall_from_nnunet()
@@ -94,14 +105,19 @@ __all__ = [
     "BadCase",
     "BadCaseError",
     "DataLoader",
+    "DrawnParameters",
     "FastnnUNetError",
     "GpuStats",
     "LoaderClosedError",
     "LoaderStats",
     "MemoryBudgetError",
     "NotSupportedError",
+    "Patch",
     "Pipeline",
+    "PredictionError",
     "SampleError",
+    "SegmentationStream",
+    "Stage",
     "StageStats",
     "StorageError",
     "TransformError",

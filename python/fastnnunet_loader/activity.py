@@ -14,10 +14,7 @@ from typing import Any
 from . import _core
 from .fallback import python_stack
 
-__all__ = ["STALL_AFTER", "describe_activity", "listen"]
-
-STALL_AFTER = 60.0
-"""Seconds that a batch may take before the loader says what it waits for."""
+__all__ = ["describe_activity", "listen"]
 
 _log = logging.getLogger("fastnnunet_loader")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import logging
 import math
 import os
-import re
 import secrets
 import sys
 import threading
@@ -25,12 +25,13 @@ import numpy.typing as npt
 import torch
 
 from . import _core
-from .activity import STALL_AFTER, describe_activity, listen
+from .activity import describe_activity, listen
 from .compiler import Pipeline, compile_transforms
-from .errors import LoaderClosedError, NotSupportedError, SampleError, StorageError
+from .errors import FastnnUNetError, LoaderClosedError, NotSupportedError, SampleError, StorageError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .pickles import read_properties
 from .reproducing import Origin, command, line
+from .settings import STALL_AFTER, parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
 
@@ -76,20 +77,6 @@ def default_threads() -> int:
             raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
         return max(1, int(given))
     return max(1, available_cores() - 1)
-
-
-def parse_bytes(text: str | int) -> int:
-    """A number of bytes from '4GB', '512 MiB', '1.5G' or a plain number. Units are powers of 1024.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
-    return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
 
 
 def _memory_kind(pin_memory: bool) -> str:
@@ -182,6 +169,7 @@ class DataLoader:
         self._device = device_in_use()
         self._reported: set[str] = set()
         self._core: _core.Loader | None = None
+        self._state_at_end: dict[str, Any] | None = None
         try:
             self._core = self._make()
         except SampleError as error:
@@ -456,7 +444,9 @@ class DataLoader:
         return hashlib.sha256(described.encode()).hexdigest()[:16]
 
     def state_dict(self) -> dict[str, Any]:
-        """What continues with the next batch: plain numbers and strings."""
+        """What continues with the next batch: plain numbers and strings. After `close()` it is what it was then."""
+        if self._core is None and self._state_at_end is not None:
+            return self._state_at_end
         return {
             "version": _STATE_VERSION,
             "seed": self.seed,
@@ -490,6 +480,27 @@ class DataLoader:
             self.seed = int(state["seed"])
             core = self._core = self._make()
         core.set_step(int(state["step"]), {str(name): int(step) for name, step in state["excluded"].items()})
+
+    def limit_memory(self, memory_budget: int) -> None:
+        """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.
+
+        Raises:
+            MemoryBudgetError: it does not hold two batches and the threads' working memory.
+        """
+        if memory_budget != self.memory_budget:
+            self.reopen(role=self.role, memory_budget=memory_budget)
+
+    def reopen(self, *, role: int, memory_budget: int) -> None:
+        """Go on after `close()`, or with other settings. With another role the batches are others; the step stays."""
+        state = self.state_dict()
+        core, self._core = self._core, None
+        if core is not None:
+            _end(core)
+        self.role, self.memory_budget = role, memory_budget
+        self._core = self._make()
+        self._state_at_end = None
+        self._core.set_step(int(state["step"]), dict(state["excluded"]))
+        _open.add(self)
 
     def stats(self) -> LoaderStats:
         """What the loader has done so far."""
@@ -554,9 +565,12 @@ class DataLoader:
 
     def close(self) -> None:
         """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""
-        core, self._core = getattr(self, "_core", None), None
+        core = getattr(self, "_core", None)
         if core is None:
             return
+        with contextlib.suppress(FastnnUNetError):  # in a forked child there is nothing to tell
+            self._state_at_end = self.state_dict()
+        self._core = None
         if makes_a_sample():
             # The garbage collector found the loader in a thread that makes samples, which would wait for itself.
             _end_elsewhere(core)

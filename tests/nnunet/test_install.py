@@ -24,7 +24,8 @@ from nnunetv2.training.dataloading import utils as unpacking
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from training_runs import TRAINERS, log_of
+from own_trainers import prepared
+from training_runs import log_of
 
 import fastnnunet_loader as fl
 
@@ -36,31 +37,6 @@ def installed() -> Iterator[None]:
     fl.install(threads=2, seed=1)
     yield
     fl.uninstall()
-
-
-@pytest.fixture
-def environment(nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    dataset = nnunet_dataset("default")
-    for name, value in dataset.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
-    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
-    monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
-    return dataset
-
-
-def prepared(dataset: Any, trainer: str | type[nnUNetTrainer], start: bool = True) -> Any:
-    """A trainer of that name or class with its loaders built, as a training builds them."""
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")  # nnU-Net's own
-        if not isinstance(trainer, str):
-            patch.setattr(run_training, "recursive_find_trainer_class_by_name", lambda _: trainer)
-        name = trainer if isinstance(trainer, str) else trainer.__name__
-        made = run_training.get_trainer_from_args(dataset.name, "3d_fullres", 0, name, device=torch.device("cpu"))
-        made.initialize()
-        if start:
-            made.on_train_start()
-    return made
 
 
 def close(trainer: Any) -> None:
@@ -130,7 +106,7 @@ def test_trainer_of_a_script_with_loaders_of_its_own(environment: Any) -> None:
     close(trainer)
 
 
-def test_same_seed_same_batches_and_roles_differ(environment: Any) -> None:
+def test_same_seed_same_batches_and_other_streams_for_each_loader(environment: Any) -> None:
     def first() -> tuple[torch.Tensor, torch.Tensor]:
         trainer = prepared(environment, "nnUNetTrainer")
         batches = next(trainer.dataloader_train)["data"].clone(), next(trainer.dataloader_val)["data"].clone()
@@ -140,18 +116,29 @@ def test_same_seed_same_batches_and_roles_differ(environment: Any) -> None:
     one, other = first(), first()
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
+    trainer = prepared(environment, "nnUNetTrainer")
+    roles = [
+        augmenter.loader.sampled(step, 0)
+        for augmenter in (trainer.dataloader_train, trainer.dataloader_val)
+        for step in range(8)
+    ]
+    assert [window for _, _, window in roles[:8]] != [window for _, _, window in roles[8:]]
+    close(trainer)
 
 
-def test_loaders_built_directly_are_those_of_a_training(environment: Any) -> None:
-    """`get_dataloaders()` without a training (to look at batches) takes nothing from the training's own streams."""
+def test_loaders_built_directly_take_nothing_from_a_training(environment: Any) -> None:
+    """`get_dataloaders()` may be called to look at batches: each call gives others, and the training that follows its own."""
     trainer = prepared(environment, "nnUNetTrainer", start=False)
     looked = [trainer.get_dataloaders() for _ in range(2)]
-    roles = [[augmenter.loader.role for augmenter in pair] for pair in looked]
-    assert roles == [[0, 1], [0, 1]]
-    assert torch.equal(next(looked[0][0])["data"], next(looked[1][0])["data"])
-    for pair in looked:
-        for augmenter in pair:
-            augmenter._finish()
+    assert [[augmenter.loader.role for augmenter in pair] for pair in looked] == [[0, 1], [2, 3]]
+    first = next(looked[0][0])["data"]
+    assert not torch.equal(first, next(looked[1][0])["data"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.on_train_start()
+    assert all(augmenter.loader.closed for pair in looked for augmenter in pair)
+    assert torch.equal(first, next(trainer.dataloader_train)["data"])
+    close(trainer)
 
 
 def test_loaders_made_anew_in_a_training_go_on(environment: Any) -> None:

@@ -48,7 +48,7 @@ def seed(text: str) -> int:
 
 def size(text: str) -> int:
     """An argument that is an amount of memory, in bytes."""
-    from ..loader import parse_bytes
+    from ..settings import parse_bytes
 
     try:
         return parse_bytes(text)

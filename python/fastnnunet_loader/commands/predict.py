@@ -174,7 +174,8 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
         if not torch.cuda.is_available():
             raise CommandError("[-device] expected a CUDA device, got none; -device cpu predicts without")
         torch.set_num_threads(1)  # as nnUNetv2_predict does: the GPU does the work
-        torch.set_num_interop_threads(1)
+        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+            torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore in shared memory

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..settings import LOADERS
 from . import CommandError, count, fold, seconds, seed, size
 from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
 
@@ -58,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what nnU-Net does not write)",
     )
 
+    add(
+        "--leave-to-nnunet",
+        metavar="LOADER",
+        nargs="+",
+        choices=LOADERS,
+        default=(),
+        help="training, validation or both: these loaders stay nnU-Net's, with its worker processes",
+    )
+
     telling = parser.add_argument_group("statistics of the loader")
     add = telling.add_argument
     add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
@@ -84,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
         if gpus < args.num_gpus:
             raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
         torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
-        torch.set_num_interop_threads(1)
+        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+            torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
@@ -95,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         on_bad_case=args.on_bad_case,
         check_finite=args.check_finite,
         unrestricted_pickles=args.unrestricted_pickles,
+        leave_to_nnunet=args.leave_to_nnunet,
         stats=args.stats,
         metrics=args.metrics,
         log_stats=args.log_stats,

@@ -1,0 +1,118 @@
+"""`install()` and `uninstall()`: everything that is replaced in nnU-Net and around it, and put back."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import sys
+from typing import Any
+
+from ..loader import default_threads
+from ..prediction.install import patch_predictor
+from ..settings import Settings
+from .augmenter import patch_augmenters
+from .checkpoint import patch_torch
+from .patches import Patches
+from .pools import patch_pools, patch_progress_bars
+from .ranks import Spawning
+from .runs import Installation, installation, set_installation
+from .trainer import patch_trainer
+
+__all__ = ["TESTED_TRANSFORMS", "TESTED_VERSIONS", "install", "uninstall"]
+
+TESTED_VERSIONS = ("2.6.4", "2.8.1")
+TESTED_TRANSFORMS = ("0.3.6",)  # batchgeneratorsv2, which both take
+
+_log = logging.getLogger("fastnnunet_loader")
+
+
+def _notes() -> list[str]:
+    notes = []
+    for name, package, tested in (
+        ("nnU-Net", "nnunetv2", TESTED_VERSIONS),
+        ("batchgeneratorsv2", "batchgeneratorsv2", TESTED_TRANSFORMS),
+    ):
+        version = importlib.metadata.version(package)
+        if version not in tested:
+            notes.append(f"{name} {version} has not been tested with this loader; tested: {', '.join(tested)}")
+    return notes
+
+
+def _patch_ranks(patches: Patches) -> None:
+    """With -num_gpus nnU-Net starts a process for each rank."""
+    import torch.multiprocessing
+    from nnunetv2.run import run_training
+
+    def settings() -> Settings | None:
+        installed = installation()
+        return None if installed is None else installed.settings
+
+    patches.set(run_training, "mp", Spawning(torch.multiprocessing, settings))
+
+
+def _patch_compiler(patches: Patches) -> None:
+    """Keep torch.compile's compiler in this process, unless the user has chosen otherwise."""
+    name = "TORCHINDUCTOR_COMPILE_THREADS"
+    if name in os.environ:
+        return
+    os.environ[name] = "1"
+
+    def unset() -> None:
+        if os.environ.get(name) == "1":
+            del os.environ[name]
+
+    patches.on_undo(unset)
+    # The variable is read once, when this module is imported.
+    config: Any = sys.modules.get("torch._inductor.config")
+    if config is None:
+        return
+    before = config.compile_threads
+    config.compile_threads = 1
+
+    def restore() -> None:
+        if config.compile_threads == 1:
+            config.compile_threads = before
+
+    patches.on_undo(restore)
+
+
+def _prediction_options() -> dict[str, Any]:
+    installed = installation()
+    assert installed is not None
+    chosen = installed.settings
+    return {"memory_budget": chosen.budget, "on_bad_case": chosen.on_bad_case, "threads": chosen.threads}
+
+
+def install(settings: Settings) -> None:
+    """See `fastnnunet_loader.install`."""
+    default_threads()  # a wrong nnUNet_n_proc_DA is reported now
+    installed = installation()
+    if installed is not None:
+        installed.settings = settings
+        return
+    notes = _notes()
+    for note in notes:
+        _log.warning("%s", note)
+    patches = Patches()
+    set_installation(Installation(settings, patches, notes))
+    try:
+        _patch_compiler(patches)
+        patch_augmenters(patches)
+        patch_torch(patches)
+        patch_pools(patches)
+        patch_progress_bars(patches)
+        patch_trainer(patches)
+        _patch_ranks(patches)
+        patch_predictor(patches.set, _prediction_options)
+    except BaseException:
+        uninstall()
+        raise
+
+
+def uninstall() -> None:
+    """See `fastnnunet_loader.uninstall`."""
+    installed = installation()
+    if installed is not None:
+        set_installation(None)
+        installed.patches.undo()

@@ -1,0 +1,225 @@
+"""What happens around the methods of nnUNetTrainer, of its subclasses, and of those that are made later.
+
+Every method is called with the arguments that it was called with, and what it returns is returned.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..prediction.validation import predicting_validation
+from ..validation import naming_bad_cases
+from .augmenter import InProcessAugmenter, named, rank_threads
+from .checkpoint import reading, state_for, state_of, tell_other_ranks, writing
+from .log import say, sayer
+from .patches import Patches
+from .pools import patch_own_pool
+from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
+from .runs import Run, installation, making_loaders, run_of
+
+__all__ = ["patch_trainer"]
+
+Method = Callable[..., Any]
+
+
+class _Hooks:
+    """One method for each of the trainer's that has something around it: `original` is the trainer's own."""
+
+    @staticmethod
+    def on_train_start(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(trainer)
+        run.close()
+        run.closed, run.starting = None, True
+        try:
+            with making_loaders(run, trainer):
+                result = original(trainer, *args, **kwargs)
+        finally:
+            run.starting = False
+        run.started = True
+        describe(run, trainer)
+        _restore(run, trainer)
+        start_reporter(run, trainer)
+        return result
+
+    @staticmethod
+    def get_dataloaders(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run, states = run_of(trainer), []
+        if run.started:
+            # Some trainers make new loaders while they train, with other patches or cases, in the place of those before. They
+            # go on where those were, so that no batch comes twice.
+            states = run.states()
+            for augmenter in run.augmenters:
+                augmenter.supersede()
+            run.augmenters.clear()
+            run.made = 0
+        run.made_before = run.made
+        with making_loaders(run, trainer):
+            result = original(trainer, *args, **kwargs)
+        for augmenter, state in zip(run.augmenters, states, strict=False):
+            augmenter.loader.load_state_dict({**state, "fingerprint": augmenter.loader.fingerprint})
+        _name_workers(trainer, result)
+        return result
+
+    @staticmethod
+    def run_training(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(trainer)
+        try:
+            # A trainer may save checkpoints by itself, without save_checkpoint.
+            with writing(functools.partial(state_for, run)):
+                return original(trainer, *args, **kwargs)
+        except BaseException:
+            # The loaders' threads must not go on while the exception is on its way, nor wait for the collector. Their states
+            # stay: the handler of the exception may save a checkpoint.
+            run.close()
+            raise
+
+    @staticmethod
+    def on_epoch_end(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(trainer)
+        report_bad_cases(run, trainer)
+        report_python_transforms(run, trainer)
+        tell_other_ranks(run)
+        if run.reporter is not None:
+            run.reporter.epoch(trainer.current_epoch)
+        return original(trainer, *args, **kwargs)
+
+    @staticmethod
+    def on_train_end(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(trainer)
+        tell_other_ranks(run)
+        report_at_end(run, trainer)
+        stop_reporter(run)  # nnU-Net closes its loaders itself
+        result = original(trainer, *args, **kwargs)
+        run.close()
+        return result
+
+    @staticmethod
+    def perform_actual_validation(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        installed = installation()
+        assert installed is not None
+        settings = installed.settings
+        with naming_bad_cases(trainer, settings.on_bad_case == "skip", settings.unrestricted_pickles, sayer(trainer)):
+            return original(trainer, *args, **kwargs)
+
+    @staticmethod
+    def save_checkpoint(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        with writing(functools.partial(state_for, run_of(trainer))):
+            return original(trainer, *args, **kwargs)
+
+    @staticmethod
+    def load_checkpoint(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(trainer)
+        source = args[0] if args else next(iter(kwargs.values()), None)
+        with reading(source) as found:
+            result = original(trainer, *args, **kwargs)
+        read, state = found()
+        if read:
+            run.pending, run.without_state = state, state is None and trainer.current_epoch > 0
+        return result
+
+
+def _restore(run: Run, trainer: Any) -> None:
+    """Continue the loaders where the checkpoint left them."""
+    pending, run.pending = run.pending, None
+    without_state, run.without_state = run.without_state, False
+    if without_state:
+        say(
+            trainer,
+            "fastnnunet_loader: the checkpoint has no state of the loaders (it was saved without them); batches start anew.",
+        )
+    if pending is None:
+        return
+    states = [state_of(pending, a.loader.role, a.loader.fingerprint) for a in run.augmenters]
+    known = [state for state in states if state is not None]
+    if not known and trainer.current_epoch == 0:
+        known = []  # saved before there were loaders
+    if len(known) < len(states):
+        say(
+            trainer,
+            f"fastnnunet_loader: the checkpoint has the state of {len(known)} loaders, this training has {len(states)}; "
+            "batches start anew.",
+        )
+        return
+    for augmenter, state in zip(run.augmenters, known, strict=True):
+        augmenter.loader.load_state_dict(state)
+        run.seed = augmenter.loader.seed
+    if known:
+        steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
+        say(trainer, f"fastnnunet_loader: continuing with seed {run.seed} at batch {steps}.")
+
+
+def _name_workers(trainer: Any, made: Any) -> None:
+    """Name loaders that keep worker processes although nothing has said so."""
+    from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+    from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+
+    for loader in made if isinstance(made, (list, tuple)) else [made]:
+        with_workers = isinstance(loader, (MultiThreadedAugmenter, NonDetMultiThreadedAugmenter))
+        if not with_workers or isinstance(loader, InProcessAugmenter) or loader in named:
+            continue
+        generator = type(getattr(loader, "generator", None)).__name__
+        say(trainer, f"fastnnunet_loader: {type(loader).__name__} around {generator} keeps its worker processes.")
+        named.add(loader)
+
+
+def _predicting(validate: Method) -> Method:
+    """nnU-Net's own final validation, also where a trainer that overrides it calls it, with what it then asks for."""
+
+    @functools.wraps(validate)
+    def method(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        if installation() is None:
+            return validate(trainer, *args, **kwargs)
+        save_probabilities = bool(args[0] if args else kwargs.get("save_probabilities", False))
+        with predicting_validation(trainer, save_probabilities, rank_threads(), sayer(trainer)):
+            return validate(trainer, *args, **kwargs)
+
+    return method
+
+
+def _wrapped(name: str, original: Method, hook: Method) -> Method:
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(self)
+        if name in run.inside or installation() is None:  # the base's method, called by the one that overrides it
+            return original(self, *args, **kwargs)
+        run.inside.add(name)
+        try:
+            return hook(original, self, *args, **kwargs)
+        finally:
+            run.inside.discard(name)
+
+    return method
+
+
+def _family(cls: Any) -> Iterator[Any]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _family(subclass)
+
+
+def patch_trainer(patches: Patches) -> None:
+    """Put the hooks around the methods of nnUNetTrainer and of all of its subclasses."""
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    hooks = {name: getattr(_Hooks, name) for name in vars(_Hooks) if not name.startswith("_")}
+
+    def wrap(cls: Any) -> None:
+        # Each class's own methods: one that overrides a method may never call its base's.
+        for name, hook in hooks.items():
+            original = vars(cls).get(name)
+            if callable(original):
+                patches.set(cls, name, _wrapped(name, original, hook))
+        patch_own_pool(cls, patches)
+
+    patches.set(nnUNetTrainer, "perform_actual_validation", _predicting(nnUNetTrainer.perform_actual_validation))
+    for cls in _family(nnUNetTrainer):
+        wrap(cls)
+
+    def init_subclass(cls: Any, /, **kwargs: Any) -> None:
+        super(nnUNetTrainer, cls).__init_subclass__(**kwargs)
+        if installation() is not None:
+            wrap(cls)
+
+    patches.set(nnUNetTrainer, "__init_subclass__", classmethod(init_subclass))
