@@ -55,7 +55,7 @@ py::dict to_dict(const Record& record);
 // (X, Y, Z), or (Y, Z) where only two axes count.
 py::tuple to_tuple(const Index3& shape, int dims);
 
-// A Python object with `apply(image, segmentation, seed, token)`, see python/fastnnunet_loader/fallback.py.
+// A Python object with `apply` and `targets`, see python/fastnnunet_loader/fallback.py.
 std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
 
 // A transform of another package: a capsule as in fastnnunet/plugin/transform.h. Throws InvalidType.
@@ -78,5 +78,11 @@ struct BoundPipeline {
 // copy where there is something to copy.
 py::array image_array(const Array<float>& image, int dims, const py::handle& owner);
 py::array target_array(const Target& target, int dims, const py::handle& owner);
+// NumPy's type for the element type of a target; for bfloat16, which NumPy has not, uint16.
+py::dtype dtype_of(TargetType type);
+// An array (C, X, Y, Z) or (C, Y, Z) as a target. Throws InvalidType or InvalidArgument.
+Target to_target(const py::array& array);
+// What transforms in Python have added to a sample, as a dictionary; empty where they have added nothing.
+py::dict entries_of(const Sample& sample);
 
 }  // namespace fastnnunet::bindings

@@ -102,8 +102,7 @@ py::tuple next(Loader& loader, double patience, const py::function& on_stall) {
   py::list targets;
   for (std::size_t i = 0; i < layout.targets.size(); ++i) {
     const auto& target = layout.targets[i];
-    const py::dtype type = target.type == TargetType::int16 ? py::dtype::of<std::int16_t>() : py::dtype::of<bool>();
-    targets.append(py::array(type, batch_shape(samples, target.channels, target.shape, layout.dims),
+    targets.append(py::array(dtype_of(target.type), batch_shape(samples, target.channels, target.shape, layout.dims),
                              batch.memory->targets[i], owner));
   }
   return py::make_tuple(data, targets, batch.cases(), batch.step);

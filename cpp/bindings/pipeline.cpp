@@ -11,7 +11,8 @@ namespace fastnnunet::bindings {
 namespace {
 
 // A tree as nested tuples: ("compose", [nodes]), ("one_of", [nodes]), ("random", probability, node),
-// ("native", name, attributes), ("plugin", name, capsule), ("python", name, object).
+// ("native", name, attributes, object), ("plugin", name, capsule, object), ("python", name, object). The object of a native
+// transform is the same one in Python, for samples that native code does not know; it may be None.
 Node to_node(const py::tuple& tree) {
   const auto kind = py::cast<std::string>(tree[0]);
   const auto children = [&] {
@@ -23,9 +24,15 @@ Node to_node(const py::tuple& tree) {
   if (kind == "one_of") return Node::one_of(children());
   if (kind == "random") return Node::random(to_node(py::cast<py::tuple>(tree[2])), py::cast<double>(tree[1]));
   const auto name = py::cast<std::string>(tree[1]);
-  if (kind == "native") return Node::leaf(make_transform(name, to_record(py::cast<py::dict>(tree[2]), name)));
   if (kind == "python") return Node::leaf(make_python_transform(name, py::reinterpret_borrow<py::object>(tree[2])));
-  if (kind == "plugin") return Node::leaf(make_plugin_transform(name, py::reinterpret_borrow<py::object>(tree[2])));
+  const auto stand_in = [&]() -> std::unique_ptr<Transform> {
+    if (tree.size() < 4 || tree[3].is_none()) return nullptr;
+    return make_python_transform(name, py::reinterpret_borrow<py::object>(tree[3]));
+  };
+  if (kind == "native")
+    return Node::leaf(make_transform(name, to_record(py::cast<py::dict>(tree[2]), name)), stand_in());
+  if (kind == "plugin")
+    return Node::leaf(make_plugin_transform(name, py::reinterpret_borrow<py::object>(tree[2])), stand_in());
   throw InvalidArgument("pipeline", "a node 'compose', 'one_of', 'random', 'native', 'plugin' or 'python'", kind);
 }
 
@@ -116,8 +123,9 @@ struct Results {
   }
 };
 
-// (image, targets, target_is_list, trace, regression target or None): arrays of their own, and the parameters that were
-// applied.
+// (image, targets, target_is_list, trace, regression target or None, entries): arrays of their own, the parameters that
+// were applied, and what transforms in Python have added. Where the entries have 'segmentation', or `labels_lost`, the
+// targets are not those of the sample.
 py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional<LabelArray>& segmentation,
               const SampleId& id, const std::optional<py::list>& recorded,
               const std::optional<FloatArray>& regression_target) {
@@ -148,7 +156,7 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
       pipeline.restore(trace, id, geometry, plan);
     else
       pipeline.draw(id, geometry, plan);
-    pipeline.run(sample, plan);
+    pipeline.run(sample, plan, false);
   }
   if (!layout) results.copy(sample);
   py::object moved = py::none();
@@ -162,7 +170,8 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
     }
     moved = image_array(target.image(), target.dims(), py::handle());
   }
-  return py::make_tuple(results.image, results.targets, pipeline.gives_target_list(), to_trace(pipeline, plan), moved);
+  return py::make_tuple(results.image, results.targets, sample.target_is_list(), to_trace(pipeline, plan), moved,
+                        entries_of(sample));
 }
 
 }  // namespace
@@ -205,6 +214,14 @@ void add_pipeline(py::module_& module) {
           py::arg("image_channels"), py::arg("segmentation_channels"), py::arg("shape"), py::arg("id"),
           "The parameters of one sample, without voxels: a list of (leaf, parameters).")
       .def_property_readonly("all_native", [](const BoundPipeline& bound) { return bound.pipeline->all_native(); })
+      .def("stood_in",
+           [](const BoundPipeline& bound) {
+             std::vector<std::size_t> leaves;
+             for (std::size_t leaf = 0; leaf < bound.pipeline->leaves(); ++leaf)
+               if (bound.pipeline->stood_in(leaf)) leaves.push_back(leaf);
+             return leaves;
+           },
+           "Numbers of native leaves that have had to run in Python, for what transforms before them made of a sample.")
       .def("leaf_statistics", [](const BoundPipeline& bound) {
         const Pipeline& pipeline = *bound.pipeline;
         std::vector<std::pair<std::uint64_t, double>> list;

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <atomic>
+#include <cstring>
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
@@ -76,7 +77,48 @@ struct PythonParameters : Parameters {
   std::int64_t token = -1;  // of recorded parameters; none: Python draws its own
 };
 
-// Runs in Python: its lock is taken for the whole of apply(), one such transform at a time.
+// What transforms in Python have added to a sample: a dictionary without image and labels, but with labels that have a
+// form of their own.
+class Entries final : public Companion {
+ public:
+  Entries(SharedObject made_by, SharedObject dictionary, bool labels, bool of_transforms, std::string labels_from)
+      : made_by_(std::move(made_by)),
+        dictionary_(std::move(dictionary)),
+        labels_(labels),
+        of_transforms_(of_transforms),
+        labels_from_(std::move(labels_from)) {}
+
+  bool holds_labels() const override { return labels_; }
+  bool holds_entries_of_transforms() const override { return of_transforms_; }
+  bool target_is_list() const override { return target_is_list_; }
+  std::string labels_from() const override { return labels_from_; }
+  const py::object& dictionary() const { return *dictionary_; }
+
+  std::vector<Target> targets() override {
+    const py::gil_scoped_acquire lock;
+    const auto made = py::cast<py::tuple>(made_by_->attr("targets")(*dictionary_));
+    target_is_list_ = py::cast<bool>(made[1]);
+    std::vector<Target> targets;
+    arrays_.clear();
+    for (const py::handle item : py::cast<py::list>(made[0])) {
+      const auto array = py::cast<py::array>(item);
+      arrays_.push_back(share(array));
+      targets.push_back(to_target(array));
+    }
+    return targets;
+  }
+
+ private:
+  SharedObject made_by_;
+  SharedObject dictionary_;
+  bool labels_;
+  bool of_transforms_;
+  std::string labels_from_;
+  bool target_is_list_ = false;
+  std::vector<SharedObject> arrays_;
+};
+
+// Runs in Python: its lock is taken for the whole of apply(), and given back by what the transform calls.
 class PythonTransform final : public TransformOf<PythonParameters> {
  public:
   PythonTransform(std::string name, SharedObject object) : name_(std::move(name)), object_(std::move(object)) {}
@@ -92,19 +134,30 @@ class PythonTransform final : public TransformOf<PythonParameters> {
 
   void apply(Sample& sample, const PythonParameters& p, const Stream&) const override {
     const Array<float> image = sample.image();
-    const bool labelled = sample.has_segmentation();
-    const Array<std::int16_t> labels = labelled ? sample.segmentation() : Array<std::int16_t>{};
+    auto* before = dynamic_cast<Entries*>(sample.companion());
+    const bool labelled = sample.has_segmentation() && (before == nullptr || !before->holds_labels());
+    if (labelled && sample.targets().empty() && sample.regions() == nullptr) sample.segmentation();
     const py::gil_scoped_acquire lock;
     ++python_calls;
-    // A transform may keep what it is shown, to mix it into another sample. Then the memory is its own from then on.
-    const py::object segmentation =
-        labelled ? py::object(target_array({TargetType::int16, labels.data, labels.channels, labels.shape},
-                                           sample.dims(), leased(sample, labels.data)))
-                 : py::none();
-    const auto result = py::cast<py::tuple>(object_->attr("apply")(
-        image_array(image, sample.dims(), leased(sample, image.data)), segmentation, p.seed, p.token));
-    take_image(sample, py::reinterpret_borrow<py::object>(result[0]));
-    if (labelled) take_targets(sample, py::cast<py::list>(result[1]), py::cast<bool>(result[2]));
+    const int dims = sample.dims();
+    const py::object labels = labelled ? labels_of(sample) : py::object(py::none());
+    const py::object entries = before != nullptr ? before->dictionary() : py::object(py::dict());
+    // The planes of a folded sample, as batchgeneratorsv2's dictionary has them.
+    const std::int64_t folded = sample.folded() ? image.channels / sample.planes() : 0;
+    const auto result = py::cast<py::tuple>(
+        object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels, entries,
+                               py::make_tuple(folded, sample.folded() ? sample.planes() : 0), p.seed, p.token));
+    take_image(sample, py::cast<py::array>(result[0]), folded);
+    take_labels(sample, result[1], labelled);
+    const auto more = py::cast<py::dict>(result[2]);
+    const bool holds_labels = py::cast<bool>(result[3]);
+    if (more.empty() && !holds_labels) {
+      sample.accompany(nullptr);
+      return;
+    }
+    const bool new_labels = holds_labels && (labelled || before == nullptr || py::cast<bool>(result[5]));
+    sample.accompany(std::make_shared<Entries>(object_, share(more), holds_labels, py::cast<bool>(result[4]),
+                                               new_labels ? name_ : before->labels_from()));
   }
 
   Record describe(const PythonParameters& p) const override {
@@ -119,49 +172,86 @@ class PythonTransform final : public TransformOf<PythonParameters> {
   }
 
  private:
-  static py::capsule leased(const Sample& sample, const void* data) {
-    auto lease = std::make_unique<std::shared_ptr<void>>(sample.lease(data));
-    return {lease.release(), [](void* held) { delete static_cast<std::shared_ptr<void>*>(held); }};
+  // A transform may keep what it is shown, to mix it into another sample. Then the memory is its own from then on.
+  static py::object leased(const Sample& sample, const void* data) {
+    std::shared_ptr<void> lease = sample.lease(data);
+    if (lease == nullptr) return py::none();  // only for NumPy to know that the memory is not its own
+    auto held = std::make_unique<std::shared_ptr<void>>(std::move(lease));
+    py::capsule capsule(held.get(), [](void* kept) { delete static_cast<std::shared_ptr<void>*>(kept); });
+    (void)held.release();
+    return capsule;
   }
 
-  static Index3 shape_of(const py::array& array, int dims) {
-    if (array.ndim() != dims + 1)
-      throw InvalidArgument("Python transform", "an array of " + std::to_string(dims + 1) + " axes",
-                            std::to_string(array.ndim()));
-    Index3 shape{1, 1, 1};
-    for (int axis = 0; axis < dims; ++axis) shape[axis + 3 - dims] = array.shape(axis + 1);
-    return shape;
-  }
-
-  // float32, C-contiguous: the wrapper in Python sees to that.
-  static void take_image(Sample& sample, const py::object& object) {
-    auto array = py::cast<py::array_t<float, py::array::c_style>>(object);
-    float* data = array.mutable_data();
-    const std::int64_t channels = array.shape(0);
-    const Index3 shape = shape_of(array, sample.dims());
-    if (data != sample.image().data) sample.adopt(share(array));
-    sample.set_image({data, channels, shape});
-  }
-
-  static void take_targets(Sample& sample, const py::list& arrays, bool is_list) {
-    std::vector<Target> targets;
-    for (const py::handle item : arrays) {
-      const auto array = py::cast<py::array>(item);
-      const bool boolean = array.dtype().kind() == 'b';
-      const Index3 shape = shape_of(array, sample.dims());
-      Target target{boolean ? TargetType::boolean : TargetType::int16, const_cast<void*>(array.data()), array.shape(0),
-                    shape};
-      if (target.data != sample.segmentation().data) sample.adopt(share(array));
-      targets.push_back(target);
+  // One array of int16 or bool, or a list of them for deep supervision.
+  static py::object labels_of(const Sample& sample) {
+    const auto array = [&](const Target& target) {
+      return target_array(target, sample.dims(), leased(sample, target.data));
+    };
+    if (!sample.targets().empty()) {
+      py::list list;
+      for (const Target& target : sample.targets()) list.append(array(target));
+      return list;
     }
-    if (is_list) {
-      sample.set_targets(targets);
-    } else if (targets.front().type == TargetType::boolean) {
-      sample.set_regions(targets.front());
+    if (sample.regions() != nullptr) return array(*sample.regions());
+    Array<std::int16_t> labels = const_cast<Sample&>(sample).segmentation();
+    return array({TargetType::int16, labels.data, labels.channels, labels.shape});
+  }
+
+  // (C, X, Y, Z) or (C, Y, Z) float32, C-contiguous: the wrapper in Python sees to that.
+  static void take_image(Sample& sample, const py::array& array, std::int64_t folded) {
+    if (!py::isinstance<py::array_t<float>>(array) || (array.flags() & py::array::c_style) == 0)
+      throw InvalidType("Python transform", "an image of float32", py::cast<std::string>(py::str(array.dtype())));
+    const Target found = to_target(array);
+    const int dims = static_cast<int>(array.ndim()) - 1;
+    std::int64_t planes = 0;
+    if (folded > 0 && dims == 2) {
+      if (found.channels % folded != 0)
+        throw InvalidArgument("Python transform", "a multiple of " + std::to_string(folded) + " channels",
+                              std::to_string(found.channels));
+      planes = found.channels / folded;
+    }
+    if (found.data == sample.image().data) {
+      sample.set_image({static_cast<float*>(found.data), found.channels, found.shape});
     } else {
-      sample.set_segmentation(
-          {static_cast<std::int16_t*>(targets.front().data), targets.front().channels, targets.front().shape});
+      // Into memory of the sample's: a transform may keep what it gives back, or give parts of what it was shown.
+      const Array<float> image = sample.new_image(found.channels, found.shape);
+      {
+        const py::gil_scoped_release release;
+        std::memmove(image.data, found.data, static_cast<std::size_t>(image.size()) * sizeof(float));
+      }
+      sample.set_image(image);
     }
+    sample.set_form(dims, planes);
+  }
+
+  // None where they stay as they are, or are among the entries; else (C, X, Y, Z) or (C, Y, Z) int16 or bool.
+  static void take_labels(Sample& sample, const py::object& object, bool labelled) {
+    if (object.is_none()) return;
+    const auto array = py::cast<py::array>(object);
+    const Target found = to_target(array);
+    if ((array.flags() & py::array::c_style) == 0)
+      throw InvalidType("Python transform", "labels that are C-contiguous", "others");
+    if (found.type == TargetType::boolean) {
+      if (labelled && sample.regions() != nullptr && sample.regions()->data == found.data) {
+        sample.set_regions(found);
+        return;
+      }
+      // In memory of the regions' own, which a new one may not overlap.
+      const Target regions = sample.other_regions(found.channels, found.shape);
+      std::memmove(regions.data, found.data, regions.bytes());
+      sample.set_regions(regions);
+      return;
+    }
+    if (found.type != TargetType::int16)
+      throw InvalidType("Python transform", "labels of int16", std::string(name_of(found.type)));
+    sample.set_regions({});
+    if (labelled && sample.targets().empty() && sample.segmentation().data == found.data) {
+      sample.set_segmentation({static_cast<std::int16_t*>(found.data), found.channels, found.shape});
+      return;
+    }
+    const Array<std::int16_t> labels = sample.new_segmentation(found.channels, found.shape);
+    std::memmove(labels.data, found.data, static_cast<std::size_t>(labels.size()) * sizeof(std::int16_t));
+    sample.set_segmentation(labels);
   }
 
   std::string name_;
@@ -179,8 +269,51 @@ py::array image_array(const Array<float>& image, int dims, const py::handle& own
 py::array target_array(const Target& target, int dims, const py::handle& owner) {
   std::vector<py::ssize_t> shape{target.channels};
   for (int axis = 3 - dims; axis < 3; ++axis) shape.push_back(target.shape[axis]);
-  const py::dtype type = target.type == TargetType::int16 ? py::dtype::of<std::int16_t>() : py::dtype::of<bool>();
-  return py::array(type, shape, target.data, owner);
+  return py::array(dtype_of(target.type), shape, target.data, owner);
+}
+
+py::dtype dtype_of(TargetType type) {
+  switch (type) {
+    case TargetType::boolean:
+      return py::dtype::of<bool>();
+    case TargetType::uint8:
+      return py::dtype::of<std::uint8_t>();
+    case TargetType::int8:
+      return py::dtype::of<std::int8_t>();
+    case TargetType::int16:
+      return py::dtype::of<std::int16_t>();
+    case TargetType::int32:
+      return py::dtype::of<std::int32_t>();
+    case TargetType::int64:
+      return py::dtype::of<std::int64_t>();
+    case TargetType::float16:
+      return py::dtype("float16");
+    case TargetType::bfloat16:
+      return py::dtype::of<std::uint16_t>();  // NumPy has none: its bits
+    case TargetType::float32:
+      return py::dtype::of<float>();
+    case TargetType::float64:
+      return py::dtype::of<double>();
+  }
+  return py::dtype::of<std::int16_t>();
+}
+
+Target to_target(const py::array& array) {
+  constexpr TargetType kTypes[] = {TargetType::int16, TargetType::boolean,  TargetType::uint8,   TargetType::int8,
+                                   TargetType::int32, TargetType::int64,    TargetType::float16, TargetType::bfloat16,
+                                   TargetType::float32, TargetType::float64};
+  if (array.ndim() != 3 && array.ndim() != 4)
+    throw InvalidArgument("Python transform", "an array of 3 or 4 axes", std::to_string(array.ndim()));
+  Target target{TargetType::int16, const_cast<void*>(array.data()), array.shape(0), {1, 1, 1}};
+  const auto dims = array.ndim() - 1;
+  for (py::ssize_t axis = 0; axis < dims; ++axis)
+    target.shape[static_cast<std::size_t>(axis + 3 - dims)] = array.shape(axis + 1);
+  for (const TargetType type : kTypes)
+    if (array.dtype().equal(dtype_of(type))) {
+      target.type = type;
+      return target;
+    }
+  throw InvalidType("Python transform", "numbers that a target may have", py::cast<std::string>(py::str(array.dtype())));
 }
 
 Record to_record(const py::dict& values, const std::string& owner) {
@@ -210,6 +343,11 @@ py::dict to_dict(const Record& record) {
         },
         value);
   return dict;
+}
+
+py::dict entries_of(const Sample& sample) {
+  const auto* entries = dynamic_cast<const Entries*>(sample.companion());
+  return entries == nullptr ? py::dict() : py::cast<py::dict>(entries->dictionary());
 }
 
 std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object) {

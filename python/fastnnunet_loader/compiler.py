@@ -47,6 +47,7 @@ class _Leaf:
     native: bool
     reason: str  # why not
     replay: Callable[[Any, dict[str, Any]], dict[str, Any]]  # parameters that get_parameters returned, for the core
+    in_python: PythonTransform
 
 
 @dataclass
@@ -82,18 +83,21 @@ class _Compiled:
         name = type(transform).__name__
         self.lines.append(_Line(depth, odds + name, len(self.leaves)))
         if (plugin := plugin_of(transform)) is not None:
-            self.leaves.append(_Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}))
-            return ("plugin", name, plugin.capsule(transform))
+            stand_in = PythonTransform(transform)
+            self.leaves.append(_Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}, stand_in))
+            return ("plugin", name, plugin.capsule(transform), stand_in)
         try:
             attributes = describe_native(transform)
             node: tuple[Any, ...] = ("native", name, attributes)
             _core.Pipeline(node)  # what the core does not accept runs in Python as well
         except (NotSupportedError, ValueError, TypeError) as error:
             wrapper = PythonTransform(transform)
-            self.leaves.append(_Leaf(transform, False, str(error), lambda _, p: {"token": wrapper.record(p)}))
+            self.leaves.append(_Leaf(transform, False, str(error), lambda _, p: {}, wrapper))
             return ("python", name, wrapper)
-        self.leaves.append(_Leaf(transform, True, "", NATIVE[name].replay))
-        return node
+        # Where a transform in Python leaves what native code does not know, this one has to run in Python, too.
+        stand_in = PythonTransform(transform)
+        self.leaves.append(_Leaf(transform, True, "", NATIVE[name].replay, stand_in))
+        return (*node, stand_in)
 
 
 def _container(transform: Any) -> str | None:
@@ -144,8 +148,28 @@ class Pipeline:
 
     @property
     def fallbacks(self) -> list[str]:
-        """The transforms that run in Python, each with the reason."""
-        return [f"{type(leaf.transform).__name__}: {leaf.reason}" for leaf in self._leaves if not leaf.native]
+        """The transforms that run in Python, each with the reason.
+
+        Native ones are among them once they had to run in Python for what a transform before them made of a sample.
+        """
+        return [
+            f"{type(leaf.transform).__name__}: {reason}"
+            for leaf, reason in zip(self._leaves, self._reasons(), strict=True)
+            if reason
+        ]
+
+    def _reasons(self) -> list[str]:
+        """Why each leaf runs in Python; empty for those that do not."""
+        stood_in = set(self.core.stood_in())
+        reasons = []
+        for number, leaf in enumerate(self._leaves):
+            reason = leaf.reason
+            if number in stood_in:
+                reason = "the labels, or what else it changes, are of a form that transforms before it gave them"
+            if reason and leaf.in_python.turn.alone_for:
+                reason += f"; one at a time, since {leaf.in_python.turn.alone_for}"
+            reasons.append(reason)
+        return reasons
 
     def describe(self, samples: int = 0) -> str:
         """The tree, a line for each transform: with which probability, native or Python and why, and what it cost so far.
@@ -159,7 +183,7 @@ class Pipeline:
             milliseconds of one application (reading files is not in them), how many samples it was applied to, and its share
             of the time of all.
         """
-        statistics = self.core.leaf_statistics()
+        statistics, reasons = self.core.leaf_statistics(), self._reasons()
         if not self._lines:
             return "(no transforms)"
         total = sum(seconds for _, seconds in statistics)
@@ -171,7 +195,7 @@ class Pipeline:
             text, cost = line.text, ""
             if line.leaf is not None:
                 leaf = self._leaves[line.leaf]
-                text += "  [native]" if leaf.native else f"  [Python: {leaf.reason}]"
+                text += f"  [Python: {reasons[line.leaf]}]" if reasons[line.leaf] else "  [native]"
                 own = _probabilities(leaf.transform)
                 text += f"  {own}" if own else ""
                 applied, seconds = statistics[line.leaf]
@@ -323,7 +347,9 @@ class Pipeline:
                 raise ValueError(f"[replay] expected a transform of the compiled tree, got {transform!r}")
             leaf = self._leaves[number]
             if not isinstance(parameters, DrawnParameters):
-                entries.append((number, leaf.replay(transform, parameters)))
+                # The token is for where it has to run in Python.
+                token = {} if self.all_native else {"token": leaf.in_python.record(parameters)}
+                entries.append((number, {**leaf.replay(transform, parameters), **token}))
             elif leaf.native:
                 entries.append((number, dict(parameters)))
             else:
@@ -346,11 +372,14 @@ class Pipeline:
         if moving is not None and not self.all_native:
             raise NotSupportedError("[regression target] expected native transforms only, got " + "; ".join(self.fallbacks))
         self._calls += core is self.core
-        result, targets, is_list, _, moved = core.run(_array(image, np.float32, "image"), labels, identity, trace, moving)
+        result, targets, is_list, _, moved, entries = core.run(
+            _array(image, np.float32, "image"), labels, identity, trace, moving
+        )
         out: dict[str, Any] = {"image": torch.from_numpy(result)}
-        if segmentation is not None:
+        if targets:
             tensors = [torch.from_numpy(t) for t in targets]
             out["segmentation"] = tensors if is_list or len(tensors) > 1 else tensors[0]
+        out.update(entries)
         if moved is not None:
             out["regression_target"] = torch.from_numpy(moved)
         return out

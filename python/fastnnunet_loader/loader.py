@@ -40,7 +40,18 @@ __all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "
 _log = logging.getLogger("fastnnunet_loader")
 _ROLES = {"train": 0, "val": 1}
 _STATE_VERSION = 1
-_TORCH_TYPES = {"<f4": torch.float32, "<i2": torch.int16, "|b1": torch.bool}
+_TORCH_TYPES = {  # of the arrays that the core gives; NumPy has no bfloat16
+    "<f4": torch.float32,
+    "<f8": torch.float64,
+    "<f2": torch.float16,
+    "<u2": torch.bfloat16,
+    "<i8": torch.int64,
+    "<i4": torch.int32,
+    "<i2": torch.int16,
+    "|i1": torch.int8,
+    "|u1": torch.uint8,
+    "|b1": torch.bool,
+}
 
 available_cores = _core.available_cores
 memory = _core.memory
@@ -330,11 +341,12 @@ class DataLoader:
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         if self._memory == "ordinary":
-            return torch.from_numpy(array)
+            over = torch.from_numpy(array)
+            return over.view(torch.bfloat16) if over.dtype is torch.uint16 else over
         # A view of the tensor that torch allocated, and not of its memory: only so does a copy from a part of it, too, keep
         # torch from giving the block out again before the copy is done.
         block: torch.Tensor = torch.ops.fastnnunet_loader.block(array.ctypes.data)
-        tensor = block.view(_TORCH_TYPES[array.dtype.str]).view(array.shape)
+        tensor: torch.Tensor = block.view(_TORCH_TYPES[array.dtype.str]).view(array.shape)
         tensor._batch = array  # type: ignore[attr-defined]  # the batch counts as in use as long as its tensors are there
         return tensor
 

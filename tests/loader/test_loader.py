@@ -24,7 +24,7 @@ from nnunet_loaders import nnunet_loaders
 
 import fastnnunet_loader as fl
 from datasets import KINDS_OF_DATA
-from fastnnunet_loader.fallback import seeded
+from fastnnunet_loader.draws import Turn, drawing
 
 
 def targets(batch: dict[str, Any]) -> list[torch.Tensor]:
@@ -513,7 +513,7 @@ def test_torch_draws_inside_as_the_process_would_with_this_seed() -> None:
     torch.manual_seed(7)
     expected = drawn()
     state = torch.random.get_rng_state()
-    with torch.no_grad(), seeded(7):
+    with torch.no_grad(), drawing(7, Turn()):
         got = drawn()
     assert torch.equal(torch.random.get_rng_state(), state)
     for number, (a, b) in enumerate(zip(got, expected, strict=True)):

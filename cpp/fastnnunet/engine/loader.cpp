@@ -184,7 +184,8 @@ class Loader::Impl {
     s.stages.push_back({"reading", true, reading_times_.summary()});
     for (std::size_t leaf = 0; leaf < pipeline_->leaves(); ++leaf) {
       const Transform& transform = pipeline_->leaf(leaf);
-      s.stages.push_back({std::string(transform.name()), transform.native(), pipeline_->statistics(leaf)});
+      const bool native = transform.native() && !pipeline_->stood_in(leaf);
+      s.stages.push_back({std::string(transform.name()), native, pipeline_->statistics(leaf)});
     }
     s.stages.push_back({"writing", true, pipeline_->write_statistics()});
     s.bytes_read = bytes_read_;
@@ -362,8 +363,13 @@ class Loader::Impl {
       Scratch scratch;
       Sample sample(thread.workspace);
       thread.workspace.activity().begin(this, 0, 0);
-      make_sample(thread, scratch, sample, 0, 0, nullptr);
-      layout = Pipeline::layout_of(sample, sample.image(), pipeline_->gives_target_list());
+      const std::size_t number = make_sample(thread, scratch, sample, 0, 0, nullptr);
+      layout = Pipeline::layout_of(sample, sample.image());
+      if (layout.targets.empty())
+        throw SampleError({sample_id(0, 0), options_.cases[number].name, "",
+                           sample.companion() != nullptr ? sample.companion()->labels_from() : "",
+                           "expected a segmentation after all transforms, got none", false},
+                          nullptr);
     });
     return layout;
   }

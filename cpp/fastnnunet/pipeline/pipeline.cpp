@@ -13,6 +13,15 @@ namespace {
 std::uint32_t draw_purpose(std::uint32_t node) { return 2 * node + 1; }
 std::uint32_t field_purpose(std::uint32_t node) { return 2 * node + 2; }
 
+// Whether a native transform would find labels, or other entries, that it does not work on.
+bool is_for_python(const Transform& transform, const Sample& sample) {
+  if (!transform.native() || transform.only_image()) return false;
+  const Companion* companion = sample.companion();
+  if (companion != nullptr && (companion->holds_labels() || companion->holds_entries_of_transforms())) return true;
+  if (sample.target_is_list()) return true;
+  return sample.regions() != nullptr && !transform.takes_regions();
+}
+
 // Calls `body`; what it throws is given the transform's name, unless it has one.
 template <typename Body>
 void naming(const Transform& transform, Body&& body) {
@@ -31,10 +40,11 @@ void naming(const Transform& transform, Body&& body) {
 
 }  // namespace
 
-Node Node::leaf(std::unique_ptr<Transform> transform) {
+Node Node::leaf(std::unique_ptr<Transform> transform, std::unique_ptr<Transform> stand_in) {
   Node node;
   node.kind = Kind::leaf;
   node.transform = std::move(transform);
+  node.stand_in = std::move(stand_in);
   return node;
 }
 
@@ -64,6 +74,7 @@ Pipeline::Pipeline(Node root) : root_(std::move(root)) {
   std::uint32_t node = 0;
   number_nodes(root_, node);
   applied_ = std::vector<Durations>(leaves_.size());
+  stood_in_ = std::vector<std::atomic<bool>>(leaves_.size());
   gives_target_list_ = std::any_of(leaves_.begin(), leaves_.end(),
                                    [](const Transform* t) { return deep_supervision_scales(*t) != nullptr; });
 }
@@ -73,6 +84,7 @@ void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
   if (node.kind == Node::Kind::leaf) {
     node.leaf_ = leaves_.size();
     leaves_.push_back(node.transform.get());
+    stand_ins_.push_back(node.stand_in.get());
     purposes_.push_back(node.purpose_);
   }
   for (Node& child : node.children) number_nodes(child, purpose);
@@ -85,6 +97,7 @@ bool Pipeline::all_native() const {
 void Pipeline::prepare(Plan& plan) const {
   plan.steps_.clear();
   plan.replayed_.clear();
+  plan.records_.clear();
   if (plan.per_leaf_.size() == leaves_.size()) return;
   plan.per_leaf_.clear();
   for (const Transform* transform : leaves_) plan.per_leaf_.push_back(transform->new_parameters());
@@ -93,6 +106,7 @@ void Pipeline::prepare(Plan& plan) const {
 
 void Pipeline::draw(const SampleId& sample, const Geometry& geometry, Plan& plan) const {
   prepare(plan);
+  plan.sample_ = sample;
   Geometry changing = geometry;
   draw_node(root_, sample, changing, plan);
 }
@@ -128,6 +142,7 @@ void Pipeline::draw_node(const Node& node, const SampleId& sample, Geometry& geo
 void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
                        Plan& plan) const {
   prepare(plan);
+  plan.sample_ = sample;
   Geometry changing = geometry;
   for (const TraceEntry& entry : trace) {
     if (entry.leaf >= leaves_.size())
@@ -135,6 +150,7 @@ void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sam
                             std::to_string(entry.leaf));
     const Transform& transform = *leaves_[entry.leaf];
     plan.replayed_.push_back(transform.new_parameters());
+    plan.records_.push_back(entry.parameters);
     naming(transform, [&] {
       transform.restore(entry.parameters, changing, *plan.replayed_.back());
       changing = transform.after(changing);
@@ -163,21 +179,76 @@ void Pipeline::expect_flips(Sample& sample, const Plan& plan) const {
   }
 }
 
-void Pipeline::run(Sample& sample, const Plan& plan) const {
-  expect_flips(sample, plan);
-  for (const Plan::Step& step : plan.steps_) {
+void Pipeline::draw_again(Plan& plan, std::size_t first, Geometry geometry) const {
+  for (std::size_t i = first; i < plan.steps_.size(); ++i) {
+    const Plan::Step& step = plan.steps_[i];
     const Transform& transform = *leaves_[step.leaf];
-    if (!transform.acts(*step.parameters)) continue;
+    const bool replayed = !plan.records_.empty();
+    Parameters& parameters = replayed ? *plan.replayed_[i] : *plan.per_leaf_[step.leaf];
+    naming(transform, [&] {
+      if (replayed) {
+        transform.restore(plan.records_[i], geometry, parameters);
+      } else {
+        Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
+        transform.draw(stream, geometry, parameters);
+      }
+      geometry = transform.after(geometry);
+    });
+  }
+}
+
+void Pipeline::apply_in_python(Sample& sample, const Plan& plan, std::size_t number) const {
+  const Plan::Step& step = plan.steps_[number];
+  const Transform* stand_in = stand_ins_[step.leaf];
+  if (stand_in == nullptr)
+    throw InvalidArgument(std::string(leaves_[step.leaf]->name()), "labels of the form (C, X, Y, Z) int16",
+                          "regions, a list of targets, or what a transform in Python made of them");
+  stood_in_[step.leaf].store(true, std::memory_order_relaxed);
+  const std::unique_ptr<Parameters> parameters = stand_in->new_parameters();
+  if (plan.records_.empty()) {
+    Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
+    stand_in->draw(stream, sample.geometry(), *parameters);
+  } else {
+    stand_in->restore(plan.records_[number], sample.geometry(), *parameters);
+  }
+  stand_in->apply(sample, *parameters, step.field);
+}
+
+void Pipeline::run(Sample& sample, Plan& plan, bool targets_wanted) const {
+  expect_flips(sample, plan);
+  Geometry expected = sample.geometry();
+  const Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
+  for (std::size_t i = 0; i < plan.steps_.size(); ++i) {
+    const Plan::Step& step = plan.steps_[i];
+    const Transform& transform = *leaves_[step.leaf];
+    const bool in_python = is_for_python(transform, sample);
+    expected = transform.after(expected);
+    if (!in_python && !transform.acts(*step.parameters)) continue;
     const Stopwatch watch;
     const std::chrono::nanoseconds before = sample.reading_time();
     sample.workspace().activity().enter(transform.name());
-    naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
+    naming(transform, [&] {
+      if (in_python)
+        apply_in_python(sample, plan, i);
+      else
+        transform.apply(sample, *step.parameters, step.field);
+    });
     applied_[step.leaf].add(watch.read() - (sample.reading_time() - before));
+    if (!in_python && transform.native()) continue;
+    if (const Geometry now = sample.geometry(); now != expected) {
+      draw_again(plan, i + 1, now);
+      expected = now;
+      changed = &transform;
+    }
+    if (sample.companion() != nullptr || sample.target_is_list()) changed = &transform;
   }
   const Stopwatch watch;
   const std::chrono::nanoseconds before = sample.reading_time();
   sample.workspace().activity().enter("writing into the batch");
-  sample.finish();
+  if (changed != nullptr)
+    naming(*changed, [&] { sample.finish(targets_wanted); });
+  else
+    sample.finish(targets_wanted);
   written_.add(watch.read() - (sample.reading_time() - before));
 }
 
@@ -212,8 +283,8 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
   return layout;
 }
 
-Layout Pipeline::layout_of(const Sample& sample, Array<float> image, bool target_is_list) {
-  Layout layout{image.channels, image.shape, sample.dims(), {}, target_is_list};
+Layout Pipeline::layout_of(const Sample& sample, Array<float> image) {
+  Layout layout{image.channels, image.shape, sample.dims(), {}, sample.target_is_list()};
   for (const Target& target : sample.targets()) layout.targets.push_back({target.type, target.channels, target.shape});
   return layout;
 }

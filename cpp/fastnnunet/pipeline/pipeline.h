@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -20,10 +21,11 @@ struct Node {
   enum class Kind { leaf, compose, random, one_of };
   Kind kind = Kind::compose;
   std::unique_ptr<Transform> transform;  // of a leaf
+  std::unique_ptr<Transform> stand_in;   // of a native leaf: the same in Python; may be null
   double probability = 1.0;              // of a random node
   std::vector<Node> children;
 
-  static Node leaf(std::unique_ptr<Transform> transform);
+  static Node leaf(std::unique_ptr<Transform> transform, std::unique_ptr<Transform> stand_in = nullptr);
   static Node compose(std::vector<Node> children);
   static Node random(Node child, double probability);
   static Node one_of(std::vector<Node> children);
@@ -62,6 +64,8 @@ class Plan {
   std::vector<Step> steps_;
   std::vector<std::unique_ptr<Parameters>> per_leaf_;
   std::vector<std::unique_ptr<Parameters>> replayed_;
+  std::vector<Record> records_;  // of a replay, one for each step
+  SampleId sample_;
 };
 
 // One recorded application, for replay.
@@ -100,7 +104,10 @@ class Pipeline {
   // Fills the plan from recorded parameters instead.
   void restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
                Plan& plan) const;
-  void run(Sample& sample, const Plan& plan) const;
+  // Where a transform in Python changes shape or channels, what follows is drawn anew, as batchgeneratorsv2 draws from
+  // the sample as it is then: the plan has what was applied. Native transforms whose labels, or whose other entries,
+  // only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws TransformError.
+  void run(Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
   void run_moves(Sample& sample, const Plan& plan) const;
 
@@ -108,14 +115,15 @@ class Pipeline {
   // can tell.
   std::optional<Layout> layout(const Geometry& geometry, bool has_segmentation) const;
   // The layout of a finished sample.
-  static Layout layout_of(const Sample& sample, Array<float> image, bool target_is_list);
-  bool gives_target_list() const { return gives_target_list_; }
+  static Layout layout_of(const Sample& sample, Array<float> image);
 
   // An upper bound of a workspace's memory for samples of this geometry.
   std::size_t workspace_bytes(const Geometry& geometry) const;
 
   // How often each leaf was applied and for how long, over all threads; reading voxels from files is not in it.
   Durations::Summary statistics(std::size_t leaf) const { return applied_[leaf].summary(); }
+  // Whether a native leaf has had to run in Python, for what transforms before it made of a sample.
+  bool stood_in(std::size_t leaf) const { return stood_in_[leaf].load(std::memory_order_relaxed); }
   // Of what comes after the last one: what is not yet where the batch wants it is written there.
   Durations::Summary write_statistics() const { return written_.summary(); }
 
@@ -123,13 +131,18 @@ class Pipeline {
   void number_nodes(Node& node, std::uint32_t& purpose);
   void draw_node(const Node& node, const SampleId& sample, Geometry& geometry, Plan& plan) const;
   void prepare(Plan& plan) const;
+  // Draws, or restores, the steps from `first` on for a sample of this geometry.
+  void draw_again(Plan& plan, std::size_t first, Geometry geometry) const;
+  void apply_in_python(Sample& sample, const Plan& plan, std::size_t step) const;
   // Tells the sample what the one who writes its voxels first can do for a mirror that comes later.
   void expect_flips(Sample& sample, const Plan& plan) const;
 
   Node root_;
   std::vector<const Transform*> leaves_;
+  std::vector<const Transform*> stand_ins_;  // of the leaves; null for most
   std::vector<std::uint32_t> purposes_;     // of the leaves
   mutable std::vector<Durations> applied_;  // of the leaves
+  mutable std::vector<std::atomic<bool>> stood_in_;
   mutable Durations written_;
   bool gives_target_list_ = false;
 };

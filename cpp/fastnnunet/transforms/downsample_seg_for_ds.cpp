@@ -36,6 +36,8 @@ class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
 
   std::string_view name() const override { return "DownsampleSegForDSTransform"; }
 
+  bool takes_regions() const override { return true; }
+
   const Record::Rows& scales() const { return scales_; }
 
  protected:

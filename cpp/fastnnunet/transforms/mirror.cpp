@@ -20,6 +20,7 @@ class Mirror final : public TransformOf<MirrorParameters> {
 
   std::string_view name() const override { return "MirrorTransform"; }
   bool moves_voxels() const override { return true; }
+  bool takes_regions() const override { return true; }
 
  protected:
   void draw(Stream& stream, const Geometry&, MirrorParameters& p) const override {

@@ -58,6 +58,8 @@ class MoveChannels final : public FixedTransform {
 
   std::string_view name() const override { return kName; }
 
+  bool takes_regions() const override { return true; }
+
   Geometry after(const Geometry& geometry) const override {
     if (geometry.planes > 0)
       throw InvalidArgument(kName, "a sample that Convert3DTo2DTransform has not made 2D", "one that it has");

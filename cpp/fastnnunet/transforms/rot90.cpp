@@ -36,6 +36,7 @@ class Rot90 final : public TransformOf<Rot90Parameters> {
 
   std::string_view name() const override { return kName; }
   bool moves_voxels() const override { return true; }
+  bool takes_regions() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     check_axes(kName, allowed_, geometry, any_odd_);

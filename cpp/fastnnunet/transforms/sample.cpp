@@ -32,7 +32,7 @@ std::string text(std::int64_t channels, const Index3& shape) {
 }
 
 std::string text(const Target& target) {
-  return text(target.channels, target.shape) + (target.type == TargetType::int16 ? " int16" : " bool");
+  return text(target.channels, target.shape) + " " + std::string(name_of(target.type));
 }
 
 }  // namespace
@@ -47,7 +47,8 @@ std::size_t Workspace::bytes() const {
   for (const Buffer& buffer : image_) total += buffer.bytes();
   for (const Buffer& buffer : segmentation_) total += buffer.bytes();
   for (const Buffer& buffer : targets_) total += buffer.bytes();
-  return total + regions_.bytes();
+  for (const Buffer& buffer : regions_) total += buffer.bytes();
+  return total;
 }
 
 void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination) {
@@ -65,7 +66,8 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   regions_ = {};
   due_.clear();
   targets_.clear();
-  owners_.clear();
+  target_is_list_ = false;
+  companion_.reset();
 }
 
 void Sample::let_go() {
@@ -73,7 +75,7 @@ void Sample::let_go() {
   image_source_ = pending_image_ = nullptr;
   segmentation_source_ = pending_segmentation_ = nullptr;
   targets_.clear();
-  owners_.clear();
+  companion_.reset();
 }
 
 SampleFlips Sample::take_flips() {
@@ -82,7 +84,10 @@ SampleFlips Sample::take_flips() {
   return flips;
 }
 
-Geometry Sample::geometry() const { return {image_.channels, segmentation_.channels, image_.shape, dims_, planes_}; }
+Geometry Sample::geometry() const {
+  const std::int64_t labels = regions_.data != nullptr ? regions_.channels : segmentation_.channels;
+  return {image_.channels, labels, image_.shape, dims_, planes_};
+}
 
 Array<float>& Sample::image() {
   image_as_it_is();
@@ -193,15 +198,22 @@ void Sample::extend_image(std::int64_t channels) {
 }
 
 std::shared_ptr<void> Sample::lease(const void* data) const {
-  for (const auto* buffers : {&workspace_.image_, &workspace_.segmentation_})
+  for (const auto* buffers : {&workspace_.image_, &workspace_.segmentation_, &workspace_.regions_})
     for (const Buffer& buffer : *buffers)
       if (buffer.address() == data) return buffer.lease();
+  for (const Buffer& buffer : workspace_.targets_)
+    if (buffer.address() == data) return buffer.lease();
   if (destination_ != nullptr) {
     if (destination_->image.data == data) return destination_->owner;
     for (const Target& target : destination_->targets)
       if (target.data == data) return destination_->owner;
   }
-  return std::make_shared<std::vector<std::shared_ptr<void>>>(owners_);  // adopted
+  return nullptr;
+}
+
+void Sample::set_form(int dims, std::int64_t planes) {
+  dims_ = dims;
+  planes_ = planes;
 }
 
 void Sample::fold_planes() {
@@ -256,13 +268,24 @@ Target Sample::new_regions(std::int64_t channels, const Index3& shape) {
         regions.data = wanted.data;
         return regions;
       }
-  regions.data = workspace_.regions_.reserve<std::byte>(regions.bytes());
+  regions.data = workspace_.regions_[0].reserve<std::byte>(regions.bytes());
   return regions;
 }
 
-void Sample::finish() {
+Target Sample::other_regions(std::int64_t channels, const Index3& shape) {
+  Target regions{TargetType::boolean, nullptr, channels, shape};
+  const int buffer = regions_.data != nullptr && regions_.data == workspace_.regions_[0].address() ? 1 : 0;
+  regions.data = workspace_.regions_[buffer].reserve<std::byte>(regions.bytes());
+  return regions;
+}
+
+void Sample::finish(bool targets_wanted) {
   const Array<float> image = this->image();
-  if (has_segmentation_ && targets_.empty()) {
+  if (companion_ != nullptr && companion_->holds_labels()) {
+    targets_.clear();
+    target_is_list_ = companion_->target_is_list();
+    if (targets_wanted) targets_ = companion_->targets();
+  } else if (has_segmentation_ && targets_.empty()) {
     if (regions() != nullptr) {
       targets_.push_back(regions_);
     } else {
@@ -282,9 +305,10 @@ void Sample::finish() {
                           std::to_string(targets_.size()));
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const Target& target = destination_->targets[i];
-    if (targets_[i].type != target.type || targets_[i].channels != target.channels || targets_[i].shape != target.shape)
+    if (!holds(target.type, targets_[i].type) || targets_[i].channels != target.channels ||
+        targets_[i].shape != target.shape)
       throw InvalidArgument("pipeline", "a target of " + text(target), text(targets_[i]));
-    if (targets_[i].data != target.data) std::memcpy(target.data, targets_[i].data, target.bytes());
+    if (targets_[i].data != target.data) copy_values(targets_[i], target);
   }
 }
 

@@ -17,10 +17,12 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/buffer.h"
 #include "fastnnunet/base/parallel.h"
+#include "fastnnunet/transforms/companion.h"
 #include "fastnnunet/transforms/flips.h"
 #include "fastnnunet/transforms/linear.h"
 #include "fastnnunet/transforms/scalar.h"
 #include "fastnnunet/transforms/source.h"
+#include "fastnnunet/transforms/target.h"
 
 namespace fastnnunet {
 
@@ -41,19 +43,6 @@ struct Array {
 
 // Does the arithmetic, where it changes anything.
 void settle(const Linear& arithmetic, std::span<float> values);
-
-enum class TargetType : std::uint8_t { int16, boolean };
-
-// One training target of a sample: the segmentation, or the segmentation at one scale of deep supervision.
-struct Target {
-  TargetType type = TargetType::int16;
-  void* data = nullptr;
-  std::int64_t channels = 0;
-  Index3 shape{};
-
-  std::size_t element_bytes() const { return type == TargetType::int16 ? 2 : 1; }
-  std::size_t bytes() const { return static_cast<std::size_t>(channels * voxels(shape)) * element_bytes(); }
-};
 
 // Memory of one thread, reused for every sample, and the threads that may help this one.
 class Workspace {
@@ -105,7 +94,7 @@ class Workspace {
   Buffer scratch_[kScratch];
   Buffer image_[2];
   Buffer segmentation_[2];
-  Buffer regions_;
+  Buffer regions_[2];
   std::vector<Buffer> targets_;
 };
 
@@ -172,8 +161,13 @@ class Sample {
   // Room for more channels behind the present ones, whose voxels are kept.
   void extend_image(std::int64_t channels);
   void set_segmentation(const Array<std::int16_t>& segmentation);
-  // Memory that somebody else owns and keeps until this sample is done.
-  void adopt(std::shared_ptr<void> owner) { owners_.push_back(std::move(owner)); }
+
+  // What transforms in Python have added; null where they have added nothing.
+  Companion* companion() const { return companion_.get(); }
+  void accompany(std::shared_ptr<Companion> companion) { companion_ = std::move(companion); }
+  // What a transform in Python may change, too: how many axes count, and the planes of a folded sample. `planes` is 0
+  // for one that is not folded any more.
+  void set_form(int dims, std::int64_t planes);
 
   // Keeps memory of the present image, segmentation or targets as it is for as long as it is held.
   std::shared_ptr<void> lease(const void* data) const;
@@ -182,19 +176,27 @@ class Sample {
   void fold_planes();
   void unfold_planes();
   bool folded() const { return planes_ > 0; }
+  std::int64_t planes() const { return planes_; }
 
   // Targets beyond the segmentation itself; `number` counts from 0. set_targets replaces the segmentation in the
   // result.
   Target new_target(std::size_t number, TargetType type, std::int64_t channels, const Index3& shape);
-  void set_targets(std::span<const Target> targets) { targets_.assign(targets.begin(), targets.end()); }
+  void set_targets(std::span<const Target> targets) {
+    targets_.assign(targets.begin(), targets.end());
+    target_is_list_ = true;
+  }
   const std::vector<Target>& targets() const { return targets_; }
+  bool target_is_list() const { return target_is_list_; }
   // Regions as bool channels in place of the labels.
   Target new_regions(std::int64_t channels, const Index3& shape);
   void set_regions(const Target& regions) { regions_ = regions; }
+  // Memory for regions that does not overlap the present ones.
+  Target other_regions(std::int64_t channels, const Index3& shape);
   const Target* regions() const { return regions_.data != nullptr ? &regions_ : nullptr; }
 
-  // Makes sure that everything is where the destination wants it, and gives image and targets.
-  void finish();
+  // Makes sure that everything is where the destination wants it, and gives image and targets. Where nobody wants them,
+  // labels that a companion holds stay with it.
+  void finish(bool targets_wanted = true);
 
   Workspace& workspace() { return workspace_; }
 
@@ -223,8 +225,9 @@ class Sample {
   FlippedAhead flipped_ahead_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;
+  bool target_is_list_ = false;
   Target regions_;
-  std::vector<std::shared_ptr<void>> owners_;
+  std::shared_ptr<Companion> companion_;
 };
 
 }  // namespace fastnnunet

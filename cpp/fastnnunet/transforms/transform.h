@@ -27,6 +27,10 @@ class Transform {
   virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
   // False where these parameters change nothing: the transform is then not applied.
   virtual bool acts(const Parameters&) const { return true; }
+  // True where it neither looks at the segmentation nor changes it.
+  virtual bool only_image() const { return false; }
+  // True where it works on regions as it does on labels.
+  virtual bool takes_regions() const { return false; }
   // True where a regression target goes through the transform as an image does: those that move voxels.
   virtual bool moves_voxels() const { return false; }
   // Of which it makes no difference to the result whether they are turned around before the transform or after it.
@@ -84,6 +88,7 @@ class TransformOf : public Transform {
 template <typename P>
 class ImageTransformOf : public TransformOf<P> {
  public:
+  bool only_image() const override { return true; }
   Transform::Indifferent indifferent_to_flips() const override { return {.image = false, .labels = true}; }
 };
 

@@ -28,6 +28,7 @@ class TransposeAxes final : public TransformOf<TransposeParameters> {
 
   std::string_view name() const override { return kName; }
   bool moves_voxels() const override { return true; }
+  bool takes_regions() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     check_axes(kName, allowed_, geometry, true);
