@@ -144,20 +144,30 @@ class PythonTransform final : public TransformOf<PythonParameters> {
     const py::object entries = before != nullptr ? before->dictionary() : py::object(py::dict());
     // The planes of a folded sample, as batchgeneratorsv2's dictionary has them.
     const std::int64_t folded = sample.folded() ? image.channels / sample.planes() : 0;
+    const std::int64_t folded_labels = sample.folded() ? sample.geometry().segmentation_channels / sample.planes() : 0;
     const auto result = py::cast<py::tuple>(
         object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels, entries,
-                               py::make_tuple(folded, sample.folded() ? sample.planes() : 0), p.seed, p.token));
+                               py::make_tuple(folded, folded_labels), p.seed, p.token));
     take_image(sample, py::cast<py::array>(result[0]), folded);
     take_labels(sample, result[1], labelled);
+    if (labelled && sample.folded() && !py::cast<bool>(result[3]) &&
+        sample.geometry().segmentation_channels != folded_labels * sample.planes())
+      throw InvalidArgument(
+          "Python transform",
+          "labels of " + std::to_string(folded_labels) + " channels with the image's " +
+              std::to_string(sample.planes()) + " planes",
+          std::to_string(sample.geometry().segmentation_channels) + " channels and planes together");
     const auto more = py::cast<py::dict>(result[2]);
     const bool holds_labels = py::cast<bool>(result[3]);
     if (more.empty() && !holds_labels) {
       sample.accompany(nullptr);
       return;
     }
-    const bool new_labels = holds_labels && (labelled || before == nullptr || py::cast<bool>(result[5]));
+    // Labels keep the name of the transform that gave them their form.
+    const bool as_before = !labelled && before != nullptr && !py::cast<bool>(result[5]);
+    std::string labels_from = as_before ? before->labels_from() : name_;
     sample.accompany(std::make_shared<Entries>(object_, share(more), holds_labels, py::cast<bool>(result[4]),
-                                               new_labels ? name_ : before->labels_from()));
+                                               std::move(labels_from)));
   }
 
   Record describe(const PythonParameters& p) const override {

@@ -196,66 +196,66 @@ class Turn:
         self.alone_for = ""  # the reason why it always runs alone
 
 
-_seeded = 0  # how often the process's generators were seeded for code that runs alone
-
-
-def _moved() -> tuple[Any, ...]:
-    """Something that changes whenever a number is drawn from the process's generators."""
-    numpy = _process_numpy.get_state(legacy=False)
-    python = _process_python.getstate()
-    return numpy["state"]["pos"], tuple(numpy["state"]["key"][:4]), numpy["has_gauss"], python[1][-1], python[1][:4], python[2]
-
-
 @contextmanager
 def drawing(seed: int, turn: Turn) -> Iterator[None]:
     """Random numbers of `random`, NumPy and torch (CPU) inside are a function of `seed`; outside nothing changes."""
     if turn.alone_for or turn.clean < _TRIALS:
-        with _alone, _seeding_the_process(seed) if turn.alone_for else _with_own(seed, turn):
+        with _alone, _process.seeded(seed), _own_generators(seed) as moved:
             yield
     else:
-        with _with_own(seed, turn):
+        seedings = _process.seedings
+        with _own_generators(seed) as moved:
             yield
+        if moved() and (_process.seedings != seedings or seedings % 2):
+            return  # it was another call, which ran alone
+    if moved():
+        turn.alone_for = "it draws from the generator that NumPy, or `random`, has for the whole process"
+    else:
+        turn.clean += 1
 
 
 @contextmanager
-def _with_own(seed: int, turn: Turn) -> Iterator[None]:
-    own, outer = _Own(seed), _own()
-    before, seeded = _moved(), _seeded
+def _own_generators(seed: int) -> Iterator[Callable[[], bool]]:
+    """Yields a function that tells, afterwards, whether the process's generators were drawn from."""
+    own, outer, before = _Own(seed), _own(), _process.state()
+    after = before
     with _replaced:
         _here.own = own
         try:
             with _TorchDraws(own.torch):
-                yield
+                yield lambda: after != before
         finally:
             _here.own = outer
-    if _moved() == before:
-        turn.clean += 1
-    elif _seeded == seeded and not _alone_and_seeding:
-        turn.alone_for = (
-            "it draws from the process's generator of NumPy or `random`, by a function that it took from there before"
-        )
+            after = _process.state()
 
 
-_alone_and_seeding = False
+class _Process:
+    """The generators that `random` and NumPy have for the whole process."""
 
+    seedings = 0  # one at the start and one at the end of each time that they are seeded here
 
-@contextmanager
-def _seeding_the_process(seed: int) -> Iterator[None]:
-    global _seeded, _alone_and_seeding
-    python, numpy = _process_python.getstate(), _process_numpy.get_state()
-    torch_state, torch_seed = torch.random.get_rng_state(), torch.initial_seed()
-    own = _Own(seed)
-    _alone_and_seeding = True
-    _seeded += 1
-    try:
-        _process_python.seed(seed)
-        _process_numpy.seed(seed % 2**32)
-        with _TorchDraws(own.torch):
+    def state(self) -> tuple[Any, ...]:
+        """Something that changes whenever a number is drawn from them."""
+        numpy, python = _process_numpy.get_state(legacy=False), _process_python.getstate()
+        keys = tuple(numpy["state"]["key"][:4])
+        return numpy["state"]["pos"], keys, numpy["has_gauss"], python[1][-1], python[1][:4], python[2]
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside they are seeded, for code that draws from them all the same; afterwards they are as before."""
+        python, numpy = _process_python.getstate(), _process_numpy.get_state()
+        torch_state, torch_seed = torch.default_generator.get_state(), torch.default_generator.initial_seed()
+        self.seedings += 1
+        try:
+            _process_python.seed(seed)
+            _process_numpy.seed(seed % 2**32)
             yield
-    finally:
-        _process_python.setstate(python)
-        _process_numpy.set_state(numpy)
-        if torch.initial_seed() != torch_seed:  # the transform seeded the process's
-            torch.random.set_rng_state(torch_state)
-        _seeded += 1
-        _alone_and_seeding = False
+        finally:
+            _process_python.setstate(python)
+            _process_numpy.set_state(numpy)
+            if torch.default_generator.initial_seed() != torch_seed:
+                torch.default_generator.set_state(torch_state)
+            self.seedings += 1
+
+
+_process = _Process()

@@ -144,7 +144,8 @@ class PythonTransform:
             labels: (C, X, Y, Z) or (C, Y, Z) int16 or bool, or one for each scale of deep supervision; None where there are
                 none, or where they are among the entries.
             entries: what transforms in Python have added to the dictionary; it is not changed.
-            folded: channels of the image, and planes, where planes of a 3D sample are channels for a while; else zeros.
+            folded: channels of the image and of the labels without the planes, where planes of a 3D sample are channels for a
+                while; else zeros.
             seed: of the random numbers.
             token: of recorded parameters; -1 to draw them.
 
@@ -162,9 +163,8 @@ class PythonTransform:
                 [torch.from_numpy(a) for a in labels] if isinstance(labels, list) else torch.from_numpy(labels)
             )
         given = data.get("segmentation")
-        if folded[1]:
-            segmentation_channels = 0 if not isinstance(given, torch.Tensor) else given.shape[0] // folded[1]
-            data.update(nchannels_img=folded[0], nchannels_seg=segmentation_channels)
+        if folded[0]:
+            data.update(zip(_FOLDED, folded, strict=True))
         _use_one_thread()
         with noted(), drawing(seed, self.turn), torch.no_grad():
             if token < 0:
@@ -175,7 +175,7 @@ class PythonTransform:
             raise TypeError(f"expected a dictionary from it, got {type(data).__name__}")
         data = dict(data)
         out = self._image(data, image)
-        if folded[1] and out.ndim == 3:
+        if folded[0] and out.ndim == 3:
             for name in _FOLDED:
                 data.pop(name, None)
         return self._labels(out, image, labels, given, data)

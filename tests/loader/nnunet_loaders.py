@@ -33,3 +33,19 @@ def nnunet_loaders(dataset: Any, monkeypatch: Any, configuration: str = "3d_full
     train, val = trainer.get_dataloaders()
     monkeypatch.delenv("nnUNet_n_proc_DA")
     return train.data_loader, val.data_loader
+
+
+def nnunet_loader(dataset: Any, transforms: Any, patch_size: tuple[int, ...] = (16, 16, 16), batch_size: int = 2) -> Any:
+    """An nnUNetDataLoader of all cases with these transforms and no more."""
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    folder = dataset.preprocessed / dataset.name
+    description = json.loads((folder / "dataset.json").read_text())
+    labels = PlansManager(str(folder / "nnUNetPlans.json")).get_label_manager(description)
+    cases = str(dataset.folder())
+    return nnUNetDataLoader(
+        infer_dataset_class(cases)(cases), batch_size, patch_size, patch_size, labels,
+        oversample_foreground_percent=0.5, transforms=transforms,
+    )  # fmt: skip
