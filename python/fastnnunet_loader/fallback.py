@@ -157,28 +157,29 @@ class PythonTransform:
         Raises:
             TypeError, ValueError: what it returned is no sample.
         """
-        data: dict[str, Any] = {"image": torch.from_numpy(image), **entries}
-        if labels is not None:
-            data["segmentation"] = (
-                [torch.from_numpy(a) for a in labels] if isinstance(labels, list) else torch.from_numpy(labels)
-            )
-        given = data.get("segmentation")
-        if folded[0]:
-            data.update(zip(_FOLDED, folded, strict=True))
-        _use_one_thread()
-        with noted(), drawing(seed, self.turn), torch.no_grad():
-            if token < 0:
-                data = self.transform(**data)
-            else:
-                data = self.transform.apply(data, **self._recorded[token])
-        if not isinstance(data, dict):
-            raise TypeError(f"expected a dictionary from it, got {type(data).__name__}")
-        data = dict(data)
-        out = self._image(data, image)
-        if folded[0] and out.ndim == 3:
-            for name in _FOLDED:
-                data.pop(name, None)
-        return self._labels(out, image, labels, given, data)
+        with noted():
+            data: dict[str, Any] = {"image": torch.from_numpy(image), **entries}
+            if labels is not None:
+                data["segmentation"] = (
+                    [torch.from_numpy(a) for a in labels] if isinstance(labels, list) else torch.from_numpy(labels)
+                )
+            given = data.get("segmentation")
+            if folded[0]:
+                data.update(zip(_FOLDED, folded, strict=True))
+            _use_one_thread()
+            with drawing(seed, self.turn), torch.no_grad():
+                if token < 0:
+                    data = self.transform(**data)
+                else:
+                    data = self.transform.apply(data, **self._recorded[token])
+            if not isinstance(data, dict):
+                raise TypeError(f"expected a dictionary from it, got {type(data).__name__}")
+            data = dict(data)
+            out = self._image(data, image)
+            if folded[0] and out.ndim == 3:
+                for name in _FOLDED:
+                    data.pop(name, None)
+            return self._labels(out, image, labels, given, data)
 
     def _image(self, data: dict[str, Any], before: Array) -> Array:
         if data.get("image") is None:
@@ -217,6 +218,11 @@ class PythonTransform:
         found = entries.get("segmentation")
         if found is None:
             raise ValueError("expected 'segmentation' after all transforms, got none")
+        with noted():
+            return self._targets(found)
+
+    @staticmethod
+    def _targets(found: Any) -> tuple[list[Array], bool]:
         several = list(found) if isinstance(found, (list, tuple)) else [found]
         if not several:
             raise ValueError("expected 'segmentation' after all transforms, got an empty list")

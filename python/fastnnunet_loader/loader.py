@@ -459,13 +459,16 @@ class DataLoader:
         """What continues with the next batch: plain numbers and strings. After `close()` it is what it was then."""
         if self._core is None and self._state_at_end is not None:
             return self._state_at_end
+        return self._state(self._opened())
+
+    def _state(self, core: _core.Loader) -> dict[str, Any]:
         return {
             "version": _STATE_VERSION,
             "seed": self.seed,
             "rank": self.rank,
             "role": self.role,
-            "step": self.step,
-            "excluded": {bad.name: bad.step for bad in self.bad_cases},
+            "step": core.step,
+            "excluded": {bad.name: bad.step for bad in (BadCase(*bad) for bad in core.bad_cases())},
             "fingerprint": self.fingerprint,
         }
 
@@ -577,12 +580,11 @@ class DataLoader:
 
     def close(self) -> None:
         """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""
-        core = getattr(self, "_core", None)
+        core, self._core = getattr(self, "_core", None), None
         if core is None:
             return
         with contextlib.suppress(FastnnUNetError):  # in a forked child there is nothing to tell
-            self._state_at_end = self.state_dict()
-        self._core = None
+            self._state_at_end = self._state(core)
         if makes_a_sample():
             # The garbage collector found the loader in a thread that makes samples, which would wait for itself.
             _end_elsewhere(core)

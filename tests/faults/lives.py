@@ -120,7 +120,6 @@ def _touches(loader: fl.DataLoader) -> list[Callable[[], Any]]:
     return [
         lambda: next(loader),
         loader.stats,
-        loader.state_dict,
         lambda: loader.load_state_dict({**state_of(loader), "step": 0}),
         lambda: loader.sampled(0, 0),
         lambda: loader.patch(0, 0),
