@@ -48,7 +48,10 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
             "remove_connected_components:RemoveRandomConnectedComponentFromOneHotEncodingTransform",
             "seg_to_onehot:MoveSegAsOneHotToDataTransform",
         )),
-        (f"{_NNUNET}.random_binary_operator", "binary_dilation_torch binary_erosion_torch binary_closing_torch binary_opening_torch"),
+        (
+            f"{_NNUNET}.random_binary_operator",
+            "binary_dilation_torch binary_erosion_torch binary_closing_torch binary_opening_torch",
+        ),
         *((f"{_NOISE}.{name}", "") for name in (
             "blank_rectangle:BlankRectangleTransform",
             "gaussian_blur:GaussianBlurTransform",

@@ -83,7 +83,9 @@ class _File:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 self.nodes[first, node.name] = node
-        self.codes = {(code.co_firstlineno, code.co_name): code for code in _nested(compile(tree, name, "exec", dont_inherit=True))}
+        self.codes = {
+            (code.co_firstlineno, code.co_name): code for code in _nested(compile(tree, name, "exec", dont_inherit=True))
+        }
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

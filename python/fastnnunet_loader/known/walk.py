@@ -62,6 +62,7 @@ def resolve(cls: type, name: str) -> tuple[type, Any] | None:
 
 def _package(value: Any) -> str:
     """The package that a value comes from; "std" for Python's own."""
+    module: Any
     if isinstance(value, ModuleType):
         module = value.__name__
     elif isinstance(value, FunctionType):
@@ -139,7 +140,8 @@ class Walk:
             self._slot(home(root), _short(root), root, asked=True)
         elif isinstance(root, MethodType):
             # The function that it has, which need not be the one that its class has by now.
-            used = self._slot(home(root.__func__), _short(root.__func__), root.__func__, asked=True)
+            function: Any = root.__func__
+            used = self._slot(home(function), _short(function), function, asked=True)
             owner = root.__self__ if isinstance(root.__self__, type) else type(root.__self__)
             if methods := [name for name in used if name in _methods(owner)]:
                 self._object(root.__self__, methods)
@@ -160,8 +162,8 @@ class Walk:
                 continue
             shown = f"{cls.__name__}.{name}"
             self._visit(Found(f"{home(cls)}.{name}", shown, "", f"replaced on this object, {_where(value)}", asked=True))
-        if cls.__getattribute__ is not object.__getattribute__:
-            self._class(cls, ["__getattribute__"])
+        if (found := resolve(cls, "__getattribute__")) is not None and found[0] is not object:
+            self._slot(f"{home(found[0])}.__getattribute__", f"{found[0].__name__}.__getattribute__", found[1], asked=True)
 
     def _class(self, cls: type, names: Iterable[str] = (), left: set[str] = _NOT_REPLACED | _MAKING) -> set[str]:
         """Looks at methods, all but those that are left out, and returns the names of all that were."""
@@ -272,4 +274,3 @@ def _where(value: Any) -> str:
     if isinstance(value, ModuleType):
         return f"which is the module {value.__name__}"
     return f"which is a {type(value).__module__}.{type(value).__qualname__}"
-
