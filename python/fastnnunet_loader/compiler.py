@@ -68,7 +68,7 @@ class _Compiled:
         """odds: with what probability the node is reached, for its line."""
         kind = _container(transform)
         if kind is not None and (changes := changed(transform)):
-            return self.python(transform, depth, odds, f"it is not as in a tested batchgeneratorsv2: {listed(changes)}")
+            return self.python(transform, depth, odds, f"its code has changed: {listed(changes)}")
         if kind == "ComposeTransforms":
             self.lines.append(_Line(depth, f"{odds}Compose"))
             return ("compose", [self.node(t, depth + 1) for t in transform.transforms])

@@ -238,7 +238,7 @@ class Walk:
         except UnknownSourceError as error:
             visit("", f"{error} ({place(wrapped)})")
             return ()
-        visit(found.digest + "+" * layers, f"which is not as in the tested versions ({place(wrapped)})")
+        visit(found.digest + "+" * layers, f"not as in the tested versions ({place(wrapped)})")
         space = wrapped.__globals__
         for name in found.globals:
             self._global(space, name)

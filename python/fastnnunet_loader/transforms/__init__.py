@@ -36,7 +36,7 @@ def describe_native(transform: Any) -> Attributes:
     if entry is None or not cls.__module__.startswith("batchgeneratorsv2."):
         raise NotSupportedError("it has no native counterpart")
     if changes := changed(transform):
-        raise NotSupportedError(f"it is not as in a tested batchgeneratorsv2: {listed(changes)}")
+        raise NotSupportedError(f"its code has changed: {listed(changes)}")
     unknown = set(vars(transform)) ^ set(entry.attributes.split())
     if unknown:
         raise NotSupportedError(f"its attributes are not those that are known ({', '.join(sorted(unknown))})")
