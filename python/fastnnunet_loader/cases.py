@@ -13,13 +13,14 @@ import numpy.typing as npt
 from . import _core, known
 from .errors import NotSupportedError, StorageError
 
-__all__ = ["ClassLocations", "Source", "blosc2_files", "class_locations", "numpy_files", "read_off"]
+__all__ = ["ClassLocations", "Source", "blosc2_files", "check_augmenter", "class_locations", "numpy_files", "read_off"]
 
 _DATASETS = "nnunetv2.training.dataloading.nnunet_dataset"
 _LOADER = "nnunetv2.training.dataloading.data_loader"
 # What the core does in their place; the walk goes on to what they call.
 _SAMPLING = ("__next__", "__iter__", "generate_train_batch", "get_indices", "get_bbox")
 _READING = ("load_case", "__getitem__")
+_GIVING = ("__next__", "__iter__", "next", "restart")
 _RULES = {"_oversample_last_XX_percent": False, "_probabilistic_oversampling": True}
 
 
@@ -66,6 +67,16 @@ def read_off(data_loader: Any) -> Source:
     )
 
 
+def check_augmenter(kind: type) -> None:
+    """Looks whether one of batchgenerators' augmenters gives batches in the way that is replaced.
+
+    Raises:
+        NotSupportedError: it does not.
+    """
+    if changes := known.changed(kind, *_GIVING):
+        raise NotSupportedError(f"[augmenter] expected {kind.__name__}'s own code, got {known.listed(changes)}")
+
+
 def _is_a(value: Any, module: str, name: str) -> bool:
     """By name: somebody may have put another class in the place of this one."""
     return any(base.__module__ == module and base.__qualname__ == name for base in type(value).__mro__)
@@ -97,13 +108,13 @@ def _case_files(data_loader: Any) -> tuple[list[_core.CaseFiles], Path]:
 
 def _is_probabilistic(data_loader: Any) -> bool:
     rule = data_loader.get_do_oversample  # the loader's own attribute, one of two methods
-    if isinstance(rule, MethodType) and rule.__self__ is data_loader and rule.__name__ in _RULES:
-        changes = known.changed(rule)
-        if not changes:
-            return _RULES[rule.__name__]
-        got = known.listed(changes)
+    name = getattr(rule, "__name__", type(rule).__name__)
+    if isinstance(rule, MethodType) and rule.__self__ is not data_loader:
+        got = f"{name} of another {type(rule.__self__).__name__}"
+    elif isinstance(rule, MethodType) and name in _RULES and not known.changed(rule):
+        return _RULES[name]
     else:
-        got = repr(rule)
+        got = f"{name}, {known.where(rule)}"
     raise NotSupportedError(f"[data loader] expected one of nnUNetDataLoader's rules of oversampling, got {got}")
 
 

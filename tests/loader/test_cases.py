@@ -11,10 +11,14 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pytest
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunet_loaders import nnunet_loaders
 
 import fastnnunet_loader as fl
 from fastnnunet_loader import known
+from fastnnunet_loader.cases import check_augmenter
 from fastnnunet_loader.known.walk import Found, Walk
 
 DATA_LOADER = "nnunetv2.training.dataloading.data_loader"
@@ -74,7 +78,8 @@ class Counting:
         return getattr(self.module, name)
 
 
-def walked(*roots: tuple[Any, tuple[str, ...]]) -> list[str]:
+def walked(*roots: tuple[Any, tuple[str, ...]]) -> dict[str, bool]:
+    """The keys of all that is behind some roots, and whether they are only the home of what others refer to."""
     found: dict[str, str] = {}
 
     def visit(one: Found) -> None:
@@ -82,7 +87,8 @@ def walked(*roots: tuple[Any, tuple[str, ...]]) -> list[str]:
 
     for root, names in roots:
         Walk(visit).root(root, names)
-    return sorted(key for key, fingerprint in found.items() if fingerprint != "class")
+    homes = {fingerprint[3:] for fingerprint in found.values() if fingerprint.startswith("-> ")}
+    return {key: key in homes for key, fingerprint in sorted(found.items()) if fingerprint != "class"}
 
 
 def place(key: str) -> tuple[Any, str]:
@@ -120,17 +126,21 @@ def test_nnunets_own_is_known(loader: Any) -> None:
 def test_every_member_replaced_in_its_class_or_module_is_named(loader: Any) -> None:
     keys = walked((loader, SAMPLING), (loader._data, READING), (loader.get_do_oversample, ()))
     assert set(keys) >= LEAST
-    for key in keys:
+    for key, is_home in keys.items():
         counter = Counter()
         owner, name = place(key)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, counting(vars(owner)[name], counter))
             said = refusal(loader)
-            assert counter.calls or name in said, key
+            if not said and (is_home or name in RULES):
+                next(loader)
+                assert counter.calls == 0, key  # those that imported it, or the object, have it as it was
+                continue
+            assert name in said, key
             # A method of its class is a name that everybody looks for.
-            if isinstance(owner, type) and name not in RULES:
+            if isinstance(owner, type):
                 assert f"{owner.__name__}.{name}, wrapped in {__file__}" in said
-        assert refusal(loader) == "" if key == keys[-1] else True
+    assert refusal(loader) == ""
 
 
 @pytest.mark.parametrize("name", [*SAMPLING, "reset"])
@@ -186,7 +196,7 @@ def test_the_rule_of_oversampling_is_the_objects(loader: Any, rule: str, monkeyp
 def test_the_rule_of_another_loader_is_refused(nnunet_dataset: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     train, val = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
     train.get_do_oversample = val._oversample_last_XX_percent
-    assert "one of nnUNetDataLoader's rules of oversampling" in refusal(train)
+    assert "got _oversample_last_XX_percent of another nnUNetDataLoader" in refusal(train)
 
 
 def test_attributes_are_followed(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +237,21 @@ def test_another_class_under_nnunets_name(loader: Any, monkeypatch: pytest.Monke
     assert "expected nnU-Net's nnUNetDataLoader" in refusal(nnUNetDataLoader())
 
 
+@pytest.mark.parametrize("kind", [NonDetMultiThreadedAugmenter, MultiThreadedAugmenter, SingleThreadedAugmenter])
+def test_every_member_of_an_augmenter_is_named(kind: type) -> None:
+    check_augmenter(kind)
+    for key, is_home in walked((kind, ("__next__", "__iter__", "next", "restart"))).items():
+        owner, name = place(key)
+        before = vars(owner).get(name)
+        if is_home or before is None:
+            continue
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, counting(before, Counter()))
+            with pytest.raises(fl.NotSupportedError, match=name):
+                check_augmenter(kind)
+    check_augmenter(kind)
+
+
 @pytest.fixture
 def installed() -> Iterator[None]:
     fl.install(threads=1, seed=1)
@@ -239,8 +264,6 @@ def installed() -> Iterator[None]:
 def test_what_is_named_stays_nnunets_and_is_called(
     loader: Any, key: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
-
     owner, name = place(key)
     counter = Counter()
     monkeypatch.setattr(owner, name, counting(vars(owner)[name], counter))

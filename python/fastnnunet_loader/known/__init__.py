@@ -12,9 +12,9 @@ from typing import Any
 
 from . import versions
 from .table import fingerprints, is_known
-from .walk import Found, Walk
+from .walk import Found, Walk, where
 
-__all__ = ["Change", "changed", "listed", "versions"]
+__all__ = ["Change", "changed", "listed", "versions", "where"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ __all__ = ["FOLLOWED", "OTHER_MEANING", "PACKAGES", "ROOTS"]
 
 PACKAGES = ("nnunetv2", "batchgeneratorsv2", "batchgenerators", "acvl_utils")
 
+_BATCHES = "batchgenerators.dataloading"
 _INTENSITY = "batchgeneratorsv2.transforms.intensity"
 _LOCAL = "batchgeneratorsv2.transforms.local"
 _NNUNET = "batchgeneratorsv2.transforms.nnunet"
@@ -25,6 +26,11 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
     "data set": [
         ("nnunetv2.training.dataloading.nnunet_dataset:nnUNetDatasetBlosc2", "load_case __getitem__"),
         ("nnunetv2.training.dataloading.nnunet_dataset:nnUNetDatasetNumpy", "load_case __getitem__"),
+    ],
+    "augmenters": [
+        (f"{_BATCHES}.nondet_multi_threaded_augmenter:NonDetMultiThreadedAugmenter", "__next__ __iter__ next restart"),
+        (f"{_BATCHES}.multi_threaded_augmenter:MultiThreadedAugmenter", "__next__ __iter__ next restart"),
+        (f"{_BATCHES}.single_threaded_augmenter:SingleThreadedAugmenter", "__next__ __iter__ next"),
     ],
     "transforms": [
         *((f"{_INTENSITY}.{name}", "") for name in (
@@ -83,7 +89,9 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 # Native code calls these itself, or reads what they have: what a user puts there is followed.
-FOLLOWED: tuple[str, ...] = ()
+FOLLOWED: tuple[str, ...] = (
+    f"{_BATCHES}.nondet_multi_threaded_augmenter:DataLoader",  # only asked for as a type
+)
 
 # A member whose meaning in some versions is not what native code does, by key, or by its beginning and "*": versions.
 _SPATIAL_TRANSFORM = f"{_SPATIAL}.spatial:SpatialTransform"

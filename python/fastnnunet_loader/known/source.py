@@ -124,6 +124,7 @@ def _read(function: FunctionType) -> Described:
     names = {name for nested in _nested(code) for name in nested.co_names}
     loaded = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     attributes = {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+    attributes |= names - loaded  # and private ones as they are inside of their class
     return Described(found, tuple(sorted(names & loaded)), tuple(sorted(attributes)), tuple(sorted(_imports(node))))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from .roots import FOLLOWED, PACKAGES
 from .source import UnknownSourceError, describe, place
 
-__all__ = ["Found", "Walk", "home", "resolve"]
+__all__ = ["Found", "Walk", "home", "resolve", "where"]
 
 _OURS = __name__.split(".")[0]
 # What makes an object, shows it or copies it: attributes are read off the object, however they came there.
@@ -161,7 +161,7 @@ class Walk:
             if isinstance(value, FunctionType) and _is_ours(value):
                 continue
             shown = f"{cls.__name__}.{name}"
-            self._visit(Found(f"{home(cls)}.{name}", shown, "", f"replaced on this object, {_where(value)}", asked=True))
+            self._visit(Found(f"{home(cls)}.{name}", shown, "", f"replaced on this object, {where(value)}", asked=True))
         if (found := resolve(cls, "__getattribute__")) is not None and found[0] is not object:
             self._slot(f"{home(found[0])}.__getattribute__", f"{found[0].__name__}.__getattribute__", found[1], asked=True)
 
@@ -202,8 +202,8 @@ class Walk:
             return describe(value).attributes if isinstance(value, FunctionType) and _readable(value) else ()
         self._seen.add((key, id(value)))
 
-        def visit(fingerprint: str, where: str = "") -> None:
-            self._visit(Found(key, shown, fingerprint, where or _where(value), overrides, asked))
+        def visit(fingerprint: str, said: str = "") -> None:
+            self._visit(Found(key, shown, fingerprint, said or where(value), overrides, asked))
 
         if isinstance(value, (FunctionType, type)) and _is_ours(value):
             return ()  # put there by this package
@@ -228,7 +228,7 @@ class Walk:
                 return ()
             wrapped, layers = wrapped.__wrapped__, layers + 1
         if not _in_scope(wrapped):
-            visit(_external(wrapped), _where(wrapped))
+            visit(_external(wrapped), where(wrapped))
             return ()
         if home(wrapped) != key:
             visit(f"-> {home(wrapped)}")
@@ -264,7 +264,8 @@ def _readable(function: FunctionType) -> bool:
     return True
 
 
-def _where(value: Any) -> str:
+def where(value: Any) -> str:
+    """What a value is, or where it is defined, to be read after its name."""
     if isinstance(value, MethodType):
         value = value.__func__
     if isinstance(value, FunctionType):
