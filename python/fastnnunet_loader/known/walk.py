@@ -133,7 +133,7 @@ class Walk:
         names = list(names)
         if isinstance(root, ModuleType):
             for name in names:
-                self._global(vars(root), name, asked=True)
+                self._global(vars(root), name, made=False)
         elif isinstance(root, type):
             self._class(root, names)
         elif isinstance(root, FunctionType):
@@ -188,12 +188,15 @@ class Walk:
             waiting += [attribute for attribute in used if attribute in everything]
         return done
 
-    def _global(self, space: dict[str, Any], name: str, asked: bool = True) -> None:
+    def _global(self, space: dict[str, Any], name: str, made: bool = True) -> None:
+        """made: whether the code that names a class makes objects of it."""
         if name in space:
             module = str(space.get("__name__"))
-            self._slot(f"{module}:{name}", f"{module}.{name}", space[name], asked=asked)
+            self._slot(f"{module}:{name}", f"{module}.{name}", space[name], asked=True, made=made)
 
-    def _slot(self, key: str, shown: str, value: Any, *, asked: bool = False, overrides: bool = False) -> tuple[str, ...]:
+    def _slot(
+        self, key: str, shown: str, value: Any, *, asked: bool = False, overrides: bool = False, made: bool = True
+    ) -> tuple[str, ...]:
         """Looks at what is at a key and behind it, and returns the names of attributes that it uses."""
         if _is_followed(key):
             return ()
@@ -211,7 +214,7 @@ class Walk:
             return self._function(key, shown, value, visit)
         if isinstance(value, type) and _in_scope(value):
             visit("class" if home(value) == key else f"-> {home(value)}")
-            self._class(value, left=_NOT_REPLACED)  # the code that names a class makes its objects
+            self._class(value, left=_NOT_REPLACED if made else _NOT_REPLACED | _MAKING)
         elif isinstance(value, ModuleType) and _in_scope(value):
             visit(f"-> {value.__name__}")
         elif _is_plain(value):
