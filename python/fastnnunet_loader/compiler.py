@@ -15,6 +15,7 @@ import torch
 from . import _core
 from .errors import NotSupportedError
 from .fallback import PythonTransform
+from .known import changed, listed
 from .plugins import plugin_of
 from .transforms import NATIVE, describe_native
 
@@ -67,6 +68,8 @@ class _Compiled:
     def node(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
         """odds: with what probability the node is reached, for its line."""
         kind = _container(transform)
+        if kind is not None and (changes := changed(transform)):
+            return self.python(transform, depth, odds, f"its code has changed: {listed(changes)}")
         if kind == "ComposeTransforms":
             self.lines.append(_Line(depth, f"{odds}Compose"))
             return ("compose", [self.node(t, depth + 1) for t in transform.transforms])
@@ -74,15 +77,15 @@ class _Compiled:
             self.lines.append(_Line(depth, f"{odds}OneOf"))
             several = transform.list_of_transforms
             return ("one_of", [self.node(t, depth + 1, f"1 of {len(several)}  ") for t in several])
-        if kind == "RandomTransform":
+        if kind == "RandomTransform" and isinstance(transform.apply_probability, Real):
             probability = float(transform.apply_probability)
             return ("random", probability, self.node(transform.transform, depth, f"{odds}p={probability:g}  "))
         return self.leaf(transform, depth, odds)
 
     def leaf(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
         name = type(transform).__name__
-        self.lines.append(_Line(depth, odds + name, len(self.leaves)))
         if (plugin := plugin_of(transform)) is not None:
+            self.lines.append(_Line(depth, odds + name, len(self.leaves)))
             stand_in = PythonTransform(transform)
             self.leaves.append(_Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}, stand_in))
             return ("plugin", name, plugin.capsule(transform), stand_in)
@@ -91,13 +94,20 @@ class _Compiled:
             node: tuple[Any, ...] = ("native", name, attributes)
             _core.Pipeline(node)  # what the core does not accept runs in Python as well
         except (NotSupportedError, ValueError, TypeError) as error:
-            wrapper = PythonTransform(transform)
-            self.leaves.append(_Leaf(transform, False, str(error), lambda _, p: {}, wrapper))
-            return ("python", name, wrapper)
+            return self.python(transform, depth, odds, str(error))
+        self.lines.append(_Line(depth, odds + name, len(self.leaves)))
         # Where a transform in Python leaves what native code does not know, this one has to run in Python, too.
         stand_in = PythonTransform(transform)
         self.leaves.append(_Leaf(transform, True, "", NATIVE[name].replay, stand_in))
         return (*node, stand_in)
+
+    def python(self, transform: Any, depth: int, odds: str, reason: str) -> tuple[Any, ...]:
+        """The transform as it is, a whole branch of the tree where it has others inside."""
+        name = type(transform).__name__
+        self.lines.append(_Line(depth, odds + name, len(self.leaves)))
+        wrapper = PythonTransform(transform)
+        self.leaves.append(_Leaf(transform, False, reason, lambda _, p: {}, wrapper))
+        return ("python", name, wrapper)
 
 
 def _container(transform: Any) -> str | None:

@@ -26,8 +26,9 @@ import torch
 
 from . import _core
 from .activity import describe_activity, listen
+from .cases import ClassLocations, class_locations, read_off
 from .compiler import Pipeline, compile_transforms
-from .errors import FastnnUNetError, LoaderClosedError, NotSupportedError, SampleError, StorageError
+from .errors import FastnnUNetError, LoaderClosedError, SampleError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .pickles import read_properties
 from .reproducing import Origin, command, line
@@ -232,39 +233,27 @@ class DataLoader:
             origin: the training that it belongs to, for the line of code in errors that makes a sample again.
 
         Raises:
-            NotSupportedError: the loader or its data set overrides what is replaced here.
+            NotSupportedError: the loader or its data set has something else where native code stands for nnU-Net's: in its
+                class, its object, or the modules that they are from.
             BadCaseError: the first case cannot be read (with "skip": no case can).
             MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
             ValueError: an argument is out of range.
         """
-        cases, folder = _case_files(data_loader)
-        patch = np.asarray(data_loader.patch_size, dtype=int)
-        final = np.asarray(data_loader.final_patch_size, dtype=int)
-        probabilities = data_loader.sampling_probabilities
-        sampling = {
-            "batch_size": int(data_loader.batch_size),
-            "patch_size": patch.tolist(),
-            "final_patch_size": final.tolist(),
-            "pad_sides": (np.asarray(data_loader.need_to_pad) - (patch - final)).tolist(),
-            "oversample_foreground": float(data_loader.oversample_foreground_percent),
-            "probabilistic_oversampling": _is_probabilistic(data_loader),
-            "has_ignore": bool(data_loader.has_ignore),
-            "sampling_probabilities": [] if probabilities is None else [float(p) for p in probabilities],
-        }
+        source = read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
             memory_budget = memory().available // 4
         if prefetch is None:
-            prefetch = math.ceil(threads / sampling["batch_size"]) + 2
+            prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
         if pin_memory is None:
             pin_memory = torch.accelerator.is_available() and _core.torch_version is not None
         return cls(
-            cases,
-            folder,
-            sampling,
-            compile_transforms(data_loader.transforms),
-            dims=2 if data_loader.patch_size_was_2d else 3,
-            annotated_key=tuple(int(label) for label in data_loader.annotated_classes_key),
+            source.cases,
+            source.folder,
+            source.sampling,
+            compile_transforms(source.transforms),
+            dims=source.dims,
+            annotated_key=source.annotated_key,
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),
             rank=int(rank),
@@ -619,98 +608,3 @@ def _end(core: _core.Loader) -> None:
             return
         if waited > 1:
             interrupt(thread[0] for thread in core.activity()[-1])
-
-
-def _overridden(instance: Any, base: type, methods: tuple[str, ...]) -> list[str]:
-    own = vars(instance)
-    return [m for m in methods if m in own or getattr(type(instance), m, None) is not getattr(base, m, None)]
-
-
-def _case_files(data_loader: Any) -> tuple[list[_core.CaseFiles], Path]:
-    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
-
-    if not isinstance(data_loader, nnUNetDataLoader):
-        raise NotSupportedError(f"[data loader] expected nnU-Net's nnUNetDataLoader, got {type(data_loader).__name__}")
-    own = _overridden(data_loader, nnUNetDataLoader, ("__next__", "generate_train_batch", "get_bbox", "get_indices"))
-    if own:
-        raise NotSupportedError(
-            f"[data loader] expected nnUNetDataLoader's own sampling, got {type(data_loader).__name__} with its own "
-            f"{', '.join(own)}"
-        )
-    data = data_loader._data
-    for base, find in ((nnUNetDatasetBlosc2, blosc2_files), (nnUNetDatasetNumpy, numpy_files)):
-        if isinstance(data, base) and not _overridden(data, base, ("load_case", "__getitem__")):
-            folder = Path(data.source_folder)
-            previous = data.folder_with_segs_from_previous_stage
-            names = list(data_loader.indices)
-            return [find(folder, None if previous is None else Path(previous), name) for name in names], folder
-    raise NotSupportedError(
-        f"[data set] expected nnU-Net's nnUNetDatasetBlosc2 or nnUNetDatasetNumpy, got {type(data).__name__}"
-    )
-
-
-def blosc2_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
-    """The files of a case of nnUNetDatasetBlosc2."""
-    return _core.CaseFiles(
-        name=name,
-        image=folder / f"{name}.b2nd",
-        segmentation=folder / f"{name}_seg.b2nd",
-        previous="" if previous is None else previous / f"{name}.b2nd",
-        properties=folder / f"{name}.pkl",
-    )
-
-
-def numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFiles:
-    """The files of a case of nnUNetDatasetNumpy."""
-
-    def unpacked(folder: Path, file: str) -> Path:
-        return folder / f"{file}.npy" if (folder / f"{file}.npy").is_file() else folder / f"{name}.npz"
-
-    return _core.CaseFiles(
-        name=name,
-        image=unpacked(folder, name),
-        segmentation=unpacked(folder, f"{name}_seg"),
-        previous="" if previous is None else unpacked(previous, name),
-        properties=folder / f"{name}.pkl",
-    )
-
-
-def _is_probabilistic(data_loader: Any) -> bool:
-    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-
-    chosen = getattr(data_loader.get_do_oversample, "__func__", data_loader.get_do_oversample)
-    if chosen is nnUNetDataLoader._probabilistic_oversampling:
-        return True
-    if chosen is nnUNetDataLoader._oversample_last_XX_percent:
-        return False
-    raise NotSupportedError(f"[data loader] expected one of nnUNetDataLoader's rules of oversampling, got {chosen!r}")
-
-
-ClassLocations = list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]
-
-
-def class_locations(file: Path, properties: dict[str, Any], annotated_key: tuple[int, ...]) -> ClassLocations:
-    """(labels, whether they are a region, whether it is all that is annotated, voxels (N, 4)) of each class in properties.
-
-    Raises:
-        StorageError: they are not there, or not what nnU-Net writes; it names the file.
-    """
-    locations = properties.get("class_locations")
-    if not isinstance(locations, dict):
-        reason = f"expected 'class_locations' in the properties, got {sorted(map(str, properties))}"
-        raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
-    classes = []
-    for key, voxels in locations.items():
-        is_region = isinstance(key, (tuple, list))
-        try:
-            labels = [int(label) for label in key] if is_region else [int(key)]
-            array = np.asarray(voxels, dtype=np.int64)
-        except (TypeError, ValueError) as error:
-            reason = f"expected voxels of labels, got class {key!r}: {error}"
-            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason) from error
-        if array.size and (array.ndim != 2 or array.shape[1] != 4):
-            reason = f"expected voxels of class {key} as (N, 4), got {array.shape}"
-            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
-        classes.append((labels, is_region, is_region and tuple(labels) == annotated_key, array))
-    return classes

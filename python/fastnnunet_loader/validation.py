@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .cases import blosc2_files, numpy_files
 from .errors import PredictionError, StorageError
-from .loader import blosc2_files, numpy_files
 from .pickles import read_properties
 
 __all__ = ["first_bad_file", "naming_bad_cases"]

@@ -30,15 +30,15 @@ def _install(folder: Path, package: str, version: str) -> None:
 
 
 def test_untested_version_of_nnunet_warns_with_the_tested_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnnunet_loader.nnunet import TESTED_VERSIONS
+    from fastnnunet_loader.known.versions import TESTED
 
     _install(tmp_path, "nnunetv2", "2.0.1")
     monkeypatch.syspath_prepend(str(tmp_path))
     check = software.nnunet()
     assert check.verdict is Verdict.WARNING
     assert "2.0.1" in check.found
-    assert all(version in check.found for version in TESTED_VERSIONS)
-    assert check.mend == f"pip install nnunetv2=={TESTED_VERSIONS[-1]}"
+    assert all(version in check.found for version in TESTED["nnunetv2"])
+    assert check.mend == f"pip install nnunetv2=={TESTED['nnunetv2'][-1]}"
 
 
 def test_missing_package_is_named() -> None:

@@ -562,7 +562,7 @@ def test_a_loader_with_sampling_of_its_own_is_refused(nnunet_dataset: Any, monke
             return super().get_bbox(*args, **kwargs)
 
     train.__class__ = Mine
-    with pytest.raises(fl.NotSupportedError, match="Mine with its own get_bbox"):
+    with pytest.raises(fl.NotSupportedError, match=r"own sampling, got Mine\.get_bbox, defined in .*test_loader\.py:\d+"):
         fl.DataLoader.from_nnunet(train)
     with pytest.raises(fl.NotSupportedError, match="expected nnU-Net's nnUNetDataLoader, got list"):
         fl.DataLoader.from_nnunet([1, 2])

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from ..cases import ClassLocations, blosc2_files, class_locations, numpy_files
 from ..errors import StorageError
-from ..loader import ClassLocations, blosc2_files, class_locations, memory, numpy_files
+from ..loader import memory
 from ..pickles import read_properties
 from .machine import MIB, size
 from .report import Check, Verdict, progress

@@ -108,14 +108,13 @@ def nnunet() -> Check:
     version = _installed("nnunetv2")
     if version is None:
         return Check("nnU-Net", Verdict.FAIL, "not installed", "The data sets and trainers are nnU-Net's.", INSTALL)
-    from ..nnunet import TESTED_VERSIONS
+    from ..known.versions import TESTED
 
-    tested = ", ".join(TESTED_VERSIONS)
-    if version not in TESTED_VERSIONS:
+    tested = TESTED["nnunetv2"]
+    if version not in tested:
         why = "Trainers and data sets may differ from those that this package replaces parts of."
-        return Check(
-            "nnU-Net", Verdict.WARNING, f"{version}; tested: {tested}", why, f"pip install nnunetv2=={TESTED_VERSIONS[-1]}"
-        )
+        found = f"{version}; tested: {', '.join(tested)}"
+        return Check("nnU-Net", Verdict.WARNING, found, why, f"pip install nnunetv2=={tested[-1]}")
     return Check("nnU-Net", Verdict.OK, f"{version} (tested)")
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .augmenter import InProcessAugmenter
 from .checkpoint import KEY as CHECKPOINT_KEY
-from .install import TESTED_TRANSFORMS, TESTED_VERSIONS, install, uninstall
+from .install import install, uninstall
 
-__all__ = ["CHECKPOINT_KEY", "TESTED_TRANSFORMS", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
+__all__ = ["CHECKPOINT_KEY", "InProcessAugmenter", "install", "uninstall"]

@@ -20,6 +20,7 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
 from .. import _core
+from ..cases import check_augmenter
 from ..errors import NotSupportedError
 from ..loader import DataLoader, available_cores, default_threads
 from ..reproducing import Origin
@@ -173,6 +174,7 @@ def _init(self: Any, kind: type, original: Callable[..., None], args: tuple[Any,
         original(self, *args, **kwargs)
         return
     try:
+        check_augmenter(kind)
         own = _overridden(cls, kind)
         if own:
             raise NotSupportedError(f"[augmenter] expected {kind.__name__}'s own {', '.join(own)}, got those of {cls.__name__}")

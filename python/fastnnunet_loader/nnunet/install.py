@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import sys
 from typing import Any
 
+from ..known import versions
 from ..loader import default_threads
 from ..prediction.install import patch_predictor
 from ..settings import Settings
@@ -19,24 +19,9 @@ from .ranks import Spawning
 from .runs import Installation, installation, set_installation
 from .trainer import patch_trainer
 
-__all__ = ["TESTED_TRANSFORMS", "TESTED_VERSIONS", "install", "uninstall"]
-
-TESTED_VERSIONS = ("2.6.4", "2.8.1")
-TESTED_TRANSFORMS = ("0.3.6",)  # batchgeneratorsv2, which both take
+__all__ = ["install", "uninstall"]
 
 _log = logging.getLogger("fastnnunet_loader")
-
-
-def _notes() -> list[str]:
-    notes = []
-    for name, package, tested in (
-        ("nnU-Net", "nnunetv2", TESTED_VERSIONS),
-        ("batchgeneratorsv2", "batchgeneratorsv2", TESTED_TRANSFORMS),
-    ):
-        version = importlib.metadata.version(package)
-        if version not in tested:
-            notes.append(f"{name} {version} has not been tested with this loader; tested: {', '.join(tested)}")
-    return notes
 
 
 def _patch_ranks(patches: Patches) -> None:
@@ -91,11 +76,12 @@ def install(settings: Settings) -> None:
     if installed is not None:
         installed.settings = settings
         return
-    notes = _notes()
-    for note in notes:
+    versions.require()
+    note = versions.note()
+    if note is not None:
         _log.warning("%s", note)
     patches = Patches()
-    set_installation(Installation(settings, patches, notes))
+    set_installation(Installation(settings, patches, [] if note is None else [note]))
     try:
         _patch_compiler(patches)
         patch_augmenters(patches)

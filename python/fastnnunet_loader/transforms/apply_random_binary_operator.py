@@ -6,25 +6,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import NotSupportedError
+from ..known import changed
 from .mapping import Attributes, NativeTransform, Parameters, numbers, of_image_and_channel, scalar
 
 __all__ = ["NATIVE"]
 
 
-def _operator_codes(operators: Iterable[Any]) -> list[int]:
-    from batchgeneratorsv2.transforms.nnunet import random_binary_operator as bgv2
+_MODULE = "batchgeneratorsv2.transforms.nnunet.random_binary_operator"
+_OPERATORS = ("binary_dilation_torch", "binary_erosion_torch", "binary_closing_torch", "binary_opening_torch")
 
-    known = [
-        bgv2.binary_dilation_torch,
-        bgv2.binary_erosion_torch,
-        bgv2.binary_closing_torch,
-        bgv2.binary_opening_torch,
-    ]
+
+def _operator_codes(operators: Iterable[Any]) -> list[int]:
     codes = []
     for operator in operators:
-        if operator not in known:
-            raise NotSupportedError(f"'any_of_these' has {getattr(operator, '__name__', operator)!r}")
-        codes.append(known.index(operator))
+        name = getattr(operator, "__name__", repr(operator))
+        if getattr(operator, "__module__", None) != _MODULE or name not in _OPERATORS or changed(operator):
+            raise NotSupportedError(f"'any_of_these' has {name!r}")
+        codes.append(_OPERATORS.index(name))
     return codes
 
 

@@ -12,6 +12,7 @@ import torch
 from .. import _core
 from ..errors import NotSupportedError
 from ..fallback import scalar_function
+from ..known import changed
 
 __all__ = [
     "Attributes",
@@ -63,12 +64,8 @@ def scalar(value: Any, draw: Callable[..., float], *, name: str, **more: float) 
         return _core.Scalar.range(float(value[0]), float(value[1]))
     if not callable(value):
         raise NotSupportedError(f"'{name}' is {value!r}")
-    from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
-
-    contrast = getattr(value, "__self__", value)  # nnU-Net passes the object, others its method
-    if type(contrast) is BGContrast and not callable(contrast.contrast_range):
-        low, high = contrast.contrast_range
-        return _core.Scalar.contrast(float(low), float(high))
+    if (bounds := _bounds_of_contrast(value)) is not None:
+        return _core.Scalar.contrast(*bounds)
 
     def call(shape: tuple[int, ...], channel: int | None, axis: int | None, **more: float) -> float:
         return draw(value, shape, channel, axis, **more)
@@ -79,6 +76,22 @@ def scalar(value: Any, draw: Callable[..., float], *, name: str, **more: float) 
     except Exception as error:
         raise NotSupportedError(f"'{name}' looks at more than the image's shape ({type(error).__name__}: {error})") from error
     return _core.Scalar.callable(function)
+
+
+def _bounds_of_contrast(value: Any) -> tuple[float, float] | None:
+    """Of a BGContrast, which nnU-Net passes as it is, or of one of its two methods, which others pass.
+
+    Its code has to be what the core does; what it is otherwise is called like any function.
+    """
+    from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
+
+    contrast = getattr(value, "__self__", value)
+    if type(contrast) is not BGContrast or callable(contrast.contrast_range) or changed(contrast):
+        return None
+    if value is not contrast and (value.__name__ not in ("sample_contrast", "__call__") or changed(value)):
+        return None
+    low, high = contrast.contrast_range
+    return float(low), float(high)
 
 
 def interval(value: Any, *, name: str) -> tuple[float, float]:
