@@ -182,9 +182,9 @@ def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: b
 
 def _read_ahead(folder: Path) -> None:
     """Let both loaders find the files in the system's cache, as far as half of what is free holds them."""
-    from ._core import memory
+    from . import _core
 
-    room = memory().available // 2
+    room = _core.memory().available // 2
     for file in sorted(folder.iterdir()):
         room -= file.stat().st_size
         if room < 0:
