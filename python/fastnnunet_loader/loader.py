@@ -7,7 +7,6 @@ import hashlib
 import logging
 import math
 import os
-import re
 import secrets
 import sys
 import threading
@@ -31,6 +30,7 @@ from .errors import LoaderClosedError, NotSupportedError, SampleError, StorageEr
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .pickles import read_properties
 from .reproducing import Origin, command, line
+from .sizes import parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
 
@@ -76,20 +76,6 @@ def default_threads() -> int:
             raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
         return max(1, int(given))
     return max(1, available_cores() - 1)
-
-
-def parse_bytes(text: str | int) -> int:
-    """A number of bytes from '4GB', '512 MiB', '1.5G' or a plain number. Units are powers of 1024.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
-    return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
 
 
 def _memory_kind(pin_memory: bool) -> str:

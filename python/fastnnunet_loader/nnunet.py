@@ -35,7 +35,7 @@ from .statistics.reporter import Reporter, ReportOptions
 from .threads import ThreadPool
 from .validation import naming_bad_cases
 
-__all__ = ["CHECKPOINT_KEY", "TESTED_TRANSFORMS", "TESTED_VERSIONS", "InProcessAugmenter", "install", "uninstall"]
+__all__ = ["CHECKPOINT_KEY", "TESTED_TRANSFORMS", "TESTED_VERSIONS", "InProcessAugmenter", "install", "installed", "uninstall"]
 
 CHECKPOINT_KEY = "fastnnunet_loader"
 TESTED_VERSIONS = ("2.6.4", "2.8.1")
@@ -769,6 +769,11 @@ def install(
     except BaseException:
         uninstall()
         raise
+
+
+def installed() -> bool:
+    """Whether install() has been called, also while it is still at work, and uninstall() has not since."""
+    return _settings is not None
 
 
 def uninstall() -> None:
