@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .commands import CommandError
+from .commands.loader_options import VARIABLE
 from .errors import FastnnUNetError
 
 __all__ = ["COMMANDS", "main"]
@@ -69,7 +70,7 @@ def _ignore_variable(command: str) -> None:
         autoload.stop()
     if command not in ("train", "predict", "run"):
         # The others look at nnU-Net as it is, in processes of their own too.
-        os.environ.pop("FASTNNUNET_RUN", None)
+        os.environ.pop(VARIABLE, None)
 
 
 def _tell(error: BaseException, debug: bool, code: int) -> int:

@@ -10,7 +10,10 @@ from typing import Any, NoReturn
 
 from . import CommandError, count, seconds, seed, size
 
-__all__ = ["add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
+__all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
+
+VARIABLE = "FASTNNUNET_RUN"
+"""The environment variable that `fastnnunet_autoload` reads; that module does something when it is imported, so it is not."""
 
 
 def add_loader_options(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import itertools
 import os
 import re
 import shlex
@@ -15,11 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import CommandError
-from .loader_options import add_loader_options, as_text, check_loader_options
+from .loader_options import VARIABLE, add_loader_options, as_text, check_loader_options
 
 __all__ = ["add_arguments", "interpreter", "run"]
-
-VARIABLE = "FASTNNUNET_RUN"
 
 DESCRIPTION = """\
 Runs a program with this package under nnU-Net: a console script, a Python script, or a shell script that calls them.
@@ -134,9 +133,7 @@ def interpreter(program: Path, arguments: Sequence[str] = ()) -> list[str] | Non
         # What pip writes where the path of the interpreter is too long for a first line.
         words = shlex.split(second[len("'''exec' ") :])[:1]
     elif words and Path(words[0]).name == "env":
-        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word] + [
-            word for word in words[1:] if word.startswith("-")
-        ]
+        words = list(itertools.dropwhile(lambda word: word.startswith("-") or "=" in word, words[1:]))
     if not words or not _is_python(Path(words[0]).name):
         return None
     python_path = shutil.which(words[0])
