@@ -98,7 +98,9 @@ class _Watcher:
             if self._depth[me] > 0:
                 return
             del self._depth[me]
-            if not install or self._depth or self._busy or not any(name.startswith(REPLACED) for name in list(sys.modules)):
+            if not install or self._depth or self._busy or _half_made("fastnnunet_loader.nnunet", "installed"):
+                return
+            if not any(name.startswith(REPLACED) for name in list(sys.modules)):
                 return
             self._busy = True
         try:
@@ -137,6 +139,12 @@ class _Watcher:
         me = _thread.get_ident()
         self._depth = {me: self._depth[me]} if me in self._depth else {}
         self._asked.clear()
+
+
+def _half_made(name: str, last: str) -> bool:
+    """Whether somebody is importing a module: the program itself, which calls install() next, imports nnU-Net by that."""
+    module = sys.modules.get(name)
+    return module is not None and not hasattr(module, last)
 
 
 _watcher = _Watcher()

@@ -49,7 +49,6 @@ print(*("torch" in sys.modules, "fastnnunet_loader" in sys.modules, type(sys.met
 
 # Ways to import nnU-Net
 
-PREDICTION, TRAINING = "nnunetv2.inference.predict_from_raw_data", "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
 # Each is a program. `ours(function)` tells whether a function is this package's, `threads()` what it was installed with.
 WAYS = {
     "a name of a module": """
@@ -227,7 +226,7 @@ def test_processes_that_a_program_starts_have_it_too(tmp_path: Path) -> None:
         ({"FASTNNUNET_RUN": "--threads none"}, "expected a number from 1 on, got 'none'"),
         ({"FASTNNUNET_RUN": "yes"}, "expected 1, 0 or options"),
         ({"FASTNNUNET_RUN": "'"}, "No closing quotation"),
-        ({"FASTNNUNET_RUN": "1", "nnUNet_n_proc_DA": "many"}, "many"),
+        ({"FASTNNUNET_RUN": "1", "nnUNet_n_proc_DA": "-2"}, "[nnUNet_n_proc_DA] expected a number, got '-2'"),
     ],
 )
 def test_one_sentence_and_the_program_goes_on(environment: Mapping[str, str], expected: str) -> None:
