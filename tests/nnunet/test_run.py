@@ -216,6 +216,22 @@ def test_processes_that_a_program_starts_have_it_too(tmp_path: Path) -> None:
     assert shown == ["fastnnunet_loader.prediction.install 3 --threads 3"] * 4
 
 
+RANK = """
+import os
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from fastnnunet_loader import nnunet
+print(f"rank {os.environ['RANK']}: {nnunet._settings.threads} {hasattr(nnUNetTrainer.run_training, '__wrapped__')}", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_of_torchrun_have_it_too(tmp_path: Path) -> None:
+    (tmp_path / "rank.py").write_text(RANK, encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    shown = printed(call(*RUN, "--threads", "1", *torchrun, tmp_path / "rank.py"))
+    assert sorted(shown) == ["rank 0: 1 True", "rank 1: 1 True"]
+
+
 # What it says when it cannot
 
 

@@ -40,7 +40,7 @@ options of the loader; 0 or nothing turns it off:
   docker run -e {VARIABLE}=1 IMAGE
   export {VARIABLE}="--threads 4 --on-bad-case skip"
 
-Python started with -S does not read it, nor does a program that has frozen its Python in.
+It has no effect in a Python that is started with -S, nor in programs with a frozen Python.
 Exit code: that of COMMAND; 127 if it does not exist, 126 if it cannot be run, 2 if its Python does not have this package.
 """
 
