@@ -99,7 +99,8 @@ def test_a_program_is_found_on_path(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_run_is_named(tmp_path: Path, program: str, code: int, expected: str) -> None:
-    (tmp_path / "plain").write_text("echo never", encoding="utf-8")
+    for name in ("plain", "mine.py"):
+        (tmp_path / name).write_text("", encoding="utf-8")
     done = call(*RUN, program, cwd=tmp_path)
     assert done.returncode == code
     assert expected in done.stderr
@@ -203,3 +204,27 @@ def test_the_help_names_the_options_and_the_variable(capsys: pytest.CaptureFixtu
     assert all(
         text in said for text in ("--memory-budget", VARIABLE, "COMMAND", "fastnnunet run nnUNetv2_train 1 3d_fullres 0")
     )
+
+
+@pytest.mark.parametrize(("command", "kept"), [("train", True), ("bench", False), ("preview", False)])
+def test_commands_that_look_at_nnunet_do_not_pass_the_variable_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, kept: bool
+) -> None:
+    for name in ("nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "--seed 1")
+    assert cli.main([command, "901", "3d_fullres", "0", *(["-o", "x.png"] if command == "preview" else [])]) == 2
+    assert (VARIABLE in os.environ) is kept
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_commands_of_this_package_install_what_they_need_themselves() -> None:
+    code = """
+import fastnnunet_loader.cli as cli
+cli.main(["bench", "901", "3d_fullres", "0"])
+import nnunetv2.run.run_training
+from fastnnunet_loader.nnunet import installed
+print(installed())
+"""
+    assert printed(call(sys.executable, "-c", code, environment={VARIABLE: "1"})) == ["False"]

@@ -65,9 +65,8 @@ def run(args: argparse.Namespace) -> int:
     command = [args.program, *args.arguments]
     found = shutil.which(args.program)
     if found is None:
-        exists = bool(Path(args.program).name != args.program and Path(args.program).exists())
-        wanted, code = ("a program that may be executed", 126) if exists else ("a program that exists", 127)
-        print(f"fastnnunet: error: [COMMAND] expected {wanted}, got {args.program!r}", file=sys.stderr)
+        wanted, code = _missing(args.program)
+        print(f"fastnnunet: error: [COMMAND] expected {wanted}", file=sys.stderr)
         return code
     environment = {**os.environ, VARIABLE: as_text(args)}
     _check_environment(Path(found), command, environment)
@@ -84,6 +83,15 @@ def run(args: argparse.Namespace) -> int:
             os.execve("/bin/sh", ["/bin/sh", found, *args.arguments], environment)
         print(f"fastnnunet: error: [COMMAND] expected a program that can be run, got {error}", file=sys.stderr)
         return 127 if error.errno == errno.ENOENT else 126
+
+
+def _missing(program: str) -> tuple[str, int]:
+    """What is wrong with a program that cannot be run, and the exit code that a shell gives for it."""
+    file = Path(program)
+    code = 126 if file.name != program and file.exists() else 127
+    if file.suffix == ".py" and file.is_file():
+        return f"a program, got the script {program!r}; write: fastnnunet run python {shlex.quote(program)}", code
+    return f"a program that {'may be executed' if code == 126 else 'exists'}, got {program!r}", code
 
 
 def _run_beside(found: str, command: Sequence[str], environment: dict[str, str]) -> int:
