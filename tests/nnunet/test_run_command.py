@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nnunetv2
 import pytest
 from programs import RUN, call, needs_the_installed_package, printed
 
@@ -114,23 +115,35 @@ def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def python_script(file: Path, python: Path, kind: str) -> Path:
+    first_line = {
+        "script": f"#!{python}\n",
+        "environment": "#!/usr/bin/env python\n",
+        "long path": f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n",
+    }
+    return script(file, first_line[kind] + "print('runs')\n")
+
+
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("kind", ["python", "script", "environment", "long path"])
-def test_an_environment_without_the_package_is_named(tmp_path: Path, other_python: Path, kind: str) -> None:
-    first_line = {
-        "script": f"#!{other_python}\n",
-        "environment": "#!/usr/bin/env python\n",
-        "long path": f"#!/bin/sh\n'''exec' {other_python} \"$0\" \"$@\"\n' '''\n",
-    }
-    program = str(other_python)
-    if kind != "python":
-        program = str(script(tmp_path / "mine", first_line[kind] + "print('runs')\n"))
+@pytest.mark.parametrize("nnunet", [True, False])
+def test_an_environment_without_the_package_is_named(tmp_path: Path, other_python: Path, kind: str, nnunet: bool) -> None:
+    (paths,) = other_python.parents[1].glob("lib/python*/site-packages")
+    # A folder that a .pth file adds is searched for modules, and for .pth files not.
+    (paths / "nnunet.pth").write_text(str(Path(nnunetv2.__path__[0]).parent) if nnunet else "", encoding="utf-8")
+    program = other_python if kind == "python" else python_script(tmp_path / "mine", other_python, kind)
     environment = {"PATH": os.pathsep.join([str(other_python.parent), os.environ["PATH"]])}
     done = call(*RUN, program, environment=environment)
-    assert done.returncode == 2
     assert str(other_python) in done.stderr
-    assert "got none; install it there" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    if kind != "python" and not nnunet:
+        # It cannot use nnU-Net itself, but what it starts may, as what conda starts.
+        assert printed(done) == ["runs"]
+        assert "has neither nnU-Net nor this package" in done.stderr
+    else:
+        assert done.returncode == 2
+        assert not done.stdout
+        assert "got none; install it there" in done.stderr
 
 
 @pytest.mark.usefixtures("installed")

@@ -105,20 +105,29 @@ def _check_environment(found: Path, command: Sequence[str], environment: dict[st
     python = interpreter(found, command[1:])
     if python is None:
         return
-    code = "import sys; sys.exit(41 if 'fastnnunet_autoload' in sys.modules else 42)"
+    code = "import importlib.util as u, sys; print('fastnnunet_autoload' in sys.modules, u.find_spec('nnunetv2') is not None)"
     try:
         done = subprocess.run(
-            [*python, "-c", code], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+            [*python, "-c", code], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
     except OSError:
         return  # the program will say so
-    if done.returncode != 42:
+    if done.returncode != 0 or len(answers := done.stdout.split()[-2:]) != 2:
+        return  # as above
+    ours, theirs = (answer == "True" for answer in answers)
+    if ours:
         return
-    if any("S" in option for option in python[1:]):
+    if "-S" in python[1:]:
         raise CommandError(f"[{command[0]}] expected a Python that looks into its environment, got the option -S")
-    raise CommandError(
-        f"[{command[0]}] expected this package in the environment of {shlex.join(python)}, got none; install it there"
+    if theirs or _is_python(found.name):
+        raise CommandError(
+            f"[{command[0]}] expected this package in the environment of {shlex.join(python)}, got none; install it there"
+        )
+    # conda, poetry and their kin are Python, too, and start programs in other environments.
+    print(
+        f"fastnnunet: warning: [{command[0]}] the environment of {shlex.join(python)} has neither nnU-Net nor this package; "
+        "what it starts has to have both",
+        file=sys.stderr,
     )
 
 
