@@ -45,7 +45,9 @@ class _Watcher:
         self._lock = _thread.allocate_lock()
         self._depth: dict[int, int] = {}  # of each thread that is importing nnU-Net
         self._asked: set[tuple[int, str]] = set()
-        self._busy = False  # a thread is installing, or nobody needs to
+        self._installing: int | None = None  # the thread that is
+        self._stopped = False
+        self._options = os.environ.get(VARIABLE) or "1"
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
@@ -67,8 +69,8 @@ class _Watcher:
 
     def _watch(self, loader: "Loader") -> None:
         load = getattr(loader, "exec_module", None)
-        if load is None:
-            return
+        if load is None or isinstance(loader, type) or not hasattr(loader, "__dict__"):
+            return  # none that nnU-Net's modules have
 
         def exec_module(module: "ModuleType") -> None:
             vars(loader).pop("exec_module", None)  # nobody who looks at the module later finds this
@@ -98,19 +100,21 @@ class _Watcher:
             if self._depth[me] > 0:
                 return
             del self._depth[me]
-            if not install or self._depth or self._busy or _half_made("fastnnunet_loader.nnunet", "installed"):
+            if not install or self._depth or self._stopped or self._installing is not None:
+                return
+            if _half_made("fastnnunet_loader.nnunet", "installed"):
                 return
             if not any(name.startswith(REPLACED) for name in list(sys.modules)):
                 return
-            self._busy = True
+            self._installing = me
         try:
             while not self._install():
                 with self._lock:
                     if self._depth:  # else the other thread has ended meanwhile, and left it to this one
-                        self._busy = False
+                        self._installing = None
                         return
         except BaseException:
-            self._busy = False
+            self._installing = None
             raise
         self.stop()
 
@@ -119,7 +123,7 @@ class _Watcher:
         try:
             from fastnnunet_loader.running import take_over
 
-            return take_over(os.environ.get(VARIABLE, "1"), lambda: not self._depth)
+            return take_over(self._options, lambda: not self._depth)
         except Exception as error:
             if sys.stderr is not None:
                 ours = type(error).__module__.startswith("fastnnunet_loader.")
@@ -129,7 +133,7 @@ class _Watcher:
 
     def stop(self) -> None:
         """Watch no longer."""
-        self._busy = True
+        self._stopped = True
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
@@ -138,6 +142,7 @@ class _Watcher:
         self._lock = _thread.allocate_lock()
         me = _thread.get_ident()
         self._depth = {me: self._depth[me]} if me in self._depth else {}
+        self._installing = me if self._installing == me else None
         self._asked.clear()
 
 

@@ -141,6 +141,12 @@ fl.uninstall()
 import nnunetv2.inference.data_iterators
 check(threads() is None)
 """,
+    "the variable changed by the program, for what it starts": """
+import os
+os.environ["FASTNNUNET_RUN"] = "0"
+import nnunetv2.run.run_training
+check(threads() == 2)
+""",
     "no watch is left": """
 import sys
 import nnunetv2.run.run_training
