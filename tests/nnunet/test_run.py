@@ -327,6 +327,8 @@ def environment(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, dict[str, str
     dataset, results = nnunet_dataset("default"), tmp_path / "results"
     results.mkdir()
     own = {"nnUNet_results": str(results), "nnUNet_extTrainer": str(TRAINERS), "RECORD_FILE": str(results / "batches.txt")}
+    # torch's threads else wait for each other at full speed, which takes minutes beside other busy processes.
+    own["OMP_WAIT_POLICY"] = "PASSIVE"
     return dataset, {**dataset.env, **own}
 
 
