@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import nnunetv2
 import pytest
 from programs import RUN, call, needs_the_installed_package, printed
 
+import fastnnunet_loader as fl
 from fastnnunet_loader import cli
 from fastnnunet_loader.commands.loader_options import VARIABLE, as_text, from_text
 from fastnnunet_loader.commands.run import interpreter
@@ -36,6 +39,16 @@ def script(file: Path, text: str) -> Path:
     file.write_text(text, encoding="utf-8")
     file.chmod(0o755)
     return file
+
+
+def test_the_wheel_has_both_files_where_python_looks() -> None:
+    """At the top of site-packages, and in the list of files that pip removes."""
+    site_packages = Path(sysconfig.get_path("platlib"))
+    if not Path(fl.__file__).is_relative_to(site_packages):
+        pytest.skip("the package is not installed in this environment: scripts/setup.sh")
+    files = {str(file) for file in importlib.metadata.files("fastnnunet-loader") or []}
+    assert {"fastnnunet_autoload.py", "fastnnunet_autoload.pth"} <= files
+    assert (site_packages / "fastnnunet_autoload.pth").is_file()
 
 
 # What becomes of the command
@@ -186,7 +199,6 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path) -> None:
     import argparse
     import inspect
 
-    import fastnnunet_loader as fl
     from fastnnunet_loader.commands import train
     from fastnnunet_loader.commands.loader_options import add_loader_options, install_arguments
 
