@@ -6,33 +6,55 @@ fl.install()      # every nnU-Net trainer of this process now uses it
 
 from __future__ import annotations
 
+import importlib as _importlib
 import os as _os
 from collections.abc import Collection as _Collection
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 from typing import Literal as _Literal
 
-# torch first: the extension uses the libraries that it brings.
-import torch as _torch  # noqa: F401
+from .settings import STALL_AFTER as _STALL_AFTER
+from .settings import Settings as _Settings
 
-from ._core import __version__
-from .compiler import DrawnParameters, Pipeline, Stage, compile_transforms
-from .errors import (
-    BadCaseError,
-    FastnnUNetError,
-    LoaderClosedError,
-    MemoryBudgetError,
-    NotSupportedError,
-    PredictionError,
-    SampleError,
-    StorageError,
-    TransformError,
-)
-from .inference import SegmentationStream, logits_to_segmentation
-from .loader import BadCase, DataLoader, LoaderStats, Patch, available_cores, default_threads, memory
-from .plugins import get_include, register_transform
-from .reproducing import reproduce
-from .resampling import resample
-from .settings import STALL_AFTER, Settings
-from .statistics.model import GpuStats, StageStats
+if _TYPE_CHECKING:
+    from ._core import __version__
+    from .compiler import DrawnParameters, Pipeline, Stage, compile_transforms
+    from .errors import (
+        BadCaseError,
+        FastnnUNetError,
+        LoaderClosedError,
+        MemoryBudgetError,
+        NotSupportedError,
+        PredictionError,
+        SampleError,
+        StorageError,
+        TransformError,
+    )
+    from .inference import SegmentationStream, logits_to_segmentation
+    from .loader import BadCase, DataLoader, LoaderStats, Patch, available_cores, default_threads, memory
+    from .plugins import get_include, register_transform
+    from .reproducing import reproduce
+    from .resampling import resample
+    from .statistics.model import GpuStats, StageStats
+else:
+    # The modules that hold these names.
+    _HOMES = ("errors", "compiler", "inference", "loader", "plugins", "reproducing", "resampling", "statistics.model", "_core")
+
+    def __getattr__(name: str) -> _Any:
+        """Find a name when it is first used, so that what needs no torch, such as `fastnnunet run`, starts without it."""
+        if name not in __all__ and name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # torch first: the extension uses the libraries that it brings.
+        _importlib.import_module("torch")
+        if name in _HOMES:
+            return _importlib.import_module(f".{name}", __name__)
+        home = next(module for module in map(__getattr__, _HOMES) if name in getattr(module, "__all__", dir(module)))
+        value = globals()[name] = getattr(home, name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def install(
@@ -48,7 +70,7 @@ def install(
     metrics: str | _os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
-    stall_after: float = STALL_AFTER,
+    stall_after: float = _STALL_AFTER,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -77,7 +99,7 @@ def install(
     from .nnunet import install as install_in_nnunet
 
     install_in_nnunet(
-        Settings(
+        _Settings(
             threads=threads,
             seed=seed,
             memory_budget=memory_budget,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .commands import CommandError
+from .commands.loader_options import VARIABLE
 from .errors import FastnnUNetError
 
 __all__ = ["COMMANDS", "main"]
@@ -18,6 +19,7 @@ COMMANDS = {
     "train": "train an nnU-Net whose batches are made by threads of this process",
     "doctor": "check the machine, the settings and a data set, and say what to change",
     "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
+    "run": "run any program that uses nnU-Net, with this package under it, unchanged",
     "bench": "measure this loader and nnU-Net's, side by side, on a data set",
     "preview": "draw what the network will see",
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     args = _parser(chosen).parse_args(arguments)
+    _ignore_variable(args.command)
     debug = bool(args.debug) or os.environ.get("FASTNNUNET_DEBUG", "") not in ("", "0")
     try:
         command = importlib.import_module(f"{__package__}.commands.{args.command}")
@@ -58,6 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(error, debug, 2)
     except (FastnnUNetError, OSError) as error:
         return _tell(error, debug, 1)
+
+
+def _ignore_variable(command: str) -> None:
+    """What FASTNNUNET_RUN asks for is for other programs: these commands install what they need."""
+    autoload = sys.modules.get("fastnnunet_autoload")
+    if autoload is not None:
+        autoload.stop()
+    if command not in ("train", "predict", "run"):
+        # The others look at nnU-Net as it is, in processes of their own too.
+        os.environ.pop(VARIABLE, None)
 
 
 def _tell(error: BaseException, debug: bool, code: int) -> int:

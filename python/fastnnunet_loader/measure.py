@@ -144,8 +144,8 @@ def measure(
     command = [sys.executable, "-m", "fastnnunet_loader.measure", loader, dataset, configuration, str(fold)]
     command += ["--workers", str(workers), "--seconds", str(seconds), "-tr", trainer, "-p", plans, "--seed", str(seed)]
     command += [] if keep_blocks else ["--no-blocks"]
-    # joblib makes a semaphore in shared memory when it is imported; neither loader needs it.
-    env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0"}
+    # joblib makes a semaphore in shared memory when it is imported; neither loader needs it. nnU-Net is measured as it is.
+    env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0", "FASTNNUNET_RUN": "0"}
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process,
         PeakMemory(process.pid) if watch_memory else contextlib.nullcontext() as peak,
@@ -182,9 +182,9 @@ def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: b
 
 def _read_ahead(folder: Path) -> None:
     """Let both loaders find the files in the system's cache, as far as half of what is free holds them."""
-    from ._core import memory
+    from . import _core
 
-    room = memory().available // 2
+    room = _core.memory().available // 2
     for file in sorted(folder.iterdir()):
         room -= file.stat().st_size
         if room < 0:

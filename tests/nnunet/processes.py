@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+
+import pytest
 
 # What third-party imports and nnU-Net run for a moment: ctypes' search for libraries, and nnU-Net's look at the host's
 # name (through the shell).
@@ -31,3 +34,20 @@ def created_processes(trace: str) -> dict[int, str]:
             # vfork returns in the parent only after the child's execve.
             processes[int(pid)] = Path(program[1]).name
     return processes
+
+
+class Trace:
+    """Of the processes that a training makes."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not installed")
+        self.command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process", "-o", str(file)]
+
+    def assert_no_worker(self) -> None:
+        text = self.file.read_text(encoding="utf-8")
+        assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
+        created = created_processes(text)
+        assert "hostname" in created.values(), "nnU-Net's look at the host's name must be seen, or nothing would be"
+        assert set(created.values()) <= SHORT_PROGRAMS, created

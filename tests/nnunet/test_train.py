@@ -15,37 +15,13 @@ import blosc2
 import numpy as np
 import pytest
 import torch
-from processes import SHORT_PROGRAMS, created_processes
+from processes import Trace, created_processes
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from training_runs import TRAINERS, batches, checkpoint, log_of, output_folder, train
+from training_runs import TRAINERS, assert_finished, batches, checkpoint, log_of, output_folder, train
 
 from datasets import KINDS_OF_DATA
 
 pytestmark = pytest.mark.slow
-
-
-def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None:
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    summary = json.loads((output / "validation" / "summary.json").read_text(encoding="utf-8"))
-    assert summary["metric_per_case"]
-    assert 0 <= summary["foreground_mean"]["Dice"] <= 1
-
-
-class Trace:
-    """Of the processes that a training makes."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        if shutil.which("strace") is None:
-            pytest.skip("strace is not installed")
-        self.command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process", "-o", str(file)]
-
-    def assert_no_worker(self) -> None:
-        text = self.file.read_text(encoding="utf-8")
-        assert "CLONE_THREAD" in text, "the trace must show the threads, or it shows nothing"
-        created = created_processes(text)
-        assert "hostname" in created.values(), "nnU-Net's look at the host's name must be seen, or nothing would be"
-        assert set(created.values()) <= SHORT_PROGRAMS, created
 
 
 def check_statistics(stats: Path, metrics: Path, log: str) -> None:

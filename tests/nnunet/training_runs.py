@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -59,3 +60,11 @@ def checkpoint(output: Path, name: str = "checkpoint_final.pth") -> dict[str, An
     """A checkpoint, read as nnU-Net reads it."""
     loaded: dict[str, Any] = torch.load(output / name, map_location="cpu", weights_only=False)
     return loaded
+
+
+def assert_finished(run: subprocess.CompletedProcess[str], output: Path) -> None:
+    """The training ended well, with its final validation."""
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    summary = json.loads((output / "validation" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["metric_per_case"]
+    assert 0 <= summary["foreground_mean"]["Dice"] <= 1

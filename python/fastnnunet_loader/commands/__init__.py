@@ -6,6 +6,7 @@ Torch and nnU-Net are imported inside `run`, after the arguments are known to be
 import argparse
 
 from ..errors import FastnnUNetError
+from ..settings import parse_bytes
 
 __all__ = ["CommandError", "count", "fold", "seconds", "seed", "size"]
 
@@ -48,8 +49,6 @@ def seed(text: str) -> int:
 
 def size(text: str) -> int:
     """An argument that is an amount of memory, in bytes."""
-    from ..settings import parse_bytes
-
     try:
         return parse_bytes(text)
     except ValueError as error:

@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from ..settings import LOADERS
-from . import CommandError, count, fold, seconds, seed, size
+from . import CommandError, count, fold
 from .folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
+from .loader_options import add_loader_options, check_loader_options, install_arguments
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,47 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--disable_checkpointing", action="store_true", help="save no checkpoint")
     add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to train on (default: %(default)s)")
 
-    loader = parser.add_argument_group("options of the loader")
-    add = loader.add_argument
-    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
-    add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
-    add("--memory-budget", metavar="SIZE", type=size, help="of the loaders, such as 4GB (default: half of what is free)")
-    add(
-        "--on-bad-case",
-        choices=("raise", "skip"),
-        default="raise",
-        help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
-    )
-    add(
-        "--stall-after",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
-    )
-    add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
-    add(
-        "--unrestricted-pickles",
-        action="store_true",
-        help="read the properties of cases with Python's own unpickler, which runs whatever code a file holds (default: refuse "
-        "what nnU-Net does not write)",
-    )
-
-    add(
-        "--leave-to-nnunet",
-        metavar="LOADER",
-        nargs="+",
-        choices=LOADERS,
-        default=(),
-        help="training, validation or both: these loaders stay nnU-Net's, with its worker processes",
-    )
-
-    telling = parser.add_argument_group("statistics of the loader")
-    add = telling.add_argument
-    add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
-    add("--log-stats", action="store_true", help="write a line into nnU-Net's log after every epoch")
-    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, every 10 s and after every epoch")
-    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in an OpenMetrics text file for a node exporter")
+    add_loader_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,20 +59,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
 
-    install(
-        threads=args.threads,
-        seed=args.seed,
-        memory_budget=args.memory_budget,
-        on_bad_case=args.on_bad_case,
-        check_finite=args.check_finite,
-        unrestricted_pickles=args.unrestricted_pickles,
-        leave_to_nnunet=args.leave_to_nnunet,
-        stats=args.stats,
-        metrics=args.metrics,
-        log_stats=args.log_stats,
-        live=args.live,
-        stall_after=args.stall_after,
-    )
+    install(**install_arguments(args))
     _check_trainer(args, folders["nnUNet_results"] / dataset.name)
 
     from nnunetv2.run.run_training import run_training
@@ -142,9 +89,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise CommandError("[--val_best] expected a checkpoint to be saved, got --disable_checkpointing")
     if args.num_gpus > 1 and args.device != "cuda":
         raise CommandError(f"[-num_gpus] expected -device cuda with several, got -device {args.device}")
-    for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
-        if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-            raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
+    check_loader_options(args)
     if args.pretrained_weights is not None:
         if args.c:
             raise CommandError("[-pretrained_weights] expected a new training, got --c")

@@ -1,0 +1,118 @@
+"""The options of the loader, which `fastnnunet train`, `fastnnunet run` and the variable FASTNNUNET_RUN share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..settings import LOADERS, STALL_AFTER
+from . import CommandError, count, seconds, seed, size
+
+__all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
+
+VARIABLE = "FASTNNUNET_RUN"
+"""The environment variable that `fastnnunet_autoload` reads; that module does something when it is imported, so it is not."""
+
+
+def add_loader_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `install()` takes: how batches are made, and where their statistics go."""
+    loader = parser.add_argument_group("options of the loader")
+    add = loader.add_argument
+    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
+    add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
+    add("--memory-budget", metavar="SIZE", type=size, help="of the loaders, such as 4GB (default: half of what is free)")
+    add(
+        "--on-bad-case",
+        choices=("raise", "skip"),
+        default="raise",
+        help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
+    )
+    add(
+        "--stall-after",
+        metavar="SECONDS",
+        type=seconds,
+        default=STALL_AFTER,
+        help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
+    )
+    add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
+    add(
+        "--unrestricted-pickles",
+        action="store_true",
+        help="read the properties of cases with Python's own unpickler, which runs whatever code a file holds (default: refuse "
+        "what nnU-Net does not write)",
+    )
+
+    add(
+        "--leave-to-nnunet",
+        metavar="LOADER",
+        action="append",
+        choices=LOADERS,
+        help="training or validation: this loader stays nnU-Net's, with its worker processes; may be given twice",
+    )
+
+    telling = parser.add_argument_group("statistics of the loader")
+    add = telling.add_argument
+    add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
+    add("--log-stats", action="store_true", help="write a line into nnU-Net's log after every epoch")
+    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, every 10 s and after every epoch")
+    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in an OpenMetrics text file for a node exporter")
+
+
+def check_loader_options(args: argparse.Namespace) -> None:
+    """Raise CommandError where a file of the statistics could not be written."""
+    for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
+        if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+            raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
+
+
+def install_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Parsed options as the keyword arguments of `install()`."""
+    values = {name: getattr(args, name) for name in _defaults()}
+    return {**values, "leave_to_nnunet": values["leave_to_nnunet"] or ()}
+
+
+def as_text(args: argparse.Namespace) -> str:
+    """Parsed options as `from_text` reads them, in any folder: "1" where all are the defaults."""
+    words = []
+    for name, default in _defaults().items():
+        value = getattr(args, name)
+        if value == default:
+            continue
+        option = "--" + name.replace("_", "-")
+        for one in value if isinstance(value, list) else [value]:
+            words.append(option)
+            if one is not True:
+                words.append(str(one.absolute() if isinstance(one, Path) else one))
+    return shlex.join(words) or "1"
+
+
+def from_text(text: str) -> dict[str, Any]:
+    """The keyword arguments of `install()` from options in one text, or from "1", which stands for the defaults.
+
+    Raises:
+        CommandError: an option does not exist, or its value is out of range.
+    """
+    parser = _TextParser(add_help=False, allow_abbrev=False)
+    add_loader_options(parser)
+    try:
+        args = parser.parse_args([] if text.strip() == "1" else shlex.split(text))
+        check_loader_options(args)
+    except (CommandError, ValueError) as error:
+        raise CommandError(f"expected 1, 0 or options that `fastnnunet run --help` lists, got {text!r}: {error}") from None
+    return install_arguments(args)
+
+
+def _defaults() -> dict[str, Any]:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_loader_options(parser)
+    return vars(parser.parse_args([]))
+
+
+class _TextParser(argparse.ArgumentParser):
+    """Raises where a command would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(message)
