@@ -1,0 +1,233 @@
+// Batches of every kind of tree, and every transform by itself, give the bits that were committed: in builds whose
+// loops are compiled for several instruction sets and in those without (the sanitizers'), on every processor. A digest
+// that changes is a change of every user's batches. `tests/digests` does the same for nnU-Net's own trainers.
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "engine/cases.h"
+#include "transforms/local_kernels.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+// FNV-1a of 64 bits.
+class Digest {
+ public:
+  template <typename T>
+  void add(const std::vector<T>& values) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+    for (std::size_t i = 0; i < values.size() * sizeof(T); ++i) hash_ = (hash_ ^ bytes[i]) * 0x100000001b3;
+  }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0xcbf29ce484222325;
+};
+
+using Digests = std::map<std::string, std::uint64_t>;
+
+const Digests kCommitted = {
+    // clang-format off
+    {"tree: 2D", 0x7c1a5a5019efc4bd},
+    {"tree: 2D, always", 0x77dc62283efd48fb},
+    {"tree: 3D", 0x73d9b99a9a20cbf0},
+    {"tree: 3D, always", 0xa918eb3232f715a6},
+    {"tree: cascade", 0xf92615bd02f882c8},
+    {"tree: cascade, always", 0x994a8531bc29c897},
+    {"tree: dummy 2D", 0xa03ef0bfca4f1987},
+    {"tree: dummy 2D, always", 0xf8f95c90adfab8cf},
+    {"tree: intensity first", 0x812a04c084d75667},
+    {"tree: intensity first, always", 0xf4710cbb3320ca10},
+    {"tree: no target at full scale", 0x336995be2fd6de24},
+    {"tree: no target at full scale, always", 0x1e936b707ff54c67},
+    {"tree: regions", 0x9fc43847834d907a},
+    {"tree: regions, always", 0x8910bc46a660f688},
+    {"tree: validation", 0x122211ad1a503e8a},
+    {"leaf: BlankRectangleTransform", 0xb8b394031256322e},
+    {"leaf: BrightnessAdditiveTransform", 0x2c9f0afaed6ee15b},
+    {"leaf: BrightnessGradientAdditiveTransform", 0x1c166732eca7ec43},
+    {"leaf: ChannelMisalignmentTransform", 0x857cb257063e9bfb},
+    {"leaf: CutOffOutliersTransform", 0xbfe0effafd12d148},
+    {"leaf: InvertImageTransform", 0x5cc2ad5a13e9ea1d},
+    {"leaf: LocalContrastTransform", 0xb0730df84b7bd02a},
+    {"leaf: LocalGammaTransform", 0x7000969104660cea},
+    {"leaf: LocalSmoothingTransform", 0x2a45122dc2aebad8},
+    {"leaf: MaskImageTransform", 0x72f8e0a9a19adca5},
+    {"leaf: MedianFilterTransform", 0xdfc589cdb6762961},
+    {"leaf: MoveChannelsTransform", 0xa94020ed656ac38d},
+    {"leaf: RicianNoiseTransform", 0xa2c94d76980c96ed},
+    {"leaf: Rot90Transform", 0xce52bb6568e9b255},
+    {"leaf: SharpeningTransform", 0x77b1dc046754e279},
+    {"leaf: SpatialTransform", 0x14b3e3f30bc2cb32},
+    {"leaf: SpatialTransform'", 0xacd36264c5c40008},
+    {"leaf: SpatialTransform''", 0x5b86b6e6f86aab14},
+    {"leaf: TransposeAxesTransform", 0x54e17092534b2251},
+    // clang-format on
+};
+
+// Says what differs in the form of the table, to be pasted after a change that is meant.
+void check(const Digests& found) {
+  std::string different;
+  for (const auto& [name, digest] : found) {
+    const auto expected = kCommitted.find(name);
+    if (expected != kCommitted.end() && expected->second == digest) continue;
+    char line[200];
+    std::snprintf(line, sizeof(line), "    {\"%s\", 0x%016llx},\n", name.c_str(),
+                  static_cast<unsigned long long>(digest));
+    different += line;
+  }
+  CHECK(different == "");
+}
+
+Digests of_trees() {
+  Digests digests;
+  const Cases cases(4);
+  for (const TreeKind kind : kTreeKinds)
+    for (const bool always : {false, true}) {
+      if (always && kind == TreeKind::validation) continue;  // nothing is drawn there
+      LoaderOptions options = options_for(cases, 2, 3, kind);
+      if (kind == TreeKind::plane_2d) options.dims = 2;
+      if (kind == TreeKind::cascade)
+        for (CaseFiles& files : options.cases) files.previous = files.segmentation;
+      Loader loader(options, std::make_shared<Pipeline>(make_tree(kind, always ? 1.0 : 0.0)), some_locations,
+                    std::make_shared<OrdinaryMemory>());
+      Digest digest;
+      for (const Content& content : take(loader, 4)) {
+        digest.add(content.cases);
+        digest.add(content.image);
+        for (const auto& target : content.targets) digest.add(target);
+      }
+      digests[std::string("tree: ") + name_of(kind) + (always ? ", always" : "")] = digest.value();
+    }
+  return digests;
+}
+
+Record spatial(double p_rotation, double p_elastic, const char* labels) {
+  return record({{"patch_size", Numbers{17, 21, 21}},
+                 {"patch_center_dist_from_border", Numbers{0, 0, 0}},
+                 {"random_crop", false},
+                 {"p_rotation", p_rotation},
+                 {"rotation", Scalar::range(-1, 1)},
+                 {"p_rot_per_axis", 1.0},
+                 {"p_scaling", 1.0},
+                 {"scaling", Scalar::range(0.7, 1.4)},
+                 {"p_synchronize_scaling_across_axes", 0.0},
+                 {"p_elastic_deform", p_elastic},
+                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
+                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
+                 {"p_synchronize_def_scale_across_axes", 0.0},
+                 {"center_deformation", true},
+                 {"align_corners", false},
+                 {"mode_image", std::string("bilinear")},
+                 {"mode_seg", std::string(labels)},
+                 {"padding_mode_image", std::string("zeros")},
+                 {"border_mode_seg", std::string("constant")},
+                 {"padding_value_image", 0.0},
+                 {"padding_value_seg", -1.0},
+                 {"seg_tiebreak", std::string("lowest")}});
+}
+
+// Every transform that the trees above do not have, or not with these options.
+std::vector<std::pair<std::string, Record>> leaves() {
+  Record gradient = local_attributes("max_strength", Scalar::range(1, 5));
+  gradient.set("mean_centered", true);
+  gradient.set("clip_intensities", true);
+  Record smoothing = local_attributes("smoothing_strength", Scalar::range(0.5, 1));
+  smoothing.set("kernel_size", Scalar::range(0.5, 1.5));
+  const Rows sizes = {{2, 6}, {2, 6}, {2, 6}};
+  return {
+      {"SpatialTransform", spatial(0, 0, "bilinear")},
+      {"SpatialTransform", spatial(1, 0, "nearest")},
+      {"SpatialTransform", spatial(1, 1, "bilinear")},
+      {"BlankRectangleTransform", record({{"rectangle_size", sizes},
+                                          {"square", false},
+                                          {"rectangle_value", Scalar::range(-1, 1)},
+                                          {"statistic", std::monostate{}},
+                                          {"num_rectangles", Numbers{1, 5}},
+                                          {"p_per_channel", 1.0}})},
+      {"BrightnessAdditiveTransform",
+       record({{"mu", 0.0}, {"sigma", 0.5}, {"synchronize_channels", false}, {"p_per_channel", 1.0}})},
+      {"BrightnessGradientAdditiveTransform", gradient},
+      {"ChannelMisalignmentTransform", record({{"im_channels_2_misalign", Numbers{0}},
+                                               {"squeezingZYX", Numbers{0.1, 0.2, 0.3}},
+                                               {"p_squeeze", 1.0},
+                                               {"rotation_ax_cor_sag", Numbers{0.1, 0.2, 0.3}},
+                                               {"p_rotation", 1.0},
+                                               {"shiftZYX", Numbers{1, 2, 3}},
+                                               {"p_shift", 1.0}})},
+      {"CutOffOutliersTransform", record({{"percentile_lower", Scalar::range(1, 5)},
+                                          {"percentile_upper", Scalar::range(90, 99)},
+                                          {"p_synchronize_channels", false},
+                                          {"p_per_channel", 1.0},
+                                          {"p_retain_std", 1.0}})},
+      {"InvertImageTransform",
+       record({{"p_invert_image", 1.0}, {"p_synchronize_channels", 1.0}, {"p_per_channel", 1.0}})},
+      {"LocalContrastTransform", local_attributes("new_contrast", Scalar::range(0.5, 1.5))},
+      {"LocalGammaTransform", local_attributes("gamma", Scalar::range(0.3, 2))},
+      {"LocalSmoothingTransform", smoothing},
+      {"MaskImageTransform",
+       record({{"apply_to_channels", Numbers{1}}, {"channel_idx_in_seg", 0.0}, {"set_outside_to", 0.5}})},
+      {"MedianFilterTransform",
+       record({{"filter_size", Numbers{2, 8}}, {"p_same_for_each_channel", 0.0}, {"p_per_channel", 1.0}})},
+      {"MoveChannelsTransform", record({{"channel_ids", Numbers{0}},
+                                        {"source_key", std::string("segmentation")},
+                                        {"target_key", std::string("image")}})},
+      {"RicianNoiseTransform", record({{"noise_variance", Numbers{0, 0.1}}})},
+      {"Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
+                                 {"num_rot_per_combination", Numbers{1, 2, 3}},
+                                 {"allowed_axes", Numbers{1, 2}}})},
+      {"SharpeningTransform", record({{"strength", Scalar::range(0.1, 1)},
+                                      {"p_same_for_each_channel", 0.0},
+                                      {"p_per_channel", 1.0},
+                                      {"p_clamp_intensities", 1.0}})},
+      {"TransposeAxesTransform", record({{"allowed_axes", Numbers{1, 2}}})},
+  };
+}
+
+Digests of_leaves() {
+  Digests digests;
+  const Data data = data_of(2, {25, 30, 30}, 2);
+  for (const auto& [name, attributes] : leaves()) {
+    const Pipeline pipeline(Node::leaf(make_transform(name, attributes)));
+    Digest digest;
+    Workspace workspace;
+    for (std::uint64_t step = 0; step < 4; ++step) {
+      Sample sample(workspace);
+      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample.begin(image, &labels, 3, nullptr);
+      Plan plan;
+      pipeline.draw(SampleId{.seed = 7, .step = step}, sample.geometry(), plan);
+      pipeline.run(sample, plan);
+      const Data out = finished(sample);
+      digest.add(out.image);
+      for (const auto& target : out.content) digest.add(target);
+    }
+    std::string key = "leaf: " + name;
+    while (digests.contains(key)) key += "'";
+    digests[key] = digest.value();
+  }
+  return digests;
+}
+
+TEST_CASE("digests: batches of every kind of tree are the committed ones", "[engine]") { check(of_trees()); }
+
+TEST_CASE("digests: every transform gives the committed bits", "[engine]") {
+  check(of_leaves());
+  // Each is in a tree, or has a digest of its own.
+  std::string trees;
+  for (const TreeKind kind : kTreeKinds) {
+    const Pipeline pipeline(make_tree(kind));
+    for (std::size_t leaf = 0; leaf < pipeline.leaves(); ++leaf) trees += std::string(pipeline.leaf(leaf).name()) + " ";
+  }
+  for (const auto& [name, make] : transform_table()) {
+    CAPTURE(name);
+    CHECK((has(trees, std::string(name) + " ") || kCommitted.contains("leaf: " + std::string(name))));
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet

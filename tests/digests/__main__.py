@@ -1,0 +1,23 @@
+"""`python -m tests.digests [FILE]`: prints the digests of this build as JSON, or writes them into the committed file's form."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from digests.batches import digests, environment, libm, versions
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.update(environment(Path(scratch)))
+        made = dict(digests(Path(scratch)))
+    text = json.dumps({"versions": versions(), "libm": [libm()], "digests": made}, indent=2) + "\n"
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(text)
+    else:
+        sys.stdout.write(text)
