@@ -41,7 +41,7 @@ std::vector<std::size_t> leaves_of(const Plan& plan) {
   return leaves;
 }
 
-Data run(const Pipeline& pipeline, const Plan& plan, const Data& data, Workspace& workspace,
+Data run(const Pipeline& pipeline, Plan& plan, const Data& data, Workspace& workspace,
          const Destination* destination = nullptr, int dims = 3) {
   Sample sample(workspace);
   ArraySource<float> image({data.image.data(), data.channels(), data.shape});
