@@ -70,7 +70,7 @@ class _Watcher:
     def _watch(self, loader: "Loader") -> None:
         load = getattr(loader, "exec_module", None)
         if load is None or isinstance(loader, type) or not hasattr(loader, "__dict__"):
-            return  # none that nnU-Net's modules have
+            return  # no loader of nnU-Net's modules is like this
 
         def exec_module(module: "ModuleType") -> None:
             vars(loader).pop("exec_module", None)  # nobody who looks at the module later finds this
