@@ -1,0 +1,93 @@
+"""What native code stands for, and where it calls nnU-Net's own."""
+
+from __future__ import annotations
+
+__all__ = ["FOLLOWED", "OTHER_MEANING", "PACKAGES", "ROOTS"]
+
+PACKAGES = ("nnunetv2", "batchgeneratorsv2", "batchgenerators", "acvl_utils")
+
+_INTENSITY = "batchgeneratorsv2.transforms.intensity"
+_LOCAL = "batchgeneratorsv2.transforms.local"
+_NNUNET = "batchgeneratorsv2.transforms.nnunet"
+_NOISE = "batchgeneratorsv2.transforms.noise"
+_SPATIAL = "batchgeneratorsv2.transforms.spatial"
+_UTILS = "batchgeneratorsv2.transforms.utils"
+
+# Of each part: a module, or "module:Class", and the names in it; no names are all methods of a class.
+ROOTS: dict[str, list[tuple[str, str]]] = {
+    "sampling": [
+        (
+            "nnunetv2.training.dataloading.data_loader:nnUNetDataLoader",
+            "__next__ __iter__ generate_train_batch get_bbox get_indices reset "
+            "_oversample_last_XX_percent _probabilistic_oversampling",
+        ),
+    ],
+    "data set": [
+        ("nnunetv2.training.dataloading.nnunet_dataset:nnUNetDatasetBlosc2", "load_case __getitem__"),
+        ("nnunetv2.training.dataloading.nnunet_dataset:nnUNetDatasetNumpy", "load_case __getitem__"),
+    ],
+    "transforms": [
+        *((f"{_INTENSITY}.{name}", "") for name in (
+            "brightness:MultiplicativeBrightnessTransform",
+            "brightness:BrightnessAdditiveTransform",
+            "contrast:BGContrast",
+            "contrast:ContrastTransform",
+            "gamma:GammaTransform",
+            "gaussian_noise:GaussianNoiseTransform",
+            "inversion:InvertImageTransform",
+            "random_clip:CutOffOutliersTransform",
+        )),
+        *((f"{_LOCAL}.{name}", "") for name in (
+            "brightness_gradient:BrightnessGradientAdditiveTransform",
+            "local_contrast:LocalContrastTransform",
+            "local_gamma:LocalGammaTransform",
+            "local_smoothing:LocalSmoothingTransform",
+        )),
+        *((f"{_NNUNET}.{name}", "") for name in (
+            "random_binary_operator:ApplyRandomBinaryOperatorTransform",
+            "remove_connected_components:RemoveRandomConnectedComponentFromOneHotEncodingTransform",
+            "seg_to_onehot:MoveSegAsOneHotToDataTransform",
+        )),
+        (f"{_NNUNET}.random_binary_operator", "binary_dilation_torch binary_erosion_torch binary_closing_torch binary_opening_torch"),
+        *((f"{_NOISE}.{name}", "") for name in (
+            "blank_rectangle:BlankRectangleTransform",
+            "gaussian_blur:GaussianBlurTransform",
+            "median_filter:MedianFilterTransform",
+            "rician:RicianNoiseTransform",
+            "sharpen:SharpeningTransform",
+        )),
+        *((f"{_SPATIAL}.{name}", "") for name in (
+            "channel_misalignment:ChannelMisalignmentTransform",
+            "low_resolution:SimulateLowResolutionTransform",
+            "mirroring:MirrorTransform",
+            "rot90:Rot90Transform",
+            "spatial:SpatialTransform",
+            "transpose:TransposeAxesTransform",
+        )),
+        *((f"{_UTILS}.{name}", "") for name in (
+            "compose:ComposeTransforms",
+            "random:RandomTransform",
+            "random:OneOfTransform",
+            "deep_supervision_downsampling:DownsampleSegForDSTransform",
+            "move_channels:MoveChannelsTransform",
+            "nnunet_masking:MaskImageTransform",
+            "pseudo2d:Convert3DTo2DTransform",
+            "pseudo2d:Convert2DTo3DTransform",
+            "remove_label:RemoveLabelTransform",
+            "seg_to_regions:ConvertSegmentationToRegionsTransform",
+        )),
+    ],
+}  # fmt: skip
+
+# Native code calls these itself, or reads what they have: what a user puts there is followed.
+FOLLOWED: tuple[str, ...] = ()
+
+# A member whose meaning in some versions is not what native code does, by key, or by its beginning and "*": versions.
+_SPATIAL_TRANSFORM = f"{_SPATIAL}.spatial:SpatialTransform"
+OTHER_MEANING: dict[str, str] = {
+    # Labels that tie, and what lies outside of the image.
+    f"{_SPATIAL_TRANSFORM}._apply_to_image": "0.3.5",
+    f"{_SPATIAL_TRANSFORM}._apply_to_segmentation": "0.3.5",
+    f"{_SPATIAL_TRANSFORM}._compute_out_of_bounds_mask": "0.3.5",
+    f"{_SPATIAL_TRANSFORM}._requires_constant_padding_fixup": "0.3.5",
+}
