@@ -19,6 +19,7 @@ from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.inference import logits_to_segmentation
 from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
@@ -101,8 +102,7 @@ def test_final_validation_is_nnunets(
 
     with monkeypatch.context() as patch:
         patch.setattr("fastnnunet_loader.prediction.session.predict_planes", counting)
-        converting = "nnunetv2.inference.export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape"
-        patch.setattr(converting, forbidden)
+        patch.setattr("fastnnunet_loader.prediction.export.Exporting._in_python", forbidden)
         validate(ours, "3d_fullres", probabilities)
     assert bool(streamed) == bool(patch_size)
     ours, theirs = ours / "fold_0" / "validation", theirs / "fold_0" / "validation"
@@ -130,14 +130,20 @@ def test_failed_export_leaves_nothing_incomplete(copies: Any, monkeypatch: pytes
 def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, ours, theirs = copies("cascade", "3d_lowres")
     nnunet_validate(dataset, theirs, "3d_lowres")
+    decided: list[Any] = []
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        decided.append(args)
+        return logits_to_segmentation(*args, **kwargs)
+
     with monkeypatch.context() as patch:
-        manager = "nnunetv2.utilities.label_handling.label_handling.LabelManager."
-        patch.setattr(manager + "convert_logits_to_segmentation", forbidden)
+        patch.setattr("fastnnunet_loader.prediction.conversion.logits_to_segmentation", counting)
         validate(ours, "3d_lowres")
     assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")
     folders = [model / "predicted_next_stage" / "3d_cascade_fullres" for model in (ours, theirs)]
     files = sorted(file.name for file in folders[1].iterdir())
     assert files
+    assert len(decided) == 2 * len(files), "each case for its own shape, and for the next stage's"
     assert files == sorted(file.name for file in folders[0].iterdir())
     for name in files:
         got, expected = (blosc2.open(urlpath=str(folder / name), mode="r") for folder in folders)

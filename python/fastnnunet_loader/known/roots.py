@@ -12,6 +12,8 @@ _NNUNET = "batchgeneratorsv2.transforms.nnunet"
 _NOISE = "batchgeneratorsv2.transforms.noise"
 _SPATIAL = "batchgeneratorsv2.transforms.spatial"
 _UTILS = "batchgeneratorsv2.transforms.utils"
+_PREPROCESSOR = "nnunetv2.preprocessing.preprocessors.default_preprocessor:DefaultPreprocessor"
+_PREDICTOR = "nnunetv2.inference.predict_from_raw_data"
 
 # Of each part: a module, or "module:Class", and the names in it; no names are all methods of a class.
 ROOTS: dict[str, list[tuple[str, str]]] = {
@@ -77,10 +79,44 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
             "seg_to_regions:ConvertSegmentationToRegionsTransform",
         )),
     ],
+    "prediction": [
+        (
+            f"{_PREDICTOR}:nnUNetPredictor",
+            "predict_logits_from_preprocessed_data predict_sliding_window_return_logits "
+            "_internal_predict_sliding_window_return_logits _internal_get_sliding_window_slicers",
+        ),
+        (_PREDICTOR, "export_prediction_from_logits convert_predicted_logits_to_segmentation_with_correct_shape"),
+        (
+            "nnunetv2.inference.export_prediction",
+            "convert_predicted_logits_to_segmentation_with_correct_shape export_prediction_from_logits resample_and_save",
+        ),
+        ("nnunetv2.inference.data_iterators", "preprocessing_iterator_fromfiles preprocessing_iterator_fromnpy"),
+        ("nnunetv2.utilities.utils", "create_lists_from_splitted_dataset_folder"),
+        ("nnunetv2.preprocessing.cropping.cropping", "crop_to_nonzero"),
+        (
+            "nnunetv2.preprocessing.resampling.default_resampling",
+            "resample_data_or_seg resample_data_or_seg_to_shape resample_data_or_seg_to_spacing",
+        ),
+        (_PREPROCESSOR, "run_case run_case_npy _normalize"),
+        ("nnunetv2.utilities.label_handling.label_handling:LabelManager", ""),
+        *((f"nnunetv2.preprocessing.normalization.default_normalization_schemes:{name}", "") for name in (
+            "ZScoreNormalization",
+            "CTNormalization",
+            "NoNormalization",
+            "RescaleTo01Normalization",
+            "RGBTo01Normalization",
+        )),
+    ],
 }  # fmt: skip
 
 # Native code calls these itself, or reads what they have: what a user puts there is followed.
-FOLLOWED: tuple[str, ...] = ()
+FOLLOWED: tuple[str, ...] = (
+    f"{_PREDICTOR}:nnUNetPredictor._internal_maybe_mirror_and_predict",
+    f"{_PREDICTOR}:compute_gaussian",
+    f"{_PREDICTOR}:default_num_processes",  # the environment's nnUNet_def_n_proc; no processes are started
+    "nnunetv2:*",  # its folder, and modules
+    f"{_PREPROCESSOR}.run",  # of all cases; what reads one uses the name for something else
+)
 
 # A member whose meaning in some versions is not what native code does, by key, or by its beginning and "*": versions.
 _SPATIAL_TRANSFORM = f"{_SPATIAL}.spatial:SpatialTransform"
@@ -90,4 +126,6 @@ OTHER_MEANING: dict[str, str] = {
     f"{_SPATIAL_TRANSFORM}._apply_to_segmentation": "0.3.5",
     f"{_SPATIAL_TRANSFORM}._compute_out_of_bounds_mask": "0.3.5",
     f"{_SPATIAL_TRANSFORM}._requires_constant_padding_fixup": "0.3.5",
+    # A label with half of the weight wins, the last one of several; later the one with the most.
+    "batchgenerators.augmentations.utils:resize_segmentation": "0.25.1 0.25.2 0.25.3",
 }
