@@ -209,7 +209,7 @@ def _is_4d(shape: Sequence[int]) -> bool:
 
 def _is_bounded(array: npt.NDArray[Any]) -> bool:
     # NaN fails each comparison.
-    return array.dtype.kind != "f" or bool(array.min() > -LARGEST and array.max() < LARGEST)
+    return array.dtype.kind != "f" or -LARGEST < float(array.min()) <= float(array.max()) < LARGEST
 
 
 def _order(value: Any) -> int | None:
