@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     args = _parser(chosen).parse_args(arguments)
+    args.own_process = argv is None
     debug = bool(args.debug) or os.environ.get("FASTNNUNET_DEBUG", "") not in ("", "0")
     try:
         command = importlib.import_module(f"{__package__}.commands.{args.command}")
