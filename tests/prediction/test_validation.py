@@ -13,8 +13,11 @@ from typing import Any
 import blosc2
 import numpy as np
 import pytest
+import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from models import TRAINER
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
@@ -30,7 +33,6 @@ THEIRS = "import sys; from nnunetv2.run.run_training import run_training_entry a
 
 def validate(model: Path, configuration: str, save_probabilities: bool = False) -> Path:
     """Validate with this package, in this process, and return the folder of the fold."""
-    import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
     fl.install(threads=2)
@@ -113,6 +115,31 @@ def test_final_validation_is_nnunets(
         with np.load(ours / file.name) as got, np.load(file) as expected:
             np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=2e-3)
     assert bool(list(ours.glob("*.npz"))) == probabilities
+
+
+def test_functions_of_the_trainers_own_are_called_as_nnunet_calls_them(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours, _ = copies("default", "3d_fullres", SMALL_PATCH)
+    logits: list[Any] = []
+    export = module.export_prediction_from_logits
+
+    def own(prediction: Any, *args: Any) -> Any:
+        logits.append(prediction)
+        return export(prediction, *args)
+
+    loaded: list[str] = []
+
+    class Reading(nnUNetDatasetBlosc2):
+        def load_case(self, identifier: str) -> Any:
+            loaded.append(identifier)
+            return super().load_case(identifier)
+
+    monkeypatch.setattr(module, "export_prediction_from_logits", own)
+    monkeypatch.setattr(module, "infer_dataset_class", lambda _: Reading)
+    folder = validate(ours, "3d_fullres") / "validation"
+    assert all(isinstance(prediction, torch.Tensor) and prediction.ndim == 4 for prediction in logits)
+    assert sorted(f"{case}.nii.gz" for case in loaded) == sorted(file.name for file in folder.glob("*.nii.gz"))
+    assert len(logits) == len(loaded) > 0
+    assert module.export_prediction_from_logits is own
 
 
 def test_failed_export_leaves_nothing_incomplete(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
