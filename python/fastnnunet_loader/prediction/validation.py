@@ -19,6 +19,7 @@ from .export import Deciding
 from .outputs import remove_leftovers
 from .pipeline import failure
 from .session import Session
+from .stand_ins import original_of
 
 __all__ = ["predicting_validation"]
 
@@ -38,7 +39,8 @@ class _Course:
         self._threads = threads
         self._say = say
         self._export = export
-        own = known.changed(export) if isinstance(export, FunctionType) else [type(export).__name__]
+        nnunets = original_of(export)
+        own = known.changed(nnunets) if isinstance(nnunets, FunctionType) else [type(export).__name__]
         self._exports_as_nnunet = not own
         if own:
             say(f"validation exports as it is: {'; '.join(map(str, own[:3]))}")
