@@ -1,9 +1,11 @@
 """Prediction, here and in nnU-Net, on real heads, in one run.
 
-    python -m benchmarks.prediction [export] [resize] [predict] [--json FILE]
+    python -m benchmarks.prediction [export] [convert] [preprocess] [resize] [predict] [--json FILE]
 
 export: logits of 180 x 216 x 180 in float16 to the labels of an image of 301 x 370 x 316. resize: a T1 of 1 mm to that
-size, cubic. Each side runs in a process of its own, with one thread; the results are compared before anything is shown.
+size, cubic. convert, preprocess: nnU-Net's own convert_predicted_logits_to_segmentation_with_correct_shape and
+DefaultPreprocessor.run_case_npy, called as programs call them, here after fl.install(). Each side runs in a process of its
+own, with one thread; the results are compared before anything is shown.
 predict: `fastnnunet predict` and `nnUNetv2_predict` as users call them, on the CPU, with a small network that was trained
 for a moment, for 3 and for 30 heads; memory is that of the whole process tree.
 """
@@ -38,7 +40,7 @@ from fastnnunet_loader.measure import PeakMemory
 from .machine import machine
 
 SIDES = ("nnunet", "fastnnunet")
-PARTS = ("export", "resize", "predict")
+PARTS = ("export", "convert", "preprocess", "resize", "predict")
 CASES = (3, 30)
 DATASET_ID = 140
 TRAINER = "nnUNetTrainerDemo"
@@ -79,30 +81,62 @@ def logits(classes: int) -> np.ndarray:
     return predicted
 
 
-def exporter(side: str, classes: int) -> Callable[[], np.ndarray]:
-    predicted = logits(classes)
-    if side == "fastnnunet":
-        return lambda: fl.logits_to_segmentation(predicted, IMAGE, threads=1)
-    import torch
-    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+def plans_manager() -> Any:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+    kwargs = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     configuration = {
         "architecture": {},
         "spacing": [1.0, 1.0, 1.0],
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": kwargs,
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg_kwargs": {**kwargs, "is_seg": True, "order": 1},
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+        "resampling_fn_probabilities_kwargs": {**kwargs, "order": 1},
     }
-    plans = PlansManager(
+    return PlansManager(
         {
             "plans_name": "plans",
             "dataset_name": "Dataset001_head",
             "transpose_forward": [0, 1, 2],
             "transpose_backward": [0, 1, 2],
+            "foreground_intensity_properties_per_channel": {"0": {}},
             "configurations": {"3d_fullres": configuration},
         }
     )
+
+
+def preprocessor(side: str) -> Callable[[], np.ndarray]:
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+    if side == "fastnnunet":
+        fl.install(threads=1)
+    image, plans = head(), plans_manager()
+    spacing = [new / old for old, new in zip(image.shape[1:], IMAGE, strict=True)]
+
+    def preprocess() -> np.ndarray:
+        made: np.ndarray = DefaultPreprocessor(verbose=False).run_case_npy(
+            image, None, {"spacing": spacing}, plans, plans.get_configuration("3d_fullres"), {}
+        )[0]
+        return made
+
+    return preprocess
+
+
+def exporter(side: str, classes: int, direct: bool) -> Callable[[], np.ndarray]:
+    predicted = logits(classes)
+    if side == "fastnnunet" and not direct:
+        return lambda: fl.logits_to_segmentation(predicted, IMAGE, threads=1)
+    if side == "fastnnunet":
+        fl.install(threads=1)
+    import torch
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    plans = plans_manager()
     properties = {
         "spacing": [old / new for old, new in zip(PREDICTED, IMAGE, strict=True)],
         "shape_before_cropping": IMAGE,
@@ -143,7 +177,10 @@ def memory_now(field: str) -> int:
 
 def measure_here(side: str, work: str, result: Path) -> Figures:
     part, _, classes = work.partition(" ")
-    run = exporter(side, int(classes)) if part == "export" else resizer(side)
+    if part in ("export", "convert"):
+        run = exporter(side, int(classes), direct=part == "convert")
+    else:
+        run = preprocessor(side) if part == "preprocess" else resizer(side)
     # What was freed goes back to the system, so that nobody takes it unseen; then the peak starts here.
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -270,7 +307,7 @@ def check(work: str, ours: Path, theirs: Path) -> None:
     a, b = np.load(ours, mmap_mode="r"), np.load(theirs, mmap_mode="r")
     if a.shape != b.shape or a.dtype != b.dtype:
         raise AssertionError(f"[{work}] expected {b.shape} of {b.dtype}, got {a.shape} of {a.dtype}")
-    if work.startswith("export"):
+    if work.startswith(("export", "convert")):
         wrong = np.count_nonzero(a != b) / a.size
         if wrong > 1e-4:
             raise AssertionError(f"[{work}] expected equal labels, got {wrong:.2%} that differ")
@@ -294,7 +331,7 @@ def show_figures(results: list[Figures], console: Console) -> None:
     for work in dict.fromkeys(r.work for r in results):
         ours, theirs = by[work, "fastnnunet"], by.get((work, "nnunet"))
         table.add_row(
-            work + (" classes" if work.startswith("export") else " cubic"),
+            work + (" classes" if work.startswith(("export", "convert")) else " cubic"),
             f"{theirs.cpu_seconds:.2f}" if theirs else "-",
             f"{ours.cpu_seconds:.3f}",
             f"{theirs.cpu_seconds / ours.cpu_seconds:.0f} x" if theirs else "-",
@@ -306,10 +343,8 @@ def show_figures(results: list[Figures], console: Console) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="part", default=list(PARTS), help="export, resize, predict; all unless given"
-    )
-    parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export")
+    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS), help=f"{', '.join(PARTS)}; all unless given")
+    parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export and convert")
     parser.add_argument("--cases", type=int, nargs="+", default=list(CASES), help="of predict")
     parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps data and network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
@@ -324,7 +359,10 @@ def main() -> int:
 
     log = Console(stderr=True)
     works = [f"export {classes}" for classes in args.classes] if "export" in args.parts else []
-    works += ["resize"] if "resize" in args.parts else []
+    works += (
+        [f"convert {classes}" for classes in args.classes if classes < TOO_MANY_FOR_NNUNET] if "convert" in args.parts else []
+    )
+    works += [part for part in ("preprocess", "resize") if part in args.parts]
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for work in works:

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     args = _parser(chosen).parse_args(arguments)
     _ignore_variable(args.command)
+    args.own_process = argv is None
     debug = bool(args.debug) or os.environ.get("FASTNNUNET_DEBUG", "") not in ("", "0")
     try:
         command = importlib.import_module(f"{__package__}.commands.{args.command}")

@@ -249,8 +249,33 @@ def announcing(*args, **kwargs):
     return original(*args, **kwargs)
 
 setattr(owner, name, announcing)
-sys.exit(cli.main(["predict", *sys.argv[3:]]))
+sys.argv[1:] = ["predict", *sys.argv[3:]]
+sys.exit(cli.main())
 """
+
+NOTEBOOK = """
+import signal, sys
+from fastnnunet_loader import cli
+from fastnnunet_loader.prediction.session import Session
+
+handler = signal.getsignal(signal.SIGTERM)
+
+def interrupted(*_):
+    assert signal.getsignal(signal.SIGTERM) is handler, "SIGTERM is the program's"
+    raise KeyboardInterrupt
+
+Session.run_files = interrupted
+print("code", cli.main(["predict", *sys.argv[1:]]))
+print("goes on")
+"""
+
+
+def test_a_program_that_calls_the_command_goes_on_after_ctrl_c(model: tuple[Any, Path], tmp_path: Path) -> None:
+    folder = copy_images(model[0], tmp_path / "images", 1)
+    command = [sys.executable, "-c", NOTEBOOK, *options(model[1], folder, tmp_path / "out")]
+    done = subprocess.run(command, env=environment(*model), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("code 130\ngoes on\n")
 
 
 @pytest.mark.slow

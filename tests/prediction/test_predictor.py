@@ -17,6 +17,7 @@ from raw_images import copy_images, images_of
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.preprocess import Preprocessing
 
 SEQUENTIAL = nnUNetPredictor.predict_from_files_sequential
 """nnU-Net's own, before anything is installed."""
@@ -60,12 +61,13 @@ def test_files(predictor: Any, images: Path, installed: None, tmp_path: Path) ->
 
 
 def test_files_one_after_another(predictor: Any, images: Path, installed: None, tmp_path: Path, monkeypatch: Any) -> None:
-    preprocessor = predictor.configuration_manager.preprocessor_class
+    read, preprocess = [], Preprocessing.from_files
 
-    def run_case(*_: object) -> None:
-        raise AssertionError("nnU-Net preprocesses")
+    def from_files(self: Any, case: str, *rest: Any) -> Any:
+        read.append(case)
+        return preprocess(self, case, *rest)
 
-    monkeypatch.setattr(preprocessor, "run_case", run_case)
+    monkeypatch.setattr(Preprocessing, "from_files", from_files)
     monkeypatch.chdir(tmp_path)
     lists = [images_of(images, f"brain_00{i}") for i in range(2)]
     assert predictor.predict_from_files_sequential(lists[:1], ["alone"]) == []
@@ -73,6 +75,7 @@ def test_files_one_after_another(predictor: Any, images: Path, installed: None, 
     assert (tmp_path / "alone.nii.gz").read_bytes() == (tmp_path / "ours" / "brain_000.nii.gz").read_bytes()
     assert (tmp_path / "ours" / "brain_001.npz").is_file()
     assert predictor.predict_from_files_sequential(str(images), str(tmp_path / "ours"), True, False) is None
+    assert read == ["brain_000", "brain_000", "brain_001"], "nnU-Net preprocesses"
 
 
 def test_results_that_are_returned(predictor: Any, images: Path, installed: None) -> None:

@@ -13,12 +13,16 @@ from typing import Any
 import blosc2
 import numpy as np
 import pytest
+import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from models import TRAINER
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.inference import logits_to_segmentation
 from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
@@ -29,7 +33,6 @@ THEIRS = "import sys; from nnunetv2.run.run_training import run_training_entry a
 
 def validate(model: Path, configuration: str, save_probabilities: bool = False) -> Path:
     """Validate with this package, in this process, and return the folder of the fold."""
-    import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
     fl.install(threads=2)
@@ -101,8 +104,7 @@ def test_final_validation_is_nnunets(
 
     with monkeypatch.context() as patch:
         patch.setattr("fastnnunet_loader.prediction.session.predict_planes", counting)
-        converting = "nnunetv2.inference.export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape"
-        patch.setattr(converting, forbidden)
+        patch.setattr("fastnnunet_loader.prediction.export.Exporting._in_python", forbidden)
         validate(ours, "3d_fullres", probabilities)
     assert bool(streamed) == bool(patch_size)
     ours, theirs = ours / "fold_0" / "validation", theirs / "fold_0" / "validation"
@@ -113,6 +115,31 @@ def test_final_validation_is_nnunets(
         with np.load(ours / file.name) as got, np.load(file) as expected:
             np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=2e-3)
     assert bool(list(ours.glob("*.npz"))) == probabilities
+
+
+def test_functions_of_the_trainers_own_are_called_as_nnunet_calls_them(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours, _ = copies("default", "3d_fullres", SMALL_PATCH)
+    logits: list[Any] = []
+    export = module.export_prediction_from_logits
+
+    def own(prediction: Any, *args: Any) -> Any:
+        logits.append(prediction)
+        return export(prediction, *args)
+
+    loaded: list[str] = []
+
+    class Reading(nnUNetDatasetBlosc2):
+        def load_case(self, identifier: str) -> Any:
+            loaded.append(identifier)
+            return super().load_case(identifier)
+
+    monkeypatch.setattr(module, "export_prediction_from_logits", own)
+    monkeypatch.setattr(module, "infer_dataset_class", lambda _: Reading)
+    folder = validate(ours, "3d_fullres") / "validation"
+    assert all(isinstance(prediction, torch.Tensor) and prediction.ndim == 4 for prediction in logits)
+    assert sorted(f"{case}.nii.gz" for case in loaded) == sorted(file.name for file in folder.glob("*.nii.gz"))
+    assert len(logits) == len(loaded) > 0
+    assert module.export_prediction_from_logits is own
 
 
 def test_failed_export_leaves_nothing_incomplete(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +157,20 @@ def test_failed_export_leaves_nothing_incomplete(copies: Any, monkeypatch: pytes
 def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, ours, theirs = copies("cascade", "3d_lowres")
     nnunet_validate(dataset, theirs, "3d_lowres")
+    decided: list[Any] = []
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        decided.append(args)
+        return logits_to_segmentation(*args, **kwargs)
+
     with monkeypatch.context() as patch:
-        manager = "nnunetv2.utilities.label_handling.label_handling.LabelManager."
-        patch.setattr(manager + "convert_logits_to_segmentation", forbidden)
+        patch.setattr("fastnnunet_loader.prediction.conversion.logits_to_segmentation", counting)
         validate(ours, "3d_lowres")
     assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")
     folders = [model / "predicted_next_stage" / "3d_cascade_fullres" for model in (ours, theirs)]
     files = sorted(file.name for file in folders[1].iterdir())
     assert files
+    assert len(decided) == 2 * len(files), "each case for its own shape, and for the next stage's"
     assert files == sorted(file.name for file in folders[0].iterdir())
     for name in files:
         got, expected = (blosc2.open(urlpath=str(folder / name), mode="r") for folder in folders)

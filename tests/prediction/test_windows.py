@@ -11,11 +11,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from raw_images import copy_images, images_of
 
 from fastnnunet_loader.prediction.export import Deciding
+from fastnnunet_loader.prediction.followed import own_way
 from fastnnunet_loader.prediction.headers import Header
 from fastnnunet_loader.prediction.memory import device_room
 from fastnnunet_loader.prediction.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session import Session
-from fastnnunet_loader.prediction.windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
+from fastnnunet_loader.prediction.windows import Passage, plan_passage, predict_planes, whole_bytes
 
 
 def predictor_of(model: Path, folds: tuple[int, ...] = (0,), *, step: float = 0.5, **options: Any) -> nnUNetPredictor:
@@ -198,7 +199,7 @@ def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Pat
         "bbox_used_for_cropping": [[0, n] for n in size],
         "shape_after_cropping_and_before_resampling": size,
     }
-    assert is_nnunets(predictor)
+    assert not own_way(predictor)
     assert not said
     predicted = session.predict("case", image, properties, None)
     assert isinstance(predicted, Deciding)
@@ -209,7 +210,9 @@ def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Pat
 
     monkeypatch.setattr(nnUNetPredictor, "predict_sliding_window_return_logits", own)
     other = Session(predictor, progress=False, say=said.append)
-    assert said == ["logits of a whole image are held: the predictor's own way through an image"]
+    (sentence,) = said
+    assert sentence.startswith("logits of a whole image are held: the predictor's own way through an image (nnUNetPredictor.")
+    assert f"predict_sliding_window_return_logits, defined in {__file__}:" in sentence
     assert other.need(header).predict > session.need(header).predict
     logits = other.predict("case", image, properties, None)
     assert isinstance(logits, torch.Tensor)

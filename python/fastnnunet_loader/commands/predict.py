@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -66,14 +67,17 @@ def run(args: argparse.Namespace) -> int:
     model = _model_folder(args)
     _check_arguments(args)
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # joblib else makes a semaphore in shared memory
+    own_process = bool(getattr(args, "own_process", False))
     try:
-        with _ending_on_sigterm():
+        with _ending_on_sigterm() if own_process else contextlib.nullcontext():
             return _predict(args, model)
     except (KeyboardInterrupt, _Terminated) as interruption:
         said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", 143)
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
+        if not own_process:  # a notebook's, or another program's, which goes on
+            raise
         # The threads may be far inside a computation that nothing can stop; nothing waits for them.
         os._exit(code)
 

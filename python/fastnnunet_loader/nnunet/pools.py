@@ -6,38 +6,10 @@ import sys
 import threading
 from typing import Any
 
-from ..threads import ThreadPool
+from ..prediction.pools import ThreadMultiprocessing
 from .patches import Patches
 
-__all__ = ["ThreadMultiprocessing", "patch_own_pool", "patch_pools", "patch_progress_bars"]
-
-
-class ThreadContext:
-    """A multiprocessing context whose pools are threads."""
-
-    Pool = ThreadPool
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
-
-class ThreadMultiprocessing:
-    """The module `multiprocessing`, with pools of threads."""
-
-    Pool = ThreadPool
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def get_context(self, method: str | None = None) -> ThreadContext:
-        """The context of that name, with pools of threads."""
-        return ThreadContext(self._module.get_context(method))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+__all__ = ["patch_own_pool", "patch_pools", "patch_progress_bars"]
 
 
 def patch_pools(patches: Patches) -> None:

@@ -169,10 +169,14 @@ def _predicting(validate: Method) -> Method:
 
     @functools.wraps(validate)
     def method(trainer: Any, *args: Any, **kwargs: Any) -> Any:
-        if installation() is None:
+        installed = installation()
+        if installed is None:
             return validate(trainer, *args, **kwargs)
         save_probabilities = bool(args[0] if args else kwargs.get("save_probabilities", False))
-        with predicting_validation(trainer, save_probabilities, rank_threads(), sayer(trainer)):
+        unrestricted = installed.settings.unrestricted_pickles
+        with predicting_validation(
+            trainer, save_probabilities, rank_threads(), sayer(trainer), unrestricted_pickles=unrestricted
+        ):
             return validate(trainer, *args, **kwargs)
 
     return method

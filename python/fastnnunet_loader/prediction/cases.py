@@ -41,8 +41,8 @@ def find_cases(folder: str, ending: str) -> tuple[list[list[str]], list[Predicti
 
 
 def name_of(file: str, ending: str) -> str:
-    """The name of the case that a file of a channel belongs to."""
-    return Path(file).name[: -(len(ending) + len("_0000"))]
+    """The name of the case that a file of a channel belongs to; a file without the number of a channel is a case's own."""
+    return re.sub(r"_\d\d\d\d$", "", Path(file).name.removesuffix(ending))
 
 
 def with_targets(files: Sequence[Sequence[str]], ending: str, output: Path, previous: Path | None) -> list[Case]:

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inference import SegmentationStream, logits_to_segmentation
+from ..inference import SegmentationStream
+from .conversion import Conversion, same_labels
+from .followed import own_export
 from .headers import read_header, truncation
 from .memory import readable
 from .outputs import Outputs
-from .resizing import function_name, native_resizing
+from .resizing import function_name
 
 __all__ = ["Deciding", "Exporting"]
 
@@ -57,31 +59,56 @@ class Exporting:
         plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
         threads: that work on one case.
         say: is told what has no native counterpart and runs in Python.
+        predictor: nnU-Net's, where one predicts: what stands in the place of the functions that it exports with is called as
+            it calls them.
     """
 
     def __init__(
-        self, plans: Any, configuration: Any, dataset_json: dict[str, Any], threads: int, say: Callable[[str], None]
+        self,
+        plans: Any,
+        configuration: Any,
+        dataset_json: dict[str, Any],
+        threads: int,
+        say: Callable[[str], None],
+        predictor: Any = None,
     ) -> None:
         self.outputs = Outputs()
         self._plans = plans
         self._configuration = configuration
+        self._dataset_json = dataset_json
         self._ending = str(dataset_json["file_ending"])
-        self._threads = threads
-        self._labels = plans.get_label_manager(dataset_json)
-        resizing = native_resizing(configuration.resampling_fn_probabilities)
-        if resizing is not None and (resizing.is_seg or resizing.order != 1 or resizing.order_z != 0):
-            resizing = None
-        if resizing is None:
+        labels = plans.get_label_manager(dataset_json)
+        self._conversion = conversion = Conversion(plans, configuration, labels, threads)
+        self._own: Any = None
+        if predictor is not None:
+            self._find_own(predictor, say)
+        if self._own is not None:
+            return
+        if not conversion.resizes:
             say(f"logits are resampled in Python: {function_name(configuration.resampling_fn_probabilities)}")
-        elif not _is_default(self._labels):
-            say(f"logits become labels in Python: {type(self._labels).__name__}")
-            resizing = None
-        self._resizing = resizing
+        elif not conversion.native:
+            say(f"logits become labels in Python: {type(labels).__name__}")
+
+    def _find_own(self, predictor: Any, say: Callable[[str], None]) -> None:
+        self._labels = predictor.label_manager  # nnU-Net takes it where it returns what was predicted
+        if changes := own_export():
+            say(f"exported as nnU-Net would do it: {changes}")
+        elif not same_labels(self._labels, self._conversion.labels) and self._conversion.labels_are_default:
+            say(f"exported as nnU-Net would do it: the predictor has labels of its own, {type(self._labels).__name__}")
+        else:
+            return
+        from nnunetv2.inference import predict_from_raw_data
+
+        self._own = predict_from_raw_data
 
     @property
     def native(self) -> bool:
         """Whether logits are converted here, without resizing them as a whole."""
-        return self._resizing is not None
+        return self._own is None and self._conversion.native
+
+    def takes(self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any]) -> bool:
+        """Whether the result of these is what nnU-Net's would be."""
+        return self._own is None and self._conversion.takes(logits, properties)
 
     def begin(
         self, shape: Sequence[int], along: int, properties: dict[str, Any], target: str | None, save_probabilities: bool = False
@@ -92,9 +119,9 @@ class Exporting:
         """
         folder = None if target is None else self.outputs.begin(Path(target))
         try:
-            heads = int(self._labels.num_segmentation_heads)
-            probabilities = self._probabilities(heads, properties, folder) if save_probabilities else None
-            options = self._options(properties)
+            heads = self._conversion.heads
+            probabilities = self._probabilities(properties, folder) if save_probabilities else None
+            options = self._conversion.options(properties)
         except BaseException:
             if folder is not None:
                 self.outputs.discard(folder)
@@ -116,17 +143,22 @@ class Exporting:
         """Return the image's segmentation, 3D, or a pair of it and the probabilities, 4D, as nnU-Net does."""
         if isinstance(logits, Deciding):
             return (logits.segmentation(), logits.probabilities) if with_probabilities else logits.segmentation()
+        if not self.native:
+            return self._in_python(logits, properties, with_probabilities)
         if not with_probabilities:
-            return self._convert(logits, properties, None)
-        if self._resizing is None:
-            return self._in_python(logits, properties, True)
-        probabilities = self._probabilities(int(logits.shape[0]), properties, None)
-        return self._convert(logits, properties, probabilities), probabilities
+            return self._conversion.convert(logits, properties, None)
+        probabilities = self._probabilities(properties, None)
+        return self._conversion.convert(logits, properties, probabilities), probabilities
 
     def write(
         self, logits: torch.Tensor | Deciding, properties: dict[str, Any], target: str, save_probabilities: bool = False
     ) -> None:
         """Write nnU-Net's files of a case: target with the data set's ending, and .npz and .pkl with the probabilities."""
+        if self._own is not None:
+            self._own.export_prediction_from_logits(
+                logits, properties, self._configuration, self._plans, self._dataset_json, target, save_probabilities
+            )
+            return
         name = Path(target).name
         begun = logits.folder if isinstance(logits, Deciding) else None
         folder = self.outputs.begin(Path(target)) if begun is None else begun
@@ -161,11 +193,11 @@ class Exporting:
         if isinstance(logits, Deciding):
             segmentation, probabilities = logits.segmentation(), logits.probabilities
             logits.probabilities = None
-        elif self._resizing is None:
+        elif not self.native:
             segmentation, probabilities = self._in_python(logits, properties, True)
         else:
-            probabilities = self._probabilities(int(logits.shape[0]), properties, folder)
-            segmentation = self._convert(logits, properties, probabilities)
+            probabilities = self._probabilities(properties, folder)
+            segmentation = self._conversion.convert(logits, properties, probabilities)
         assert probabilities is not None
         np.savez_compressed(folder / f"{name}.npz", probabilities=probabilities)
         save_pickle(properties, str(folder / f"{name}.pkl"))
@@ -173,70 +205,26 @@ class Exporting:
         (folder / SCRATCH).unlink(missing_ok=True)
         return np.asarray(segmentation)
 
-    def _convert(
-        self, logits: torch.Tensor, properties: dict[str, Any], probabilities: npt.NDArray[np.float32] | None
-    ) -> npt.NDArray[Any]:
-        if self._resizing is None:
-            return np.asarray(self._in_python(logits, properties, False))
-        heads = self._labels.num_segmentation_heads
-        if logits.shape[0] != heads:
-            raise ValueError(f"expected logits of {heads} classes or regions, got {logits.shape[0]}")
-        return logits_to_segmentation(logits, probabilities=probabilities, **self._options(properties))
-
-    def deciding_as(self, properties: dict[str, Any]) -> Callable[[torch.Tensor, Sequence[int]], npt.NDArray[Any]] | None:
-        """Return what makes labels of any shape from a case's logits, axes as the network has them; only where `native`."""
-        if self._resizing is None:
-            return None
-        _, current = self._spacings(properties)
-        options = {"axis": self._resizing.axis(current, current), **self._deciding()}
-        return lambda logits, shape: logits_to_segmentation(logits, shape, **options)
-
-    def _options(self, properties: dict[str, Any]) -> dict[str, Any]:
-        assert self._resizing is not None
-        spacing, current = self._spacings(properties)
-        return {
-            "new_shape": properties["shape_after_cropping_and_before_resampling"],
-            "axis": self._resizing.axis(current, spacing),
-            "bbox": properties["bbox_used_for_cropping"],
-            "shape": properties["shape_before_cropping"],
-            "transpose_backward": self._plans.transpose_backward,
-            **self._deciding(),
-        }
-
-    def _deciding(self) -> dict[str, Any]:
-        order = self._labels.regions_class_order if self._labels.has_regions else None
-        return {"regions_class_order": order, "threads": self._threads}
-
-    def _spacings(self, properties: dict[str, Any]) -> tuple[list[float], list[float]]:
-        """Of the image and of the logits, axes as the network has them."""
-        spacing = [float(properties["spacing"][axis]) for axis in self._plans.transpose_forward]
-        current = [float(n) for n in self._configuration.spacing]
-        return spacing, current if len(current) == 3 else [spacing[0], *current]
-
     def _in_python(self, logits: torch.Tensor, properties: dict[str, Any], with_probabilities: bool) -> Any:
         from nnunetv2.inference import export_prediction
 
+        if self._own is not None:  # as nnU-Net's predictor calls it
+            return self._own.convert_predicted_logits_to_segmentation_with_correct_shape(
+                logits, self._plans, self._configuration, self._labels, properties, with_probabilities
+            )
         return export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             self._plans,
             self._configuration,
-            self._labels,
+            self._conversion.labels,
             properties,
             with_probabilities,
             num_threads_torch=torch.get_num_threads(),
         )
 
-    def _probabilities(self, heads: int, properties: dict[str, Any], folder: Path | None) -> npt.NDArray[np.float32]:
+    def _probabilities(self, properties: dict[str, Any], folder: Path | None) -> npt.NDArray[np.float32]:
         """To be filled. A file in `folder` holds them, so that memory does not have to: they are larger than all else."""
-        sizes = properties["shape_before_cropping"]
-        shape = (heads, *(int(sizes[axis]) for axis in self._plans.transpose_backward))
+        shape = self._conversion.probabilities_shape(properties)
         if folder is None:
             return np.empty(shape, np.float32)
         return np.lib.format.open_memmap(folder / SCRATCH, "w+", np.float32, shape)
-
-
-def _is_default(labels: Any) -> bool:
-    from nnunetv2.utilities.helpers import softmax_helper_dim0
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
-
-    return type(labels) is LabelManager and labels.inference_nonlin in (torch.sigmoid, softmax_helper_dim0)

@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .. import known
 from ..errors import PredictionError
 from ..resampling import resample
+from .cropping import bounding_box, fill_holes
 from .fingerprint import intensity_warnings
+from .followed import own_preprocessing, reads_as_nnunet
 from .resizing import Resizing, function_name, native_resizing
 
 __all__ = ["Preprocessing"]
@@ -28,13 +31,18 @@ class Preprocessing:
         plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
         threads: that work on one case.
         say: is told what has no native counterpart and runs in Python.
+        verbose: of a preprocessor of the plans' own.
     """
 
     def __init__(
-        self, plans: Any, configuration: Any, dataset_json: dict[str, Any], threads: int, say: Callable[[str], None]
+        self,
+        plans: Any,
+        configuration: Any,
+        dataset_json: dict[str, Any],
+        threads: int,
+        say: Callable[[str], None],
+        verbose: bool = False,
     ) -> None:
-        from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-
         self._plans = plans
         self._configuration = configuration
         self._dataset_json = dataset_json
@@ -43,14 +51,19 @@ class Preprocessing:
         self._labels = plans.get_label_manager(dataset_json)
         self._reader = plans.image_reader_writer_class
         kind = configuration.preprocessor_class
-        self._own = None if kind is DefaultPreprocessor else kind(verbose=False)
+        changes = own_preprocessing(kind)
+        self.reads_as_nnunet = reads_as_nnunet(kind)
+        """Whether files and channels must be as nnU-Net takes them."""
+        self._must_be_finite = False
+        self._own = kind(verbose=verbose) if changes else None
         self._image_resizing = native_resizing(configuration.resampling_fn_data)
         self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
         self._normalizers: list[type] = []
         if self._own is not None:
-            say(f"preprocessing runs in Python: {kind.__name__}")
+            say(f"preprocessing is {kind.__name__}'s own: {changes}")
             return
         self._normalizers = [_normalization(name) for name in configuration.normalization_schemes]
+        self._must_be_finite = all(_is_nnunets_scheme(scheme) for scheme in self._normalizers)
         if self._image_resizing is None:
             say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
         if self._labels_resizing is None and configuration.previous_stage_name is not None:
@@ -66,12 +79,18 @@ class Preprocessing:
 
         previous: segmentation of the stage before, of a cascade. Raises PredictionError where a file is at fault.
         """
+        if self._own is not None:
+            data, seg, properties = self._own.run_case(
+                list(files), previous, self._plans, self._configuration, self._dataset_json
+            )
+            return self._stacked(data, seg, properties, previous is not None)
         reader = self._reader()
         image, properties = _read(case, files, lambda: reader.read_images(list(files)))
         segmentation = None
         if previous is not None:
             segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous))
-        _check_finite(case, image, files)
+        if self._must_be_finite:
+            _check_finite(case, image, files)
         known = self._plans.foreground_intensity_properties_per_channel
         for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
             self._say(f"warning: {warning}")
@@ -81,8 +100,14 @@ class Preprocessing:
         self, case: str, image: npt.NDArray[Any], previous: npt.NDArray[Any] | None, properties: dict[str, Any]
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """As `from_files`, from what nnU-Net's reader would return. The array stays as it is, the properties are completed."""
+        if self._own is not None:
+            data, seg, properties = self._own.run_case_npy(
+                image, previous, properties, self._plans, self._configuration, self._dataset_json
+            )
+            return self._stacked(data, seg, properties, previous is not None)
         image = np.array(image, np.float32)
-        _check_finite(case, image, ())
+        if self._must_be_finite:
+            _check_finite(case, image, ())
         return self._run(case, image, None if previous is None else np.array(previous), properties)
 
     def _run(
@@ -94,23 +119,23 @@ class Preprocessing:
                 stage="preprocess",
                 reason=f"expected a previous stage of the image's shape {image.shape[1:]}, got {previous.shape[1:]}",
             )
-        if self._own is not None:
-            image, segmentation, properties = self._own.run_case_npy(
-                image, previous, properties, self._plans, self._configuration, self._dataset_json
-            )
-            previous = None if previous is None else segmentation
-        else:
-            image, previous = self._prepare(image, previous, properties)
-        if previous is not None:
-            hot = [previous[0] == label for label in self._labels.foreground_labels]
-            image = np.concatenate([image, np.stack(hot).astype(np.float32)])
+        image, previous = self._prepare(image, previous, properties)
+        return self._stacked(image, previous, properties, previous is not None)
+
+    def _stacked(
+        self, image: Any, segmentation: Any, properties: dict[str, Any], with_previous: bool
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The image, and behind it a channel for each label of the previous stage."""
+        if with_previous:
+            hot = [segmentation[0] == label for label in self._labels.foreground_labels]
+            image = np.concatenate([image, np.stack(hot).astype(image.dtype)])
         return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
 
     def _prepare(
         self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any]
     ) -> tuple[Image, npt.NDArray[Any] | None]:
         """Turn, crop, normalise and resize. `image` is changed."""
-        from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+        from nnunetv2.preprocessing.preprocessors.default_preprocessor import compute_new_shape
 
         if image.shape[0] != len(self._normalizers):
             raise ValueError(f"expected {len(self._normalizers)} channels, as the plans have, got {image.shape[0]}")
@@ -119,7 +144,7 @@ class Preprocessing:
         image = image.transpose(order)
         spacing = [float(properties["spacing"][axis]) for axis in forward]
         mask = np.any(image != 0, axis=0) if image.shape[0] > 1 else image[0] != 0
-        box = _bounding_box(mask)
+        box = bounding_box(mask)
         inside = tuple(slice(lower, upper) for lower, upper in box)
         properties["shape_before_cropping"] = image.shape[1:]
         properties["bbox_used_for_cropping"] = box
@@ -148,12 +173,10 @@ class Preprocessing:
 
         Holes of the region are filled. Outside of its bounding box all is zero, so that filling after the crop is the same.
         """
-        from scipy.ndimage import binary_fill_holes
-
-        used = any(self._configuration.use_mask_for_norm) or any(not _ignores_mask(kind) for kind in self._normalizers)
+        used = any(self._configuration.use_mask_for_norm) or any(not _is_nnunets_scheme(kind) for kind in self._normalizers)
         if not used and previous is None:
             return None
-        inside = binary_fill_holes(mask)[None]
+        inside = fill_holes(mask)[None]
         if previous is None:
             return np.where(inside, np.int8(0), np.int8(-1))
         previous = np.array(previous)
@@ -177,7 +200,7 @@ class Preprocessing:
         spacing: Sequence[float],
         target: Sequence[float],
     ) -> npt.NDArray[Any]:
-        if native is None:
+        if native is None or (not self._must_be_finite and not np.isfinite(array.sum(dtype=np.float64))):
             return np.asarray(function(array, shape, spacing, target))
         if list(array.shape[1:]) == shape:
             return array
@@ -203,18 +226,9 @@ def _normalization(name: str) -> type:
     return cast("type", found)
 
 
-def _ignores_mask(kind: type) -> bool:
-    # nnU-Net's own schemes look at the mask only where the plan's use_mask_for_norm says so.
-    return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes"
-
-
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
-    """[lower, upper) of what is true, for each axis; of everything where nothing is."""
-    box = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append([int(used[0]), int(used[-1]) + 1] if used.size else [0, mask.shape[axis]])
-    return box
+def _is_nnunets_scheme(kind: type) -> bool:
+    """Whether a scheme is nnU-Net's own: it looks at the mask only where use_mask_for_norm says so, and NaN stays."""
+    return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes" and not known.changed(kind)
 
 
 def _read(case: str, files: Sequence[str], read: Callable[[], Any]) -> Any:

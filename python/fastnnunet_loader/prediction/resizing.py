@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nnunetv2.preprocessing.resampling.default_resampling import (
-    ANISO_THRESHOLD,
-    determine_do_sep_z_and_axis,
-    resample_data_or_seg_to_shape,
-)
+from nnunetv2.preprocessing.resampling import default_resampling
+
+from .stand_ins import AsKnown
 
 __all__ = ["Resizing", "function_name", "native_resizing"]
+
+_TO_SHAPE = default_resampling.resample_data_or_seg_to_shape
+_known = AsKnown(_TO_SHAPE)
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class Resizing:
     order: int = 3
     order_z: int = 0
     force_separate_z: bool | None = False
-    separate_z_anisotropy_threshold: float = ANISO_THRESHOLD
+    separate_z_anisotropy_threshold: float = default_resampling.ANISO_THRESHOLD
 
     def axis(self, current_spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
         """The axis of thick slices, which is resized on its own; None where there is none."""
-        separate, axis = determine_do_sep_z_and_axis(
+        separate, axis = default_resampling.determine_do_sep_z_and_axis(
             self.force_separate_z, current_spacing, new_spacing, self.separate_z_anisotropy_threshold
         )
         return int(axis) if separate else None
@@ -36,7 +37,7 @@ class Resizing:
 
 def native_resizing(function: Callable[..., Any]) -> Resizing | None:
     """The arguments of a plan's resampling function (`configuration_manager.resampling_fn_...`) if it is native, else None."""
-    if not isinstance(function, partial) or function.func is not resample_data_or_seg_to_shape or function.args:
+    if not isinstance(function, partial) or function.func is not _TO_SHAPE or function.args or not _known:
         return None
     try:
         resizing = Resizing(**function.keywords)
@@ -50,8 +51,9 @@ def native_resizing(function: Callable[..., Any]) -> Resizing | None:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """A resampling function with its arguments, as a plan has them."""
+    """A resampling function with its arguments, as a plan has them, and what of it is not nnU-Net's."""
     if isinstance(function, partial):
         given = ", ".join(f"{name}={value!r}" for name, value in function.keywords.items())
-        return f"{function_name(function.func)}({given})"
+        changed = f"; {', '.join(_known.changes)}" if function.func is _TO_SHAPE and not _known else ""
+        return f"{function_name(function.func)}({given}){changed}"
     return getattr(function, "__name__", repr(function))

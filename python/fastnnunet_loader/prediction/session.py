@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import PredictionError
@@ -16,13 +15,14 @@ from .cases import Case
 from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
 from .fingerprint import Fingerprint
+from .followed import own_way
 from .headers import Header
 from .memory import Budget, Need, device_room, estimate, readable
 from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
 from .progress import Progress
-from .windows import Passage, is_nnunets, plan_passage, predict_planes, whole_bytes
+from .windows import Passage, plan_passage, predict_planes, whole_bytes
 
 __all__ = ["Session"]
 
@@ -39,6 +39,7 @@ class Session:
         progress: whether to show it.
         model: folder of the trained model, whose fingerprint tells what images it knows.
         say: is told what a user may want to know.
+        own_export: whether what stands in the place of nnU-Net's functions of the export, in its predictor's module, is called.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Session:
         progress: bool = True,
         model: Path | None = None,
         say: Callable[[str], None] = print,
+        own_export: bool = True,
     ) -> None:
         self.failures: list[PredictionError] = []
         self.budget = Budget(memory().available // 2 if memory_budget is None else memory_budget)
@@ -62,20 +64,23 @@ class Session:
         self._say = say
         plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
         count = max(1, available_cores() - 1) if threads is None else threads
-        self._preprocessing = Preprocessing(*plan, count, say)
-        self._exporting = Exporting(*plan, count, say)
+        self._preprocessing = Preprocessing(*plan, count, say, bool(predictor.verbose_preprocessing))
+        self._exporting = Exporting(*plan, count, say, predictor if own_export else None)
         self._checks = CaseChecks(*plan)
         self._fingerprint = None if model is None else Fingerprint.read(model)
         self._progress: Progress | None = None
-        self._streams = self._exporting.native and is_nnunets(predictor)
+        own = own_way(predictor)
+        self._streams = self._exporting.native and not own
         if predictor.device.type not in ("cpu", "cuda"):
             say(f"memory of {predictor.device.type} is not measured; the budget is of the host's")
         if not self._streams:
-            why = "the predictor's own way through an image" if self._exporting.native else "how the plan exports logits"
+            why = f"the predictor's own way through an image ({own})" if own else "how they are exported"
             say(f"logits of a whole image are held: {why}")
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
         """Return the cases that can be predicted within the budget, and what is wrong with the others."""
+        if not self._preprocessing.reads_as_nnunet:
+            return [(case, None) for case in cases], []  # what these files must be, only the preprocessor knows
         fitting: list[Checked] = []
         checked, bad = self._checks.check(cases)
         for case, header in checked:
@@ -112,12 +117,13 @@ class Session:
             image, previous = images[index], None if before is None else before[index]
             target = None if targets is None else targets[index]
             name = f"image {index}" if target is None else Path(target).name
-            spacing = [float(s) for s in properties[index]["spacing"]]
-            sizes = [int(n) for n in image.shape[1:]]
-            header = Header(1, (sizes[0], sizes[1], sizes[2]), (spacing[0], spacing[1], spacing[2]), 0, 0)
-            self._compare(name, header)
             prepare = self._preprocessing.from_array
-            return Job(name, lambda: prepare(name, image, previous, properties[index]), target, self.need(header))
+            need = None
+            if self._preprocessing.reads_as_nnunet:
+                header = _header_of(name, image, properties[index])
+                self._compare(name, header)
+                need = self.need(header)
+            return Job(name, lambda: prepare(name, image, previous, properties[index]), target, need)
 
         return [job(index) for index in range(len(images))]
 
@@ -147,7 +153,7 @@ class Session:
 
     def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
         """Predict; see `Pipeline.run`. What went wrong with cases that were skipped is in `failures`."""
-        from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+        from nnunetv2.inference.predict_from_raw_data import compute_gaussian
         from nnunetv2.utilities.helpers import empty_cache
 
         self._progress = progress = Progress(total, self.budget) if self._with_progress else None
@@ -157,7 +163,7 @@ class Session:
             return pipeline.run(jobs)
         finally:
             self.failures = pipeline.failures
-            compute_gaussian.cache_clear()
+            getattr(compute_gaussian, "cache_clear", lambda: None)()  # a user's own may keep nothing
             empty_cache(self._predictor.device)
 
     def predict(
@@ -188,10 +194,6 @@ class Session:
     def abandon(self) -> None:
         """Remove files that are not complete, and write none any more."""
         self._exporting.outputs.close()
-
-    def deciding_as(self, properties: dict[str, Any]) -> Callable[[torch.Tensor, Sequence[int]], npt.NDArray[Any]] | None:
-        """Return what makes labels of any shape from a case's logits, or None where the plan resizes them in Python."""
-        return self._exporting.deciding_as(properties)
 
     def _predict_planes(
         self, case: str, image: torch.Tensor, passage: Passage, properties: dict[str, Any], target: str | None
@@ -234,6 +236,21 @@ class Session:
         (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
         data, properties = job.prepare()
         return self.export(self.predict(job.case, data, properties, target), properties, target)
+
+
+def _header_of(name: str, image: Any, properties: dict[str, Any]) -> Header:
+    """Of an image (C, X, Y, Z) with its spacing, one number for each of X, Y and Z in mm. Raises PredictionError."""
+    shape, spacing = np.shape(image), properties.get("spacing") if isinstance(properties, dict) else None
+    if len(shape) != 4:
+        reason = f"expected an image (C, X, Y, Z), got an array of shape {shape}; a 2D image (C, X, Y) is (C, 1, X, Y)"
+        raise PredictionError(case=name, stage="check", reason=reason)
+    found = [] if spacing is None else [float(s) for s in np.ravel(spacing)]
+    if len(found) != 3 or not all(np.isfinite(found)) or min(found) <= 0:
+        got = "no 'spacing' in the properties" if spacing is None else f"spacing {found}"
+        reason = f"expected three spacings in mm for an image of shape {shape}, got {got}"
+        raise PredictionError(case=name, stage="check", reason=reason)
+    x, y, z = (int(n) for n in shape[1:])
+    return Header(1, (x, y, z), (found[0], found[1], found[2]), 0, 0)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from torch._dynamo import OptimizedModule
 
+from .. import known
+from ..pickles import read_properties
 from .export import Deciding
 from .outputs import remove_leftovers
 from .pipeline import failure
 from .session import Session
+from .stand_ins import original_of
 
 __all__ = ["predicting_validation"]
 
 
 class _Course:
-    """One final validation, from its first case to its last."""
+    """One final validation, from its first case to its last.
 
-    def __init__(self, trainer: Any, save_probabilities: bool, threads: int | None, say: Callable[[str], None]) -> None:
+    export: what the trainer's module has under the name of nnU-Net's `export_prediction_from_logits`.
+    """
+
+    def __init__(
+        self, trainer: Any, save_probabilities: bool, threads: int | None, say: Callable[[str], None], export: Any
+    ) -> None:
         self.trainer = trainer
         self.loaded: tuple[str, dict[str, Any]] | None = None  # the case that was loaded last, and its properties
         self._save_probabilities = save_probabilities
         self._threads = threads
         self._say = say
+        self._export = export
+        nnunets = original_of(export)
+        own = known.changed(nnunets) if isinstance(nnunets, FunctionType) else [type(export).__name__]
+        self._exports_as_nnunet = not own
+        if own:
+            say(f"validation exports as it is: {'; '.join(map(str, own[:3]))}")
         self._session: Session | None = None
 
     def session(self, predictor: Any) -> Session:
         """Return the one session of all cases."""
         if self._session is None:
             self._session = Session(
-                predictor, save_probabilities=self._save_probabilities, threads=self._threads, progress=False, say=self._say
+                predictor,
+                save_probabilities=self._save_probabilities,
+                threads=self._threads,
+                progress=False,
+                say=self._say,
+                own_export=False,
             )
         return self._session
 
@@ -42,59 +64,28 @@ class _Course:
         if self._session is not None:
             self._session.abandon()
 
-    def predict(self, predictor: Any, image: torch.Tensor) -> Any:
+    def predict(self, predictor: Any, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return logits, or what was decided of them where nothing else needs them."""
+        as_nnunet = self._exports_as_nnunet and not args and not kwargs
         session = self.session(predictor)
-        if self.loaded is None or self.trainer.configuration_manager.next_stage_names is not None:
-            return session.logits(image)
+        if self.loaded is None or not as_nnunet or self.trainer.configuration_manager.next_stage_names is not None:
+            return predictor.predict_sliding_window_return_logits(image, *args, **kwargs)
         case, properties = self.loaded
         target = Path(self.trainer.output_folder, "validation", case)
         predicted = session.predict(case, image, properties, str(target))
         return _Decided(predicted) if isinstance(predicted, Deciding) else predicted
 
-    def export(
-        self, prediction: Any, properties: dict[str, Any], _configuration: Any, _plans: Any, _dataset: Any, target: str, *_: Any
-    ) -> None:
-        """As nnU-Net's `export_prediction_from_logits`."""
-        assert self._session is not None
+    def export(self, prediction: Any, *args: Any, **kwargs: Any) -> Any:
+        """As nnU-Net's `export_prediction_from_logits`, or the trainer's own."""
+        if not self._exports_as_nnunet or self._session is None:
+            return self._export(prediction, *args, **kwargs)
+        given = inspect.signature(self._export).bind(prediction, *args, **kwargs).arguments
+        properties, target = given["properties_dict"], given["output_file_truncated"]
         try:
             self._session.export(prediction.deciding if isinstance(prediction, _Decided) else prediction, properties, target)
         except Exception as error:
             raise failure(Path(target).name, "export", error) from error
-
-    def resample_and_save(
-        self,
-        logits: Any,
-        shape: Any,
-        target: str,
-        plans: Any,
-        configuration: Any,
-        properties: dict[str, Any],
-        dataset_json: Any,
-        *rest: Any,
-    ) -> None:
-        """As nnU-Net's function of that name, by which the next stage of a cascade gets labels of its own shape."""
-        from nnunetv2.inference.export_prediction import resample_and_save
-
-        assert self._session is not None
-        decide = self._session.deciding_as(properties)
-        if decide is not None:
-            # nnU-Net still writes the file, and finds that the resized logits are labels.
-            labels = _With(plans.get_label_manager(dataset_json), convert_logits_to_segmentation=lambda decided: decided)
-            plans = _With(plans, get_label_manager=lambda _: labels)
-            configuration = _With(configuration, resampling_fn_probabilities=lambda logits, shape, *_: decide(logits, shape))
-        resample_and_save(logits, shape, target, plans, configuration, properties, dataset_json, *rest)
-
-
-class _With:
-    """An object, some of whose attributes are others."""
-
-    def __init__(self, thing: Any, **others: Any) -> None:
-        self.__dict__.update(others)
-        self._thing = thing
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._thing, name)
+        return None
 
 
 class _Decided:
@@ -118,56 +109,74 @@ def _predictor_of(course: _Course, kind: type[Any]) -> type[Any]:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._predictor, name)
 
-        def manual_initialization(self, *args: Any, **kwargs: Any) -> None:
+        def manual_initialization(self, *args: Any, **kwargs: Any) -> Any:
             """As nnU-Net's."""
-            self._predictor.manual_initialization(*args, **kwargs)
-            # Nobody gives parameters here, for the network has them already.
-            network = self._predictor.network
-            self._predictor.list_of_parameters = [
-                (network._orig_mod if isinstance(network, OptimizedModule) else network).state_dict()
-            ]
+            result = self._predictor.manual_initialization(*args, **kwargs)
+            if self._predictor.list_of_parameters is None:
+                # Nobody gives parameters here, for the network has them already.
+                network = self._predictor.network
+                self._predictor.list_of_parameters = [
+                    (network._orig_mod if isinstance(network, OptimizedModule) else network).state_dict()
+                ]
+            return result
 
-        def predict_sliding_window_return_logits(self, image: torch.Tensor) -> Any:
+        def predict_sliding_window_return_logits(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             """As nnU-Net's, but what is returned is only good for being exported."""
-            return course.predict(self._predictor, image)
+            return course.predict(self._predictor, image, *args, **kwargs)
 
     return Predictor
 
 
 @contextmanager
 def predicting_validation(
-    trainer: Any, save_probabilities: bool, threads: int | None, say: Callable[[str], None]
+    trainer: Any,
+    save_probabilities: bool,
+    threads: int | None,
+    say: Callable[[str], None],
+    *,
+    unrestricted_pickles: bool = True,
 ) -> Iterator[None]:
     """Inside, the `perform_actual_validation` that is nnUNetTrainer's own predicts as `fastnnunet predict` does.
 
-    Labels are decided while the windows pass, where no next stage of a cascade needs the logits; else the logits are resized
-    and decided in one pass.
+    Labels are decided while the windows pass, where no next stage of a cascade needs the logits and nnU-Net's own function
+    exports them; else the logits are resized and decided in one pass, or by the function that the trainer's module has.
+
+    unrestricted_pickles: read properties with Python's own unpickler, which runs whatever code a file holds.
     """
+    from nnunetv2.training.dataloading import nnunet_dataset
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
-    course, known = _Course(trainer, save_probabilities, threads, say), trainer.dataset_class
-
-    class Remembering(known):  # type: ignore[misc, valid-type]
-        """As the trainer's, and tells which case was loaded last."""
-
-        def load_case(self, identifier: str) -> Any:
-            """As the trainer's."""
-            case = super().load_case(identifier)
-            course.loaded = identifier, case[-1]
-            return case
-
-    Remembering.__name__ = known.__name__
     before: dict[str, Any] = {
-        name: getattr(module, name, None) for name in ("nnUNetPredictor", "export_prediction_from_logits", "resample_and_save")
+        name: getattr(module, name, None) for name in ("nnUNetPredictor", "export_prediction_from_logits")
     }
     if None in before.values():  # a training must not end without its validation
         say(f"validating as nnU-Net does: expected {', '.join(before)} in {module.__name__}, got a version without")
         yield
         return
-    module.nnUNetPredictor = _predictor_of(course, before["nnUNetPredictor"])
-    module.export_prediction_from_logits = course.export
-    module.resample_and_save = course.resample_and_save
-    trainer.dataset_class = Remembering
+    export = before["export_prediction_from_logits"]
+    course, dataset_class = _Course(trainer, save_probabilities, threads, say, export), trainer.dataset_class
+
+    class Remembering(dataset_class):  # type: ignore[misc, valid-type]
+        """As the trainer's, and tells which case was loaded last."""
+
+        def load_case(self, identifier: str, *args: Any, **kwargs: Any) -> Any:
+            """As the trainer's."""
+            case = super().load_case(identifier, *args, **kwargs)
+            found = isinstance(case, (tuple, list)) and len(case) > 0 and isinstance(case[-1], dict)
+            course.loaded = (identifier, case[-1]) if found else None
+            return case
+
+    Remembering.__name__ = dataset_class.__name__
+    replaced = [
+        (module, "nnUNetPredictor", _predictor_of(course, before["nnUNetPredictor"])),
+        (module, "export_prediction_from_logits", course.export),
+        (trainer, "dataset_class", Remembering),
+    ]
+    if not unrestricted_pickles and nnunet_dataset.load_pickle is load_pickle:
+        replaced.append((nnunet_dataset, "load_pickle", lambda file, *_, **__: read_properties(Path(file))))
+    undo = [(owner, name, getattr(owner, name), value) for owner, name, value in replaced]
+    for owner, name, value in replaced:
+        setattr(owner, name, value)
     if trainer.local_rank == 0:
         remove_leftovers(Path(trainer.output_folder, "validation"))
     try:
@@ -176,6 +185,6 @@ def predicting_validation(
         course.abandon()
         raise
     finally:
-        trainer.dataset_class = known
-        for name, value in before.items():
-            setattr(module, name, value)
+        for owner, name, found, value in undo:
+            if getattr(owner, name) is value or getattr(owner, name) == value:
+                setattr(owner, name, found)

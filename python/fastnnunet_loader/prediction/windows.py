@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["Passage", "Planes", "is_nnunets", "plan_passage", "predict_planes", "whole_bytes"]
+__all__ = ["Passage", "Planes", "plan_passage", "predict_planes", "whole_bytes"]
 
 WORTH_REORDERING = 1.25
 """How many times shorter the sums must get for windows to come in another order than nnU-Net's. The order in which
@@ -104,18 +104,6 @@ def whole_bytes(shape: Sequence[int], heads: int, folds: int) -> int:
     return math.prod(shape) * (heads * (2 + 3 + 2 * (folds > 1)) + 2)
 
 
-def is_nnunets(predictor: Any) -> bool:
-    """Whether a predictor's way through an image is nnU-Net's own and has not been replaced."""
-    from nnunetv2.inference import predict_from_raw_data as module
-
-    ways = (
-        "predict_logits_from_preprocessed_data",
-        "predict_sliding_window_return_logits",
-        "_internal_predict_sliding_window_return_logits",
-    )
-    return all(getattr(getattr(predictor, way, None), "__module__", None) == module.__name__ for way in ways)
-
-
 class Planes(Protocol):
     """Takes logits."""
 
@@ -185,7 +173,7 @@ class _Run:
 
     def over(self, device: torch.device, planes: Planes) -> None:
         """Predict with sums on a device."""
-        from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+        from nnunetv2.inference.predict_from_raw_data import compute_gaussian  # as it is there now
 
         passage, predictor = self._passage, self._predictor
         image = self._image.to(device)

@@ -1,0 +1,34 @@
+"""What install() was asked for, as far as prediction needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .._core import available_cores
+from .stand_ins import Patches
+
+__all__ = ["Options", "install", "installed", "threads"]
+
+Options = Callable[[], dict[str, Any]]
+"""Gives memory_budget, on_bad_case and threads of a Session."""
+
+current: Options | None = None
+"""None before install() and after uninstall()."""
+
+
+def install(patches: Patches, options: Options) -> None:
+    """Take these until the patches are undone."""
+    patches.set(sys.modules[__name__], "current", options)
+
+
+def installed() -> bool:
+    """Whether they are."""
+    return current is not None
+
+
+def threads() -> int:
+    """Of preprocessing and export: as install() was told, else every core but one."""
+    asked = None if current is None else current()["threads"]
+    return max(1, available_cores() - 1) if asked is None else int(asked)
