@@ -236,6 +236,7 @@ class DataLoader:
             NotSupportedError: the loader or its data set overrides what is replaced here.
             BadCaseError: the first case cannot be read (with "skip": no case can).
             MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
+            ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
         cases, folder = _case_files(data_loader)
