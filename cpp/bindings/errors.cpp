@@ -47,6 +47,8 @@ py::object to_python(const std::exception_ptr& error) {
     return exception_type("StorageError")(e.what(), "file"_a = e.file(), "reason"_a = e.reason());
   } catch (const BudgetError& e) {
     return exception_type("MemoryBudgetError")(e.what());
+  } catch (const ThreadError& e) {
+    return exception_type("ResourceError")(e.what());
   } catch (const ClosedError& e) {
     return exception_type("LoaderClosedError")(e.what());
   } catch (const InvalidArgument& e) {

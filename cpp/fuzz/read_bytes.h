@@ -18,7 +18,6 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/platform.h"
 #include "fastnnunet/storage/formats.h"
-#include "fastnnunet/storage/npy_volume.h"
 #include "fastnnunet/storage/volume.h"
 #include "fastnnunet/storage/volume_cache.h"
 
@@ -170,7 +169,7 @@ template <typename Open>
 bool read_file(std::string_view bytes, const ScratchFile& file, Open open) {
   file.write(bytes);
   bool whole[2] = {false, false};
-  for (const FileAccess access : {FileAccess::mapped, FileAccess::copied}) {
+  for (const FileAccess access : {FileAccess::prefer_mapped, FileAccess::copied}) {
     try {
       const std::unique_ptr<Volume> volume = open(access);
       whole[access == FileAccess::copied] = read_boxes(*volume);
@@ -189,16 +188,12 @@ inline bool read_b2nd(std::string_view bytes) {
 
 inline bool read_npy(std::string_view bytes) {
   static const ScratchFile file(".npy");
-  return read_file(bytes, file, [](FileAccess access) {
-    auto input = std::make_unique<InputFile>(file.path(), access);
-    const std::uint64_t size = input->size();
-    return NpyVolume::open(std::move(input), 0, size);
-  });
+  return read_file(bytes, file, [](FileAccess access) { return open_npy(file.path(), access); });
 }
 
 inline bool read_npz(std::string_view bytes) {
   static const ScratchFile file(".npz");
-  return read_file(bytes, file, [](FileAccess) { return open_npz(file.path(), "data"); });
+  return read_file(bytes, file, [](FileAccess access) { return open_npz(file.path(), "data", access); });
 }
 
 }  // namespace fastnnunet::fuzzing

@@ -20,8 +20,14 @@ namespace {
 
 std::atomic<bool> counting{false};
 std::atomic<std::uint64_t> allocations{0}, allocated{0};
+thread_local int until_failure = -1;
+thread_local bool has_failed = false;
 
 [[maybe_unused]] void note(std::size_t bytes) {
+  if (until_failure >= 0 && until_failure-- == 0) {
+    has_failed = true;
+    throw std::bad_alloc();
+  }
   if (!counting.load(std::memory_order_relaxed)) return;
   allocations.fetch_add(1, std::memory_order_relaxed);
   allocated.fetch_add(bytes, std::memory_order_relaxed);
@@ -38,6 +44,15 @@ CountedAllocations::~CountedAllocations() { counting = false; }
 
 std::uint64_t CountedAllocations::count() const { return allocations; }
 std::uint64_t CountedAllocations::bytes() const { return allocated; }
+
+FailingAllocation::FailingAllocation(int after) {
+  until_failure = after;
+  has_failed = false;
+}
+
+FailingAllocation::~FailingAllocation() { until_failure = -1; }
+
+bool FailingAllocation::failed() const { return has_failed; }
 
 #if !defined(FASTNNUNET_COUNTS)
 bool CountedAllocations::possible() { return false; }

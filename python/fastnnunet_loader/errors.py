@@ -9,6 +9,7 @@ __all__ = [
     "MemoryBudgetError",
     "NotSupportedError",
     "PredictionError",
+    "ResourceError",
     "SampleError",
     "StorageError",
     "TransformError",
@@ -83,6 +84,10 @@ class BadCaseError(SampleError):
 
 class MemoryBudgetError(FastnnUNetError):
     """The memory budget does not hold what must be held; the message says what that is."""
+
+
+class ResourceError(FastnnUNetError):
+    """The system gives the process no more threads: it is at a limit of processes (`ulimit -u`, a container's) or memory."""
 
 
 class LoaderClosedError(FastnnUNetError):

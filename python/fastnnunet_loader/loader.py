@@ -237,6 +237,7 @@ class DataLoader:
                 class, its object, or the modules that they are from.
             BadCaseError: the first case cannot be read (with "skip": no case can).
             MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
+            ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
         source = read_off(data_loader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ import fastnnunet_loader as fl
 
 from .fault import expect, fault
 from .scene import Scene
+
+_NOBODY = 65533
 
 
 @fault("memory budget reached by batches that are kept", "MemoryBudgetError says so; with one let go the next batch comes")
@@ -144,3 +147,65 @@ def _(scene: Scene) -> str:
     with scene.loader() as other:
         scene.take(other, 3)
     return said
+
+
+def _used() -> int:
+    """Address space, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _outcomes(scene: Scene, limit: Callable[[int], None], amounts: Iterable[int], threads: int) -> dict[str, int]:
+    """How often a loader gives batches or an error under these limits, in a process of its own for each."""
+    with scene.loader() as loader:  # what is imported late is there before the limits are
+        scene.take(loader, 1)
+    seen: dict[str, int] = {}
+    for amount in amounts:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = "batches"
+            try:
+                limit(amount)
+                loader = scene.loader(threads=threads, memory_budget="2GB")
+                scene.take(loader, 4)
+                loader.close()
+            except (MemoryError, fl.FastnnUNetError) as error:
+                said = f"{type(error).__name__}: {error}".splitlines()[0]
+            except BaseException as error:
+                said = f"unclear {type(error).__name__}: {error}".splitlines()[0]
+            os.write(writing, said.encode())
+            os._exit(0)
+        os.close(writing)
+        status = os.waitpid(child, 0)[1]
+        said = os.read(reading, 4096).decode()
+        os.close(reading)
+        expect(status == 0 and said != "", f"the process ended with {status} where {amount} was left")
+        expect(not said.startswith(("unclear", "BadCaseError")), said)
+        seen[said.partition(":")[0]] = seen.get(said.partition(":")[0], 0) + 1
+    return seen
+
+
+@fault("too little address space for the threads, in many amounts", "each time batches, or an error that says so", limit=90)
+def _(scene: Scene) -> str:
+    def limit(more: int) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (_used() + more, resource.RLIM_INFINITY))
+
+    seen = _outcomes(scene, limit, range(0, 160 << 20, 4 << 20), 8)
+    expect(seen.get("batches", 0) > 0 and seen.get("ResourceError", 0) > 0, str(seen))
+    return str(seen)
+
+
+@fault("too few processes for the threads (ulimit -u)", "ResourceError says so, or batches come", limit=60)
+def _(scene: Scene) -> str:
+    # The limit counts what a user has everywhere, and means nothing to root: so it is another user, who has nothing else.
+    if os.getuid() != 0:
+        return "only root can become another user"
+
+    def limit(threads: int) -> None:
+        os.setgid(_NOBODY)
+        os.setuid(_NOBODY)
+        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+
+    seen = _outcomes(scene, limit, range(1, 16), 8)
+    expect(set(seen) == {"batches", "ResourceError"}, str(seen))
+    return str(seen)

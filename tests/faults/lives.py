@@ -230,6 +230,56 @@ def _(scene: Scene) -> str:
     return "the same 3 batches"
 
 
+@fault("fork after loaders of several sizes were open at once", "the child can make a loader, with the same batches")
+def _(scene: Scene) -> str:
+    with scene.loader() as loader:
+        expected = scene.take(loader, 3)
+    for first in (0, 1, 2):
+        loaders = [scene.loader(threads=threads) for threads in (1, 3, 2)]
+        for loader in loaders:
+            scene.take(loader, 1)
+        for loader in (loaders[first], *loaders):
+            loader.close()
+        child = os.fork()
+        if child == 0:
+            with scene.loader() as loader:
+                same = all(map(torch.equal, scene.take(loader, 3), expected))
+            os._exit(0 if same else 6)
+        _expect_ends(child)
+    return "the same 3 batches, whichever was closed first"
+
+
+@fault("fork while another thread makes and closes loaders", "the child gets a loader or LoaderClosedError, and never waits")
+def _(scene: Scene) -> str:
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.is_set():
+            for threads in (1, 2):
+                with scene.loader(threads=threads) as loader:
+                    scene.take(loader, 1)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                try:
+                    fl.DataLoader.from_nnunet(scene.source.train, threads=1, seed=1, memory_budget="256MB").close()
+                except fl.LoaderClosedError:
+                    pass
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(7)
+                os._exit(0)
+            _expect_ends(child)
+    finally:
+        end.set()
+        worker.join()
+    return "40 children ended"
+
+
 @fault("fork; the child ends like a program", "no deadlock, nothing printed", ended=_silent)
 def _(scene: Scene) -> str:
     loader = scene.loader(Drawing())

@@ -60,6 +60,12 @@ class BudgetError : public Error {
   using Error::Error;
 };
 
+// The system gives the process no more threads.
+class ThreadError : public Error {
+ public:
+  using Error::Error;
+};
+
 // The object was closed, or belongs to the process before a fork.
 class ClosedError : public Error {
  public:

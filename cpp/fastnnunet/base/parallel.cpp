@@ -1,6 +1,7 @@
 #include "fastnnunet/base/parallel.h"
 
 #include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
@@ -76,9 +77,11 @@ void spread(std::mutex& mutex, int threads, std::int64_t count,
 void parallel_for(int threads, std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (threads < 1) throw InvalidArgument("threads", "at least one thread", std::to_string(threads));
   if (count <= 0) return;
-  // More than the scheduler allows would be refused, with a warning on the terminal.
+  // More than somebody has limited the scheduler to would be refused, with a warning on the terminal. While arenas live
+  // it is allowed more than there are cores.
   const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-  threads = static_cast<int>(std::min<std::int64_t>({threads, count, static_cast<std::int64_t>(allowed)}));
+  threads = static_cast<int>(
+      std::min<std::int64_t>({threads, count, tbb::info::default_concurrency(), static_cast<std::int64_t>(allowed)}));
   if (threads == 1) return body(0, count);
   spread(loops, threads, count, body, [&](const auto& loop) {
     tbb::task_arena arena(threads);

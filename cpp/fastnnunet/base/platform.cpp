@@ -110,7 +110,7 @@ std::int64_t ticks(const FILETIME& time) {
 
 }  // namespace
 
-InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {
+InputFile::InputFile(const std::filesystem::path& path, FileAccess) : path_(path), name_(utf8(path)) {
   // Deleting and renaming stay allowed to others, as on other systems.
   const HANDLE handle = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
                                     nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -128,15 +128,6 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
     }
     // Size and time alone: the index would need the path to be opened anew at every check.
     stamp_ = {joined(information.nFileSizeHigh, information.nFileSizeLow), 0, 0, ticks(information.ftLastWriteTime)};
-    if (access == FileAccess::mapped && stamp_.size > 0) {
-      const HANDLE mapping = CreateFileMappingW(handle, nullptr, PAGE_READONLY, 0, 0, nullptr);
-      if (mapping == nullptr) fail(name_, "cannot be mapped into memory", static_cast<int>(GetLastError()));
-      const void* view = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
-      const DWORD code = GetLastError();
-      CloseHandle(mapping);  // the view keeps the mapping
-      if (view == nullptr) fail(name_, "cannot be mapped into memory", static_cast<int>(code));
-      data_ = static_cast<const std::byte*>(view);
-    }
   } catch (...) {
     CloseHandle(handle);
     throw;
@@ -144,10 +135,7 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
   handle_ = handle;
 }
 
-InputFile::~InputFile() {
-  if (data_ != nullptr) UnmapViewOfFile(data_);
-  CloseHandle(handle_);
-}
+InputFile::~InputFile() { CloseHandle(handle_); }
 
 InputFile::Stamp InputFile::stamp_at_path() const {
   WIN32_FILE_ATTRIBUTE_DATA attributes;
@@ -163,11 +151,6 @@ void InputFile::let_go() const {}
 
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   require(offset, count);
-  if (data_ != nullptr) {
-    prepare(offset, count);
-    std::memcpy(to, data_ + offset, count);
-    return;
-  }
   char* next = static_cast<char*>(to);
   while (count > 0) {
     OVERLAPPED position{};
@@ -299,7 +282,7 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
       throw StorageError(name_, "file was replaced or changed while it was opened");
     }
     if (stamp_.size > std::numeric_limits<std::size_t>::max()) throw StorageError(name_, "is too large to map");
-    if (access == FileAccess::mapped && stamp_.size > 0) {
+    if (access == FileAccess::prefer_mapped && stamp_.size > 0) {
       void* data = ::mmap(nullptr, static_cast<std::size_t>(stamp_.size), PROT_READ, MAP_SHARED, handle_, 0);
       if (data == MAP_FAILED) fail(name_, "cannot be mapped into memory", errno);
       if (can_populate(data)) {

@@ -11,10 +11,11 @@
 
 namespace fastnnunet {
 
-// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. Files are mapped
-// only where the system can be asked to read a part of a mapping and say whether that went well (Linux 5.14 and later):
-// elsewhere a failing disk would kill the process.
-enum class FileAccess { mapped, copied };
+// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. InputFile maps
+// only where it is asked to and the system can be asked to read a part of a mapping and say whether that went well
+// (Linux 5.14 and later): elsewhere a failing disk would kill the process. On Windows, a mapped file could be neither
+// replaced nor deleted either.
+enum class FileAccess { prefer_mapped, copied };
 
 // A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
 // end of a file that somebody truncated would kill the process.

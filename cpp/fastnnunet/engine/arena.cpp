@@ -1,12 +1,15 @@
 #include "fastnnunet/engine/arena.h"
 
 #include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -16,37 +19,120 @@
 namespace fastnnunet {
 namespace {
 
-std::mutex& registry_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
+constexpr std::chrono::seconds kStartPatience{1};
+constexpr int kLeastPlaces = 2;  // of any arena of oneTBB's
 
-// Arenas whose threads are there, and the process that has these threads. Under the mutex.
-struct Living {
-  std::size_t arenas = 0;
-  std::uint64_t process = 0;
+// Has oneTBB allow the process as many threads as all arenas ask for, beside those that it allows anyway: workers
+// beyond the number of cores, and no fewer for other users of oneTBB. Of several limits in a process the lowest holds,
+// so the arenas share one.
+class Allowance {
+ public:
+  // Of an arena that begins. Throws, and then nothing has changed.
+  void add(std::size_t threads) {
+    const std::lock_guard lock(mutex_);
+    // With no limit of ours there is the default, or that of somebody who has raised it.
+    if (asked_ == 0)
+      others_ = std::max<std::size_t>(static_cast<std::size_t>(tbb::info::default_concurrency()),
+                                      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
+    replace(asked_ + threads);
+  }
+  // Of an arena that has ended.
+  void remove(std::size_t threads) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+      replace(asked_ - threads);
+    } catch (...) {  // the higher limit does no harm
+      asked_ -= threads;
+    }
+  }
+
+ private:
+  void replace(std::size_t asked) {
+    std::unique_ptr<tbb::global_control> next;
+    if (asked > 0)
+      next = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, others_ + asked);
+    limit_ = std::move(next);  // the next one is there before the last one goes
+    asked_ = asked;
+  }
+
+  std::mutex mutex_;
+  std::size_t asked_ = 0;
+  std::size_t others_ = 0;
+  std::unique_ptr<tbb::global_control> limit_;
 };
 
-Living& living() {
-  static Living living;
-  return living;
+// What the arenas of one process have in common. A forked child has one of its own, for a thread that does not exist
+// there may hold the parent's locks. None is ever freed: threads may outlive static objects.
+struct Registry {
+  explicit Registry(std::uint64_t of) : process(of) {}
+  const std::uint64_t process;
+  std::mutex mutex;
+  std::map<int, std::weak_ptr<Arena>> arenas;
+  std::size_t living = 0;                // arenas whose keepers have not ended
+  std::atomic<bool> has_threads{false};  // oneTBB, as far as we know; also read by a forked child
+  Allowance allowance;
+};
+
+Registry& registry() {
+  static std::atomic<Registry*> current{nullptr};
+  Registry* known = current.load();
+  for (;;) {
+    if (known != nullptr && known->process == process_id()) return *known;
+    // oneTBB would wait for the threads that it had before.
+    if (known != nullptr && known->has_threads)
+      throw ClosedError("loader",
+                        "a process that was forked before the first loader was made, or after the last was closed",
+                        "one that was forked from a process with open loaders");
+    auto made = std::make_unique<Registry>(process_id());
+    if (current.compare_exchange_strong(known, made.get())) return *made.release();
+  }
 }
 
-std::map<int, std::weak_ptr<Arena>>& registry() {
-  static std::map<int, std::weak_ptr<Arena>> arenas;
-  return arenas;
+ThreadError no_threads(int wanted, const std::string& reason) {
+  return {"threads", std::to_string(wanted) + " threads for a loader",
+          reason + ": the process is at a limit of threads or memory"};
+}
+
+// Makes sure that the system gives the process `count` more threads, each with memory of its own: where one of oneTBB's
+// cannot be started, its workers end the process. Throws ThreadError.
+void require_threads(int count, int wanted) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool end = false;
+  std::atomic<bool> memory{true};
+  std::vector<std::thread> threads;
+  std::string reason;
+  try {
+    threads.reserve(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i)
+      threads.emplace_back([&] {
+        try {
+          const std::vector<char> touched(std::size_t{64} << 10);
+          std::unique_lock lock(mutex);
+          changed.wait(lock, [&] { return end; });
+        } catch (...) {
+          memory = false;
+        }
+      });
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  {
+    const std::lock_guard lock(mutex);
+    end = true;
+    changed.notify_all();
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (reason.empty() && !memory) reason = "no memory";
+  if (!reason.empty()) throw no_threads(wanted, reason);
 }
 
 }  // namespace
 
-// Workers beyond the number of cores are allowed for as long as an arena asks for them.
 struct Arena::Scheduler {
   struct Workers {
-    explicit Workers(int threads)
-        : allowed(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads) + 1),
-          arena(threads, 0) {}
+    explicit Workers(int threads) : arena(threads, 0) {}
     tbb::task_scheduler_handle handle{tbb::attach{}};
-    tbb::global_control allowed;
     tbb::task_arena arena;
   };
 
@@ -56,6 +142,11 @@ struct Arena::Scheduler {
   std::condition_variable called;
   std::size_t turns = 0;  // that are to be handed out
   bool stop = false;
+  bool started = false;  // or failed to
+  // oneTBB failed to start a thread or to take a turn: it may wait for that thread for ever, and is not ended.
+  bool unsound = false;
+  std::exception_ptr failure;
+  std::condition_variable start;
 
   // What is to be done, beside the scheduler: it only says when a thread is free.
   std::mutex mutex;
@@ -68,61 +159,140 @@ struct Arena::Scheduler {
 
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
-  const std::lock_guard lock(registry_mutex());
-  // The scheduler would wait for the threads that it had before.
-  if (living().arenas > 0 && living().process != process_id())
-    throw ClosedError("loader",
-                      "a process that was forked before the first loader was made, or after the last was closed",
-                      "one that was forked from a process with open loaders");
-  std::weak_ptr<Arena>& known = registry()[threads];
+  Registry& here = registry();
+  const std::lock_guard lock(here.mutex);
+  std::weak_ptr<Arena>& known = here.arenas[threads];
   if (auto arena = known.lock()) return arena;
   std::shared_ptr<Arena> arena(new Arena(threads, open_files));
+  const bool had_threads = here.has_threads.exchange(true);
+  ++here.living;
+  try {
+    arena->start();
+  } catch (...) {
+    if (--here.living == 0 && !arena->scheduler_->unsound) here.has_threads = had_threads;
+    throw;
+  }
   known = arena;
-  living().process = process_id();
-  ++living().arenas;
   return arena;
 }
 
-Arena::Arena(int threads, std::size_t open_files) : threads_(threads) {
-  scheduler_ = std::make_unique<Scheduler>();
+Arena::Arena(int threads, std::size_t open_files) : threads_(threads), scheduler_(std::make_unique<Scheduler>()) {
   for (int i = 0; i < threads; ++i) {
     states_.push_back(std::make_unique<ThreadState>(open_files, *this));
     scheduler_->free_states.push_back(states_.back().get());
   }
-  scheduler_->keeper = std::thread([this] { keep(); });
 }
 
 Arena::~Arena() {
-  {
-    const std::lock_guard lock(scheduler_->mutex);
-    scheduler_->stop = true;
-    scheduler_->called.notify_one();
+  if (scheduler_->keeper.joinable()) {
+    {
+      const std::lock_guard lock(scheduler_->mutex);
+      scheduler_->stop = true;
+      scheduler_->called.notify_one();
+    }
+    scheduler_->keeper.join();
   }
+  // A turn that oneTBB still has may look for a task at any time.
+  if (scheduler_->unsound) (void)scheduler_.release();
+}
+
+void Arena::start() {
+  try {
+    scheduler_->keeper = std::thread([this] { keep(); });
+  } catch (const std::system_error& error) {
+    throw no_threads(threads_, error.what());
+  }
+  std::unique_lock lock(scheduler_->mutex);
+  scheduler_->start.wait(lock, [&] { return scheduler_->started; });
+  if (!scheduler_->failure) return;
+  lock.unlock();
   scheduler_->keeper.join();
+  std::rethrow_exception(scheduler_->failure);
+}
+
+// Has all of oneTBB's threads start now, when there is known to be room for them.
+template <typename Workers>
+void Arena::begin(Workers& workers) {
+  struct Start {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int there = 0;
+  };
+  const auto start = std::make_shared<Start>();
+  const auto wait = [start, wanted = threads_](std::unique_lock<std::mutex>& lock) {
+    start->changed.wait_for(lock, kStartPatience, [&] { return start->there >= wanted; });
+  };
+  const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  const bool all = static_cast<int>(std::min<std::size_t>(allowed, 1u << 20)) > threads_;
+  for (int i = 0; i < threads_; ++i)
+    workers.arena.enqueue([start, wait, all] {
+      std::unique_lock lock(start->mutex);
+      ++start->there;
+      start->changed.notify_all();
+      if (all) wait(lock);
+    });
+  if (!all) return;
+  std::unique_lock lock(start->mutex);
+  wait(lock);
 }
 
 void Arena::keep() {
-  auto workers = std::make_unique<Scheduler::Workers>(threads_);
+  Registry& here = registry();
+  const auto places = static_cast<std::size_t>(std::max(threads_, kLeastPlaces));
+  std::unique_ptr<Scheduler::Workers> workers;
+  std::exception_ptr failure;
+  bool allowed = false;
+  try {
+    require_threads(static_cast<int>(places), threads_);
+    here.allowance.add(places);
+    allowed = true;
+    workers = std::make_unique<Scheduler::Workers>(threads_);
+    scheduler_->unsound = true;
+    begin(*workers);
+    scheduler_->unsound = false;
+  } catch (const std::bad_alloc&) {
+    failure = std::current_exception();
+  } catch (const ThreadError&) {
+    failure = std::current_exception();
+  } catch (const std::exception& error) {
+    failure = std::make_exception_ptr(no_threads(threads_, error.what()));
+  }
   std::unique_lock lock(scheduler_->mutex);
-  for (;;) {
+  scheduler_->failure = failure;
+  scheduler_->started = true;
+  scheduler_->start.notify_one();
+  while (!failure) {
     scheduler_->called.wait(lock, [&] { return scheduler_->stop || scheduler_->turns > 0; });
     if (scheduler_->turns == 0) break;
     --scheduler_->turns;
     lock.unlock();
-    workers->arena.enqueue([this] { run_next(); });
+    try {
+      workers->arena.enqueue([this, &scheduler = *scheduler_] { run_next(scheduler, *this); });
+    } catch (...) {
+      // oneTBB has no memory or no thread for it. Where it keeps the turn all the same, that finds nothing to do.
+      scheduler_->unsound = true;
+      run_next(*scheduler_, *this);
+    }
     lock.lock();
   }
   // A task counts as done for its loader a little before its thread has left it.
   scheduler_->idle.wait(lock, [&] { return unfinished_.load(std::memory_order_relaxed) == 0; });
   lock.unlock();
-  workers->arena.terminate();
-  tbb::task_scheduler_handle handle = std::move(workers->handle);
-  workers.reset();
-  // Ends the threads, unless another user of the scheduler in this process still needs them.
-  if (tbb::finalize(handle, std::nothrow)) {
-    const std::lock_guard registry_lock(registry_mutex());
-    --living().arenas;
+  if (scheduler_->unsound) {
+    // It would wait for a thread that it could not start.
+    (void)workers.release();
+  } else if (workers) {
+    workers->arena.terminate();
+    tbb::task_scheduler_handle handle = std::move(workers->handle);
+    workers.reset();
+    // Ends the threads, unless another user of the scheduler in this process still needs them.
+    const bool ended = tbb::finalize(handle, std::nothrow);
+    if (!failure) {
+      const std::lock_guard registry_lock(here.mutex);
+      if (--here.living == 0 && ended) here.has_threads = false;
+    }
   }
+  if (allowed) here.allowance.remove(places);
 }
 
 void Arena::enqueue(Task& task) {
@@ -137,27 +307,28 @@ void Arena::enqueue(Task& task) {
   scheduler_->called.notify_one();
 }
 
-void Arena::run_next() {
+void Arena::run_next(Scheduler& scheduler, Arena& arena) {
   Task* task = nullptr;
   ThreadState* state = nullptr;
   {
-    std::unique_lock lock(scheduler_->mutex);
+    std::unique_lock lock(scheduler.mutex);
     // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
-    scheduler_->state_free.wait(lock, [&] { return !scheduler_->free_states.empty(); });
-    task = std::exchange(scheduler_->first, scheduler_->first->next_);
+    scheduler.state_free.wait(lock, [&] { return scheduler.first == nullptr || !scheduler.free_states.empty(); });
+    if (scheduler.first == nullptr) return;  // and the arena may be gone
+    task = std::exchange(scheduler.first, scheduler.first->next_);
     // The one that was used last: its memory is the warmest.
-    state = scheduler_->free_states.back();
-    scheduler_->free_states.pop_back();
+    state = scheduler.free_states.back();
+    scheduler.free_states.pop_back();
   }
   task->run(*state);
   state->workspace_bytes = state->workspace.bytes();
   state->open_files_now = state->files.size();
   state->open_file_bytes = state->files.memory();
   // The lock also makes what was written here visible to the thread that has this state next.
-  const std::lock_guard lock(scheduler_->mutex);
-  scheduler_->free_states.push_back(state);
-  scheduler_->state_free.notify_one();
-  if (unfinished_.fetch_sub(1, std::memory_order_release) == 1) scheduler_->idle.notify_all();
+  const std::lock_guard lock(scheduler.mutex);
+  scheduler.free_states.push_back(state);
+  scheduler.state_free.notify_one();
+  if (arena.unfinished_.fetch_sub(1, std::memory_order_release) == 1) scheduler.idle.notify_all();
 }
 
 std::size_t Arena::workspace_bytes() const {

@@ -38,7 +38,8 @@ class Arena final : public Crew {
     Task* next_ = nullptr;
   };
 
-  // `open_files` is the most that one thread holds open; that of the first caller holds.
+  // `open_files` is the most that one thread holds open; that of the first caller holds. Throws ThreadError where the
+  // system does not give the process so many threads: they are all started here.
   static std::shared_ptr<Arena> shared(int threads, std::size_t open_files);
   ~Arena() override;
   Arena(const Arena&) = delete;
@@ -64,8 +65,12 @@ class Arena final : public Crew {
  private:
   Arena(int threads, std::size_t open_files);
   struct Scheduler;
+  void start();
   void keep();
-  void run_next();
+  template <typename Workers>
+  void begin(Workers& workers);
+  // Where nothing is left to be done the arena may be gone.
+  static void run_next(Scheduler& scheduler, Arena& arena);
 
   int threads_;
   std::atomic<int> unfinished_{0};  // tasks

@@ -62,7 +62,7 @@ class Loader::Impl {
     bool had_to_wait = false;
     for (;;) {
       if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
-      schedule(lock);
+      const std::exception_ptr missing = schedule();
       Job* const found = ready_job(step_);
       if (found != nullptr && !redo_excluded(*found)) {
         Batch batch{std::move(found->memory), found->step};
@@ -75,7 +75,9 @@ class Loader::Impl {
           ahead_ = std::min(ahead_ + 1, options_.prefetch);
           idled_ = false;
         }
-        schedule(lock);  // before the consumer leaves, so that its place is filled while it computes
+        // Before the consumer leaves, so that its place is filled while it computes. What is missing for that is no
+        // reason to keep this batch, or its error, from it: the next call tries again.
+        schedule();
         const auto waited = Clock::now() - begin;
         waited_ += waited;
         waits_.add(waited);
@@ -83,10 +85,12 @@ class Loader::Impl {
         if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
         return batch;
       }
-      if (count(Job::State::being_made) + count(Job::State::ready) == 0)
+      if (count(Job::State::being_made) + count(Job::State::ready) == 0) {
+        if (missing) std::rethrow_exception(missing);
         throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                           "room for one more batch of " + megabytes(ring_->batch_bytes()),
                           std::to_string(ring_->in_use()) + " batches that are still referred to by tensors");
+      }
       had_to_wait = true;
       changed_.wait_for(lock, kPollInterval);
       if (poll) {
@@ -106,6 +110,17 @@ class Loader::Impl {
   void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
                 const std::function<void()>& poll) {
     require_open();
+    // Made before anything changes, for want of memory leaves the loader where it is.
+    std::map<std::size_t, std::uint64_t> numbers;
+    std::map<std::size_t, BadCase> bad;
+    for (const auto& [name, since] : excluded) {
+      const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
+                                   [&wanted = name](const CaseFiles& c) { return c.name == wanted; });
+      if (at == options_.cases.end()) continue;
+      const auto number = static_cast<std::size_t>(at - options_.cases.begin());
+      numbers[number] = since;
+      bad[number] = {name, utf8(at->image), "found bad before the training was continued", since};
+    }
     std::unique_lock lock(mutex_);
     if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
     ++generation_;
@@ -123,16 +138,8 @@ class Loader::Impl {
     drop_jobs();
     step_ = submitted_ = step;
     idled_ = false;
-    excluded_.clear();
-    bad_.clear();
-    for (const auto& [name, since] : excluded) {
-      const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
-                                   [&wanted = name](const CaseFiles& c) { return c.name == wanted; });
-      if (at == options_.cases.end()) continue;
-      const auto number = static_cast<std::size_t>(at - options_.cases.begin());
-      excluded_[number] = since;
-      bad_[number] = {name, utf8(at->image), "found bad before the training was continued", since};
-    }
+    excluded_.swap(numbers);
+    bad_.swap(bad);
   }
 
   bool close(std::chrono::milliseconds patience) {
@@ -341,6 +348,9 @@ class Loader::Impl {
           found.emplace_back(geometry, 1);
         else
           ++same->second;
+      } catch (const ResourceError& error) {
+        throw SampleError({sample_id(0, 0), at.name, error.file(), "", error.reason(), false},
+                          std::current_exception());
       } catch (const StorageError& error) {
         if (!first_error)
           first_error = std::make_exception_ptr(SampleError(
@@ -448,19 +458,24 @@ class Loader::Impl {
                             options_.memory_budget - workspaces - for_blocks - for_locations, std::move(provider));
   }
 
-  // Starts as many batches as may be made ahead. The lock is held.
-  void schedule(std::unique_lock<std::mutex>& lock) {
-    while (static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
-      auto memory = ring_->acquire();
-      if (!memory) return;
-      Job& job = unused_job();
-      job.step = submitted_++;
-      job.generation = generation_;
-      job.memory = std::move(memory);
-      job.error_slot = -1;
-      start(job, [](const SlotTask&) { return true; });
+  // Starts as many batches as may be made ahead. Returns what was thrown where memory is missing: those that were
+  // started are on their way all the same. The lock is held.
+  std::exception_ptr schedule() noexcept {
+    try {
+      while (static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
+        auto memory = ring_->acquire();
+        if (!memory) break;
+        Job& job = unused_job();
+        job.step = submitted_++;
+        job.generation = generation_;
+        job.memory = std::move(memory);
+        job.error_slot = -1;
+        start(job, [](const SlotTask&) { return true; });
+      }
+    } catch (...) {
+      return std::current_exception();
     }
-    (void)lock;
+    return nullptr;
   }
 
   // Those slots of the job that are `wanted`. Returns how many.

@@ -13,6 +13,8 @@ std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number
     }
     read_.wait(lock);
   }
+  // All memory is there before the entry is: others wait for who has one that is null.
+  std::list<std::size_t> newest(1, case_number);
   entries_.emplace(case_number, Entry{nullptr, recent_.end()});
   lock.unlock();
   std::shared_ptr<const ClassLocations> locations;
@@ -27,8 +29,8 @@ std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number
   lock.lock();
   ++reads_;
   memory_ += locations->memory();
-  recent_.push_front(case_number);
-  Entry& entry = entries_[case_number];
+  recent_.splice(recent_.begin(), newest);
+  Entry& entry = entries_.find(case_number)->second;
   entry.locations = locations;
   entry.used = recent_.begin();
   while (memory_ > budget_ && recent_.size() > 1) {

@@ -10,15 +10,10 @@
 
 namespace fastnnunet {
 
-// Windows does not let a file be replaced or deleted while it is mapped, so nnU-Net maps everywhere else.
-#ifdef _WIN32
-inline constexpr FileAccess kCompressedAccess = FileAccess::copied;
-#else
-inline constexpr FileAccess kCompressedAccess = FileAccess::mapped;
-#endif
-
-std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path, FileAccess access = kCompressedAccess);
-std::unique_ptr<Volume> open_npy(const std::filesystem::path& path);
-std::unique_ptr<Volume> open_npz(const std::filesystem::path& path, const std::string& member);
+// A deflated member of an .npz is never mapped.
+std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path, FileAccess access = FileAccess::prefer_mapped);
+std::unique_ptr<Volume> open_npy(const std::filesystem::path& path, FileAccess access = FileAccess::prefer_mapped);
+std::unique_ptr<Volume> open_npz(const std::filesystem::path& path, const std::string& member,
+                                 FileAccess access = FileAccess::prefer_mapped);
 
 }  // namespace fastnnunet

@@ -62,8 +62,8 @@ void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& bo
   count_bytes(static_cast<std::uint64_t>((last - first) * voxels(box.shape()) * voxel));
 }
 
-std::unique_ptr<Volume> open_npy(const std::filesystem::path& path) {
-  auto file = std::make_unique<InputFile>(path, FileAccess::mapped);
+std::unique_ptr<Volume> open_npy(const std::filesystem::path& path, FileAccess access) {
+  auto file = std::make_unique<InputFile>(path, access);
   const std::uint64_t size = file->size();
   return NpyVolume::open(std::move(file), 0, size);
 }

@@ -56,10 +56,10 @@ TEST_CASE("platform: bytes of a file, mapped and copied") {
   const Folder folder;
   folder.write("file", "0123456789");
   std::vector<std::byte> scratch;
-  for (const FileAccess access : {FileAccess::mapped, FileAccess::copied}) {
+  for (const FileAccess access : {FileAccess::prefer_mapped, FileAccess::copied}) {
     const InputFile file(folder.path() / "file", access);
     CHECK(file.size() == 10);
-    CHECK(file.mapped() == (access == FileAccess::mapped));
+    CHECK(file.mapped() == (access == FileAccess::prefer_mapped));
     CHECK(static_cast<char>(file.bytes(3, 4, scratch)[0]) == '3');
     char two[2];
     file.read(8, two, 2);
@@ -70,10 +70,10 @@ TEST_CASE("platform: bytes of a file, mapped and copied") {
     CHECK_THROWS_AS(file.read(~std::uint64_t{0}, two, 2), StorageError);
     CHECK_NOTHROW(file.check());
   }
-  CHECK_THROWS_AS(InputFile(folder.path(), FileAccess::mapped), StorageError);
+  CHECK_THROWS_AS(InputFile(folder.path(), FileAccess::prefer_mapped), StorageError);
   CHECK_THROWS_AS(InputFile(folder.path() / "missing", FileAccess::copied), StorageError);
   folder.write("empty", "");
-  CHECK(InputFile(folder.path() / "empty", FileAccess::mapped).size() == 0);
+  CHECK(InputFile(folder.path() / "empty", FileAccess::prefer_mapped).size() == 0);
 }
 
 #ifdef __linux__
@@ -83,7 +83,7 @@ TEST_CASE("platform: what was read of a mapped file goes out of memory and can b
   const Folder folder;
   folder.write("file", std::string(kSize, 'x'));
   std::vector<std::byte> scratch;
-  const InputFile file(folder.path() / "file", FileAccess::mapped);
+  const InputFile file(folder.path() / "file", FileAccess::prefer_mapped);
   REQUIRE(file.mapped());
   const std::uint64_t before = resident_memory();
   file.prepare(0, kSize);
