@@ -26,7 +26,7 @@ from ..reproducing import Origin
 from ..settings import LOADERS
 from .log import say_here, sayer
 from .patches import Patches
-from .ranks import rank, ranks
+from .ranks import once, rank, ranks
 from .runs import current, installation, unattended
 
 __all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]
@@ -216,15 +216,15 @@ def _pinned(wanted: bool) -> bool:
 
 def _unpack(data: Any) -> None:
     """Older preprocessing wrote .npz files. nnU-Net unpacks them after it made its loaders; here it has to be done before."""
-    import torch.distributed as dist
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 
     if not isinstance(data, nnUNetDatasetNumpy):
         return
-    if rank() == 0:
+
+    def unpack() -> None:
         data.unpack_dataset(data.source_folder, overwrite_existing=False, num_processes=rank_threads(), verify=True)
-    if ranks() > 1:
-        dist.barrier()
+
+    once(f"unpacked/{data.source_folder}", unpack)
 
 
 def _found_by_name(kind: type) -> bool:
