@@ -82,8 +82,8 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             unrestricted_pickles=settings.unrestricted_pickles,
             stall_after=settings.stall_after,
             origin=_origin(trainer),
+            report=sayer(trainer),
         )
-        self.loader.report = sayer(trainer)
         self.generator = self.data_loader = data_loader
         self._processes: list[Any] = []
         self.initialized = self.was_initialized = True

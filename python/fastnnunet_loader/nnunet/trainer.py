@@ -166,8 +166,8 @@ def _restore(run: Run, trainer: Any) -> None:
     if known and saved_by != ranks():
         say(
             trainer,
-            f"fastnnunet_loader: {saved_by} ranks saved the checkpoint, and this training has {ranks()}. Seed, batch number and bad "
-            "cases go on; the batches are not those that would have followed.",
+            f"fastnnunet_loader: the checkpoint is of {saved_by} rank(s), this training has {ranks()}. Seed, batch number and "
+            "bad cases go on; the batches are not those that would have followed.",
         )
     for augmenter, state in zip(run.augmenters, known, strict=True):
         augmenter.loader.load_state_dict(state)

@@ -9,17 +9,21 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from fastnnunet_loader import validation
+
 ASKED: dict[str, Any] = {
     "epochs": 2,
-    "stop_after": -1,  # KeyboardInterrupt on every rank at the end of that epoch, counted from 1
+    "stop_after": -1,  # InterruptedError on every rank at the end of that epoch, counted from 1
     "own_cases": False,  # each rank trains on cases of its own: those at its number, and every second one from there
-    "slow_rank": -1,  # whose transform in Python takes `seconds` once
+    "slow_rank": -1,  # whose transform in Python takes `seconds` in its first two calls
     "seconds": 0.0,
+    "failing_rank": -1,  # whose transform in Python fails in its third call
     "oversample": 0.33,
     "alone": -1,  # a rank that makes a further loader, which no other rank has
     "wait_on": -1,  # a rank that waits in its first training step until it is stopped
@@ -27,17 +31,30 @@ ASKED: dict[str, Any] = {
 }
 
 
-class Sleepy(BasicTransform):
-    """Sleeps in its first call, and changes nothing."""
+class InPython(BasicTransform):
+    """Sleeps in its first two calls or fails in the third, and changes nothing."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, fails: bool) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.calls, self.seconds, self.fails = 0, seconds, fails
 
     def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
-        seconds, self.seconds = self.seconds, 0.0
-        time.sleep(seconds)
+        self.calls += 1
+        if self.calls <= 2:
+            time.sleep(self.seconds)
+        elif self.fails:
+            raise ArithmeticError("divided by nothing")
         return data_dict
+
+
+def noting(read: Any, note: Any) -> Any:
+    """The function that reads a case of the final validation in full, with a note of each."""
+
+    def first_bad_file(files: Any, *args: Any) -> Any:
+        note(read=files.name)
+        return read(files, *args)
+
+    return first_bad_file
 
 
 class nnUNetTrainerRanks(nnUNetTrainer):
@@ -61,21 +78,26 @@ class nnUNetTrainerRanks(nnUNetTrainer):
         super().initialize()
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        training, validation = super().do_split()
-        return (training[self.local_rank :: 2] if ASKED["own_cases"] else training), validation
+        training, to_validate = super().do_split()
+        return (training[self.local_rank :: 2] if ASKED["own_cases"] else training), to_validate
 
     @staticmethod
     def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
         transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
         number = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        if number == ASKED["slow_rank"]:
-            transforms.transforms.append(Sleepy(ASKED["seconds"]))
+        if number in (ASKED["slow_rank"], ASKED["failing_rank"]):
+            transforms.transforms.append(InPython(ASKED["seconds"], number == ASKED["failing_rank"]))
         return transforms
 
     def get_dataloaders(self) -> Any:
         if ASKED["alone"] == self.local_rank:
             self.further = super().get_dataloaders()
         return super().get_dataloaders()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        self.inference_allowed_mirroring_axes = None  # an eighth of the time
+        with mock.patch.object(validation, "first_bad_file", noting(validation.first_bad_file, self._record)):
+            super().perform_actual_validation(save_probabilities)
 
     def on_train_start(self) -> None:
         super().on_train_start()
