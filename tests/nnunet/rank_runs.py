@@ -95,6 +95,10 @@ class RankRun:
             return []
         return [entry for line in file.read_text(encoding="utf-8").splitlines() if key in (entry := json.loads(line))]
 
+    def loaders(self, rank: int) -> list[dict[str, Any]]:
+        """What a rank wrote down of its two loaders when its first epoch began."""
+        return self.entries(rank, "loader")[:2]
+
     def digests(self, rank: int) -> list[tuple[str, int, str]]:
         """(phase, epoch, digest) of a rank's batches."""
         return [(entry["phase"], entry["epoch"], entry["digest"]) for entry in self.entries(rank, "digest")]

@@ -99,8 +99,8 @@ class nnUNetTrainerRanks(nnUNetTrainer):
         with mock.patch.object(validation, "first_bad_file", noting(validation.first_bad_file, self._record)):
             super().perform_actual_validation(save_probabilities)
 
-    def on_train_start(self) -> None:
-        super().on_train_start()
+    def on_epoch_start(self) -> None:
+        super().on_epoch_start()
         for name in ("train", "val"):
             loader = getattr(self, f"dataloader_{name}").loader
             self._record(
