@@ -242,7 +242,7 @@ def _origin(trainer: Any) -> Origin | None:
     """Return the training whose loaders are being made, where a call of `reproduce` can make them again."""
     installed = installation()
     assert installed is not None
-    if trainer is None or ranks() > 1 or installed.settings.unrestricted_pickles or not _found_by_name(type(trainer)):
+    if trainer is None or installed.settings.unrestricted_pickles or not _found_by_name(type(trainer)):
         return None
     plans = trainer.plans_manager
     return Origin(
@@ -252,4 +252,5 @@ def _origin(trainer: Any) -> Origin | None:
         type(trainer).__name__,
         plans.plans_name,
         installed.settings.check_finite,
+        ranks(),
     )

@@ -15,6 +15,8 @@ __all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "t
 T = TypeVar("T")
 R = TypeVar("R")
 _KEY = "fastnnunet_loader/"
+_GONE = (RuntimeError, ValueError)
+"""The store is there no more: the rank that keeps it is dead, as whoever trains will notice, or it was let go."""
 
 
 def rank() -> int:
@@ -37,7 +39,7 @@ def tell(name: str, value: Any) -> None:
     """Let all ranks know a value: numbers, strings, lists and dictionaries. What was told under that name before is gone."""
     if ranks() == 1:
         return
-    with contextlib.suppress(RuntimeError):  # the rank that keeps the store is dead: whoever trains will notice
+    with contextlib.suppress(*_GONE):
         _store().set(_KEY + name, json.dumps(value))
         _store().check([_KEY + name])  # the answer comes after the value has arrived
 
@@ -46,7 +48,7 @@ def told(name: str) -> Any:
     """Return what a rank told under that name, or None."""
     if ranks() == 1:
         return None
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(*_GONE):
         if _store().check([_KEY + name]):
             return json.loads(_store().get(_KEY + name))
     return None

@@ -99,7 +99,7 @@ def _first(context: Any, error: ProcessException) -> ProcessException:
     ours = list(re.finditer(r"^fastnnunet_loader\.errors\.\w+: ", trace, re.MULTILINE))
     if ours:
         causes = trace[: ours[-1].start()].split(_CHAIN)[:-1]
-        because = causes[-1].strip().splitlines()[-1] if causes else ""
+        because = re.sub(r"^[\w.]+\.(?=\w+: )", "", causes[-1].strip().splitlines()[-1]) if causes else ""
         return _RankError(f"[rank {rank}] {trace[ours[-1].end() :].rstrip()}", because, rank, pid)
     if rank == error.error_index:
         return error
