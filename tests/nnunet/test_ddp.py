@@ -258,7 +258,7 @@ def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) ->
     log = tmp_path / "said.txt"
     with log.open("w") as file:
         process = subprocess.Popen(
-            run.command(), env=run.environment(wait_on=1), stdout=file, stderr=file, start_new_session=True
+            run.command(), env=run.environment(wait_on=1, alone=1), stdout=file, stderr=file, start_new_session=True
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 600

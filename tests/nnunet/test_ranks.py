@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import pickle
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from processes import deaf
 from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.testing._internal.distributed.fake_pg import FakeStore  # registers the backend "fake", which waits for nobody
 
@@ -295,3 +298,14 @@ def test_rank_that_was_killed_is_told_as_torch_tells_it(tmp_path: Path) -> None:
 
     killed = ProcessExitedException("process 0 terminated with signal SIGKILL", 0, 70, -9, "SIGKILL")
     assert spawning._first(failed(tmp_path, RuntimeError("Connection closed by peer")), killed) is killed
+
+
+def test_ranks_that_do_not_hear_ctrl_c_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reached the process alone that started them; and one of them hears nothing."""
+    monkeypatch.setattr(spawning, "PATIENCE", 0.5)
+    ranks_there = [multiprocessing.get_context("spawn").Process(target=target, args=(600,)) for target in (time.sleep, deaf)]
+    for process in ranks_there:
+        process.start()
+    spawning._end(ranks_there)
+    assert not any(process.is_alive() for process in ranks_there)
+    assert all(process.exitcode != 0 for process in ranks_there)
