@@ -89,8 +89,8 @@ def test_nnunets_own_path_trains_and_validates(trained: Trained) -> None:
         assert cases == {"brain_005.nii.gz", "brain_002.nii.gz"}
         assert 0 <= summary["foreground_mean"]["Dice"] <= 1
         # Each rank has predicted one of them.
-        predicted = re.findall(r"(brain_\d+), shape .*, rank (\d)", finished.stdout)
-        assert sorted(predicted) == [("brain_002", "1"), ("brain_005", "0")]
+        predicted = [[entry["predicts"] for entry in run.entries(rank, "predicts")] for rank in range(2)]
+        assert predicted == [["brain_005"], ["brain_002"]]
 
 
 def test_only_the_ranks_are_started(trained: Trained) -> None:

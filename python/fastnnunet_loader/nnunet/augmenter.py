@@ -185,9 +185,7 @@ def _init(self: Any, kind: type, original: Callable[..., None], args: tuple[Any,
         say_here(f"fastnnunet_loader: {error}. This loader stays nnU-Net's own, with its worker processes.")
         original(self, *args, **kwargs)
         named.add(self)
-    except BaseException:
-        self.__class__ = cls
-        raise
+    # After any other exception the object keeps its new class, whose end does not miss what batchgenerators' would.
 
 
 def patch_augmenters(patches: Patches) -> None:

@@ -99,6 +99,11 @@ class nnUNetTrainerRanks(nnUNetTrainer):
         with mock.patch.object(validation, "first_bad_file", noting(validation.first_bad_file, self._record)):
             super().perform_actual_validation(save_probabilities)
 
+    def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
+        if args and str(args[0]).startswith("predicting "):
+            self._record(predicts=args[0].split()[1])
+        super().print_to_log_file(*args, **kwargs)
+
     def on_epoch_start(self) -> None:
         super().on_epoch_start()
         for name in ("train", "val"):
