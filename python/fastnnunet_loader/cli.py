@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .commands import CommandError
 from .commands.loader_options import VARIABLE
-from .errors import FastnnUNetError
+from .errors import FastnnUNetError, RankError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -79,7 +79,10 @@ def _tell(error: BaseException, debug: bool, code: int) -> int:
         raise error
     print(f"fastnnunet: error: {error}", file=sys.stderr)
     cause = error.__cause__
-    if cause is not None and str(cause) and str(cause) not in str(error):
+    if isinstance(error, RankError):
+        if error.because and error.because.partition(": ")[2] not in str(error):
+            print(f"  because: {error.because}", file=sys.stderr)
+    elif cause is not None and str(cause) and str(cause) not in str(error):
         print(f"  because: {type(cause).__name__}: {cause}", file=sys.stderr)
     return code
 

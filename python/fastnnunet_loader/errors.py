@@ -9,6 +9,7 @@ __all__ = [
     "MemoryBudgetError",
     "NotSupportedError",
     "PredictionError",
+    "RankError",
     "ResourceError",
     "SampleError",
     "StorageError",
@@ -114,3 +115,15 @@ class PredictionError(FastnnUNetError):
         self.file = file
         self.stage = stage
         self.reason = reason
+
+
+class RankError(FastnnUNetError):
+    """A rank of a training on several devices failed. The message is that rank's; the cause has its traceback.
+
+    Attributes:
+        rank: its number.
+        because: type and message of what the rank's error was raised from, or "".
+    """
+
+    rank: int
+    because: str

@@ -146,6 +146,7 @@ class DataLoader:
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
+        report: Callable[[str], None] = _log.warning,
     ) -> None:
         if on_bad_case not in ("raise", "skip"):
             raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {on_bad_case!r}")
@@ -162,7 +163,7 @@ class DataLoader:
         self.memory_budget = memory_budget
         self.on_bad_case = on_bad_case
         self.stall_after = stall_after
-        self.report: Callable[[str], None] = _log.warning  # takes what has to be said while batches are made
+        self.report = report  # takes what has to be said while batches are made
         self.origin = origin  # the training that this loader belongs to
         self.pin_memory = pin_memory
         self._memory = _memory_kind(pin_memory)
@@ -209,6 +210,7 @@ class DataLoader:
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
+        report: Callable[[str], None] = _log.warning,
     ) -> DataLoader:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
@@ -231,6 +233,7 @@ class DataLoader:
                 holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
             stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
             origin: the training that it belongs to, for the line of code in errors that makes a sample again.
+            report: takes what has to be said while batches are made, such as stalls.
 
         Raises:
             NotSupportedError: the loader or its data set has something else where native code stands for nnU-Net's: in its
@@ -268,6 +271,7 @@ class DataLoader:
             unrestricted_pickles=unrestricted_pickles,
             stall_after=float(stall_after),
             origin=origin,
+            report=report,
         )
 
     def _make(self) -> _core.Loader:

@@ -20,14 +20,18 @@ class Origin:
     trainer: str
     plans: str
     check_finite: bool = False
+    ranks: int = 1
+    """How many share each batch."""
 
 
-def _identity(seed: int, rank: int, role: int, step: int, slot: int, attempt: int) -> dict[str, Any]:
+def _identity(seed: int, rank: int, role: int, step: int, slot: int, attempt: int, ranks: int = 1) -> dict[str, Any]:
     found: dict[str, Any] = {"seed": seed, "step": step, "slot": slot}
     if role != 0:
         found["role"] = _ROLES[role] if role < len(_ROLES) else role
     if rank != 0:
         found["rank"] = rank
+    if ranks != 1:
+        found["ranks"] = ranks
     if attempt != 0:
         found["attempt"] = attempt
     return found
@@ -42,7 +46,7 @@ def line(origin: Origin | None, *, seed: int, rank: int, role: int, step: int, s
     named: dict[str, Any] = {name: value for name, (value, default) in given.items() if value != default}
     if origin.check_finite:
         named["check_finite"] = True
-    named |= _identity(seed, rank, role, step, slot, attempt)
+    named |= _identity(seed, rank, role, step, slot, attempt, origin.ranks)
     arguments = [repr(origin.dataset), repr(origin.configuration), repr(origin.fold)]
     arguments += [f"{name}={value!r}" for name, value in named.items()]
     return f"import fastnnunet_loader as fl; fl.reproduce({', '.join(arguments)})"
@@ -50,7 +54,7 @@ def line(origin: Origin | None, *, seed: int, rank: int, role: int, step: int, s
 
 def command(origin: Origin, *, seed: int, rank: int, role: int, step: int, slot: int, attempt: int) -> str:
     """The command that draws the sample."""
-    named = _identity(seed, rank, role, step, slot, attempt)
+    named = _identity(seed, rank, role, step, slot, attempt, origin.ranks)
     options = "" if origin.trainer == "nnUNetTrainer" else f" -tr {origin.trainer}"
     options += "" if origin.plans == "nnUNetPlans" else f" -p {origin.plans}"
     sample = ",".join(f"{name}={value}" for name, value in named.items())
@@ -69,12 +73,13 @@ def reproduce(
     slot: int,
     role: str | int = "train",
     rank: int = 0,
+    ranks: int = 1,
     attempt: int = 0,
     trainer: str = "nnUNetTrainer",
     plans: str = "nnUNetPlans",
     check_finite: bool = False,
 ) -> dict[str, Any]:
-    """Makes one sample of a training on one device again, through the same code: errors and skipped cases print the call.
+    """Makes one sample of a training again, through the same code: errors and skipped cases print the call.
 
     Args:
         dataset, configuration, fold, trainer, plans: as nnUNetv2_train takes them.
@@ -82,6 +87,7 @@ def reproduce(
         step, slot: the batch, and the place in it.
         role: "train", "val", or the number of a further loader.
         rank: of torch.distributed.
+        ranks: how many there were, each with its share of the batch.
         attempt: 0, or how many draws of this sample were given up before, for skipped cases.
         check_finite: as the training had it.
 
@@ -95,7 +101,7 @@ def reproduce(
     from .loader import DataLoader
     from .sources import open_source
 
-    source = open_source(dataset, configuration, fold, trainer, plans)
+    source = open_source(dataset, configuration, fold, trainer, plans, rank=rank, ranks=ranks)
     with DataLoader.from_nnunet(
         source.val if role in ("val", 1) else source.train,
         threads=1,

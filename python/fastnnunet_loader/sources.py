@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -79,10 +80,42 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _first_of(answer: Any, *_: Any, **__: Any) -> Any:
+    return answer
+
+
+@contextlib.contextmanager
+def _as_rank(rank: int, ranks: int) -> Iterator[None]:
+    """Inside, whoever asks torch.distributed is told that this process is one of several ranks."""
+    import torch.distributed as dist
+
+    if ranks == 1:
+        yield
+        return
+    answers = {"is_initialized": True, "get_rank": rank, "get_world_size": ranks}
+    before = {name: getattr(dist, name) for name in answers}
+    for name, answer in answers.items():
+        setattr(dist, name, functools.partial(_first_of, answer))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the trainer of a rank expects a GPU, and is told that there is none
+            yield
+    finally:
+        for name, function in before.items():
+            setattr(dist, name, function)
+
+
 def open_source(
-    dataset: str, configuration: str, fold: int | str, trainer: str = "nnUNetTrainer", plans: str = "nnUNetPlans"
+    dataset: str,
+    configuration: str,
+    fold: int | str,
+    trainer: str = "nnUNetTrainer",
+    plans: str = "nnUNetPlans",
+    *,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Source:
-    """Return the loaders that a training of this configuration would use.
+    """Return the loaders that a training of this configuration would use, or one rank of it.
 
     dataset: name or number. fold: number or "all". Needs nnUNet_preprocessed, and for a cascade nnUNet_results too, where
     it leaves nothing. What nnU-Net prints is not shown.
@@ -97,6 +130,7 @@ def open_source(
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(_environment(nnUNet_results=scratch, nnUNet_n_proc_DA="0"))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(_as_rank(rank, ranks))
         if isinstance(module.nnUNet_results, str):  # nnU-Net 2.6 reads the variable when it is imported
             stack.callback(setattr, module, "nnUNet_results", module.nnUNet_results)
             module.nnUNet_results = scratch

@@ -16,6 +16,9 @@ __all__ = ["first_bad_file", "naming_bad_cases"]
 
 _PLANES = 64  # that are read at once
 
+Fault = tuple[str, str] | None  # (file, reason) where a case cannot be read
+Read = Callable[[str], Fault]
+
 
 def first_bad_file(files: _core.CaseFiles, properties: Path, unrestricted: bool = False) -> StorageError | None:
     """Read all of a case, and return what is wrong with the first of its files that cannot be read.
@@ -37,11 +40,19 @@ def first_bad_file(files: _core.CaseFiles, properties: Path, unrestricted: bool 
 
 
 @contextmanager
-def naming_bad_cases(trainer: Any, skip: bool, unrestricted: bool, say: Callable[[str], None]) -> Iterator[None]:
+def naming_bad_cases(
+    trainer: Any,
+    skip: bool,
+    unrestricted: bool,
+    say: Callable[[str], None],
+    each: Callable[[list[str], Read], list[Fault]] = lambda cases, read: [read(case) for case in cases],
+) -> Iterator[None]:
     """Inside, a case of the validation that cannot be read raises a PredictionError that names it and its file.
 
     With `skip` such cases are left out instead, on all ranks alike, and told; where no case is left, the first one's error is
     raised. Data sets that read files in a way of their own are left alone.
+
+    each: calls a function for each case, here or on another rank, and returns the results in order.
     """
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
 
@@ -60,6 +71,16 @@ def naming_bad_cases(trainer: Any, skip: bool, unrestricted: bool, say: Callable
         error = PredictionError(case=case, stage="read", file=found.file, reason=found.reason)
         error.__cause__ = found
         return error
+
+    judged: dict[str, Fault] = {}
+
+    def judge(case: str) -> Fault:
+        if case not in judged:
+            error = fault(case)
+            judged[case] = None if error is None else (error.file, error.reason)
+            if error is not None:
+                say(f"fastnnunet_loader: validating without case {error}")
+        return judged[case]
 
     class Naming(known):  # type: ignore[misc, valid-type]
         """As nnU-Net's, with errors that say what is bad."""
@@ -80,12 +101,13 @@ def naming_bad_cases(trainer: Any, skip: bool, unrestricted: bool, say: Callable
 
     def good_split() -> Any:
         training, validation = split()
-        faults = {case: found for case in validation if (found := fault(case)) is not None}
-        if faults and len(faults) == len(validation):
-            raise next(iter(faults.values()))
-        for error in faults.values():
-            say(f"fastnnunet_loader: validating without case {error}")
-        return training, [case for case in validation if case not in faults]
+        faults = dict(zip(validation, each(list(validation), judge), strict=True))
+        good = [case for case in validation if faults[case] is None]
+        if validation and not good:
+            case, found = next(iter(faults.items()))
+            assert found is not None
+            raise PredictionError(case=case, stage="read", file=found[0], reason=found[1])
+        return training, good
 
     own = dict(vars(trainer))  # a trainer may have a split of its own, in its class or in itself
     trainer.dataset_class = Naming

@@ -1,147 +1,313 @@
-"""Two ranks on the CPU, as -num_gpus 2 starts them: each with its own stream and its share of the batch."""
+"""`-num_gpus 2` through nnU-Net's own spawn, with gloo on the CPU: streams, shares, log, checkpoints, and all ways to end."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from nnunetv2.run import run_training
+from processes import SHORT_PROGRAMS, created_processes
+from rank_runs import RankRun, of_session, wait_until_gone
+from training_runs import TRAINERS, checkpoint, log_of
+
+import fastnnunet_loader as fl
+from datasets import prepared
+from fastnnunet_loader.nnunet.runs import run_of
 
 pytestmark = pytest.mark.slow
 
-# nnU-Net's own DDP wants CUDA: the script's trainer moves it to the CPU, all else is nnU-Net's.
-SCRIPT = """
-import hashlib, json, os, sys, warnings
-from pathlib import Path
-
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+MEGABYTE = 2**20
+# Each rank trains on two cases of its own, one of which is damaged, and no foreground is forced on any.
+DAMAGED = {0: "brain_000", 1: "brain_001"}
+ASKED = {"own_cases": True, "slow_rank": 1, "seconds": 1.5, "oversample": 0.0, "alone": -1}
+SKIPPING = ("--on-bad-case", "skip", "--stall-after", "0.5", "--memory-budget", "400MB")
 
 
-def rank_main(rank, dataset, out, options):
-    warnings.simplefilter("ignore")
-    warnings.filterwarnings("error", message=r"\\[state\\]")
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    import fastnnunet_loader as fl
-    fl.install(threads=1, seed=options["seed"])
-    from nnunetv2.run import run_training
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    class OnCpu(nnUNetTrainer):
-        def __init__(self, plans, configuration, fold, dataset_json, device):
-            super().__init__(plans, configuration, fold, dataset_json, device)
-            self.device, self.grad_scaler = torch.device("cpu"), None
-            self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = options["epochs"], 2, 1
-            self.save_every, self.lines = 1, []
-
-        def initialize(self):
-            self.is_ddp = False
-            super().initialize()
-            self.is_ddp = True
-            self._set_batch_size_and_oversample()
-            self.network = torch.nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
-
-        def on_epoch_end(self):
-            super().on_epoch_end()
-            if self.current_epoch == options["stop_after"]:
-                raise InterruptedError("stopped")
-
-        def train_step(self, batch):
-            digest = hashlib.sha256(batch["data"].numpy().tobytes()).hexdigest()
-            self.lines.append([self.current_epoch, digest, len(batch["keys"])])
-            return super().train_step(batch)
-
-    run_training.recursive_find_trainer_class_by_name = lambda _: OnCpu
-    trainer = run_training.get_trainer_from_args(dataset, "3d_fullres", 0, "OnCpu", continue_training=options["resume"])
-    run_training.maybe_load_checkpoint(trainer, options["resume"], False)
-    try:
-        trainer.run_training()
-    except InterruptedError:
-        pass
-    result = {"batches": trainer.lines, "oversample": trainer.oversample_foreground_percent}
-    Path(out, f"{rank}.json").write_text(json.dumps(result))
-    dist.barrier()
-    dist.destroy_process_group()
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-if __name__ == "__main__":
-    mp.spawn(rank_main, args=(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])), nprocs=2, join=True)
-"""
+@pytest.fixture(scope="module")
+def damaged(dataset_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A data set with a damaged case in each rank's share of the training, and one in rank 1's share of the validation."""
+    root = tmp_path_factory.mktemp("damaged")
+    dataset = prepared("default", dataset_cache, root / "unused").copy(root)
+    for case in (*DAMAGED.values(), "brain_003"):
+        truncate(dataset.folder() / f"{case}.b2nd")
+    splits = dataset.preprocessed / dataset.name / "splits_final.json"
+    split = {"train": ["brain_000", "brain_001", "brain_002", "brain_004"], "val": ["brain_005", "brain_003", "brain_002"]}
+    splits.write_text(json.dumps([split]), encoding="utf-8")
+    return dataset
 
 
-def ranks(dataset: Any, folder: Path, results: Path, port: int, **options: Any) -> list[dict[str, Any]]:
-    folder.mkdir(parents=True)
+@dataclass(frozen=True)
+class Trained:
+    """The same training twice: stopped after its first epoch and continued, and as a whole."""
+
+    stopped: RankRun
+    script: subprocess.CompletedProcess[str]
+    first_checkpoint: dict[str, Any]
+    continued: RankRun
+    resumed: subprocess.CompletedProcess[str]
+    whole: RankRun
+    command: subprocess.CompletedProcess[str]
+    trace: str
+
+
+@pytest.fixture(scope="module")
+def trained(damaged: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("ranks")
+    stopped = RankRun(damaged, folder / "stopped", "first")
+    script = stopped.script(**ASKED, stop_after=1)  # no seed is given: one is drawn for all ranks
+    first = checkpoint(stopped.output, "checkpoint_latest.pth")
+    continued = stopped.copy(folder / "continued", "second")
+    resumed = continued.train("--c", *SKIPPING, **{**ASKED, "slow_rank": -1})
+    whole = RankRun(damaged, folder / "whole")
+    trace = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process", "-o", str(folder / "trace.txt")]
+    seed = str(first["fastnnunet_loader"]["seed"])
+    command = whole.train("--seed", seed, *SKIPPING, under=trace, **{**ASKED, "slow_rank": -1})
+    text = (folder / "trace.txt").read_text(encoding="utf-8")
+    return Trained(stopped, script, first, continued, resumed, whole, command, text)
+
+
+def test_nnunets_own_path_trains_and_validates(trained: Trained) -> None:
+    for run, finished in ((trained.whole, trained.command), (trained.continued, trained.resumed)):
+        assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-5000:]
+        summary = json.loads((run.output / "validation" / "summary.json").read_text(encoding="utf-8"))
+        cases = {Path(case["prediction_file"]).name for case in summary["metric_per_case"]}
+        assert cases == {"brain_005.nii.gz", "brain_002.nii.gz"}
+        assert 0 <= summary["foreground_mean"]["Dice"] <= 1
+        # Each rank has predicted one of them.
+        predicted = [[entry["predicts"] for entry in run.entries(rank, "predicts")] for rank in range(2)]
+        assert predicted == [["brain_005"], ["brain_002"]]
+
+
+def test_only_the_ranks_are_started(trained: Trained) -> None:
+    created = created_processes(trained.trace)
+    started = Counter("python" if program.startswith("python") else program for program in created.values())
+    # Two ranks, and the process by which multiprocessing's spawn keeps track of resources.
+    assert started.pop("python") == 3
+    assert set(started) <= SHORT_PROGRAMS
+
+
+def test_ranks_have_streams_of_their_own(trained: Trained) -> None:
+    loaders = [entry for rank in range(2) for entry in trained.whole.loaders(rank)]
+    # Nothing but the stream tells their samples apart: both have the same seed, and neither has forced foreground.
+    assert [entry["oversample"] for entry in loaders] == [0.0] * 4
+    assert len({entry["seed"] for entry in loaders}) == 1
+    assert [entry["rank"] for entry in loaders] == [0, 0, 1, 1]
+    # All validate on the same cases, of which one is bad.
+    digests = [[digest for phase, _, digest in trained.whole.digests(rank) if phase == "val"] for rank in range(2)]
+    assert [len(set(of_rank)) for of_rank in digests] == [2, 2]
+    assert not set(digests[0]) & set(digests[1])
+
+
+def test_ranks_share_the_budget(trained: Trained) -> None:
+    for run in (trained.whole, trained.continued, trained.stopped):
+        budgets = [entry["budget"] for rank in range(2) for entry in run.loaders(rank)]
+        assert budgets == [100 * MEGABYTE] * 4
+
+
+def test_what_rank_1_says_is_in_the_log(trained: Trained) -> None:
+    first, whole = log_of(trained.stopped.output), log_of(trained.whole.output)
+    said = "\n".join(line for line in first.splitlines() if "[rank 1] " in line)
+    assert "[rank 1] fastnnunet_loader, training: 2 cases" in said
+    assert "[rank 1] fastnnunet_loader, training: runs in Python: InPython" in said
+    assert "the first sample has taken more than 0.5 s. Its transforms in Python: InPython" in said
+    assert "[rank 1] fastnnunet_loader: a batch has taken more than 0.5 s." in said
+    assert re.search(r"^  thread \d+: batch \d+, sample 0, case brain_\d+: InPython", first, re.MULTILINE)
+    said = "\n".join(line for line in whole.splitlines() if "[rank 1] " in line)
+    assert f"[rank 1] fastnnunet_loader: going on without case {DAMAGED[1]}: [" in said
+    assert DAMAGED[0] not in said
+    assert re.search(r"\[rank 1\] fastnnunet_loader: 5 training batches, ", said)
+    for log in (first, whole):
+        # Where rank 1 speaks a line begins.
+        assert len(re.findall(r"^(?:[\d :.-]+: )?\[rank 1\] ", log, re.MULTILINE)) == log.count("[rank 1] ")
+    # And at the end the cases of all ranks, once.
+    without = [line for line in whole.splitlines() if "trained without bad cases" in line]
+    assert len(without) == 1
+    assert without[0].rstrip().endswith(": brain_000, brain_001, brain_003")
+
+
+def test_bad_cases_of_all_ranks_are_in_the_checkpoint(trained: Trained) -> None:
+    state = trained.first_checkpoint["fastnnunet_loader"]
+    assert state["number_of_ranks"] == 2
+    assert state["loaders"][0]["rank"] == 0
+    assert state["loaders"][0]["excluded"].keys() == {DAMAGED[0]}
+    assert state["ranks"]["1"]["excluded"]["0"].keys() == {DAMAGED[1]}
+    # They come back to the rank that has found them, and to no other.
+    saved = [state["loaders"][0]["excluded"], state["ranks"]["1"]["excluded"]["0"]]
+    assert [trained.continued.loaders(rank)[0]["excluded"] for rank in range(2)] == saved
+
+
+def test_every_rank_goes_on_exactly(trained: Trained) -> None:
+    assert "InterruptedError: stopped as asked" in trained.script.stderr
+    for rank in range(2):
+        parts = trained.stopped.digests(rank) + trained.continued.digests(rank)
+        assert parts == trained.whole.digests(rank)
+        assert len(set(parts)) == 6
+
+
+def test_validation_cases_are_read_once_for_all_ranks(trained: Trained) -> None:
+    read = [[entry["read"] for entry in trained.whole.entries(rank, "read")] for rank in range(2)]
+    assert read == [["brain_005", "brain_002"], ["brain_003"]]
+    told = [line for line in log_of(trained.whole.output).splitlines() if "validating without case" in line]
+    assert len(told) == 1
+    assert "[rank 1] " in told[0]
+    assert "brain_003.b2nd" in told[0]
+
+
+def made_here(dataset: Any, name: str, monkeypatch: pytest.MonkeyPatch, results: Path) -> Any:
+    """The same trainer, in this process."""
+    for variable, value in {
+        **dataset.env, "nnUNet_results": str(results), "nnUNet_extTrainer": str(TRAINERS), "RANKS_RECORD": str(results),
+        "RANKS": json.dumps({"stop_after": 1, "epochs": 2}),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(variable, value)
     results.mkdir(parents=True, exist_ok=True)
-    script = folder / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    chosen = {"seed": 4, "epochs": 3, "stop_after": -1, "resume": False, **options}
-    environment = {
-        **os.environ, **dataset.env, "nnUNet_results": str(results), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    run = subprocess.run(
-        [sys.executable, str(script), dataset.name, str(folder), json.dumps(chosen)],
-        env=environment, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+    return run_training.get_trainer_from_args(dataset.name, "3d_fullres", 0, name, device=torch.device("cpu"))
 
 
 @pytest.fixture
-def port() -> int:
-    from nnunetv2.run.run_training import find_free_network_port
-
-    return int(find_free_network_port())
-
-
-def test_ranks_have_streams_and_shares_of_their_own(nnunet_dataset: Any, tmp_path: Path, port: int) -> None:
-    dataset = nnunet_dataset("default")
-    whole = ranks(dataset, tmp_path / "whole", tmp_path / "results", port)
-    digests = [{digest for _, digest, _ in rank["batches"]} for rank in whole]
-    assert [len(d) for d in digests] == [6, 6]
-    assert not digests[0] & digests[1]
-    # A batch of 2 with a third of forced foreground: the second sample is forced, and that is all of rank 1's.
-    assert [rank["batches"][0][2] for rank in whole] == [1, 1]
-    assert [rank["oversample"] for rank in whole] == [0.0, 1.0]
+def installed() -> Any:
+    fl.install(threads=1, seed=6, on_bad_case="skip")
+    yield
+    fl.uninstall()
 
 
-def test_every_rank_goes_on_exactly(nnunet_dataset: Any, tmp_path: Path, port: int) -> None:
-    dataset = nnunet_dataset("default")
-    # Without a given seed: one is drawn for all ranks, and comes back to all of them from rank 0's checkpoint.
-    first = ranks(dataset, tmp_path / "first", tmp_path / "results", port, seed=None, stop_after=1)
-    checkpoint = next((tmp_path / "results").rglob("checkpoint_latest.pth"))
-    import torch
-
-    seed = torch.load(checkpoint, map_location="cpu", weights_only=False)["fastnnunet_loader"]["loaders"][0]["seed"]
-    continued = ranks(dataset, tmp_path / "second", tmp_path / "results", port, seed=None, resume=True)
-    whole = ranks(dataset, tmp_path / "whole", tmp_path / "other", port, seed=seed)
-    for rank in range(2):
-        assert first[rank]["batches"] + continued[rank]["batches"] == whole[rank]["batches"]
-
-
-def test_spawned_ranks_install_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What -num_gpus hands to torch.multiprocessing.spawn carries the settings into the new process."""
-    import torch.multiprocessing as mp
-    from nnunetv2.run import run_training
-
-    import fastnnunet_loader as fl
-
-    handed: list[Any] = []
-    monkeypatch.setattr(mp, "spawn", lambda fn, *_, **__: handed.append(fn))
-    fl.install(threads=3, seed=9, memory_budget="1GB", on_bad_case="skip")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_process_continues_what_two_ranks_began(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: None
+) -> None:
+    trainer = made_here(trained.stopped.dataset, "nnUNetTrainerRanks", monkeypatch, tmp_path)
+    trainer.load_checkpoint(str(trained.stopped.output / "checkpoint_latest.pth"))
+    trainer.on_train_start()
     try:
-        run_training.mp.spawn(run_training.run_ddp, args=(), nprocs=2)
+        loader, state = trainer.dataloader_train.loader, trained.first_checkpoint["fastnnunet_loader"]["loaders"][0]
+        assert (loader.seed, loader.step) == (state["seed"], state["step"])
+        assert {bad.name for bad in loader.bad_cases} == set(DAMAGED.values())
+        assert len(next(trainer.dataloader_train)["keys"]) == 2
+        log = Path(trainer.log_file).read_text(encoding="utf-8")
+        assert "the checkpoint is of 2 rank(s), this training has 1." in log
     finally:
-        fl.uninstall()
-    program = "import sys, pickle; f = pickle.load(sys.stdin.buffer); print(f.settings)"
-    run = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(handed[0]), capture_output=True, check=True)
-    said = run.stdout.decode()
-    assert "threads=3" in said
-    assert "seed=9" in said
-    assert "on_bad_case='skip'" in said
+        run_of(trainer).close()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_two_ranks_continue_what_one_process_began(
+    damaged: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: None
+) -> None:
+    trainer = made_here(damaged, "nnUNetTrainerRanks", monkeypatch, tmp_path / "results")
+    with pytest.raises(InterruptedError):
+        trainer.run_training()
+    saved = checkpoint(Path(trainer.output_folder), "checkpoint_latest.pth")["fastnnunet_loader"]
+    assert set(saved["loaders"][0]["excluded"]) <= set(DAMAGED.values())
+    run = RankRun(damaged, tmp_path / "results")
+    finished = run.train("--c", *SKIPPING, stop_after=2)
+    assert "stopped as asked" in finished.stderr, finished.stderr[-3000:]
+    for rank in range(2):
+        training = run.loaders(rank)[0]
+        assert training["seed"] == 6
+        assert training["excluded"] == saved["loaders"][0]["excluded"]
+        assert len(run.digests(rank)) == 3
+    assert "the checkpoint is of 1 rank(s), this training has 2." in log_of(run.output)
+
+
+def test_error_of_a_rank_is_what_the_user_sees(damaged: Any, tmp_path: Path) -> None:
+    """Rank 0 waits for rank 1 meanwhile, and fails a moment later, for rank 1 is gone."""
+    run = RankRun(damaged, tmp_path)
+    process = subprocess.Popen(
+        run.command("--seed", "1"), env=run.environment(own_cases=True, epochs=20), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 1
+    told = said[said.index("fastnnunet: error: ") :]
+    # Both ranks meet a damaged case sooner or later; the first one's is told.
+    (rank,) = (rank for rank, case in DAMAGED.items() if f"[case {case}, file " in told)
+    assert told.startswith(f"fastnnunet: error: [rank {rank}] ")
+    assert str(damaged.folder() / f"{DAMAGED[rank]}.b2nd") in told
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) <= 6
+    assert not wait_until_gone(process.pid, 20)
+    # The line that makes the same sample again does, in one process: the rank's share of the batch, and of the cases.
+    (line,) = (line.strip() for line in told.splitlines() if "fl.reproduce(" in line)
+    again = subprocess.run(
+        [sys.executable, "-c", line], env=run.environment(own_cases=True), capture_output=True, text=True, check=False
+    )  # fmt: skip
+    message = again.stderr[again.stderr.index("[case ") :].splitlines()[0]
+    assert message in told
+
+
+@pytest.mark.parametrize("ending", ["SIGINT to all", "SIGTERM to the parent"])
+def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system does not list processes as Linux does")
+    run = RankRun(nnunet_dataset("default"), tmp_path)
+    log = tmp_path / "said.txt"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            run.command(), env=run.environment(wait_on=1, alone=1), stdout=file, stderr=file, start_new_session=True
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 600
+        while not run.entries(1, "waits"):  # rank 0 is in a collective call by then, or will be
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert len(of_session(process.pid)) >= 3
+        if ending == "SIGINT to all":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
+        assert not wait_until_gone(process.pid, 25)
+        assert process.wait(5) == (130 if ending == "SIGINT to all" else -signal.SIGTERM)
+    finally:
+        if of_session(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+    if ending == "SIGINT to all":
+        assert "fastnnunet: interrupted" in log.read_text()
+
+
+FAILING = """
+import atexit, time
+import torch.multiprocessing
+from fastnnunet_loader.nnunet.spawning import Spawning
+from fastnnunet_loader.settings import Settings
+
+def fails(rank):
+    if rank == 1:
+        atexit.register(time.sleep, 4)  # it fails first, and ends last
+        raise ArithmeticError("divided by nothing")
+    time.sleep(2)
+    raise RuntimeError("Connection closed by peer")
+
+if __name__ == "__main__":
+    try:
+        Spawning(torch.multiprocessing, lambda: Settings(seed=1)).spawn(fails, nprocs=2, join=True)
+    except torch.multiprocessing.ProcessRaisedException as error:
+        print(error.error_index, error)
+"""
+
+
+def test_first_rank_to_fail_is_told_whoever_ends_first(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FAILING, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert run.stdout.startswith("1"), run.stdout + run.stderr
+    assert "ArithmeticError: divided by nothing" in run.stdout

@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reproduce",
         metavar="SAMPLE",
         type=_sample,
-        help="draw this one sample, as errors and skipped cases name it: seed=N,step=N,slot=N[,role=val][,rank=N][,attempt=N]",
+        help="draw this one sample, as errors and skipped cases name it: seed=N,step=N,slot=N[,role=val][,rank=N][,ranks=N]"
+        "[,attempt=N]",
     )
 
 
@@ -45,16 +46,18 @@ def _step(text: str) -> int:
 
 
 def _sample(text: str) -> dict[str, int]:
-    sample: dict[str, int] = {"role": 0, "rank": 0, "attempt": 0}
+    sample: dict[str, int] = {"role": 0, "rank": 0, "ranks": 1, "attempt": 0}
     for part in text.split(","):
         name, equals, value = part.partition("=")
         value = {"train": "0", "val": "1"}.get(value, value) if name == "role" else value
-        if not equals or name not in ("seed", "step", "slot", "role", "rank", "attempt") or not value.isdecimal():
+        if not equals or name not in ("seed", "step", "slot", "role", "rank", "ranks", "attempt") or not value.isdecimal():
             raise argparse.ArgumentTypeError(f"expected seed=N,step=N,slot=N and what else the line has, got {text!r}")
         sample[name] = int(value)
     missing = [name for name in ("seed", "step", "slot") if name not in sample]
     if missing:
         raise argparse.ArgumentTypeError(f"expected also {', '.join(missing)}, got {text!r}")
+    if sample["ranks"] != 1 and sample["rank"] >= sample["ranks"]:
+        raise argparse.ArgumentTypeError(f"expected a rank below {sample['ranks']}, got {text!r}")
     return sample
 
 
@@ -72,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
     from ..views import Viewer
 
     number = args.fold if args.fold == "all" else int(args.fold)
-    source = open_source(folder.name, args.configuration, number, args.tr, args.p)
-    sample = args.reproduce or {"seed": args.seed, "role": int(args.val), "rank": 0, "attempt": 0}
+    sample = args.reproduce or {"seed": args.seed, "role": int(args.val), "rank": 0, "ranks": 1, "attempt": 0}
+    of = {name: sample[name] for name in ("rank", "ranks")}
+    source = open_source(folder.name, args.configuration, number, args.tr, args.p, **of)
     role, cases = sample["role"], source.val if sample["role"] == 1 else source.train
     with DataLoader.from_nnunet(cases, threads=1, seed=sample["seed"], rank=sample["rank"], role=role) as loader:
         viewer = Viewer(source, loader, targets=args.targets)

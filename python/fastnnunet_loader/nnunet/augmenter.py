@@ -27,7 +27,7 @@ from ..reproducing import Origin
 from ..settings import LOADERS
 from .log import say_here, sayer
 from .patches import Patches
-from .ranks import rank, ranks
+from .ranks import once, rank, ranks
 from .runs import current, installation, unattended
 
 __all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]
@@ -83,8 +83,8 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             unrestricted_pickles=settings.unrestricted_pickles,
             stall_after=settings.stall_after,
             origin=_origin(trainer),
+            report=sayer(trainer),
         )
-        self.loader.report = sayer(trainer)
         self.generator = self.data_loader = data_loader
         self._processes: list[Any] = []
         self.initialized = self.was_initialized = True
@@ -187,9 +187,7 @@ def _init(self: Any, kind: type, original: Callable[..., None], args: tuple[Any,
         say_here(f"fastnnunet_loader: {error}. This loader stays nnU-Net's own, with its worker processes.")
         original(self, *args, **kwargs)
         named.add(self)
-    except BaseException:
-        self.__class__ = cls
-        raise
+    # After any other exception the object keeps its new class, whose end does not miss what batchgenerators' would.
 
 
 def patch_augmenters(patches: Patches) -> None:
@@ -218,15 +216,15 @@ def _pinned(wanted: bool) -> bool:
 
 def _unpack(data: Any) -> None:
     """Older preprocessing wrote .npz files. nnU-Net unpacks them after it made its loaders; here it has to be done before."""
-    import torch.distributed as dist
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 
     if not isinstance(data, nnUNetDatasetNumpy):
         return
-    if rank() == 0:
+
+    def unpack() -> None:
         data.unpack_dataset(data.source_folder, overwrite_existing=False, num_processes=rank_threads(), verify=True)
-    if ranks() > 1:
-        dist.barrier()
+
+    once(f"unpacked/{data.source_folder}", unpack)
 
 
 def _found_by_name(kind: type) -> bool:
@@ -244,7 +242,7 @@ def _origin(trainer: Any) -> Origin | None:
     """Return the training whose loaders are being made, where a call of `reproduce` can make them again."""
     installed = installation()
     assert installed is not None
-    if trainer is None or ranks() > 1 or installed.settings.unrestricted_pickles or not _found_by_name(type(trainer)):
+    if trainer is None or installed.settings.unrestricted_pickles or not _found_by_name(type(trainer)):
         return None
     plans = trainer.plans_manager
     return Origin(
@@ -254,4 +252,5 @@ def _origin(trainer: Any) -> Origin | None:
         type(trainer).__name__,
         plans.plans_name,
         installed.settings.check_finite,
+        ranks(),
     )

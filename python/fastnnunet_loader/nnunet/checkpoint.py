@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from .patches import Patches
-from .ranks import of_ranks, publish, rank
+from .ranks import of_ranks, publish, rank, ranks
 from .runs import Run
 
-__all__ = ["KEY", "patch_torch", "reading", "state_for", "state_of", "writing"]
+__all__ = ["KEY", "number_of_ranks", "patch_torch", "reading", "state_for", "state_of", "writing"]
 
 KEY = "fastnnunet_loader"
 """Of the loaders' state in a checkpoint. nnU-Net ignores it."""
@@ -29,7 +29,7 @@ def state_for(run: Run) -> dict[str, Any]:
     """Return what a checkpoint that is saved now has to hold: plain numbers and strings."""
     if not run.augmenters and run.closed is None and run.pending is not None:
         return run.pending  # it was loaded, and nothing has been trained since
-    state: dict[str, Any] = {"loaders": run.states(), "seed": run.seed}
+    state: dict[str, Any] = {"loaders": run.states(), "seed": run.seed, "number_of_ranks": ranks()}
     others = {str(number): told for number, told in of_ranks().items()}
     if others:
         state["ranks"] = others
@@ -38,17 +38,36 @@ def state_for(run: Run) -> dict[str, Any]:
 
 def tell_other_ranks(run: Run) -> None:
     """Let rank 0, which saves the checkpoints, know the bad cases of this rank."""
-    publish({"excluded": {str(a.loader.role): a.state_dict()["excluded"] for a in run.augmenters}})
+    if ranks() > 1:
+        excluded = {str(augmenter.loader.role): augmenter.state_dict()["excluded"] for augmenter in run.augmenters}
+        publish({"seed": run.seed, "excluded": excluded})
+
+
+def number_of_ranks(pending: dict[str, Any]) -> int:
+    """Return by how many ranks a checkpoint was saved."""
+    return int(pending.get("number_of_ranks", ranks()))
 
 
 def state_of(pending: dict[str, Any], role: int, fingerprint: str) -> dict[str, Any] | None:
     """Return the state of one loader of this rank in what a checkpoint has, or None where it has none."""
-    found = next((state for state in pending["loaders"] if state["role"] == role), None)
-    if found is None or found["rank"] == rank():
+    found: dict[str, Any] | None = next((state for state in pending["loaders"] if state["role"] == role), None)
+    if found is None:
+        return None
+    others = pending.get("ranks", {})
+    if number_of_ranks(pending) != ranks():
+        # The batches will be others whatever we do; a case that one rank found to be bad is bad for all.
+        excluded = dict(found["excluded"])
+        for told in others.values():
+            for case, step in told["excluded"].get(str(role), {}).items():
+                excluded[case] = min(step, excluded.get(case, step))
+        return {**found, "excluded": excluded, "fingerprint": fingerprint}
+    if found["rank"] == rank():
         return found
-    # Rank 0 has saved. Its batches are as many as everyone's; the bad cases, and the share of a batch, are each rank's own.
-    told = pending.get("ranks", {}).get(str(rank()), {})
-    return {**found, "excluded": told.get("excluded", {}).get(str(role), {}), "fingerprint": fingerprint}
+    # Another rank has saved. Its batches are as many as everyone's; the bad cases, and the share of a batch, are each rank's
+    # own.
+    told = others.get(str(rank()), {})
+    excluded = told.get("excluded", {}).get(str(role), {})
+    return {**found, "seed": told.get("seed", found["seed"]), "excluded": excluded, "fingerprint": fingerprint}
 
 
 @contextmanager

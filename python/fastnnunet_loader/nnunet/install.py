@@ -15,8 +15,8 @@ from .augmenter import patch_augmenters
 from .checkpoint import patch_torch
 from .patches import Patches
 from .pools import patch_pools, patch_progress_bars
-from .ranks import Spawning
 from .runs import Installation, installation, set_installation
+from .spawning import Spawning
 from .trainer import patch_trainer
 
 __all__ = ["install", "uninstall"]

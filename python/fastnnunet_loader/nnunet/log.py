@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable
@@ -9,26 +10,48 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .ranks import rank
+from .ranks import tell, told
 from .runs import current, run_of
 
-__all__ = ["say", "say_here", "sayer"]
+__all__ = ["announce", "say", "say_here", "sayer", "write_out"]
 
 _log = logging.getLogger("fastnnunet_loader")
 
 
 def say(trainer: Any, text: str, *, timestamp: bool = True) -> None:
     """Write into nnU-Net's log of a training. nnU-Net writes what rank 0 says only; the others add their lines themselves."""
-    number = rank()
+    number = getattr(trainer, "local_rank", 0)
     if number == 0:
         trainer.print_to_log_file(text, add_timestamp=timestamp)
         return
     line = f"[rank {number}] {text}"
     print(line)
-    file = run_of(trainer).log_file
-    if file is not None:
-        with Path(file).open("a", encoding="utf-8") as log:
-            log.write(f"{datetime.now()}: {line}\n" if timestamp else f"{line}\n")
+    run_of(trainer).unwritten.append(f"{datetime.now()}: {line}\n" if timestamp else f"{line}\n")
+    write_out(trainer)
+
+
+def announce(trainer: Any) -> None:
+    """Let the other ranks know the file that rank 0 writes."""
+    if getattr(trainer, "local_rank", 0) == 0:
+        tell(_name(trainer), getattr(trainer, "log_file", None))
+
+
+def write_out(trainer: Any) -> None:
+    """Add to rank 0's file what this rank had to say before it knew that file."""
+    run = run_of(trainer)
+    if not run.unwritten:
+        return
+    run.log_file = told(_name(trainer)) or run.log_file
+    if run.log_file is None:
+        return
+    text, run.unwritten = "".join(run.unwritten), []
+    # One call of the system, at the end of the file wherever that is then: no line of another rank comes in between.
+    with contextlib.suppress(OSError), Path(run.log_file).open("ab", buffering=0) as file:
+        file.write(text.encode())
+
+
+def _name(trainer: Any) -> str:
+    return f"log/{getattr(trainer, 'output_folder', None)}"
 
 
 def say_here(text: str) -> None:

@@ -1,21 +1,22 @@
-"""Ranks of torch.distributed: how many there are, what they tell each other, and install() in those that nnU-Net starts."""
+"""Ranks of torch.distributed: how many there are, and what they tell each other."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from ..loader import draw_seed
-from ..settings import Settings
-
-__all__ = ["InstalledRank", "Spawning", "of_ranks", "publish", "rank", "ranks", "share"]
+__all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "tell", "told"]
 
 T = TypeVar("T")
-_KEY = "fastnnunet_loader/{rank}"
+R = TypeVar("R")
+_KEY = "fastnnunet_loader/"
+_GONE = (RuntimeError, ValueError)
+"""The store is there no more: the rank that keeps it is dead, as whoever trains will notice, or it was let go."""
 
 
 def rank() -> int:
@@ -28,66 +29,76 @@ def ranks() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def share(value: T) -> T:
-    """Return rank 0's value on every rank. All ranks must call it."""
-    if ranks() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
 def _store() -> Any:
-    # A key-value store that every process group has. Unlike a collective call it may be asked by one rank alone, as a
-    # trainer does that saves a checkpoint in an exception handler.
+    # A key-value store that every process group has. Unlike a collective call it may be asked by one rank alone, as a trainer
+    # does that saves a checkpoint in an exception handler, or that makes a loader on one rank only.
     return dist.distributed_c10d._get_default_store()
 
 
+def tell(name: str, value: Any) -> None:
+    """Let all ranks know a value: numbers, strings, lists and dictionaries. What was told under that name before is gone."""
+    if ranks() == 1:
+        return
+    with contextlib.suppress(*_GONE):
+        _store().set(_KEY + name, json.dumps(value))
+        _store().check([_KEY + name])  # the answer comes after the value has arrived
+
+
+def told(name: str) -> Any:
+    """Return what a rank told under that name, or None."""
+    if ranks() == 1:
+        return None
+    with contextlib.suppress(*_GONE):
+        if _store().check([_KEY + name]):
+            return json.loads(_store().get(_KEY + name))
+    return None
+
+
 def publish(value: dict[str, Any]) -> None:
-    """Let the other ranks know a value of this one: numbers, strings, lists and dictionaries."""
-    if ranks() > 1:
-        _store().set(_KEY.format(rank=rank()), json.dumps(value))
+    """Let the other ranks know a value of this one, as `tell`."""
+    tell(f"rank/{rank()}", value)
 
 
 def of_ranks() -> dict[int, dict[str, Any]]:
     """Return what the other ranks published last, by rank."""
-    found = {}
-    for other in range(ranks()):
-        key = _KEY.format(rank=other)
-        if other != rank() and _store().check([key]):
-            found[other] = json.loads(_store().get(key))
-    return found
+    found = {other: told(f"rank/{other}") for other in range(ranks()) if other != rank()}
+    return {other: value for other, value in found.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class InstalledRank:
-    """nnU-Net's run_ddp in a new process, where everything has to be installed again."""
-
-    settings: Settings
-    run_ddp: Callable[..., Any]  # found by its name in the new process
-
-    def __call__(self, rank: int, *args: Any) -> Any:
-        """As run_ddp."""
-        from .install import install
-
-        install(self.settings)
-        return self.run_ddp(rank, *args)
+def agree(name: str, value: T) -> T:
+    """Return one value on all ranks that ask: that of the first one. Nobody waits, and nobody has to ask."""
+    if ranks() == 1:
+        return value
+    agreed: T = json.loads(_store().compare_set(_KEY + name, "", json.dumps(value)))
+    return agreed
 
 
-class Spawning:
-    """torch.multiprocessing as nnU-Net's run_training sees it: spawn() installs this package in the new processes."""
+def once(name: str, work: Callable[[], object]) -> None:
+    """Do what is needed once for all ranks: on the first that asks, while those that ask later wait for it."""
+    if ranks() == 1:
+        work()
+        return
+    done = f"{_KEY}{name}/done"
+    if _store().add(f"{_KEY}{name}/begun", 1) == 1:
+        ended = "failed"
+        try:
+            work()
+            ended = "well"
+        finally:
+            _store().set(done, ended)
+        return
+    while not _store().check([done]):
+        time.sleep(0.1)
+    if _store().get(done) != b"well":
+        work()  # and so fail with the same words
 
-    def __init__(self, module: Any, settings: Callable[[], Settings | None]) -> None:
-        self._module = module
-        self._settings = settings
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """As torch.multiprocessing.spawn."""
-        settings = self._settings()
-        if settings is None:
-            return self._module.spawn(fn, *args, **kwargs)
-        chosen = replace(settings, seed=draw_seed() if settings.seed is None else settings.seed)
-        return self._module.spawn(InstalledRank(chosen, fn), *args, **kwargs)
+def divide(items: list[T], work: Callable[[T], R]) -> list[R]:
+    """Return `work(item)` for each, on all ranks, each done by one of them. All ranks must call it with the same items."""
+    number, count = rank(), ranks()
+    own = [work(item) for item in items[number::count]]
+    if count == 1:
+        return own
+    gathered: list[Any] = [None] * count
+    dist.all_gather_object(gathered, own)
+    return [gathered[place % count][place // count] for place in range(len(items))]

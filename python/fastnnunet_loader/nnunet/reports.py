@@ -9,7 +9,7 @@ from typing import Any
 from ..loader import DataLoader
 from ..statistics.reporter import Reporter, ReportOptions
 from .log import say, sayer
-from .ranks import rank, ranks
+from .ranks import of_ranks, rank, ranks
 from .runs import Run, installation
 
 __all__ = [
@@ -106,8 +106,12 @@ def report_python_transforms(run: Run, trainer: Any) -> None:
 def report_at_end(run: Run, trainer: Any) -> None:
     """Say what the training did without, and what its batches cost."""
     report_bad_cases(run, trainer)
-    if run.reported:
-        say(trainer, f"fastnnunet_loader: trained without bad cases: {', '.join(sorted(run.reported))}")
+    if rank() == 0:
+        # The other ranks told theirs before the last epoch's numbers were put together.
+        excluded = [cases for told in of_ranks().values() for cases in told["excluded"].values()]
+        without = run.reported.union(*excluded)
+        if without:
+            say(trainer, f"fastnnunet_loader: trained without bad cases: {', '.join(sorted(without))}")
     for augmenter in run.augmenters[:1]:
         if augmenter.loader.closed:
             continue

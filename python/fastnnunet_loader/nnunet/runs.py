@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..loader import draw_seed, memory
 from ..settings import LOADERS, Settings
-from .ranks import ranks, share
+from .ranks import agree, ranks
 
 if TYPE_CHECKING:
     from ..statistics.reporter import Reporter
@@ -55,7 +56,9 @@ class Run:
     started: bool = False  # loaders that are made anew go on where those before them were
     seed: int | None = None
     budget: int | None = None  # bytes for all loaders together
-    log_file: str | None = None  # of rank 0
+    log_file: str | None = None  # of rank 0, as far as another rank knows it
+    unwritten: list[str] = field(default_factory=list)  # what another rank has to say, until it knows that file
+    validating: bool = False  # nnU-Net's own final validation is at work, on all ranks
     closed: list[dict[str, Any]] | None = None  # states of loaders that were closed: for a checkpoint that is saved later
     pending: dict[str, Any] | None = None  # state of a checkpoint, until there are loaders
     without_state: bool = False  # a checkpoint was loaded that has none
@@ -66,9 +69,13 @@ class Run:
 
     def share_seed(self, trainer: Any, settings: Settings) -> int:
         """Return one seed for all loaders of the run, on all ranks."""
+        if self.seed is None and settings.seed is not None:
+            self.seed = settings.seed
         if self.seed is None:
-            seed = draw_seed() if settings.seed is None else settings.seed
-            self.seed, self.log_file = share((seed, getattr(trainer, "log_file", None)))
+            # Trainings are known to other ranks by their folder, and by how many were made with it before.
+            folder = str(getattr(trainer, "output_folder", ""))
+            self.seed = agree(f"seed/{folder}/{_seeds_drawn[folder]}", draw_seed())
+            _seeds_drawn[folder] += 1
         return self.seed
 
     def share_of_memory(self, settings: Settings) -> int:
@@ -132,6 +139,7 @@ class _Unattended(Run):
 
 
 unattended = _Unattended()
+_seeds_drawn: Counter[str] = Counter()
 _runs: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
 _making = threading.local()  # .run, .trainer: of the trainer that is making its loaders
 

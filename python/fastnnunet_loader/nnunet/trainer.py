@@ -12,10 +12,11 @@ from typing import Any
 from ..prediction.validation import predicting_validation
 from ..validation import naming_bad_cases
 from .augmenter import InProcessAugmenter, named, rank_threads
-from .checkpoint import reading, state_for, state_of, tell_other_ranks, writing
-from .log import say, sayer
+from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
+from .log import announce, say, sayer, write_out
 from .patches import Patches
 from .pools import patch_own_pool
+from .ranks import divide, ranks
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
 
@@ -32,6 +33,7 @@ class _Hooks:
         run = run_of(trainer)
         run.close()
         run.closed, run.starting = None, True
+        announce(trainer)
         try:
             with making_loaders(run, trainer):
                 result = original(trainer, *args, **kwargs)
@@ -46,6 +48,7 @@ class _Hooks:
     @staticmethod
     def get_dataloaders(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         run, states = run_of(trainer), []
+        announce(trainer)
         if run.started:
             # Some trainers make new loaders while they train, with other patches or cases, in the place of those before. They
             # go on where those were, so that no batch comes twice.
@@ -73,7 +76,14 @@ class _Hooks:
             # The loaders' threads must not go on while the exception is on its way, nor wait for the collector. Their states
             # stay: the handler of the exception may save a checkpoint.
             run.close()
+            write_out(trainer)
             raise
+
+    @staticmethod
+    def on_validation_epoch_end(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        # Here nnU-Net waits for all ranks, and so the checkpoint that rank 0 saves next knows the bad cases of each.
+        tell_other_ranks(run_of(trainer))
+        return original(trainer, *args, **kwargs)
 
     @staticmethod
     def on_epoch_end(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -99,9 +109,19 @@ class _Hooks:
     def perform_actual_validation(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         installed = installation()
         assert installed is not None
-        settings = installed.settings
-        with naming_bad_cases(trainer, settings.on_bad_case == "skip", settings.unrestricted_pickles, sayer(trainer)):
-            return original(trainer, *args, **kwargs)
+        run, settings = run_of(trainer), installed.settings
+        announce(trainer)
+
+        def each(cases: list[str], read: Callable[[str], Any]) -> list[Any]:
+            # In nnU-Net's own validation all ranks are here; a trainer's own may be called on one of them.
+            return divide(cases, read) if run.validating else [read(case) for case in cases]
+
+        skip = settings.on_bad_case == "skip"
+        try:
+            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each):
+                return original(trainer, *args, **kwargs)
+        finally:
+            write_out(trainer)
 
     @staticmethod
     def save_checkpoint(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -142,6 +162,13 @@ def _restore(run: Run, trainer: Any) -> None:
             "batches start anew.",
         )
         return
+    saved_by = number_of_ranks(pending)
+    if known and saved_by != ranks():
+        say(
+            trainer,
+            f"fastnnunet_loader: the checkpoint is of {saved_by} rank(s), this training has {ranks()}. Seed, batch number and "
+            "bad cases go on; the batches are not those that would have followed.",
+        )
     for augmenter, state in zip(run.augmenters, known, strict=True):
         augmenter.loader.load_state_dict(state)
         run.seed = augmenter.loader.seed
@@ -174,10 +201,15 @@ def _predicting(validate: Method) -> Method:
             return validate(trainer, *args, **kwargs)
         save_probabilities = bool(args[0] if args else kwargs.get("save_probabilities", False))
         unrestricted = installed.settings.unrestricted_pickles
-        with predicting_validation(
-            trainer, save_probabilities, rank_threads(), sayer(trainer), unrestricted_pickles=unrestricted
-        ):
-            return validate(trainer, *args, **kwargs)
+        run = run_of(trainer)
+        run.validating = True
+        try:
+            with predicting_validation(
+                trainer, save_probabilities, rank_threads(), sayer(trainer), unrestricted_pickles=unrestricted
+            ):
+                return validate(trainer, *args, **kwargs)
+        finally:
+            run.validating = False
 
     return method
 
