@@ -18,3 +18,10 @@ environment_python() {
     echo "$ROOT/.venv/bin/python"
   fi
 }
+
+# Where ccache is, what was compiled for one build serves the others.
+compile_once() {
+  if command -v ccache >/dev/null; then
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+  fi
+}

@@ -13,7 +13,7 @@ extras=${1:-demo}
 system_python=$(command -v python3) || system_python=
 packages=(g++ libtbb-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-imgproc-dev)
 if [[ ,$extras, == *,test,* ]]; then
-  packages+=(catch2 strace clang libclang-rt-dev)
+  packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi
 # Debian's own Python comes without these two; others bring them.
 if [ -z "$system_python" ] || [ "$system_python" = /usr/bin/python3 ]; then
@@ -41,6 +41,7 @@ else
   say "not a Debian: a C++20 compiler, oneTBB, Eigen, zlib and OpenCV (core, imgproc) are taken as installed"
 fi
 
+compile_once
 system_python=$(command -v python3) || fail "expected python3, found none"
 python=$(environment_python)
 if [ ! -x "$python" ]; then
