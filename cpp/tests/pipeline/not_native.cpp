@@ -1,0 +1,160 @@
+// What a pipeline does around transforms that are not native: these may change everything.
+#include <functional>
+
+#include "fastnnunet/pipeline/pipeline.h"
+#include "transforms/samples.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+struct Nothing : Parameters {};
+
+// Stands for a transform of another language: what it does to a sample is told by nobody.
+class Foreign final : public TransformOf<Nothing> {
+ public:
+  using Body = std::function<void(Sample&)>;
+  Foreign(std::string name, Body body) : name_(std::move(name)), body_(std::move(body)) {}
+  std::string_view name() const override { return name_; }
+  bool native() const override { return false; }
+
+ protected:
+  void draw(Stream&, const Geometry&, Nothing&) const override {}
+  void apply(Sample& sample, const Nothing&, const Stream&) const override { body_(sample); }
+  Record describe(const Nothing&) const override { return Record{name_}; }
+  void restore(const Record&, const Geometry&, Nothing&) const override {}
+
+ private:
+  std::string name_;
+  Body body_;
+};
+
+class Extra final : public Companion {
+ public:
+  Extra(bool labels, bool entries) : labels_(labels), entries_(entries) {}
+  bool holds_labels() const override { return labels_; }
+  bool holds_entries_of_transforms() const override { return entries_; }
+  std::vector<Target> targets() override { return {{TargetType::float32, values_.data(), 1, {4, 4, 4}}}; }
+  bool target_is_list() const override { return false; }
+  std::string labels_from() const override { return "Foreign"; }
+
+ private:
+  bool labels_, entries_;
+  std::vector<float> values_ = std::vector<float>(64, 0.5f);
+};
+
+std::unique_ptr<Transform> gamma() {
+  return make_transform("GammaTransform", record({{"gamma", Scalar::range(0.5, 2.0)},
+                                                  {"p_invert_image", 0.0},
+                                                  {"synchronize_channels", false},
+                                                  {"p_per_channel", 1.0},
+                                                  {"p_retain_stats", 0.0}}));
+}
+
+std::unique_ptr<Transform> foreign(Foreign::Body body) { return std::make_unique<Foreign>("Foreign", std::move(body)); }
+
+std::unique_ptr<Transform> mirror() {
+  return make_transform("MirrorTransform", record({{"allowed_axes", Numbers{0, 1, 2}}}));
+}
+
+std::vector<Node> list(std::unique_ptr<Transform> first, std::unique_ptr<Transform> second,
+                       std::unique_ptr<Transform> stand_in = nullptr) {
+  std::vector<Node> nodes;
+  nodes.push_back(Node::leaf(std::move(first)));
+  nodes.push_back(Node::leaf(std::move(second), std::move(stand_in)));
+  return nodes;
+}
+
+Data run(const Pipeline& pipeline, const Data& data, std::uint64_t seed = 1) {
+  Workspace workspace;
+  Sample sample(workspace);
+  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+  sample.begin(image, &labels, 3, nullptr);
+  Plan plan;
+  pipeline.draw({.seed = seed}, sample.geometry(), plan);
+  pipeline.run(sample, plan);
+  return finished(sample);
+}
+
+void keep_channels(Sample& sample, std::int64_t channels) {
+  Array<float> image = sample.image();
+  image.channels = channels;
+  sample.set_image(image);
+}
+
+void double_channels(Sample& sample) {
+  const Array<float> before = sample.image();
+  const Array<float> after = sample.new_image(2 * before.channels, before.shape);
+  for (std::int64_t c = 0; c < after.channels; ++c) {
+    const auto from = before.channel_span(c % before.channels);
+    std::copy(from.begin(), from.end(), after.channel(c));
+  }
+  sample.set_image(after);
+}
+
+TEST_CASE("pipeline: what follows a transform that changes channels is drawn for the channels that there are",
+          "[pipeline]") {
+  const Data data = data_of(4, {4, 4, 4});
+  const Pipeline fewer(Node::compose(list(foreign([](Sample& sample) { keep_channels(sample, 1); }), gamma())));
+  const Data one = run(fewer, data);
+  CHECK(one.channels() == 1);
+  CHECK(one.channel(0) != data.channel(0));
+
+  const Pipeline more(Node::compose(list(foreign(double_channels), gamma())));
+  const Data eight = run(more, data);
+  REQUIRE(eight.channels() == 8);
+  for (std::int64_t c = 0; c < 8; ++c) CHECK(eight.channel(c) != data.channel(c % 4));
+  // Channels of equal voxels have parameters of their own.
+  CHECK(eight.channel(0) != eight.channel(4));
+  // As if the sample had come with the channels that it has by then.
+  const Pipeline same(Node::compose(list(foreign([](Sample&) {}), gamma())));
+  CHECK(run(same, {data.shape, data.channel(0), data.labels}).image == one.image);
+}
+
+TEST_CASE("pipeline: labels that only others know keep native transforms off", "[pipeline]") {
+  const Data data = data_of(1, {4, 4, 4});
+  int stood_in = 0;
+  const auto give = [](bool labels, bool entries) {
+    return foreign([=](Sample& sample) { sample.accompany(std::make_shared<Extra>(labels, entries)); });
+  };
+  for (const auto& [labels, entries] : {std::pair{true, false}, std::pair{false, true}}) {
+    stood_in = 0;
+    const Pipeline pipeline(
+        Node::compose(list(give(labels, entries), mirror(), foreign([&](Sample&) { ++stood_in; }))));
+    const Data out = run(pipeline, data);
+    CHECK(stood_in == 1);
+    CHECK(pipeline.stood_in(1));
+    CHECK_FALSE(pipeline.stood_in(0));
+    REQUIRE(out.targets.size() == 1);
+    CHECK(out.targets[0].type == (labels ? TargetType::float32 : TargetType::int16));
+  }
+  // A transform of the image alone goes on.
+  const Pipeline image_only(Node::compose(list(give(true, true), gamma(), foreign([&](Sample&) { ++stood_in; }))));
+  CHECK(run(image_only, data).channel(0) != data.channel(0));
+  CHECK(stood_in == 1);
+  // Without anybody to stand in it is refused by its name.
+  const Pipeline alone(Node::compose(list(give(true, false), mirror())));
+  CHECK(message_of([&] { run(alone, data); }).starts_with("[MirrorTransform] [MirrorTransform] expected "));
+}
+
+TEST_CASE("pipeline: what does not fit the batch names the transform that made it so", "[pipeline]") {
+  const Data data = data_of(2, {4, 4, 4});
+  const Pipeline pipeline(Node::compose(list(foreign([](Sample& sample) { keep_channels(sample, 1); }), gamma())));
+  Workspace workspace;
+  Sample sample(workspace);
+  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+  std::vector<float> wanted(2 * 64);
+  std::vector<std::int16_t> target(64);
+  Destination destination{{wanted.data(), 2, {4, 4, 4}}, {{TargetType::int16, target.data(), 1, {4, 4, 4}}}, nullptr};
+  sample.begin(image, &labels, 3, &destination);
+  Plan plan;
+  pipeline.draw({}, sample.geometry(), plan);
+  CHECK(message_of([&] { pipeline.run(sample, plan); }) ==
+        "[Foreign] [pipeline] expected an image of (2, 4, 4, 4), got (1, 4, 4, 4)");
+}
+
+}  // namespace
+}  // namespace fastnnunet
