@@ -26,8 +26,10 @@ class Scene:
     """Folder of a network trained on it, as nnU-Net writes it: dataset.json, plans.json, fold_0."""
     images: tuple[Path, ...]
     """Two images of the data set, NAME_0000.nii.gz."""
+    python: Path
+    """The interpreter of the program's own environment."""
     site: Path
-    """The site-packages of the program's own environment."""
+    """Its site-packages."""
     folder: Path
     """An empty folder for whatever the program needs; all of its runs share it."""
 
@@ -38,7 +40,7 @@ class Work:
 
     what: str
     call: str
-    """MODULE:FUNCTION, where MODULE may be a file of this folder's `programs`."""
+    """MODULE:FUNCTION, where MODULE may be a file of the folder `works`, which the program's environment can import."""
     arguments: Callable[[Scene, Path], list[str]]
     """Given the folder for the results."""
     imports: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,14 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
         done = subprocess.run(
             [*under, str(python), str(_HERE / "under.py"), *what],
             # Two threads are what such programs take at most here, and what both sides have.
-            env={**os.environ, **environment, "GUEST_REPORT": str(report), "OMP_NUM_THREADS": "2"},
+            env={
+                **os.environ,
+                **environment,
+                "PATH": os.pathsep.join([str(scene.folder / "bin"), str(python.parent), os.environ["PATH"]]),
+                "GUEST_REPORT": str(report),
+                "GUEST_ORDER": order,
+                "OMP_NUM_THREADS": "2",
+            },
             cwd=folder,
             stdout=printed,
             stderr=subprocess.STDOUT,
@@ -111,21 +118,26 @@ def differing_voxels(one: Seen, other: Seen) -> tuple[int, int]:
 
     Raises AssertionError where there are other files, or other shapes, or nothing but background.
     """
-    names, others = (
-        sorted(str(file.relative_to(seen.results)) for file in seen.results.rglob("*") if file.name.endswith(_IMAGES))
+    images, others = (
+        # Some programs name folders after the time.
+        {re.sub(r"\d{4}(-\d\d){5}", "TIME", str(file.relative_to(seen.results))): file for file in _images(seen.results)}
         for seen in (one, other)
     )
-    assert names == others, f"expected {names}, got {others}"
-    assert names, "expected images, got none"
+    assert sorted(images) == sorted(others), f"expected {sorted(images)}, got {sorted(others)}"
+    assert images, "expected images, got none"
     differing = voxels = foreground = 0
-    for name in names:
-        want, got = (np.asarray(nibabel.load(seen.results / name).dataobj) for seen in (one, other))
+    for name in images:
+        want, got = (np.asarray(nibabel.load(files[name]).dataobj) for files in (images, others))
         assert want.shape == got.shape, f"{name}: expected {want.shape}, got {got.shape}"
         differing += int(np.count_nonzero(want != got))
         foreground += int(np.count_nonzero(want))
         voxels += want.size
     assert foreground, "expected a segmentation, got background alone"
     return differing, voxels
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.name.endswith(_IMAGES))
 
 
 def order_names(order: str) -> str:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastnnunet_loader.nnunet import TESTED_VERSIONS
+
 from .environments import NotInstalled, environment_of, site_of
 from .guest import PLAIN, Guest, Scene
 from .running import Seen, differing_voxels, order_names, run
 
 __all__ = ["Row", "rows_of"]
+
+# A warning of an nnU-Net that was not tested names no part that stays nnU-Net's.
+_VERSIONS = ("has not been tested with this loader; tested: " + ", ".join(TESTED_VERSIONS),)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def rows_of(guest: Guest, dataset: Any, model: Path, cache: Path) -> Iterator[Ro
         images.mkdir()
         for file in files:
             (images / file.name).symlink_to(file)
-        scene = Scene(dataset, model, tuple(images / file.name for file in files), site, Path(folder))
+        scene = Scene(dataset, model, tuple(images / file.name for file in files), python, site, Path(folder))
         environment = guest.prepare(scene)
         for work in guest.works:
             plain = run(guest, work, scene, python, PLAIN, environment)
@@ -63,16 +68,17 @@ def rows_of(guest: Guest, dataset: Any, model: Path, cache: Path) -> Iterator[Ro
 
 def _row(guest: Guest, version: str, nnunet: str, what: str, order: str, compared: bool, plain: Seen, seen: Seen) -> Row:
     faults = [f"{whose}: {run.error}" for whose, run in (("nnU-Net alone", plain), ("with this package", seen)) if run.code]
+    named = [text for text in seen.said if not text.endswith(_VERSIONS)]
     voxels = "-"
     if compared and not faults:
         try:
             differing, of = differing_voxels(plain, seen)
             voxels = f"{differing} of {of:,}"
-            if differing and not seen.said:
+            if differing and not named:
                 faults.append(f"{differing} voxels differ, and nothing was said")
         except AssertionError as other:
             faults.append(str(other))
-    if seen.workers and not seen.said:
+    if seen.workers and not named:
         by = ", ".join(f"{count} by {who}" for who, count in seen.processes.items() if not who.startswith(guest.own or "\0"))
         faults.append(f"processes were started, and nothing was said: {by}")
     if seen.left:

@@ -140,5 +140,5 @@ def _install() -> None:
 if __name__ == "__main__":
     with contextlib.suppress(ValueError):
         sys.path.remove(str(Path(__file__).parent))
-    sys.path.append(str(Path(__file__).parent / "programs"))
+    sys.path.append(str(Path(__file__).parent / "works"))
     sys.exit(main())

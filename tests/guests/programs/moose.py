@@ -37,4 +37,5 @@ GUEST = Guest(
     distribution="moosez==3.2.2",
     works=(Work(f"moosez -m {_MODEL}", "moosez.moosez:main", _arguments, orders=(FIRST, LAST)),),
     prepare=_prepare,
+    own=("moosez/",),  # dcm2niix and the like, which it asks for their versions
 )
