@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from .guest import Guest
 
-__all__ = ["NotInstalled", "environment_of"]
+__all__ = ["PACKAGE", "NotInstalled", "environment_of", "site_of"]
 
 # What this package was built for and tested with. pip leaves them as they are, and fails where a program wants others.
 KEPT = (
@@ -31,6 +31,9 @@ KEPT = (
     "SimpleITK",
     "scikit-image",
 )
+
+PACKAGE = "GUEST_PACKAGE"
+"""The variable that says in which folder a program finds this package."""
 
 
 class NotInstalled(Exception):
@@ -63,7 +66,7 @@ def environment_of(guest: Guest, cache: Path) -> Path:
     Raises NotInstalled with pip's reason.
     """
     constraints = _constraints(guest)
-    wanted = [sys.prefix, sys.version, constraints, guest.distribution, guest.requirements, guest.alone]
+    wanted = [sys.prefix, sys.version, constraints, guest.distribution, guest.requirements, guest.alone, PACKAGE]
     recipe = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:8]
     folder = cache / "guests" / f"{guest.distribution.split('==')[0].lower()}-{recipe}"
     python = folder / "bin" / "python"
@@ -75,6 +78,8 @@ def environment_of(guest: Guest, cache: Path) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
         outer = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         lines = [f"import site; site.addsitedir({path!r})" for path in sorted(outer)]
+        # As if this package were installed here, from wherever the tests import it.
+        lines.append(f"import os, site; {PACKAGE!r} in os.environ and site.addsitedir(os.environ[{PACKAGE!r}])")
         (site_of(python) / "outer.pth").write_text("\n".join(lines) + "\n")
         limits = folder / "constraints.txt"
         limits.write_text("\n".join(constraints) + "\n")

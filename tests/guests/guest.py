@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FIRST", "LAST", "PLAIN", "Guest", "Scene", "Work"]
+__all__ = ["FIRST", "LAST", "PLAIN", "RUN", "Guest", "Scene", "Work"]
 
 PLAIN = "plain"
 FIRST = "first"
 """`fastnnunet_loader.install()`, and then the program is imported."""
 LAST = "last"
 """The program is imported, and then `fastnnunet_loader.install()`."""
+RUN = "run"
+"""`fastnnunet run`, with the program in its place."""
 
 
 @dataclass(frozen=True)

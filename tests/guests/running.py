@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+import fastnnunet_loader
 from nnunet.processes import SHORT_PROGRAMS, created_processes
 
-from .guest import PLAIN, Guest, Scene, Work
+from .environments import PACKAGE
+from .guest import FIRST, LAST, PLAIN, RUN, Guest, Scene, Work
 
 __all__ = ["Seen", "differing_voxels", "run"]
 
@@ -68,18 +71,23 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
     traced = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process,openat", "-o", str(trace)]
     under = [] if shutil.which("strace") is None else traced
     what = [order, ",".join(work.imports), work.call, *work.arguments(scene, results)]
+    started = [str(python), str(_HERE / "under.py"), *what]
+    if order == RUN:
+        started = [sys.executable, "-m", "fastnnunet_loader.cli", "run", *started]
     began = time.monotonic()
     with (folder / "printed.txt").open("w") as printed:
         done = subprocess.run(
-            [*under, str(python), str(_HERE / "under.py"), *what],
-            # Two threads are what such programs take at most here, and what both sides have.
+            [*under, *started],
             env={
                 **os.environ,
                 **environment,
                 "PATH": os.pathsep.join([str(scene.folder / "bin"), str(python.parent), os.environ["PATH"]]),
                 "GUEST_REPORT": str(report),
                 "GUEST_ORDER": order,
+                PACKAGE: str(Path(fastnnunet_loader.__file__).parents[1]),
+                # torch's threads that wait for each other leave the cores to the rest of the machine.
                 "OMP_NUM_THREADS": "2",
+                "OMP_WAIT_POLICY": "PASSIVE",
             },
             cwd=folder,
             stdout=printed,
@@ -142,4 +150,4 @@ def _images(folder: Path) -> Iterator[Path]:
 
 def order_names(order: str) -> str:
     """An order, in words."""
-    return {PLAIN: "nnU-Net alone", "first": "installed first", "last": "installed last"}[order]
+    return {PLAIN: "nnU-Net alone", FIRST: "installed first", LAST: "installed last", RUN: "fastnnunet run"}[order]

@@ -1,8 +1,9 @@
 """Runs a function of another package in this process: `under.py ORDER IMPORTS MODULE:FUNCTION [ARGUMENT ...]`.
 
-ORDER is plain (nnU-Net as it is), first (this package is installed, then the program is imported) or last. GUEST_REPORT names a
-file that gets a line of JSON for each process that was started, for each sentence that this package said, and at the end for what
-uninstall() left behind. It runs in the program's environment and imports nothing of the tests.
+ORDER is plain (nnU-Net as it is), first (this package is installed, then the program is imported), last, or run (`fastnnunet
+run` installs it). GUEST_REPORT names a file that gets a line of JSON for each process that was started, for each sentence that
+this package said, and at the end for what uninstall() left behind. It runs in the program's environment and imports nothing of
+the tests.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ def main() -> int:
     order, imports, call, *arguments = sys.argv[1:]
     module, function = call.split(":")
     _watch_processes()
+    logging.getLogger("fastnnunet_loader").addHandler(_Saying(logging.WARNING))
     before: dict[str, Any] = {}
     if order == "first":
         _install()
@@ -132,8 +134,6 @@ def main() -> int:
 def _install() -> None:
     import fastnnunet_loader as fl
 
-    logger = logging.getLogger("fastnnunet_loader")
-    logger.addHandler(_Saying(logging.WARNING))
     fl.install()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..guest import FIRST, LAST, Guest, Scene, Work
@@ -14,7 +14,9 @@ __all__ = ["GUEST"]
 
 def _prepare(scene: Scene) -> Mapping[str, str]:
     # It gives whole names of files to nnU-Net, as "truncated" ones: the data set's own ending is empty.
-    put_model(scene.model, scene.folder / "hd-bet_params" / "release_2.0.0", fold="all", changes={"file_ending": ""})
+    put_model(
+        scene.model, scene.folder / "hd-bet_params" / "release_2.0.0", fold="all", mirrored=True, changes={"file_ending": ""}
+    )
     images = scene.folder / "images"
     images.mkdir()
     for image in scene.images:
@@ -22,7 +24,7 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
     return {"HOME": str(scene.folder)}
 
 
-def _arguments(*options: str) -> object:
+def _arguments(*options: str) -> Callable[[Scene, Path], list[str]]:
     def arguments(scene: Scene, results: Path) -> list[str]:
         return ["-i", str(scene.folder / "images"), "-o", str(results), "-device", "cpu", "--save_bet_mask", *options]
 

@@ -1,4 +1,4 @@
-"""MONAI's nnunet_bundle: nnU-Net's trainer and its loaders in MONAI's engine, and nnU-Net's predictor as a network of MONAI's."""
+"""MONAI's nnunet_bundle: nnU-Net's trainer and loaders in MONAI's engine, nnU-Net's predictor as a network of MONAI's."""
 
 from __future__ import annotations
 

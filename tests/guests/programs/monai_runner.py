@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..guest import FIRST, LAST, Guest, Scene, Work
+from ..guest import FIRST, LAST, RUN, Guest, Scene, Work
+from ..models import put_model
 
 __all__ = ["GUEST"]
 
@@ -18,6 +19,7 @@ os.execv(sys.executable, [*under, *sys.argv[1:], "-device", "cpu"])
 
 
 def _prepare(scene: Scene) -> Mapping[str, str]:
+    put_model(scene.model, scene.folder / "model")
     command = scene.folder / "bin" / "nnUNetv2_train"
     command.parent.mkdir()
     under = Path(__file__).parents[1] / "under.py"
@@ -35,12 +37,18 @@ GUEST = Guest(
             "train_single_model (2 epochs, validation)",
             "monai_runner_works:train",
             lambda scene, results: [str(scene.dataset.id), str(results)],
+            orders=(FIRST, RUN),
             compared=False,
         ),
         Work(
             "predict",
             "monai_runner_works:predict",
-            lambda scene, results: [str(scene.dataset.id), str(results), str(scene.images[0].parent), str(scene.model)],
+            lambda scene, results: [
+                str(scene.dataset.id),
+                str(results),
+                str(scene.images[0].parent),
+                str(scene.folder / "model"),
+            ],
             orders=(FIRST, LAST),
         ),
     ),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..guest import FIRST, LAST, Guest, Scene, Work
+from ..guest import FIRST, LAST, RUN, Guest, Scene, Work
 from ..models import put_model
 
 __all__ = ["GUEST"]
@@ -47,7 +47,7 @@ GUEST = Guest(
     name="TotalSegmentator",
     distribution="TotalSegmentator==2.18.0",
     works=(
-        _work("TotalSegmentator --fast -ml", "-ml", file=True, orders=(FIRST, LAST)),
+        _work("TotalSegmentator --fast -ml", "-ml", file=True, orders=(FIRST, LAST, RUN)),
         _work("TotalSegmentator --fast -ml -ho (its own export)", "-ml", "-ho", file=True, orders=(FIRST, LAST)),
         _work("TotalSegmentator --fast (a file for each class)", file=False),
     ),
