@@ -1,4 +1,4 @@
-"""The table of programs that build on nnU-Net: `python -m tests.guests [NAME ...]`. Its exit code is 1 where a promise is broken."""
+"""The table of programs that build on nnU-Net: `python -m tests.guests [NAME ...]`. Exit code 1 where a promise is broken."""
 
 from __future__ import annotations
 
