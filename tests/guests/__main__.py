@@ -60,8 +60,7 @@ def main() -> int:
                 )  # fmt: skip
                 for remark in remarks:
                     said.setdefault(remark, []).append(f"{row.program}, {row.what}, {row.order}")
-                if sys.stderr.isatty():
-                    print(f"{row.program}, {row.what}, {row.order}: {'; '.join(remarks) or 'yes'}", file=sys.stderr)
+                print(f"{row.program}, {row.what}, {row.order}: {'; '.join(remarks) or 'yes'}", file=sys.stderr)
             if guest.note:
                 notes.append(f"{guest.name}: {guest.note}")
     console.print(table)
