@@ -64,7 +64,8 @@ def main() -> int:
             if guest.note:
                 notes.append(f"{guest.name}: {guest.note}")
     console.print(table)
-    console.print("processes, /dev/shm (files opened in it) and seconds: with nnU-Net alone / with this package")
+    console.print("processes, /dev/shm and seconds: with nnU-Net alone / with this package")
+    console.print("/dev/shm: how often a file in it was opened; joblib, which nnU-Net needs, opens one when it is imported")
     for line in notes:
         console.print(line, highlight=False)
     for remark, where in said.items():

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ __all__ = ["Seen", "differing_voxels", "run"]
 
 _HERE = Path(__file__).parent
 _IMAGES = (".nii.gz", ".nii")
+_LONGEST = 900
+"""Seconds that a run may take. They are seconds on an idle machine; some programs can stand still for ever."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
         started = [sys.executable, "-m", "fastnnunet_loader.cli", "run", *started]
     began = time.monotonic()
     with (folder / "printed.txt").open("w") as printed:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*under, *started],
             env={
                 **os.environ,
@@ -93,14 +96,23 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
             stdout=printed,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            timeout=900,
-            check=False,
+            start_new_session=True,
         )
+        try:
+            code = process.wait(_LONGEST)
+        except BaseException as stopped:
+            # With all that it started, which would else stay behind.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if not isinstance(stopped, subprocess.TimeoutExpired):
+                raise
+            code = -signal.SIGKILL
+            print(f"\nit did not end within {_LONGEST} seconds", file=printed)
     seconds = time.monotonic() - began
     entries = [json.loads(line) for line in report.read_text().splitlines()]
     processes = _processes(entries, trace)
     return Seen(
-        code=done.returncode,
+        code=code,
         seconds=seconds,
         processes=processes,
         own=sum(count for by, count in processes.items() if by.startswith(guest.own)) if guest.own else 0,

@@ -21,7 +21,9 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
 
 def _arguments(*options: str) -> Callable[[Scene, Path], list[str]]:
     def arguments(scene: Scene, results: Path) -> list[str]:
-        return [str(scene.images[0]), str(results), "--device", "cpu", "--step1", "--max-workers", "1", *options]
+        # It forks for its own work, which may stand still for ever in a process with torch's threads: it has an option for that.
+        under = ["--device", "cpu", "--max-workers", "1", "--no-stalling"]
+        return [str(scene.images[0]), str(results), *under, *options]
 
     return arguments
 
@@ -34,7 +36,7 @@ GUEST = Guest(
     name="TotalSpineSeg",
     distribution="totalspineseg==20260807",
     works=(
-        Work("totalspineseg --step1", "totalspineseg.inference:main", _arguments(), orders=(FIRST, LAST)),
+        Work("totalspineseg --step1", "totalspineseg.inference:main", _arguments("--step1"), orders=(FIRST, LAST)),
         Work("totalspineseg_predict_nnunet", "totalspineseg.utils.predict_nnunet:main", _predict),
     ),
     prepare=_prepare,
