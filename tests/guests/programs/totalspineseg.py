@@ -21,7 +21,7 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
 
 def _arguments(*options: str) -> Callable[[Scene, Path], list[str]]:
     def arguments(scene: Scene, results: Path) -> list[str]:
-        # It forks for its own work, which may stand still for ever in a process with torch's threads: it has an option for that.
+        # It forks for its own work, and may stand still for ever, for torch has threads: it has an option against that.
         under = ["--device", "cpu", "--max-workers", "1", "--no-stalling"]
         return [str(scene.images[0]), str(results), *under, *options]
 
