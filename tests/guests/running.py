@@ -74,13 +74,13 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
     traced = ["strace", "-f", "--seccomp-bpf", "-e", "trace=process,openat", "-o", str(trace)]
     under = [] if shutil.which("strace") is None else traced
     what = [order, ",".join(work.imports), work.call, *work.arguments(scene, results)]
-    started = [str(python), str(_HERE / "under.py"), *what]
-    if order == RUN:
+    started = [*under, str(python), str(_HERE / "under.py"), *what]
+    if order == RUN:  # which asks the program's Python, in a process of its own, whether it has this package
         started = [sys.executable, "-m", "fastnnunet_loader.cli", "run", *started]
     began = time.monotonic()
     with (folder / "printed.txt").open("w") as printed:
         process = subprocess.Popen(
-            [*under, *started],
+            started,
             env={
                 **os.environ,
                 **environment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -28,8 +29,6 @@ def train() -> None:
 def predict() -> None:
     dataset, results, images, model = sys.argv[1:]
     # The runner's predictor is for CUDA, and nothing says otherwise.
-    defaults = nnUNetPredictor.__init__.__defaults__
-    nnUNetPredictor.__init__.__defaults__ = tuple(
-        torch.device("cpu") if isinstance(value, torch.device) else value for value in defaults
-    )
+    init = inspect.unwrap(nnUNetPredictor.__init__)
+    init.__defaults__ = tuple(torch.device("cpu") if isinstance(value, torch.device) else value for value in init.__defaults__)
     _runner(dataset, results).predict(images, results, model, use_folds=(0,), verbose=False)

@@ -40,7 +40,7 @@ def session() -> None:
     trained, image, results = map(Path, sys.argv[1:])
     voxels = np.asarray(nibabel.load(image).dataobj).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        session = nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=2)
+        session = nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=2, do_autozoom=False)
         session.initialize_from_trained_model_folder(str(_model(trained, Path(folder))), 0, "checkpoint_final.pth")
     session.set_image(voxels[None])
     target = np.zeros(voxels.shape, dtype=np.uint8)
