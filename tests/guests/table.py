@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastnnunet_loader.nnunet import TESTED_VERSIONS
-
 from .environments import NotInstalled, environment_of, site_of
 from .guest import PLAIN, Guest, Scene
 from .running import Seen, differing_voxels, order_names, run
 
 __all__ = ["Row", "rows_of"]
 
-# A warning of an nnU-Net that was not tested names no part that stays nnU-Net's.
-_VERSIONS = ("has not been tested with this loader; tested: " + ", ".join(TESTED_VERSIONS),)
+# Says that an nnU-Net is new, and names no part that stays nnU-Net's.
+_VERSION = "has not been tested"
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def rows_of(guest: Guest, dataset: Any, model: Path, cache: Path) -> Iterator[Ro
 
 def _row(guest: Guest, version: str, nnunet: str, what: str, order: str, compared: bool, plain: Seen, seen: Seen) -> Row:
     faults = [f"{whose}: {run.error}" for whose, run in (("nnU-Net alone", plain), ("with this package", seen)) if run.code]
-    named = [text for text in seen.said if not text.endswith(_VERSIONS)]
+    named = [text for text in seen.said if _VERSION not in text]
     voxels = "-"
     if compared and not faults:
         try:
