@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from own_trainers import Short, prepared
 from training_runs import log_of
@@ -322,6 +325,42 @@ def test_a_loader_can_be_left_to_nnunet(environment: Any, monkeypatch: pytest.Mo
     assert f"the {left} loader is left to nnU-Net" in log_of(Path(trainer.output_folder))
     for augmenter in (trainer.dataloader_train, trainer.dataloader_val):
         getattr(augmenter, "_finish", lambda: None)()
+
+
+class HoldsTheLock(BasicTransform):  # type: ignore[misc]
+    """Python code that does not let other threads run."""
+
+    def apply(self, data_dict: Any, **_: Any) -> Any:
+        until = time.process_time() + 0.15
+        while time.process_time() < until:
+            pass
+        return data_dict
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_the_log_tells_what_transforms_in_python_cost(environment: Any, slow: bool) -> None:
+    class Own(Short):
+        @staticmethod
+        def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
+            tree = nnUNetTrainer.get_training_transforms(*args, **kwargs)
+            tree.transforms.insert(1, HoldsTheLock() if slow else RemoveLabelTansform(-1, 0))
+            return tree
+
+        def train_step(self, batch: Any) -> Any:
+            return {"loss": torch.zeros(1).numpy()}
+
+        def validation_step(self, batch: Any) -> Any:
+            one = torch.ones(2).numpy()
+            return {"loss": torch.zeros(1).numpy(), "tp_hard": one, "fp_hard": one, "fn_hard": one}
+
+    trainer = prepared(environment, Own, start=False)
+    trainer.num_iterations_per_epoch = 8
+    run(trainer)
+    said = [line for line in log_of(Path(trainer.output_folder)).splitlines() if "the first epoch waited" in line]
+    assert len(said) == int(slow)
+    if slow:
+        assert "HoldsTheLock" in said[0]
+        assert "--leave-to-nnunet training" in said[0]
 
 
 def test_what_others_replaced_since_stays() -> None:

@@ -28,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--targets", action="store_true", help="show the targets of deep supervision too")
     add("--rows", metavar="N", type=count, default=3, help="samples (default: %(default)s)")
     add("--seed", metavar="N", type=seed, default=0, help="of the training (default: %(default)s)")
-    add("--step", metavar="N", type=_step, default=0, help="batch whose samples come first (default: %(default)s)")
+    add(
+        "--step",
+        metavar="N",
+        type=_step,
+        default=1,
+        help="batch whose samples come first (default: %(default)s, the first that a training sees: nnU-Net drops batch 0)",
+    )
     add("--val", action="store_true", help="samples of the validation, which is not augmented")
     add(
         "--reproduce",
