@@ -24,6 +24,7 @@ VARIABLE = "FASTNNUNET_RUN"
 REPLACED = (
     "nnunetv2.evaluation.evaluate_predictions",
     "nnunetv2.inference.",
+    "nnunetv2.preprocessing.cropping.",
     "nnunetv2.preprocessing.preprocessors.",
     "nnunetv2.preprocessing.resampling.default_resampling",
     "nnunetv2.run.run_training",

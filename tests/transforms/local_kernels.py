@@ -117,9 +117,10 @@ def compare_draws(monkeypatch: pytest.MonkeyPatch, transform: Any, values: str =
     # Kernels are computed for every draw: a cheap distribution function in place of SciPy's general one.
     from scipy.special import ndtr
 
+    pipeline = fl.compile_transforms(transform)
     monkeypatch.setattr(local_transform.st.norm, "cdf", lambda x, loc, scale: ndtr((x.astype(np.float64) - loc) / scale))
     note_kernels(monkeypatch, transform, values)
-    compare(transform, (2, 6, 7), least_parameters=3)
+    compare(transform, (2, 6, 7), least_parameters=3, pipeline=pipeline)
 
 
 def check_refusals(transform: Any, values: str, **more: Any) -> None:

@@ -104,8 +104,11 @@ class Comparison:
         assert p > least, f"p = {p:.1e} of {len(self.found)}: {what}"
 
 
-def compare(tree: Any, shape: tuple[int, ...], segmentation_channels: int = 1, least_parameters: int = 1) -> None:
-    pipeline = fl.compile_transforms(tree)
+def compare(
+    tree: Any, shape: tuple[int, ...], segmentation_channels: int = 1, least_parameters: int = 1, pipeline: Any = None
+) -> None:
+    """pipeline: of the tree, where it was compiled before the test changed batchgeneratorsv2's code."""
+    pipeline = fl.compile_transforms(tree) if pipeline is None else pipeline
     assert pipeline.all_native
     ours, theirs = Spread(tree), Spread(tree)
     for step in range(DRAWS):

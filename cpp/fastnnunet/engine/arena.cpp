@@ -68,7 +68,9 @@ struct Registry {
   const std::uint64_t process;
   std::mutex mutex;
   std::map<int, std::weak_ptr<Arena>> arenas;
-  std::size_t living = 0;                // arenas whose keepers have not ended
+  std::size_t living = 0;  // arenas whose keepers have not ended
+  std::mutex starting;
+  std::condition_variable began;         // a thread of an arena that starts
   std::atomic<bool> has_threads{false};  // oneTBB, as far as we know; also read by a forked child
   Allowance allowance;
 };
@@ -214,25 +216,29 @@ void Arena::start() {
 template <typename Workers>
 void Arena::begin(Workers& workers) {
   struct Start {
-    std::mutex mutex;
-    std::condition_variable changed;
     int there = 0;
+    int users = 0;
   };
-  const auto start = std::make_shared<Start>();
-  const auto wait = [start, wanted = threads_](std::unique_lock<std::mutex>& lock) {
-    start->changed.wait_for(lock, kStartPatience, [&] { return start->there >= wanted; });
-  };
+  // What passes through oneTBB passes through this lock, too, which ThreadSanitizer sees: memory is taken, used and
+  // given back while it is held.
+  Registry& here = registry();
+  std::unique_lock lock(here.starting);
+  auto* const start = new Start{0, threads_ + 1};
   const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
   const bool all = static_cast<int>(std::min<std::size_t>(allowed, 1u << 20)) > threads_;
+  const auto wait = [&here, start, all, wanted = threads_](std::unique_lock<std::mutex>& held) {
+    if (all) here.began.wait_for(held, kStartPatience, [&] { return start->there >= wanted; });
+    if (--start->users == 0) delete start;
+  };
+  lock.unlock();
   for (int i = 0; i < threads_; ++i)
-    workers.arena.enqueue([start, wait, all] {
-      std::unique_lock lock(start->mutex);
+    workers.arena.enqueue([&here, start, wait] {
+      std::unique_lock held(here.starting);
       ++start->there;
-      start->changed.notify_all();
-      if (all) wait(lock);
+      here.began.notify_all();
+      wait(held);
     });
-  if (!all) return;
-  std::unique_lock lock(start->mutex);
+  lock.lock();
   wait(lock);
 }
 

@@ -153,8 +153,6 @@ def _restore(run: Run, trainer: Any) -> None:
         return
     states = [state_of(pending, a.loader.role, a.loader.fingerprint) for a in run.augmenters]
     known = [state for state in states if state is not None]
-    if not known and trainer.current_epoch == 0:
-        known = []  # saved before there were loaders
     if len(known) < len(states):
         say(
             trainer,
