@@ -179,6 +179,9 @@ std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
 }
 
 Arena::Arena(int threads, std::size_t open_files) : threads_(threads), scheduler_(std::make_unique<Scheduler>()) {
+  {
+    const std::lock_guard handed_over(registry().starting);
+  }
   for (int i = 0; i < threads; ++i) {
     states_.push_back(std::make_unique<ThreadState>(open_files, *this));
     scheduler_->free_states.push_back(states_.back().get());
@@ -316,6 +319,10 @@ void Arena::enqueue(Task& task) {
 void Arena::run_next(Scheduler& scheduler, Arena& arena) {
   Task* task = nullptr;
   ThreadState* state = nullptr;
+  // oneTBB's threads are older than an arena that comes to them later: its memory is handed over with this lock.
+  {
+    const std::lock_guard handed_over(registry().starting);
+  }
   {
     std::unique_lock lock(scheduler.mutex);
     // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
