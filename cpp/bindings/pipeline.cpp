@@ -11,8 +11,8 @@ namespace fastnnunet::bindings {
 namespace {
 
 // A tree as nested tuples: ("compose", [nodes]), ("one_of", [nodes]), ("random", probability, node),
-// ("native", name, attributes, object), ("plugin", name, capsule, object), ("python", name, object). The object of a native
-// transform is the same one in Python, for samples that native code does not know; it may be None.
+// ("native", name, attributes, object), ("plugin", name, capsule, object), ("python", name, object). The object of a
+// native transform is the same one in Python, for samples that native code does not know; it may be None.
 Node to_node(const py::tuple& tree) {
   const auto kind = py::cast<std::string>(tree[0]);
   const auto children = [&] {
@@ -214,14 +214,15 @@ void add_pipeline(py::module_& module) {
           py::arg("image_channels"), py::arg("segmentation_channels"), py::arg("shape"), py::arg("id"),
           "The parameters of one sample, without voxels: a list of (leaf, parameters).")
       .def_property_readonly("all_native", [](const BoundPipeline& bound) { return bound.pipeline->all_native(); })
-      .def("stood_in",
-           [](const BoundPipeline& bound) {
-             std::vector<std::size_t> leaves;
-             for (std::size_t leaf = 0; leaf < bound.pipeline->leaves(); ++leaf)
-               if (bound.pipeline->stood_in(leaf)) leaves.push_back(leaf);
-             return leaves;
-           },
-           "Numbers of native leaves that have had to run in Python, for what transforms before them made of a sample.")
+      .def(
+          "stood_in",
+          [](const BoundPipeline& bound) {
+            std::vector<std::size_t> leaves;
+            for (std::size_t leaf = 0; leaf < bound.pipeline->leaves(); ++leaf)
+              if (bound.pipeline->stood_in(leaf)) leaves.push_back(leaf);
+            return leaves;
+          },
+          "Numbers of native leaves that have had to run in Python, for what transforms before them made of a sample.")
       .def("leaf_statistics", [](const BoundPipeline& bound) {
         const Pipeline& pipeline = *bound.pipeline;
         std::vector<std::pair<std::uint64_t, double>> list;

@@ -145,18 +145,17 @@ class PythonTransform final : public TransformOf<PythonParameters> {
     // The planes of a folded sample, as batchgeneratorsv2's dictionary has them.
     const std::int64_t folded = sample.folded() ? image.channels / sample.planes() : 0;
     const std::int64_t folded_labels = sample.folded() ? sample.geometry().segmentation_channels / sample.planes() : 0;
-    const auto result = py::cast<py::tuple>(
-        object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels, entries,
-                               py::make_tuple(folded, folded_labels), p.seed, p.token));
+    const auto result =
+        py::cast<py::tuple>(object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels,
+                                                   entries, py::make_tuple(folded, folded_labels), p.seed, p.token));
     take_image(sample, py::cast<py::array>(result[0]), folded);
     take_labels(sample, result[1], labelled);
     if (labelled && sample.folded() && !py::cast<bool>(result[3]) &&
         sample.geometry().segmentation_channels != folded_labels * sample.planes())
-      throw InvalidArgument(
-          "Python transform",
-          "labels of " + std::to_string(folded_labels) + " channels with the image's " +
-              std::to_string(sample.planes()) + " planes",
-          std::to_string(sample.geometry().segmentation_channels) + " channels and planes together");
+      throw InvalidArgument("Python transform",
+                            "labels of " + std::to_string(folded_labels) + " channels with the image's " +
+                                std::to_string(sample.planes()) + " planes",
+                            std::to_string(sample.geometry().segmentation_channels) + " channels and planes together");
     const auto more = py::cast<py::dict>(result[2]);
     const bool holds_labels = py::cast<bool>(result[3]);
     if (more.empty() && !holds_labels) {
@@ -309,8 +308,8 @@ py::dtype dtype_of(TargetType type) {
 }
 
 Target to_target(const py::array& array) {
-  constexpr TargetType kTypes[] = {TargetType::int16, TargetType::boolean,  TargetType::uint8,   TargetType::int8,
-                                   TargetType::int32, TargetType::int64,    TargetType::float16, TargetType::bfloat16,
+  constexpr TargetType kTypes[] = {TargetType::int16,   TargetType::boolean, TargetType::uint8,   TargetType::int8,
+                                   TargetType::int32,   TargetType::int64,   TargetType::float16, TargetType::bfloat16,
                                    TargetType::float32, TargetType::float64};
   if (array.ndim() != 3 && array.ndim() != 4)
     throw InvalidArgument("Python transform", "an array of 3 or 4 axes", std::to_string(array.ndim()));
@@ -323,7 +322,8 @@ Target to_target(const py::array& array) {
       target.type = type;
       return target;
     }
-  throw InvalidType("Python transform", "numbers that a target may have", py::cast<std::string>(py::str(array.dtype())));
+  throw InvalidType("Python transform", "numbers that a target may have",
+                    py::cast<std::string>(py::str(array.dtype())));
 }
 
 Record to_record(const py::dict& values, const std::string& owner) {

@@ -259,6 +259,9 @@ def _(scene: Scene) -> str:
                 with scene.loader(threads=threads) as loader:
                     scene.take(loader, 1)
 
+    # First what Python imports for a loader: a child that is forked in an import of another thread's waits for it for ever.
+    with scene.loader(threads=1) as first:
+        scene.take(first, 1)
     worker = threading.Thread(target=work)
     worker.start()
     try:

@@ -20,7 +20,6 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.loader import DataLoader
 from fastnnunet_loader.sources import Source
 
 from .fault import expect
@@ -42,6 +41,7 @@ class Scene:
 
     def __init__(self, source: Source, folder: Path, note: Callable[[str], None]) -> None:
         """Source: nnU-Net's loaders. Folder: empty, of this fault alone. Note: tells the harness that what follows counts."""
+        self._kind = fl.DataLoader  # imported now: a fault may leave no memory for that
         self.root = folder
         self.folder = folder / "cases"
         shutil.copytree(source.train._data.source_folder, self.folder)

@@ -203,7 +203,8 @@ import multiprocessing, os, subprocess, sys
 def child(_=None):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from fastnnunet_loader import nnunet
-    return f"{nnUNetPredictor.predict_from_data_iterator.__module__} {nnunet.installation().settings.threads} {os.environ['FASTNNUNET_RUN']}"
+    threads = nnunet.installation().settings.threads
+    return f"{nnUNetPredictor.predict_from_data_iterator.__module__} {threads} {os.environ['FASTNNUNET_RUN']}"
 
 if __name__ == "__main__":
     for method in ("spawn", "fork", "forkserver"):
@@ -226,7 +227,8 @@ RANK = """
 import os
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from fastnnunet_loader import nnunet
-print(f"rank {os.environ['RANK']}: {nnunet.installation().settings.threads} {hasattr(nnUNetTrainer.run_training, '__wrapped__')}", flush=True)
+threads = nnunet.installation().settings.threads
+print(f"rank {os.environ['RANK']}: {threads} {hasattr(nnUNetTrainer.run_training, '__wrapped__')}", flush=True)
 """
 
 
