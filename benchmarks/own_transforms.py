@@ -2,7 +2,7 @@
 
     python -m benchmarks.own_transforms [--workers 2] [--seconds 20] [--repetitions 3] [--json FILE]
 
-nnU-Net's default recipe on brains of 1 mm, patches of 128^3, with one transform of a user's own (benchmarks/trainers). TorchIO
+nnU-Net's default recipe on brains of 1 mm, patches of 128^3, with one transform of a user's own (benchmarks/nnunet_trainers). TorchIO
 has to be installed. Exits with 1 where this loader gives fewer samples per second than nnU-Net's by more than a tenth.
 """
 
@@ -47,7 +47,7 @@ def main() -> int:
     log, console = Console(stderr=True), Console()
     facts = machine()
     dataset = prepare(args.root.resolve(), log)
-    os.environ["nnUNet_extTrainer"] = str(Path(__file__).parent / "trainers")
+    os.environ["nnUNet_extTrainer"] = str(Path(__file__).parent / "nnunet_trainers")
     table = Table(title=f"one transform in Python, {args.workers} threads or processes", caption=described(facts))
     for heading in ("transform", "samples/s", "nnU-Net's", "ratio", "CPU s a sample", "nnU-Net's"):
         table.add_column(heading, justify="left" if heading == "transform" else "right")
