@@ -2,8 +2,8 @@
 
     python -m benchmarks.own_transforms [--workers 2] [--seconds 20] [--repetitions 3] [--json FILE]
 
-nnU-Net's default recipe on brains of 1 mm, patches of 128^3, with one transform of a user's own (benchmarks/nnunet_trainers). TorchIO
-has to be installed. Exits with 1 where this loader gives fewer samples per second than nnU-Net's by more than a tenth.
+nnU-Net's default recipe on brains of 1 mm, patches of 128^3, with one transform of a user's own (benchmarks/nnunet_trainers).
+TorchIO has to be installed. Exits with 1 where this loader gives fewer samples per second than nnU-Net's by more than a tenth.
 """
 
 from __future__ import annotations

@@ -140,8 +140,8 @@ class Pipeline {
   Node root_;
   std::vector<const Transform*> leaves_;
   std::vector<const Transform*> stand_ins_;  // of the leaves; null for most
-  std::vector<std::uint32_t> purposes_;     // of the leaves
-  mutable std::vector<Durations> applied_;  // of the leaves
+  std::vector<std::uint32_t> purposes_;      // of the leaves
+  mutable std::vector<Durations> applied_;   // of the leaves
   mutable std::vector<std::atomic<bool>> stood_in_;
   mutable Durations written_;
   bool gives_target_list_ = false;
