@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from raw_images import copy_images, images_of
 
 from fastnnunet_loader.prediction.export import Deciding
@@ -110,7 +110,7 @@ def remember_windows(predictor: Any) -> None:
     predict, known = predictor._internal_maybe_mirror_and_predict, {}
 
     def predict_once(window: torch.Tensor) -> torch.Tensor:
-        fold = float(next(iter(predictor.network.parameters())).sum())
+        fold = float(next(iter(predictor.network.state_dict().values())).sum())
         key = (fold, window.numpy().tobytes())
         if key not in known:
             known[key] = predict(window)
@@ -143,6 +143,41 @@ def test_along_every_axis_planes_are_nnunets_bit_for_bit(
         planes = planes_of(predictor, image, passage)
         assert torch.equal(planes.logits, expected), passage
         assert planes.most <= passage.waiting(len(folds))
+
+
+@pytest.mark.parametrize("network", ["trained", "untrained"])
+def test_an_unsure_network_too(trained: Any, tmp_path: Path, network: str) -> None:
+    """Where classes are close, rounding decides between them. Printed: what sums of float32 would make of it."""
+    dataset, model = trained()
+    predictor = predictor_of(model)
+    if network == "untrained":
+        torch.manual_seed(0)
+        for layer in predictor.network.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        predictor.list_of_parameters = [predictor.network.state_dict()]
+    patch = predictor.configuration_manager.patch_size
+    size = [round(n * p) for n, p in zip((1.6, 1.3, 1.9), patch, strict=True)]
+    image = torch.nn.functional.interpolate(head(dataset, predictor, tmp_path)[None], size, mode="trilinear")[0]
+    remember_windows(predictor)
+    theirs = predictor.predict_logits_from_preprocessed_data(image)
+    for passage in every_axis(predictor, image):
+        assert torch.equal(planes_of(predictor, image, passage).logits, theirs)
+
+    gaussian = compute_gaussian(tuple(patch), sigma_scale=1.0 / 8, value_scaling_factor=10, device=torch.device("cpu"))
+    averages = {}
+    for dtype in (torch.float32, torch.float64):
+        sums, weights = torch.zeros(theirs.shape, dtype=dtype), torch.zeros(theirs.shape[1:], dtype=dtype)
+        for slicer in predictor._internal_get_sliding_window_slicers(image.shape[1:]):
+            window = image[slicer][None].contiguous()
+            sums[slicer] += predictor._internal_maybe_mirror_and_predict(window)[0] * gaussian.to(dtype)
+            weights[slicer[1:]] += gaussian
+        averages[dtype] = sums / weights
+    reference = averages[torch.float64]
+    for name, logits in (("nnU-Net, and here", theirs), ("sums of float32", averages[torch.float32])):
+        voxels = float((logits.argmax(0) != reference.argmax(0)).float().mean())
+        probabilities = float((logits.double().softmax(0) - reference.softmax(0)).abs().max())
+        print(f"{network}, {name}: {voxels:.1e} of the voxels and {probabilities:.4f} of a probability from sums of float64")
 
 
 def test_held_windows_are_no_more_than_estimated(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
