@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from datasets import Dataset, prepared
+from scans import scans_folder
 
 # What other packages warn of, which is neither ours to change nor a fault of the test that meets it. Each names its message.
 THIRD_PARTY_WARNINGS = (
@@ -67,3 +68,9 @@ def nnunet_dataset(dataset_cache: Path, tmp_path: Path, monkeypatch: pytest.Monk
         return dataset
 
     return factory
+
+
+@pytest.fixture(scope="session")
+def scans(dataset_cache: Path) -> Path:
+    """The folder with the CTs that `scans.chest` cuts."""
+    return scans_folder(dataset_cache)

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 Draw = Any  # of hypothesis: draw(strategy) is a value
 
-# What the voxels are like. "rounded" has many equal ones, "offset" is a narrow range far from 0, as of a CT.
+# What the voxels are like. "rounded" has many equal ones, "offset" is a narrow range far from 0, as of CT, "narrow" a few last
+# bits. "clipped" have large parts of the lowest value, of the highest, or of both; "masked" is exactly 0 outside of a part.
 PLAIN = ("normal", "smooth", "rounded", "offset", "constant", "zero", "tiny", "large")
+UNEVEN = ("clipped below", "clipped above", "clipped", "masked", "outlier", "narrow")
 NOT_FINITE = ("some nan", "all nan", "some infinite", "both infinities")
 HUGE = ("huge",)
-KINDS = PLAIN + NOT_FINITE + HUGE
+KINDS = PLAIN + UNEVEN + NOT_FINITE + HUGE
 
 sizes = st.one_of(st.integers(1, 3), st.integers(4, 9), st.integers(10, 19))
 probabilities = st.sampled_from([0, 0.5, 1])
@@ -40,6 +42,15 @@ def images(draw: Draw, shape: tuple[int, ...], kinds: tuple[str, ...] = KINDS, c
         image = np.round(2 * image)
     elif kind == "offset":
         image = 1000 + image
+    elif kind.startswith("clipped"):
+        low, high = np.quantile(image, [0.4, 0.7])
+        image = np.clip(image, None if kind == "clipped above" else low, None if kind == "clipped below" else high)
+    elif kind == "masked":
+        image[..., : max(1, shape[-1] // 2)] = 0
+    elif kind == "outlier":
+        image.reshape(-1)[int(rng.integers(image.size))] = draw(st.sampled_from([1e4, -1e4]))
+    elif kind == "narrow":
+        image = 1 + np.round(4 * image) * 2**-23
     elif kind in ("constant", "zero"):
         image[:] = 3.5 if kind == "constant" else 0
     elif kind in ("tiny", "large", "huge"):

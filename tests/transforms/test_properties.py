@@ -209,12 +209,20 @@ def _(draw: Draw) -> Example:
 
 
 def unless_flat(case: Example, seed: int) -> tuple[dict[str, Any], Trace]:
-    """Not where an exponent of 0 leaves one value: batchgeneratorsv2 then scales a rounding (docs/parity.md)."""
+    """Not where an exponent of 0 leaves one value: batchgeneratorsv2 then scales a rounding (docs/parity.md). Retained
+    statistics scale up what a curve has flattened, and its roundings with it."""
     expected, trace = record(case, seed)
     parameters = trace[0][1]
     if parameters["gamma"] is not None:
-        for channel, gamma, retain in zip(*(parameters[n] for n in ("apply_to_channel", "gamma", "retain_stats")), strict=True):
-            assume(not (retain and gamma == 0 and np.ptp(case.image[channel]) > 0))
+        names = ("apply_to_channel", "gamma", "retain_stats", "invert_image")
+        for channel, gamma, retain, invert in zip(*(parameters[name] for name in names), strict=True):
+            voxels = case.image[channel].astype(np.float64)
+            span = np.ptp(voxels)
+            assume(not (retain and gamma == 0 and span > 0))
+            if retain and 0 < span < np.inf:
+                above = voxels.max() - voxels if invert else voxels - voxels.min()
+                stretched = voxels.std() / ((above / span) ** float(gamma) * span).std()
+                case.gain = max(case.gain, 10 * stretched)
     return expected, trace
 
 

@@ -35,17 +35,17 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
   }
 }
 
+// What is constant stays so to the last bit, whatever the weight.
+FASTNNUNET_INLINE float between(float lower, float upper, float weight) { return lower + weight * (upper - lower); }
+
 // Between four rows: lower and upper along X, and of each lower and upper along Y.
 FASTNNUNET_CLONES
 void mix_rows(const float* FASTNNUNET_RESTRICT lower_lower, const float* FASTNNUNET_RESTRICT lower_upper,
               const float* FASTNNUNET_RESTRICT upper_lower, const float* FASTNNUNET_RESTRICT upper_upper, float along_x,
               float along_y, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
-  const float other_x = 1.0f - along_x, other_y = 1.0f - along_y;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float lower = other_y * lower_lower[i] + along_y * lower_upper[i];
-    const float upper = other_y * upper_lower[i] + along_y * upper_upper[i];
-    out[i] = other_x * lower + along_x * upper;
-  }
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = between(between(lower_lower[i], lower_upper[i], along_y), between(upper_lower[i], upper_upper[i], along_y),
+                     along_x);
 }
 
 struct LowResolutionParameters : Parameters {
@@ -163,7 +163,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
         float* const to = wide + row * size;
         for (std::int64_t z = 0; z < size; ++z) {
           const Between& at = p.positions[2][static_cast<std::size_t>(z)];
-          to[z] = (1.0f - at.weight) * small[at.lower] + at.weight * small[at.upper];
+          to[z] = between(small[at.lower], small[at.upper], at.weight);
         }
       }
     });

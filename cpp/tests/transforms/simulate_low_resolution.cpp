@@ -31,8 +31,10 @@ TEST_CASE("low resolution: a scale of 1 changes nothing, a constant image neithe
   Data data = data_of(2, {9, 10, 11});
   CHECK(apply(*low, parameters({1, 1, 1}), data).image == data.image);
   check_only_channel(data, apply(*low, parameters({0.5, 0.7, 0.9}), data), 0);
-  std::fill(data.image.begin(), data.image.end(), 1.5f);
-  for (const float value : apply(*low, parameters({0.5, 0.7, 0.9}), data).image) REQUIRE(value == Catch::Approx(1.5f));
+  for (const float constant : {1.5f, -0.8115586f, 0.1f, -1024.7f}) {  // to the last bit
+    std::fill(data.image.begin(), data.image.end(), constant);
+    for (const float value : apply(*low, parameters({0.5, 0.7, 0.9}), data).image) REQUIRE(value == constant);
+  }
 }
 
 TEST_CASE("low resolution: ignored axes and allowed channels", "[transforms]") {

@@ -4,6 +4,10 @@ window, window, ... at one place of the axis  ──>  sums of logits and weight
                                                           │ planes that no window reaches any more
                                                           ▼
                                 divided, the folds averaged  ──>  decided and dropped (SegmentationStream)
+
+Sums are of half precision, as nnU-Net's, so the order of additions decides their last bit, and now and then which of two
+classes wins. Every voxel gets its windows in nnU-Net's order, whatever the axis: where a later place of the axis would come too
+late, windows are held until it is their turn (`_OrderedSums`).
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ import torch
 
 __all__ = ["Passage", "Planes", "plan_passage", "predict_planes", "whole_bytes"]
 
-WORTH_REORDERING = 1.25
-"""How many times shorter the sums must get for windows to come in another order than nnU-Net's. The order in which
-numbers of half precision are added decides their last bit, and so, now and then, which of two classes wins a tie."""
+WORTH_ANOTHER_AXIS = 1.25
+"""How many times less has to be kept along another axis than along the first, whose planes lie in one piece of memory."""
+
+HELD_BYTES = 4
+"""Of a logit of a window that is held: what the network gives, float32 on a CPU, half of that under autocast."""
 
 PLANES_AT_ONCE = 16
 """Decided together at least: threads share the planes."""
@@ -43,6 +49,10 @@ class Passage:
     """Of the windows along this axis."""
     shape: tuple[int, int, int]
     """Of the image, padded to a window at least."""
+    patch: tuple[int, int, int]
+    """Of a window; (1, Y, Z) for a 2D network."""
+    windows: tuple[int, int, int]
+    """How many there are along each axis."""
 
     @property
     def plane(self) -> int:
@@ -59,6 +69,24 @@ class Passage:
         """Whether a plane gets windows of several starts."""
         return any(b - a < self.extent for a, b in zip(self.starts, self.starts[1:], strict=False))
 
+    @property
+    def in_order(self) -> bool:
+        """Whether every voxel gets its windows in nnU-Net's order as they come. nnU-Net's last axis runs fastest."""
+        return not self.overlap or math.prod(self.windows[: self.along]) == 1
+
+    @property
+    def held(self) -> int:
+        """Numbers of windows, at most, that are held for each head and fold."""
+        if self.in_order:
+            return 0
+        left = [
+            sum(max(0, before + self.extent - following) for before in self.starts[: place + 1])
+            for place, following in enumerate(self.starts[1:])
+        ]
+        # As the windows of one place come, those of the place before leave.
+        together = math.prod(self.windows) // len(self.starts) + math.prod(self.windows[self.along + 1 :])
+        return max(left) * together * math.prod(self.patch) // self.extent
+
     def step(self, folds: int) -> int:
         """Planes, at most, that leave the sums together."""
         return min(self.largest_step, PLANES_TOGETHER) if self.sums(folds) == folds else self.largest_step
@@ -68,35 +96,45 @@ class Passage:
         return self.step(folds) + PLANES_AT_ONCE + PLANES_BETWEEN
 
     def sums(self, folds: int) -> int:
-        """Windows' lengths of sums that are kept: folds are averaged after the division, as nnU-Net does."""
+        """How many sums are kept: folds are averaged after the division, as nnU-Net does."""
         return folds if self.overlap else 1
 
+    @property
+    def length(self) -> int:
+        """Of the sums, in planes: a window's, or no more than are complete at once where windows are held."""
+        return self.extent if self.in_order else self.largest_step
+
     def bytes(self, heads: int, folds: int) -> int:
-        """Of all that is kept, in half precision, with what looking for infinity takes."""
-        sums = self.extent * self.plane * (heads * self.sums(folds) + 1) * 2
+        """Of all that is kept, sums in half precision, with what looking for infinity takes."""
+        sums = self.length * self.plane * (heads * self.sums(folds) + 1) * 2 + self.held * heads * folds * HELD_BYTES
         return sums + self.plane * heads * (2 * self.waiting(folds) + 3 * self.step(folds))
 
 
 def plan_passage(shape: Sequence[int], patch_size: Sequence[int], tile_step_size: float) -> Passage:
-    """Choose the axis: the longest, measured in windows; nnU-Net's first one where another is hardly longer.
+    """Choose the axis along which the least has to be kept; the first one where that is hardly more.
 
     shape: (X, Y, Z) of the preprocessed image. patch_size: 2D or 3D.
     """
     from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 
     flat = len(patch_size) < 3
-    patch = ([1] if flat else []) + [int(n) for n in patch_size]
-    padded = [max(int(n), p) for n, p in zip(shape, patch, strict=True)]
-    lengths = [n / p for n, p in zip(padded, patch, strict=True)]
-    along = max(range(3), key=lambda axis: lengths[axis])
-    # The windows of a 2D network lie in single planes already.
-    if flat or lengths[along] < WORTH_REORDERING * lengths[0]:
-        along = 0
-    if flat:
-        starts = list(range(padded[0]))
-    else:
-        starts = compute_steps_for_sliding_window(tuple(padded), tuple(patch), tile_step_size)[along]
-    return Passage(along, patch[along], tuple(dict.fromkeys(starts)), (padded[0], padded[1], padded[2]))
+    x, y, z = ([1] if flat else []) + [int(n) for n in patch_size]
+    padded = [max(int(n), p) for n, p in zip(shape, (x, y, z), strict=True)]
+    size = (padded[0], padded[1], padded[2])
+    if flat:  # its windows lie in single planes already
+        across = compute_steps_for_sliding_window(size[1:], (y, z), tile_step_size)
+        return Passage(0, 1, tuple(range(size[0])), size, (1, y, z), (size[0], len(across[0]), len(across[1])))
+    starts = compute_steps_for_sliding_window(size, (x, y, z), tile_step_size)
+    windows = (len(starts[0]), len(starts[1]), len(starts[2]))
+    passages = [
+        Passage(axis, (x, y, z)[axis], tuple(dict.fromkeys(starts[axis])), size, (x, y, z), windows)
+        for axis in range(3)
+        # Steps of less than a voxel repeat windows, which could not be told apart.
+        if all(len(set(starts[before])) == len(starts[before]) for before in range(axis))
+    ]
+    least = min(passages, key=lambda passage: passage.bytes(heads=2, folds=1))
+    worth = WORTH_ANOTHER_AXIS * least.bytes(heads=2, folds=1) < passages[0].bytes(heads=2, folds=1)
+    return least if worth else passages[0]
 
 
 def whole_bytes(shape: Sequence[int], heads: int, folds: int) -> int:
@@ -177,12 +215,13 @@ class _Run:
 
         passage, predictor = self._passage, self._predictor
         image = self._image.to(device)
-        gaussian: Any = 1
+        gaussian = torch.ones((), dtype=torch.half, device=device).expand(self._patch)
         if predictor.use_gaussian:
             gaussian = compute_gaussian(self._patch, sigma_scale=1.0 / 8, value_scaling_factor=10, device=device)
         heads, folds = predictor.label_manager.num_segmentation_heads, predictor.list_of_parameters
-        sums = [_Sums(passage, heads, device) for _ in range(passage.sums(len(folds)))]
-        weights = _Sums(passage, 1, device)
+        kind = _Sums if passage.in_order else _OrderedSums
+        sums = [kind(passage, heads, device) for _ in range(passage.sums(len(folds)))]
+        weights = kind(passage, 1, device)
         waiting = _Waiting(passage, heads, len(folds), self._unpad, planes)
         done, all_of_them = 0, self._total * len(folds)
         if len(folds) == 1:
@@ -190,7 +229,7 @@ class _Run:
         for start, following in zip(passage.starts, (*passage.starts[1:], None), strict=True):
             complete = passage.extent if following is None else following - start
             for slicer in self._windows[start]:
-                weights.add(gaussian, slicer, start)
+                weights.add(gaussian, slicer, start, complete)
             for fold, parameters in enumerate(folds):
                 if len(folds) > 1:
                     self._load(parameters)
@@ -200,7 +239,7 @@ class _Run:
                     prediction = predictor._internal_maybe_mirror_and_predict(window.to(predictor.device))[0].to(device)
                     if predictor.use_gaussian:
                         prediction *= gaussian
-                    kept.add(prediction, slicer, start)
+                    kept.add(prediction, slicer, start, complete)
                     del prediction
                     done += 1
                     if self._tell is not None:
@@ -227,30 +266,34 @@ class _Run:
 
 
 class _Sums:
-    """Of a window's length along the axis, in a ring: plane p of the image is p modulo the length."""
+    """Of some planes along the axis, in a ring: plane p of the image is p modulo the length."""
 
     def __init__(self, passage: Passage, channels: int, device: torch.device) -> None:
         shape = list(passage.shape)
-        shape[passage.along] = self._extent = passage.extent
+        shape[passage.along] = self._length = passage.length
+        self._extent = passage.extent
         self._along = passage.along + 1
         self._ring = torch.zeros((channels, *shape), dtype=torch.half, device=device)
 
     def _pieces(self, start: int, count: int) -> list[tuple[int, torch.Tensor]]:
         """Parts of the ring that hold planes start to start + count, each with the number of planes before it."""
-        at = start % self._extent
-        first = min(count, self._extent - at)
+        at = start % self._length
+        first = min(count, self._length - at)
         pieces = [(0, self._ring.narrow(self._along, at, first))]
         if count > first:
             pieces.append((first, self._ring.narrow(self._along, 0, count - first)))
         return pieces
 
-    def add(self, values: Any, slicer: Any, start: int) -> None:
-        """Add a window (C, *patch), or (*patch) to all channels, or a number; `slicer` is where nnU-Net has it."""
+    def add(self, values: torch.Tensor, slicer: Any, start: int, complete: int) -> None:
+        """Add a window (C, *patch), or (*patch) to all channels.
+
+        slicer: where nnU-Net has it. start: its first plane. complete: planes from there on that no later place reaches.
+        """
         for before, piece in self._pieces(start, self._extent):
             inside = list(slicer[1:])
             inside[self._along - 1] = slice(None) if isinstance(inside[self._along - 1], slice) else 0
             to, count = piece[(slice(None), *inside)], piece.shape[self._along]
-            if isinstance(values, torch.Tensor) and self._extent > 1:
+            if self._extent > 1:
                 axis = self._along - 1 + values.ndim - 3  # the last three are the patch
                 to += values.narrow(axis, before, count)
             else:
@@ -275,6 +318,52 @@ class _Sums:
         """Begin anew."""
         for _, piece in self._pieces(start, count):
             piece.zero_()
+
+
+_Held = list[tuple[Any, torch.Tensor]]  # where nnU-Net has the window, and its planes that are not complete
+
+
+class _OrderedSums(_Sums):
+    """Of planes that are complete, for an axis that is not nnU-Net's slowest.
+
+    nnU-Net goes through all places of this axis before it moves on along those before: at one place of them (a column) all
+    windows come, then all of the next column. So what a window has for planes that are not complete yet is held; later,
+    each column's turn begins with what is held of it.
+    """
+
+    def __init__(self, passage: Passage, channels: int, device: torch.device) -> None:
+        super().__init__(passage, channels, device)
+        self._held: dict[tuple[int, ...], _Held] = {}
+        self._turn: tuple[int, tuple[int, ...]] | None = None
+
+    def add(self, values: torch.Tensor, slicer: Any, start: int, complete: int) -> None:
+        """Add the part of complete planes, and hold the rest. Windows of a place come in nnU-Net's order."""
+        column = tuple(at.start for at in slicer[1 : self._along])
+        waiting = self._held.setdefault(column, [])
+        if self._turn != (start, column):
+            self._turn = (start, column)
+            before = waiting.copy()
+            waiting.clear()
+            for place, rest in before:
+                self._add(rest, place, start, complete, waiting)
+            del before
+        self._add(values, slicer, start, complete, waiting)
+
+    def _add(
+        self, values: torch.Tensor, slicer: Any, start: int, complete: int, waiting: list[tuple[Any, torch.Tensor]]
+    ) -> None:
+        axis = self._along - 1 + values.ndim - 3
+        planes = values.shape[axis]
+        count = min(planes, complete)
+        inside = list(slicer)
+        inside[self._along] = slice(None)
+        for before, piece in self._pieces(start, count):
+            to = piece[tuple(inside)]
+            to += values.narrow(axis, before, piece.shape[self._along])
+        if planes > count:
+            rest = values.narrow(axis, count, planes - count)
+            # A copy, so that the rest of the window can go; the weights are the same for all windows.
+            waiting.append((slicer, rest.clone() if values.ndim > 3 else rest))
 
 
 class _Waiting:
