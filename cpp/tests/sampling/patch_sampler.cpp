@@ -42,6 +42,24 @@ TEST_CASE("patch sampler: a random patch stays in the padded image and reaches i
   }
 }
 
+// nnU-Net: lower bound -need // 2, upper bound size + need // 2 + need % 2 - patch; Python rounds both down.
+TEST_CASE("patch sampler: patches smaller than what becomes of them are placed as nnU-Net places them", "[sampling]") {
+  // need_to_pad is -3, -4 and -1.
+  const PatchSampler sampler(options_of({8, 8, 8}, {11, 12, 9}), 1);
+  const Index3 lowest{1, 2, 0}, highest{20 - 2 + 1 - 8, 20 - 2 - 8, 20 - 1 + 1 - 8};
+  std::array<std::set<std::int64_t>, 3> seen;
+  for (std::uint64_t step = 0; step < 1000; ++step) {
+    Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, {20, 20, 20}, false, nullptr);
+    for (std::size_t axis = 0; axis < 3; ++axis) seen[axis].insert(box.lower[axis]);
+  }
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    CAPTURE(axis);
+    CHECK(*seen[axis].begin() == lowest[axis]);
+    CHECK(*seen[axis].rbegin() == highest[axis]);
+  }
+}
+
 TEST_CASE("patch sampler: a smaller image lies wholly in the patch", "[sampling]") {
   const PatchSampler sampler(options_of({16, 16, 16}, {16, 16, 16}), 1);
   for (std::uint64_t step = 0; step < 200; ++step) {
