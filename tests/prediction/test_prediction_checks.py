@@ -17,7 +17,7 @@ from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.cases import Case, find_cases, pending, with_targets
 from fastnnunet_loader.prediction.checks import CaseChecks, free_space_problem, model_problem, output_problem
 from fastnnunet_loader.prediction.fingerprint import Fingerprint, intensity_warnings
-from fastnnunet_loader.prediction.headers import Header, read_header, truncation
+from fastnnunet_loader.prediction.images import Header, Lack, missing_voxels, read_header
 from fastnnunet_loader.prediction.memory import NETWORK_ON_CPU, Need, estimate
 
 
@@ -86,30 +86,40 @@ def test_missing_empty_and_foreign_files(two: tuple[CaseChecks, list[str]], tmp_
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
-def test_truncated_file(tmp_path: Path, ending: str) -> None:
-    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
-
-    file = save(tmp_path / f"case_0000{ending}", (20, 30, 40))
-    header = read_header(NibabelIO, file)
-    assert header is not None
-    assert truncation(file, header) is None
-    whole = Path(file).read_bytes()
-    Path(file).write_bytes(whole[: len(whole) // 2])
-    assert truncation(file, header) is not None
+@pytest.mark.parametrize("scaling", [(1, 0), (0.5, 10)])
+def test_truncated_file(tmp_path: Path, ending: str, scaling: tuple[float, float]) -> None:
+    voxels = np.random.default_rng(0).integers(0, 1000, (20, 30, 40)).astype(np.int16)
+    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    image.header.set_slope_inter(*scaling)
+    file = tmp_path / f"case_0000{ending}"
+    nibabel.save(image, file)
+    assert missing_voxels(str(file)) is None
+    whole = file.read_bytes()
+    for missing in (1, len(whole) // 2, len(whole) - 400):
+        file.write_bytes(whole[:-missing])
+        assert missing_voxels(str(file)) is not None, missing
 
 
 def test_gzip_of_several_parts_is_whole(tmp_path: Path) -> None:
-    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
-
-    file = Path(save(tmp_path / "case_0000.nii", (20, 30, 40)))
-    content = file.read_bytes()
+    content = Path(save(tmp_path / "case_0000.nii", (20, 30, 40))).read_bytes()
     parts = tmp_path / "case_0000.nii.gz"
     parts.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:]) + gzip.compress(b""))
-    header = read_header(NibabelIO, str(parts))
-    assert header is not None
-    assert truncation(str(parts), header) is None
+    assert missing_voxels(str(parts)) is None
     parts.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:-400]) + gzip.compress(b""))
-    assert "got an end after" in str(truncation(str(parts), header))
+    lack = missing_voxels(str(parts))
+    assert lack is not None
+    assert lack.certain
+    assert lack.expected == "96000 bytes of voxels, got 95600"
+
+
+def test_reader_has_the_last_word(two: tuple[CaseChecks, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only looks bad is read, and taken where nnU-Net's reader takes it."""
+    monkeypatch.setattr("fastnnunet_loader.prediction.checks.missing_voxels", lambda _: Lack("something else", certain=False))
+    good, bad = two[0].check([Case("brain_000", tuple(two[1]))])
+    assert not bad
+    header = good[0][1]
+    assert header is not None
+    assert header.shape == tuple(nibabel.load(two[1][0]).shape[::-1])
 
 
 def test_previous_stage_of_another_size(nnunet_dataset: Any, tmp_path: Path) -> None:

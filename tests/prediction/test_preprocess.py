@@ -113,22 +113,33 @@ def test_image_of_zeros_is_kept_whole(nnunet_dataset: Any, tmp_path: Path) -> No
     assert_same(*both(dataset, dataset.plans, "3d_fullres", [file]))
 
 
-def preprocess(dataset: Any, files: list[str], reader: str = "SimpleITKIO") -> Any:
+def preprocess(
+    dataset: Any, files: list[str], reader: str = "SimpleITKIO", say: Any = print, scheme: str = "ZScoreNormalization"
+) -> Any:
     manager = PlansManager({**dataset.plans, "image_reader_writer": reader})
-    return Preprocessing(manager, manager.get_configuration("3d_fullres"), description(dataset), 1, print).from_files(
-        "one", files
-    )
+    configuration = manager.get_configuration("3d_fullres")
+    configuration.configuration["normalization_schemes"] = [scheme]
+    return Preprocessing(manager, configuration, description(dataset), 1, say).from_files("one", files)
 
 
-def test_voxels_that_are_not_numbers_name_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "scheme", "warned"),
+    [(np.nan, "ZScoreNormalization", True), (np.nan, "CTNormalization", True), (np.inf, "CTNormalization", False)],
+)
+def test_voxels_that_are_not_numbers_are_named_and_taken(
+    nnunet_dataset: Any, tmp_path: Path, value: float, scheme: str, warned: bool
+) -> None:
     dataset = nnunet_dataset("default")
     voxels = np.ones((8, 9, 10), np.float32)
-    voxels[1, 2, 3] = np.nan
+    voxels[1, 2, 3] = value
     file = str(tmp_path / "one_0000.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), file)
-    with pytest.raises(PredictionError, match="expected finite voxels, got 1 of 720 in channel 0") as raised:
-        preprocess(dataset, [file], "NibabelIO")  # ITK reads NaN in NIfTI as zero
-    assert (raised.value.case, raised.value.file, raised.value.stage) == ("one", file, "read")
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) * 4), file)
+    said: list[str] = []
+    # ITK reads NaN in NIfTI as zero. A CT is clipped, so that infinity becomes a number.
+    data, _ = preprocess(dataset, [file], "NibabelIO", said.append, scheme)
+    wanted = f"warning: [one] {file}: 1 of 720 voxels in channel 0 are NaN or infinite"
+    assert any(line.startswith(wanted) for line in said) == warned
+    assert bool(np.isfinite(data.numpy()).all()) != warned
 
 
 def test_unreadable_image_names_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PredictionError
 from .cases import Case, name_of
-from .headers import Header, read_header, truncation
+from .images import Header, missing_voxels, of_image, read_header
 from .memory import readable
 
 __all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
@@ -52,9 +52,12 @@ class CaseChecks:
         if headers and first is None:
             return None  # nothing more is known of such files
         found = sum(header.channels for header in headers if header is not None)
-        if found != len(self._channels) or found != self._schemes:
+        # nnU-Net leaves out schemes for which there is no channel.
+        if found != len(self._channels) or found > self._schemes:
             self._refuse_channels(case, found)
         assert first is not None
+        if first.unwritable and case.target is not None:
+            raise _problem(case, case.files[0], f"expected {first.unwritable}")
         for file, header in zip(case.files[1:], headers[1:], strict=True):
             self._compare(case, file, case.files[0], header, first)
         if self._stage_before is not None:
@@ -71,13 +74,25 @@ class CaseChecks:
             raise _problem(case, file, "expected an image, got an empty file")
         try:
             header = read_header(self._reader, file)
-        except ValueError as error:
-            raise _problem(case, file, f"expected {error}") from error
         except Exception as error:
-            raise _problem(case, file, f"expected an image that can be read, got {_said(error)}") from error
-        if header is not None and (missing := truncation(file, header)):
-            raise _problem(case, file, f"expected {missing}")
-        return header
+            return self._settle(case, file, error)
+        lack = None if header is None else missing_voxels(file)
+        if lack is not None and lack.certain:
+            raise _problem(case, file, f"expected {lack.expected}")
+        return header if lack is None else self._settle(case, file, ValueError(lack.expected))
+
+    def _settle(self, case: Case, file: str, doubt: Exception) -> Header:
+        """Ask nnU-Net's own reader, which has the last word on a file that looks bad, by reading all of it."""
+        expected = str(doubt) if type(doubt) is ValueError else f"an image that can be read, got {_said(doubt)}"
+        try:
+            image, properties = self._reader().read_images([file])
+        except Exception as error:
+            said = "" if _said(error) in expected else f" ({self._reader.__name__}: {_said(error)})"
+            raise _problem(case, file, f"expected {expected}{said}") from error
+        try:
+            return of_image(image, properties["spacing"])
+        except Exception as error:  # it reads the file, but nnU-Net's preprocessing will fail
+            raise _problem(case, file, f"expected {expected}") from error
 
     def _refuse_channels(self, case: Case, found: int) -> None:
         expected = len(self._channels)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .headers import Header
+from .images import Header
 from .windows import plan_passage, whole_bytes
 
 __all__ = ["Budget", "Need", "device_room", "estimate", "readable"]

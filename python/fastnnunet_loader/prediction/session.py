@@ -16,7 +16,7 @@ from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
 from .fingerprint import Fingerprint
 from .followed import own_way
-from .headers import Header
+from .images import Header
 from .memory import Budget, Need, device_room, estimate, readable
 from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
@@ -250,7 +250,7 @@ def _header_of(name: str, image: Any, properties: dict[str, Any]) -> Header:
         reason = f"expected three spacings in mm for an image of shape {shape}, got {got}"
         raise PredictionError(case=name, stage="check", reason=reason)
     x, y, z = (int(n) for n in shape[1:])
-    return Header(1, (x, y, z), (found[0], found[1], found[2]), 0, 0)
+    return Header(1, (x, y, z), (found[0], found[1], found[2]), 0)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:
