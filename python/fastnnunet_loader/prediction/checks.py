@@ -28,7 +28,8 @@ class CaseChecks:
 
     def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any]) -> None:
         names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
-        self._channels = [str(name) for name in names.values()]
+        self.channels = [str(name) for name in names.values()]
+        """Their names, as dataset.json has them."""
         self._schemes = len(configuration.normalization_schemes)
         self._ending = str(dataset_json["file_ending"])
         self._reader = plans.image_reader_writer_class
@@ -53,7 +54,7 @@ class CaseChecks:
             return None  # nothing more is known of such files
         found = sum(header.channels for header in headers if header is not None)
         # nnU-Net leaves out schemes for which there is no channel.
-        if found != len(self._channels) or found > self._schemes:
+        if found != len(self.channels) or found > self._schemes:
             self._refuse_channels(case, found)
         assert first is not None
         if first.unwritable and case.target is not None:
@@ -95,12 +96,12 @@ class CaseChecks:
             raise _problem(case, file, f"expected {expected}") from error
 
     def _refuse_channels(self, case: Case, found: int) -> None:
-        expected = len(self._channels)
+        expected = len(self.channels)
         if self._schemes != expected:
             raise _problem(
                 case, "", f"expected as many channels in dataset.json as in the plans ({self._schemes}), got {expected}"
             )
-        wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self._channels)})"
+        wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self.channels)})"
         if found < expected and case.files:
             # One file is one channel here, so the first that is missing can be named.
             folder = Path(case.files[0]).parent
@@ -140,7 +141,9 @@ def model_problem(folder: Path, folds: Sequence[str | int], checkpoint: str) -> 
         return f"expected a trained model in {folder}, got no such folder{listed}"
     for name in ("plans.json", "dataset.json"):
         if not (folder / name).is_file():
-            return f"expected {name} in {folder}, got none"
+            models = [folder.parent] if (folder.parent / name).is_file() else sorted(p.parent for p in folder.glob(f"*/{name}"))
+            listed = f"\n  it is in: {', '.join(map(str, models))}" if models else ""
+            return f"expected {name} in {folder}, got none{listed}"
     for fold in folds:
         if not (folder / f"fold_{fold}" / checkpoint).is_file():
             there = sorted(path.parent.name for path in folder.glob(f"fold_*/{checkpoint}"))

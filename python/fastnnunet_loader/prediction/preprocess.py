@@ -129,8 +129,12 @@ class Preprocessing:
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """The image, and behind it a channel for each label of the previous stage."""
         if with_previous:
-            hot = [segmentation[0] == label for label in self._labels.foreground_labels]
-            image = np.concatenate([image, np.stack(hot).astype(image.dtype)])
+            labels = self._labels.foreground_labels
+            stacked = np.empty((len(image) + len(labels), *image.shape[1:]), np.float32)
+            stacked[: len(image)] = image
+            for label, channel in zip(labels, stacked[len(image) :], strict=True):
+                np.equal(segmentation[0], label, out=channel)  # without an array of flags for each label
+            image = stacked
         return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
 
     def _prepare(
