@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,10 @@ def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
     identifier = inherited(configurations, configuration, "data_identifier")
     folder = dataset / str(identifier)
     if not any(folder.glob("*.pkl")):
+        command = ["nnUNetv2_preprocess", "-d", str(dataset_number(dataset))]
         raise CommandError(
             f"[CONFIG] expected preprocessed cases of {configuration} in {folder}, got none\n"
-            f"  nnUNetv2_preprocess -d {dataset_number(dataset)} -plans_name {plans_name} -c {configuration}"
+            "  " + shlex.join([*command, "-plans_name", plans_name, "-c", configuration])
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PredictionError
 from .cases import Case, name_of
-from .images import Header, missing_voxels, of_image, read_header
+from .images import Header, missing_voxels, of_image, read_header, unwritable
 from .memory import readable
 
 __all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
@@ -27,13 +27,23 @@ class CaseChecks:
     """Checks cases against a plan."""
 
     def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any]) -> None:
-        names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
-        self.channels = [str(name) for name in names.values()]
+        self.channels = _channels(dataset_json)
         """Their names, as dataset.json has them."""
+        self.reader: type = plans.image_reader_writer_class
         self._schemes = len(configuration.normalization_schemes)
         self._ending = str(dataset_json["file_ending"])
-        self._reader = plans.image_reader_writer_class
         self._stage_before = configuration.previous_stage_name
+
+    @classmethod
+    def of_raw(cls, reader: type, dataset_json: dict[str, Any]) -> CaseChecks:
+        """For the images of a data set that need not be planned yet."""
+        checks = cls.__new__(cls)
+        checks.channels = _channels(dataset_json)
+        checks.reader = reader
+        checks._schemes = len(checks.channels)
+        checks._ending = str(dataset_json["file_ending"])
+        checks._stage_before = None
+        return checks
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
         """Return the cases that can be predicted, and what is wrong with the others."""
@@ -68,13 +78,23 @@ class CaseChecks:
             self._compare(case, case.previous, case.files[0], before, first, spacing=False)
         return first
 
+    def check_segmentation(self, case: Case, file: str, image: Header | None) -> None:
+        """Check that a segmentation can be read and has the size of its image; None where that is not known."""
+        header = self._header(case, file)
+        if header is None:
+            return
+        if header.channels != 1:
+            raise _problem(case, file, f"expected a segmentation of 1 channel, got {header.channels}")
+        if image is not None:
+            self._compare(case, file, case.files[0], header, image, spacing=False)
+
     def _header(self, case: Case, file: str) -> Header | None:
         if not Path(file).is_file():
             raise _problem(case, file, "expected a file, got none")
         if not Path(file).stat().st_size:
             raise _problem(case, file, "expected an image, got an empty file")
         try:
-            header = read_header(self._reader, file)
+            header = read_header(self.reader, file)
         except Exception as error:
             return self._settle(case, file, error)
         lack = None if header is None else missing_voxels(file)
@@ -86,12 +106,12 @@ class CaseChecks:
         """Ask nnU-Net's own reader, which has the last word on a file that looks bad, by reading all of it."""
         expected = str(doubt) if type(doubt) is ValueError else f"an image that can be read, got {_said(doubt)}"
         try:
-            image, properties = self._reader().read_images([file])
+            image, properties = self.reader().read_images([file])
         except Exception as error:
-            said = "" if _said(error) in expected else f" ({self._reader.__name__}: {_said(error)})"
+            said = "" if _said(error) in expected else f" ({self.reader.__name__}: {_said(error)})"
             raise _problem(case, file, f"expected {expected}{said}") from error
         try:
-            return of_image(image, properties["spacing"])
+            return of_image(image, properties["spacing"], unwritable(properties))
         except Exception as error:  # it reads the file, but nnU-Net's preprocessing will fail
             raise _problem(case, file, f"expected {expected}") from error
 
@@ -123,6 +143,11 @@ class CaseChecks:
         same = all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-8) for a, b in zip(header.spacing, first.spacing, strict=True))
         if spacing and not same:
             raise _problem(case, file, f"expected the spacing {first.spacing} of {name}, got {header.spacing}")
+
+
+def _channels(dataset_json: dict[str, Any]) -> list[str]:
+    names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
+    return [str(name) for name in names.values()]
 
 
 def _problem(case: Case, file: str, reason: str) -> PredictionError:

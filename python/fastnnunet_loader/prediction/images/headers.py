@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-__all__ = ["Header", "of_image", "read_header"]
+__all__ = ["Header", "of_image", "read_header", "unwritable"]
 
 Shape = tuple[int, int, int]
 
@@ -48,6 +48,33 @@ def of_image(image: npt.NDArray[Any], spacing: Sequence[Any], unwritable: str = 
     return _header(int(image.shape[0]), [int(n) for n in image.shape[1:]], [float(s) for s in spacing], 8, unwritable)
 
 
+_FOUR_DIMENSIONS = (
+    "an image of 2 or 3 dimensions, as nnU-Net's SimpleITKIO can write its segmentation, got 4; "
+    "give each channel a file of its own, _0000 and so on"
+)
+
+
+def unwritable(properties: dict[str, Any]) -> str:
+    """Why nnU-Net's writer cannot write a segmentation of the image with these properties, or ""."""
+    itk, of_nibabel = properties.get("sitk_stuff"), properties.get("nibabel_stuff")
+    if isinstance(itk, dict) and "spacing" in itk and len(itk["spacing"]) == 4:
+        return _FOUR_DIMENSIONS
+    if isinstance(of_nibabel, dict) and "original_affine" in of_nibabel:
+        return _unfit(of_nibabel["original_affine"])
+    return ""
+
+
+def _unfit(affine: Any) -> str:
+    import nibabel
+    import numpy as np
+
+    try:
+        nibabel.Nifti1Image(np.zeros((1, 1, 1), np.uint8), affine)
+    except Exception as error:
+        return f"an affine with which nnU-Net's writer can write a segmentation, got {' '.join(str(error).split())}"
+    return ""
+
+
 def _simple_itk(file: str, reorient: bool = False) -> Header:
     import SimpleITK as sitk
 
@@ -69,22 +96,20 @@ def _simple_itk(file: str, reorient: bool = False) -> Header:
         probe.SetDirection(reader.GetDirection())
         turned = [int(n) - 1 for n in sitk.DICOMOrient(probe, "RAS").GetSize()]
         size, spacing = [size[axis] for axis in turned], [spacing[axis] for axis in turned]
-    size, spacing, channels, unwritable = [int(n) for n in size[::-1]], spacing[::-1], 1, ""
+    size, spacing, channels, why = [int(n) for n in size[::-1]], spacing[::-1], 1, ""
     if len(size) == 2:
         size, spacing = [1, *size], [999 * max(spacing), *spacing]
     elif len(size) == 4:
         channels, size, spacing = size[0], size[1:], spacing[1:]
-        unwritable = "an image of 2 or 3 dimensions, whose segmentation nnU-Net's SimpleITKIO can write, got 4: "
-        unwritable += f"give each of its {channels} channels a file of its own, _0000 and so on"
+        why = _FOUR_DIMENSIONS
     elif len(size) != 3:
         raise ValueError(f"an image of 2, 3 or 4 dimensions, got {len(size)}")
     item = sitk.GetArrayViewFromImage(sitk.Image([1, 1], kind)).dtype.itemsize
-    return _header(channels, size, spacing, item, unwritable)
+    return _header(channels, size, spacing, item, why)
 
 
 def _nibabel(file: str, reorient: bool = False) -> Header:
     import nibabel
-    import numpy as np
 
     image: Any = nibabel.load(file)
     if image.ndim != 3:
@@ -92,18 +117,14 @@ def _nibabel(file: str, reorient: bool = False) -> Header:
     dtype = image.get_data_dtype()
     if dtype.names is not None:
         raise ValueError(f"one value for each voxel, got {len(dtype.names)}: {', '.join(dtype.names)}")
-    axes, unwritable = [0, 1, 2], ""
+    axes = [0, 1, 2]
     if reorient:
         turned = [int(axis) for axis in nibabel.orientations.io_orientation(image.affine)[:, 0]]
         axes = [turned.index(axis) for axis in range(3)]
-    try:
-        nibabel.Nifti1Image(np.zeros((1, 1, 1), np.uint8), image.affine)
-    except Exception as error:
-        unwritable = f"an affine with which a segmentation can be written, got {' '.join(str(error).split())}"
     zooms = image.header.get_zooms()
     size, spacing = [int(image.shape[axis]) for axis in axes], [float(zooms[axis]) for axis in axes]
     # Voxels are read as float64, whatever they are in the file.
-    return _header(1, size[::-1], spacing[::-1], max(8, dtype.itemsize), unwritable)
+    return _header(1, size[::-1], spacing[::-1], max(8, dtype.itemsize), _unfit(image.affine))
 
 
 def _picture(file: str) -> Header:
