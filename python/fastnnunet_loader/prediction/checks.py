@@ -45,18 +45,21 @@ class CaseChecks:
         checks._stage_before = None
         return checks
 
-    def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
-        """Return the cases that can be predicted, and what is wrong with the others."""
+    def check(self, cases: Sequence[Case], writes: bool = True) -> tuple[list[Checked], list[PredictionError]]:
+        """Return the cases that can be predicted, and what is wrong with the others.
+
+        writes: whether nnU-Net's writer will write the segmentations of cases with a target.
+        """
         good: list[Checked] = []
         bad = []
         for case in cases:
             try:
-                good.append((case, self.check_case(case)))
+                good.append((case, self.check_case(case, writes)))
             except PredictionError as error:
                 bad.append(error)
         return good, bad
 
-    def check_case(self, case: Case) -> Header | None:
+    def check_case(self, case: Case, writes: bool = True) -> Header | None:
         """Return the header of the first file. Raises PredictionError that names what is wrong."""
         headers = [self._header(case, file) for file in case.files]
         first = headers[0] if headers else None
@@ -67,7 +70,7 @@ class CaseChecks:
         if found != len(self.channels) or found > self._schemes:
             self._refuse_channels(case, found)
         assert first is not None
-        if first.unwritable and case.target is not None:
+        if first.unwritable and writes and case.target is not None:
             raise _problem(case, case.files[0], f"expected {first.unwritable}")
         for file, header in zip(case.files[1:], headers[1:], strict=True):
             self._compare(case, file, case.files[0], header, first)

@@ -106,6 +106,11 @@ class Exporting:
         """Whether logits are converted here, without resizing them as a whole."""
         return self._own is None and self._conversion.native
 
+    @property
+    def writes(self) -> bool:
+        """Whether nnU-Net's writer writes the segmentations, not what stands in the place of nnU-Net's export."""
+        return self._own is None
+
     def takes(self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any]) -> bool:
         """Whether the result of these is what nnU-Net's would be."""
         return self._own is None and self._conversion.takes(logits, properties)

@@ -106,7 +106,9 @@ class Preprocessed:
         if isinstance(self.source, Files):
             cases = self.source.cases(str(self._plan[2]["file_ending"]))
             checked, bad = (
-                CaseChecks(*self._plan).check(cases) if preprocessing.reads_as_nnunet else ([(c, None) for c in cases], [])
+                CaseChecks(*self._plan).check(cases, writes=False)
+                if preprocessing.reads_as_nnunet
+                else ([(c, None) for c in cases], [])
             )
             for error in bad:
                 leave_out(error)

@@ -82,7 +82,7 @@ class Session:
         if not self._preprocessing.reads_as_nnunet:
             return [(case, None) for case in cases], []  # what these files must be, only the preprocessor knows
         fitting: list[Checked] = []
-        checked, bad = self._checks.check(cases)
+        checked, bad = self._checks.check(cases, self._exporting.writes)
         for case, header in checked:
             reason = None if header is None else self.need(header).beyond(self.budget.limit)
             if reason is None:
