@@ -38,6 +38,11 @@ class Row:
     """Why what is wrong is found when the case is read, and not before the first case."""
 
     @property
+    def flat(self) -> bool:
+        """Whether it is a picture, for a network in 2D."""
+        return self.reader == "NaturalImage2DIO" or self.kind.startswith(("2D", "9 x 11,"))
+
+    @property
     def name(self) -> str:
         """To be chosen by."""
         return f"{self.reader} {self.ending} {self.voxels} {self.kind}"

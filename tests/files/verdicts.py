@@ -42,13 +42,12 @@ class Verdict:
 
 
 @cache
-def predictor_for(reader: str, ending: str, channels: int, scheme: str) -> Any:
-    """A predictor of nnU-Net's with a small network that has never been trained, in 2D for pictures."""
+def predictor_for(reader: str, ending: str, channels: int, scheme: str, flat: bool = False) -> Any:
+    """A predictor of nnU-Net's with a small network that has never been trained. flat: in 2D."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    flat = reader == "NaturalImage2DIO"
     plans = PlansManager(_plans(reader, flat, channels, scheme))
     name = "2d" if flat else "3d_fullres"
     configuration = plans.get_configuration(name)
@@ -134,7 +133,7 @@ def judge(row: Row, folder: Path) -> tuple[Verdict, Verdict]:
         row.write(images)
         files = sorted(str(file) for file in images.iterdir() if file.name.endswith(row.ending) and "_000" in file.name)
         assert files, "a row writes files"
-        predictor = predictor_for(row.reader, row.ending, row.channels, row.scheme)
+        predictor = predictor_for(row.reader, row.ending, row.channels, row.scheme, row.flat)
         return _theirs(predictor, files, folder / "theirs"), _ours(predictor, files, folder / "ours")
 
 

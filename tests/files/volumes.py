@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import tifffile
+from nnunetv2.imageio import simpleitk_reader_writer
 
 from .row import SHAPE, row, volume
 
@@ -26,7 +27,8 @@ RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 UNNOTICED = "ITK takes what it has in memory for missing voxels"
 INSIDE = "only decompressing all of it shows it"
-READERS_OF_NIFTI = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
+BY_ITK = [name for name in ("SimpleITKIO", "SimpleITKIOWithReorient") if hasattr(simpleitk_reader_writer, name)]
+BY_NIBABEL = ["NibabelIO", "NibabelIOWithReorient"]
 
 
 def nifti(
@@ -103,9 +105,9 @@ def flipped_byte(content: bytes) -> bytes:
 
 
 def _nifti_rows() -> None:
-    for reader in READERS_OF_NIFTI:
+    for reader in (*BY_ITK, *BY_NIBABEL):
         first = reader in ("SimpleITKIO", "NibabelIO")
-        by_itk = reader.startswith("SimpleITK")
+        by_itk = reader in BY_ITK
         cut = UNNOTICED if by_itk else ""
         for dtype in (*NIFTI_TYPES, *UNUSUAL_TYPES):
             row(reader, ".nii.gz", dtype, "plain", nifti(volume(dtype), ".nii.gz"), short=first)
@@ -254,7 +256,7 @@ def itk(voxels: npt.NDArray[Any], name: str, *, vector: bool = False, compress: 
 
 def _itk_rows() -> None:
     types = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
-    for reader in ("SimpleITKIO", "SimpleITKIOWithReorient"):
+    for reader in BY_ITK:
         first = reader == "SimpleITKIO"
         for ending in (".nrrd", ".mha", ".nii.gz"):
             for dtype in types:

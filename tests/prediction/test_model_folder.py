@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from nnunetv2.inference import predict_from_raw_data as theirs
-from prediction_runs import assert_same_segmentations, environment
+from prediction_runs import assert_same_segmentations, environment, nnunet_predict
 from raw_images import copy_images
 
 from fastnnunet_loader import cli
@@ -106,10 +106,10 @@ def test_nnunets_command_for_folders_runs_under_this_package(trained: Any, tmp_p
     needs_the_installed_package()
     dataset, model = trained()
     images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    nnunet_predict(dataset, model, images, tmp_path / "theirs", "--disable_tta", "-npp", "0", "-nps", "0")
     program = [sys.executable, SCRIPTS / "nnUNetv2_predict_from_modelfolder"]
-    options = ["-i", images, "-m", model, "-f", "0", "-device", "cpu", "--disable_tta", "-npp", "1", "-nps", "1"]
+    options = ["-i", images, "-m", model, "-f", "0", "-device", "cpu", "--disable_tta"]
     variables = {**os.environ, **environment(dataset, model), "nnUNet_results": ""}
-    printed(call(*program, *options, "-o", tmp_path / "theirs", environment=variables))
     said = printed(call(*RUN, *program, *options, "-o", tmp_path / "ours", environment=variables))
     assert any(CITATION in line for line in said)
     assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")

@@ -47,21 +47,20 @@ def test_segmentations_are_nnunets(
 
 
 def test_files_as_people_have_them(trained: Any, tmp_path: Path) -> None:
-    """Scaled, of other types and byte orders, NIfTI-2, turned: `python -m tests.files` has every kind, on small images."""
+    """Scaled, of other types and byte orders, turned: `python -m tests.files` has every kind, on small images."""
     dataset, model = trained()
     images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
     file = images / "brain_000_0000.nii.gz"
     whole = nibabel.load(file)
     voxels = np.asarray(whole.dataobj, np.float32)
-    for name, dtype, slope, kind, order in (
-        ("scaled", np.int16, 0.5, nibabel.Nifti1Image, "<"),
-        ("bytes", np.uint8, float(voxels.max()) / 255, nibabel.Nifti1Image, "<"),
-        ("second", np.int16, 0.25, nibabel.Nifti2Image, "<"),
-        ("big endian", np.int16, 0.25, nibabel.Nifti1Image, ">"),
+    for name, dtype, slope, order in (
+        ("scaled", np.int16, 0.5, "<"),
+        ("bytes", np.uint8, float(voxels.max()) / 255, "<"),
+        ("big endian", np.int16, 0.25, ">"),
     ):
-        header = kind.header_class(endianness=order)
+        header = nibabel.Nifti1Header(endianness=order)
         header.set_data_dtype(np.dtype(dtype).newbyteorder(order))
-        image = kind(np.rint(voxels / slope).astype(dtype), whole.affine, header)
+        image = nibabel.Nifti1Image(np.rint(voxels / slope).astype(dtype), whole.affine, header)
         image.header.set_slope_inter(slope, 10)
         nibabel.save(image, images / f"{name}_0000.nii.gz")
     turned = whole.as_reoriented(np.array([[1, -1], [0, 1], [2, -1]]))

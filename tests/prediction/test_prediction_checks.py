@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
@@ -142,6 +143,33 @@ def test_files_become_cases(tmp_path: Path) -> None:
     (tmp_path / "out" / "a.nii.gz").touch()
     assert [case.name for case in pending(cases, ".nii.gz", False)] == ["b"]
     assert [case.name for case in pending(cases, ".nii.gz", True)] == ["a", "b"]
+
+
+FOLDERS = {
+    "cases": ["b_0000.nii.gz", "a_0000.nii.gz", "a_0001.nii.gz"],
+    "no channel": ["a_0000.nii.gz", "b.nii.gz"],
+    "another word where the channel is": ["a_0000.nii.gz", "a_mask.nii.gz"],
+    "a channel of five digits": ["a_0000.nii.gz", "a_00001.nii.gz"],
+    "a channel of three digits": ["a_0000.nii.gz", "a_001.nii.gz"],
+    "a short name": ["a_0000.nii.gz", "x.nii.gz"],
+    "a name of nothing": ["_0000.nii.gz"],
+    "hidden": ["a_0000.nii.gz", "._a_0000.nii.gz", ".DS_Store"],
+    "other files": ["a_0000.nii.gz", "a_0000.json", "a_0000.nii", "a_0001.nii.gz.part", "a_0000.NII.GZ"],
+    "dots and blanks": ["a b.c_0000.nii.gz", "a b.c_0001.nii.gz"],
+    "two numbers": ["a_0000_0000.nii.gz", "a_0000_0001.nii.gz", "a_0001.nii.gz"],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("names", FOLDERS.values(), ids=FOLDERS)
+def test_cases_of_a_folder_are_nnunets(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "folder_0000.nii.gz").mkdir()
+    theirs = create_lists_from_splitted_dataset_folder(str(tmp_path), ".nii.gz", num_processes=1)
+    ours, strays = find_cases(str(tmp_path), ".nii.gz")
+    assert ours == [case for case in theirs if case]
+    assert bool(strays) == any(not case for case in theirs), "where nnU-Net stops with an IndexError"
 
 
 def test_what_a_model_lacks(tmp_path: Path) -> None:
