@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +56,11 @@ def line(origin: Origin | None, *, seed: int, rank: int, role: int, step: int, s
 def command(origin: Origin, *, seed: int, rank: int, role: int, step: int, slot: int, attempt: int) -> str:
     """The command that draws the sample."""
     named = _identity(seed, rank, role, step, slot, attempt, origin.ranks)
-    options = "" if origin.trainer == "nnUNetTrainer" else f" -tr {origin.trainer}"
-    options += "" if origin.plans == "nnUNetPlans" else f" -p {origin.plans}"
+    options = [] if origin.trainer == "nnUNetTrainer" else ["-tr", origin.trainer]
+    options += [] if origin.plans == "nnUNetPlans" else ["-p", origin.plans]
     sample = ",".join(f"{name}={value}" for name, value in named.items())
-    return (
-        f"fastnnunet preview {origin.dataset} {origin.configuration} {origin.fold}{options} -o sample.png --reproduce {sample}"
-    )
+    what = [str(part) for part in (origin.dataset, origin.configuration, origin.fold)]
+    return shlex.join(["fastnnunet", "preview", *what, *options, "-o", "sample.png", "--reproduce", sample])
 
 
 def reproduce(

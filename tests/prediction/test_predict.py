@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_json
@@ -43,6 +44,31 @@ def test_segmentations_are_nnunets(
     assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
     given = [load_json(str(tmp_path / name / "predict_from_raw_data_args.json")) for name in ("ours", "theirs")]
     assert given[0].keys() >= given[1].keys()
+
+
+def test_files_as_people_have_them(trained: Any, tmp_path: Path) -> None:
+    """Scaled, of other types and byte orders, turned: `python -m tests.files` has every kind, on small images."""
+    dataset, model = trained()
+    images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    file = images / "brain_000_0000.nii.gz"
+    whole = nibabel.load(file)
+    voxels = np.asarray(whole.dataobj, np.float32)
+    for name, dtype, slope, order in (
+        ("scaled", np.int16, 0.5, "<"),
+        ("bytes", np.uint8, float(voxels.max()) / 255, "<"),
+        ("big endian", np.int16, 0.25, ">"),
+    ):
+        header = nibabel.Nifti1Header(endianness=order)
+        header.set_data_dtype(np.dtype(dtype).newbyteorder(order))
+        image = nibabel.Nifti1Image(np.rint(voxels / slope).astype(dtype), whole.affine, header)
+        image.header.set_slope_inter(slope, 10)
+        nibabel.save(image, images / f"{name}_0000.nii.gz")
+    turned = whole.as_reoriented(np.array([[1, -1], [0, 1], [2, -1]]))
+    nibabel.save(turned, images / "turned_0000.nii.gz")
+    more = ("--disable_tta", "-step_size", "1")
+    nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
+    predict(dataset, model, images, tmp_path / "ours", *more)
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
 
 
 def test_probabilities_are_nnunets(trained: Any, tmp_path: Path) -> None:

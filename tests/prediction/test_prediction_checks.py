@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.cases import Case, find_cases, pending, with_targets
 from fastnnunet_loader.prediction.checks import CaseChecks, free_space_problem, model_problem, output_problem
 from fastnnunet_loader.prediction.fingerprint import Fingerprint, intensity_warnings
-from fastnnunet_loader.prediction.headers import Header, read_header, truncation
+from fastnnunet_loader.prediction.images import Header, Lack, missing_voxels, read_header
 from fastnnunet_loader.prediction.memory import NETWORK_ON_CPU, Need, estimate
 
 
@@ -86,30 +87,40 @@ def test_missing_empty_and_foreign_files(two: tuple[CaseChecks, list[str]], tmp_
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
-def test_truncated_file(tmp_path: Path, ending: str) -> None:
-    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
-
-    file = save(tmp_path / f"case_0000{ending}", (20, 30, 40))
-    header = read_header(NibabelIO, file)
-    assert header is not None
-    assert truncation(file, header) is None
-    whole = Path(file).read_bytes()
-    Path(file).write_bytes(whole[: len(whole) // 2])
-    assert truncation(file, header) is not None
+@pytest.mark.parametrize("scaling", [(1, 0), (0.5, 10)])
+def test_truncated_file(tmp_path: Path, ending: str, scaling: tuple[float, float]) -> None:
+    voxels = np.random.default_rng(0).integers(0, 1000, (20, 30, 40)).astype(np.int16)
+    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    image.header.set_slope_inter(*scaling)
+    file = tmp_path / f"case_0000{ending}"
+    nibabel.save(image, file)
+    assert missing_voxels(str(file)) is None
+    whole = file.read_bytes()
+    for missing in (1, len(whole) // 2, len(whole) - 400):
+        file.write_bytes(whole[:-missing])
+        assert missing_voxels(str(file)) is not None, missing
 
 
 def test_gzip_of_several_parts_is_whole(tmp_path: Path) -> None:
-    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
-
-    file = Path(save(tmp_path / "case_0000.nii", (20, 30, 40)))
-    content = file.read_bytes()
+    content = Path(save(tmp_path / "case_0000.nii", (20, 30, 40))).read_bytes()
     parts = tmp_path / "case_0000.nii.gz"
     parts.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:]) + gzip.compress(b""))
-    header = read_header(NibabelIO, str(parts))
-    assert header is not None
-    assert truncation(str(parts), header) is None
+    assert missing_voxels(str(parts)) is None
     parts.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:-400]) + gzip.compress(b""))
-    assert "got an end after" in str(truncation(str(parts), header))
+    lack = missing_voxels(str(parts))
+    assert lack is not None
+    assert lack.certain
+    assert lack.expected == "96000 bytes of voxels, got 95600"
+
+
+def test_reader_has_the_last_word(two: tuple[CaseChecks, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only looks bad is read, and taken where nnU-Net's reader takes it."""
+    monkeypatch.setattr("fastnnunet_loader.prediction.checks.missing_voxels", lambda _: Lack("something else", certain=False))
+    good, bad = two[0].check([Case("brain_000", tuple(two[1]))])
+    assert not bad
+    header = good[0][1]
+    assert header is not None
+    assert header.shape == tuple(nibabel.load(two[1][0]).shape[::-1])
 
 
 def test_previous_stage_of_another_size(nnunet_dataset: Any, tmp_path: Path) -> None:
@@ -132,6 +143,33 @@ def test_files_become_cases(tmp_path: Path) -> None:
     (tmp_path / "out" / "a.nii.gz").touch()
     assert [case.name for case in pending(cases, ".nii.gz", False)] == ["b"]
     assert [case.name for case in pending(cases, ".nii.gz", True)] == ["a", "b"]
+
+
+FOLDERS = {
+    "cases": ["b_0000.nii.gz", "a_0000.nii.gz", "a_0001.nii.gz"],
+    "no channel": ["a_0000.nii.gz", "b.nii.gz"],
+    "another word where the channel is": ["a_0000.nii.gz", "a_mask.nii.gz"],
+    "a channel of five digits": ["a_0000.nii.gz", "a_00001.nii.gz"],
+    "a channel of three digits": ["a_0000.nii.gz", "a_001.nii.gz"],
+    "a short name": ["a_0000.nii.gz", "x.nii.gz"],
+    "a name of nothing": ["_0000.nii.gz"],
+    "hidden": ["a_0000.nii.gz", "._a_0000.nii.gz", ".DS_Store"],
+    "other files": ["a_0000.nii.gz", "a_0000.json", "a_0000.nii", "a_0001.nii.gz.part", "a_0000.NII.GZ"],
+    "dots and blanks": ["a b.c_0000.nii.gz", "a b.c_0001.nii.gz"],
+    "two numbers": ["a_0000_0000.nii.gz", "a_0000_0001.nii.gz", "a_0001.nii.gz"],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("names", FOLDERS.values(), ids=FOLDERS)
+def test_cases_of_a_folder_are_nnunets(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "folder_0000.nii.gz").mkdir()
+    theirs = create_lists_from_splitted_dataset_folder(str(tmp_path), ".nii.gz", num_processes=1)
+    ours, strays = find_cases(str(tmp_path), ".nii.gz")
+    assert ours == [case for case in theirs if case]
+    assert bool(strays) == any(not case for case in theirs), "where nnU-Net stops with an IndexError"
 
 
 def test_what_a_model_lacks(tmp_path: Path) -> None:

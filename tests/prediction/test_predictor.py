@@ -22,6 +22,8 @@ from fastnnunet_loader.prediction.preprocess import Preprocessing
 SEQUENTIAL = nnUNetPredictor.predict_from_files_sequential
 """nnU-Net's own, before anything is installed."""
 
+SEQUENTIAL_ARRAY = nnUNetPredictor.predict_single_npy_array
+
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -131,6 +133,60 @@ def test_an_image_far_from_the_training_gets_a_warning(
     )  # fmt: skip
     predictor.predict_single_npy_array(image[:, ::4], thick)
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image, properties: (image[0, 0], properties), r"an image \(C, X, Y, Z\), got an array of shape \(.*\); a 2D"),
+        (lambda image, properties: (image[:, 0], properties), r"an image \(C, X, Y, Z\)"),
+        (lambda image, properties: (image[:, :1], {"spacing": [1, 1]}), r"three spacings in mm .*, got spacing \[1, 1\]"),
+        (lambda image, properties: (image, {}), "three spacings in mm .*, got no 'spacing'"),
+        (lambda image, properties: (image, {"spacing": [0, 1, 1]}), "three spacings in mm"),
+        (lambda image, properties: (image, {"spacing": "1 1 1"}), "three spacings in mm"),
+        (lambda image, properties: (image, {"spacing": 4.0}), "three spacings in mm"),
+        (lambda image, properties: (image[:, :0], properties), "an image with voxels"),
+        (
+            lambda image, properties: (np.concatenate([image, image]), properties),
+            r"1 channel \(T1\), got an image of shape \(2,",
+        ),
+    ],
+    ids=["2D", "3D", "two spacings", "no spacing", "spacing 0", "text", "a number", "no voxels", "two channels"],
+)
+def test_arrays_that_cannot_be_predicted(predictor: Any, images: Path, installed: None, change: Any, said: str) -> None:
+    """Where nnU-Net fails, too; the message names the image and what it should be."""
+    image, properties = change(*read(predictor, images, "brain_000"))
+    with pytest.raises(PredictionError, match=rf"\[image 0\] expected {said}"):
+        predictor.predict_single_npy_array(image, dict(properties))
+    fl.uninstall()
+    with pytest.raises(Exception):  # noqa: B017 - whatever it is
+        SEQUENTIAL_ARRAY(predictor, image, dict(properties))
+
+
+def test_arrays_that_look_odd_are_predicted(predictor: Any, images: Path, installed: None) -> None:
+    image, properties = read(predictor, images, "brain_000")
+    expected = predictor.predict_single_npy_array(image, dict(properties))
+    odd = {**properties, "spacing": np.array([*properties["spacing"], 7.0])}  # nnU-Net looks at three of them
+    assert np.array_equal(predictor.predict_single_npy_array(image.astype(np.float64), odd), expected)
+
+
+def test_lists_of_other_lengths(predictor: Any, images: Path, installed: None) -> None:
+    image, properties = read(predictor, images, "brain_000")
+    predict = predictor.predict_from_list_of_npy_arrays
+    with pytest.raises(ValueError, match=r"\[properties\] expected one for each image, 2, got 1"):
+        predict([image, image], None, [properties], None)
+    with pytest.raises(ValueError, match=r"\[targets\] expected one for each image, 2, got 1"):
+        predict([image, image], None, [properties] * 2, ["one"])
+    assert len(predict([image], None, [dict(properties)] * 2, None)) == 1, "nnU-Net leaves out what is more"
+
+
+def test_bad_array_is_skipped(predictor: Any, images: Path, installed: None, caplog: pytest.LogCaptureFixture) -> None:
+    image, properties = read(predictor, images, "brain_000")
+    fl.install(threads=2, on_bad_case="skip")
+    made = predictor.predict_from_list_of_npy_arrays([image[0], image], None, [dict(properties)] * 2, None)
+    assert made[0] is None
+    assert made[1] is not None
+    assert "left out: [image 0] expected an image (C, X, Y, Z)" in caplog.text
 
 
 def test_uninstall_puts_everything_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from raw_images import copy_images, description, folder_of_images, images_of
 
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.images import Header, read_header
+from fastnnunet_loader.prediction.memory import estimate
 from fastnnunet_loader.prediction.preprocess import Preprocessing
 
 
@@ -113,22 +116,33 @@ def test_image_of_zeros_is_kept_whole(nnunet_dataset: Any, tmp_path: Path) -> No
     assert_same(*both(dataset, dataset.plans, "3d_fullres", [file]))
 
 
-def preprocess(dataset: Any, files: list[str], reader: str = "SimpleITKIO") -> Any:
+def preprocess(
+    dataset: Any, files: list[str], reader: str = "SimpleITKIO", say: Any = print, scheme: str = "ZScoreNormalization"
+) -> Any:
     manager = PlansManager({**dataset.plans, "image_reader_writer": reader})
-    return Preprocessing(manager, manager.get_configuration("3d_fullres"), description(dataset), 1, print).from_files(
-        "one", files
-    )
+    configuration = manager.get_configuration("3d_fullres")
+    configuration.configuration["normalization_schemes"] = [scheme]
+    return Preprocessing(manager, configuration, description(dataset), 1, say).from_files("one", files)
 
 
-def test_voxels_that_are_not_numbers_name_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "scheme", "warned"),
+    [(np.nan, "ZScoreNormalization", True), (np.nan, "CTNormalization", True), (np.inf, "CTNormalization", False)],
+)
+def test_voxels_that_are_not_numbers_are_named_and_taken(
+    nnunet_dataset: Any, tmp_path: Path, value: float, scheme: str, warned: bool
+) -> None:
     dataset = nnunet_dataset("default")
     voxels = np.ones((8, 9, 10), np.float32)
-    voxels[1, 2, 3] = np.nan
+    voxels[1, 2, 3] = value
     file = str(tmp_path / "one_0000.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), file)
-    with pytest.raises(PredictionError, match="expected finite voxels, got 1 of 720 in channel 0") as raised:
-        preprocess(dataset, [file], "NibabelIO")  # ITK reads NaN in NIfTI as zero
-    assert (raised.value.case, raised.value.file, raised.value.stage) == ("one", file, "read")
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) * 4), file)
+    said: list[str] = []
+    # ITK reads NaN in NIfTI as zero. A CT is clipped, so that infinity becomes a number.
+    data, _ = preprocess(dataset, [file], "NibabelIO", said.append, scheme)
+    wanted = f"warning: [one] {file}: 1 of 720 voxels in channel 0 are NaN or infinite"
+    assert any(line.startswith(wanted) for line in said) == warned
+    assert bool(np.isfinite(data.numpy()).all()) != warned
 
 
 def test_unreadable_image_names_case_and_file(nnunet_dataset: Any, tmp_path: Path) -> None:
@@ -137,3 +151,50 @@ def test_unreadable_image_names_case_and_file(nnunet_dataset: Any, tmp_path: Pat
     file.write_bytes(b"no image")
     with pytest.raises(PredictionError, match=r"\[one\].*one_0000.nii.gz: expected images that can be read"):
         preprocess(dataset, [str(file)])
+
+
+def peak_of(work: Any) -> int:
+    """Bytes that NumPy held at the most while it ran."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("labels", [3, 60])
+@pytest.mark.parametrize("scale", [0.8, 1, 1.25])
+def test_a_cascade_of_many_labels_keeps_to_its_estimate(nnunet_dataset: Any, labels: int, scale: float) -> None:
+    dataset = nnunet_dataset("cascade")
+    plans = PlansManager(dataset.plans)
+    configuration = plans.get_configuration("3d_cascade_fullres")
+    named = {**description(dataset), "labels": {"background": 0, **{f"label {n}": n for n in range(1, labels + 1)}}}
+    spacing = [float(configuration.spacing[axis]) * scale for axis in np.argsort(plans.transpose_forward)]
+    shape, generator = (48, 48, 48), np.random.default_rng(0)
+    image = generator.normal(10, 1, (1, *shape)).astype(np.float32)
+    before = generator.integers(0, labels + 1, (1, *shape)).astype(np.float32)
+    preprocessing = Preprocessing(plans, configuration, named, 1, print)
+    need = estimate(Header(1, shape, tuple(spacing), 4), 1, plans, configuration, plans.get_label_manager(named))
+    made: list[Any] = []
+    peak = peak_of(lambda: made.append(preprocessing.from_array("one", image, before, {"spacing": spacing})[0]))
+    assert made[0].shape[0] == 1 + labels
+    assert made[0].nelement() * 4 < peak <= need.preprocess
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
+def test_a_scaled_image_keeps_to_its_estimate(nnunet_dataset: Any, tmp_path: Path, dtype: type) -> None:
+    dataset = nnunet_dataset("default")
+    plans = PlansManager({**dataset.plans, "image_reader_writer": "NibabelIO"})
+    configuration = plans.get_configuration("3d_fullres")
+    image = nibabel.Nifti1Image(np.random.default_rng(0).integers(1, 100, (64, 64, 64)).astype(dtype), np.eye(4) * 4)
+    image.header.set_slope_inter(0.5, 10)
+    file = str(tmp_path / "one_0000.nii.gz")
+    nibabel.save(image, file)
+    header = read_header(plans.image_reader_writer_class, file)
+    assert header is not None
+    need = estimate(header, 1, plans, configuration, plans.get_label_manager(description(dataset)))
+    preprocessing = Preprocessing(plans, configuration, description(dataset), 1, print)
+    peak = peak_of(lambda: preprocessing.from_files("one", [file]))
+    assert peak > 64**3 * 12, "of float64, and of float32"
+    assert peak <= need.preprocess

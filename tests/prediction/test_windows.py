@@ -14,7 +14,7 @@ from raw_images import copy_images, images_of
 
 from fastnnunet_loader.prediction.export import Deciding
 from fastnnunet_loader.prediction.followed import own_way
-from fastnnunet_loader.prediction.headers import Header
+from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.memory import device_room
 from fastnnunet_loader.prediction.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session import Session

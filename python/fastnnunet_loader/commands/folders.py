@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 from . import CommandError
 
-__all__ = ["check_plans", "dataset_folder", "dataset_number", "inherited", "listed", "nnunet_folders", "read_json"]
+__all__ = [
+    "check_plans",
+    "dataset_folder",
+    "dataset_name",
+    "dataset_number",
+    "inherited",
+    "listed",
+    "nnunet_folders",
+    "read_json",
+]
+
+ROOTS = ("nnUNet_preprocessed", "nnUNet_raw", "nnUNet_results")
 
 
 def nnunet_folders(names: tuple[str, ...]) -> dict[str, Path]:
@@ -26,26 +39,59 @@ def nnunet_folders(names: tuple[str, ...]) -> dict[str, Path]:
     return folders
 
 
+def dataset_name(given: str, option: str = "DATASET") -> str:
+    """The name of a data set from its name or its number, as nnU-Net finds it.
+
+    What begins with "Dataset" is a name. A number is that of the one name with it among nnU-Net's three folders; files
+    do not count, and neither does where the folder is. Raises CommandError.
+    """
+    if given.startswith("Dataset"):
+        return given
+    try:
+        number = int(given)
+    except ValueError:
+        raise CommandError(
+            f"[{option}] expected the number of a data set, or a name that begins with 'Dataset', got {given!r}\n  {_known()}"
+        ) from None
+    found = sorted({folder.name for folder in _datasets() if folder.name.startswith(f"Dataset{number:03d}")})
+    if len(found) > 1:
+        where = [str(folder) for folder in _datasets() if folder.name in found]
+        raise CommandError(
+            f"[{option}] expected a number that one data set has, got {given}: {listed(found)}\n"
+            f"  give the name, or rename one of {listed(where)}"
+        )
+    if not found:
+        raise CommandError(f"[{option}] expected the number of a data set, got {given!r}\n  {_known()}")
+    return found[0]
+
+
+def _datasets() -> list[Path]:
+    """The folders of data sets below all of nnU-Net's folders."""
+    roots = [Path(os.environ[name]) for name in ROOTS if os.environ.get(name)]
+    return [path for root in roots if root.is_dir() for path in sorted(root.glob("Dataset*")) if path.is_dir()]
+
+
+def _known() -> str:
+    roots = [os.environ[name] for name in ROOTS if os.environ.get(name)]
+    return f"in {listed(roots)}: {listed(sorted({folder.name for folder in _datasets()}))}"
+
+
 def dataset_folder(given: str, preprocessed: Path) -> Path:
     """The folder of a data set's preprocessed files, from its name or its number."""
-    known = sorted(p.name for p in preprocessed.glob("Dataset[0-9][0-9][0-9]*_*") if p.is_dir())
-    if given.isdecimal():
-        found = [name for name in known if dataset_number(Path(name)) == int(given)]
-        if len(found) > 1:
-            raise CommandError(f"[DATASET] expected a number that one data set has, got {given}: {listed(found)}")
-    else:
-        found = [name for name in known if name == given]
-    if not found:
+    name = dataset_name(given)
+    if not name or "/" in name or not (preprocessed / name).is_dir():
+        known = sorted(path.name for path in preprocessed.glob("Dataset*") if path.is_dir())
         raise CommandError(
             f"[DATASET] expected a preprocessed data set, got {given!r}\n"
             f"  in {preprocessed}: {listed(known)}; nnUNetv2_plan_and_preprocess adds others"
         )
-    return preprocessed / found[0]
+    return preprocessed / name
 
 
-def dataset_number(dataset: Path) -> int:
-    """The number in the name of a data set's folder."""
-    return int(dataset.name[7:].split("_")[0])
+def dataset_number(dataset: Path) -> int | str:
+    """The number in the name of a data set's folder, as commands take it; the name where it has none."""
+    match = re.match(r"Dataset(\d+)", dataset.name)
+    return dataset.name if match is None else int(match[1])
 
 
 def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
@@ -63,9 +109,10 @@ def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
     identifier = inherited(configurations, configuration, "data_identifier")
     folder = dataset / str(identifier)
     if not any(folder.glob("*.pkl")):
+        command = ["nnUNetv2_preprocess", "-d", str(dataset_number(dataset))]
         raise CommandError(
             f"[CONFIG] expected preprocessed cases of {configuration} in {folder}, got none\n"
-            f"  nnUNetv2_preprocess -d {dataset_number(dataset)} -plans_name {plans_name} -c {configuration}"
+            "  " + shlex.join([*command, "-plans_name", plans_name, "-c", configuration])
         )
 
 

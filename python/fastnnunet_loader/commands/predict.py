@@ -14,33 +14,41 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from . import CommandError, count, size
-from .folders import listed
+from .folders import dataset_name, listed
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
     from ..prediction.session import Session
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "citation", "run"]
 
 FOLDS = (0, 1, 2, 3, 4)
+
+CITATION = """
+Please cite the following paper when using nnU-Net:
+Isensee, F., Jaeger, P. F., Kohl, S. A., Petersen, J., & Maier-Hein, K. H. (2021). nnU-Net: a self-configuring method for \
+deep learning-based biomedical image segmentation. Nature methods, 18(2), 203-211.
+"""
+"""For an nnU-Net whose command has no such text."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add nnUNetv2_predict's own arguments, with its names and defaults, and those of this package."""
-    nnunet = parser.add_argument_group("options of nnUNetv2_predict")
+    nnunet = parser.add_argument_group("options of nnUNetv2_predict and nnUNetv2_predict_from_modelfolder")
     add = nnunet.add_argument
     add("-i", metavar="FOLDER", type=Path, required=True, help="images, CASE_0000 and so on, one file for each channel")
     add("-o", metavar="FOLDER", type=Path, required=True, help="where the segmentations go; made if it is not there")
-    add("-d", metavar="DATASET", required=True, help="name or number of the data set that the network was trained on")
-    add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
-    add("-c", metavar="CONFIG", required=True, help="configuration of the plans, such as 3d_fullres")
+    add("-d", metavar="DATASET", help="name or number of the data set that the network was trained on")
+    add("-p", metavar="PLANS", help="name of the plans (default: nnUNetPlans)")
+    add("-tr", metavar="TRAINER", help="trainer class (default: nnUNetTrainer)")
+    add("-c", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
+    add("-m", metavar="FOLDER", type=Path, help="folder of the trained model, instead of -d, -p, -tr, -c and nnUNet_results")
     add("-f", metavar="FOLD", type=_fold, nargs="+", default=FOLDS, help="folds to average (default: 0 1 2 3 4)")
     add("-step_size", metavar="X", type=_step, default=0.5, help="of the sliding window, in patches (default: %(default)s)")
     add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
     add("--verbose", action="store_true", help="let nnU-Net say what it does")
     add("--save_probabilities", action="store_true", help="write them too, as ensembling needs them")
-    add("--continue_prediction", action="store_true", help="leave out cases whose files are there already")
+    add("--continue_prediction", "--c", action="store_true", help="leave out cases whose files are there already")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="name of the checkpoint (default: %(default)s)")
     add("-npp", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
     add("-nps", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
@@ -183,8 +191,9 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore in shared memory
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
 
+    print(citation(predict_entry_point))
     predictor = nnUNetPredictor(
         tile_step_size=args.step_size,
         use_gaussian=True,
@@ -197,6 +206,13 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
     )
     predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)
     return predictor
+
+
+def citation(command: Callable[..., Any]) -> str:
+    """What one of nnU-Net's commands asks its users to cite, in its own words."""
+    constants = getattr(command, "__code__", None)
+    texts = [text for text in getattr(constants, "co_consts", ()) if isinstance(text, str) and "Please cite" in text]
+    return texts[0] if texts else CITATION
 
 
 def _write_settings(args: argparse.Namespace, predictor: Any) -> None:
@@ -248,18 +264,25 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _model_folder(args: argparse.Namespace) -> Path:
+    """The folder that -m names, or the one that -d, -tr, -p and -c name below nnUNet_results."""
+    named = {"-d": args.d, "-c": args.c, "-p": args.p, "-tr": args.tr}
+    if args.m is not None:
+        if given := [option for option, value in named.items() if value is not None]:
+            raise CommandError(f"[-m] expected the folder of a model alone, got also {listed(given)}")
+        return Path(args.m)
+    if missing := [option for option in ("-d", "-c") if named[option] is None]:
+        raise CommandError(f"[{listed(missing)}] expected -d DATASET and -c CONFIG, or -m FOLDER with the model, got neither")
     results = os.environ.get("nnUNet_results")
     if not results:
         raise CommandError(
             "[nnUNet_results] expected the environment to name nnU-Net's folder, got nothing\n"
-            "  export nnUNet_results=/path/to/nnUNet_results"
+            "  export nnUNet_results=/path/to/nnUNet_results, or give the folder of the model with -m"
         )
-    known = sorted(path.name for path in Path(results).glob("Dataset[0-9][0-9][0-9]*_*") if path.is_dir())
-    if args.d.isdecimal():
-        found = [name for name in known if int(name[7:].split("_")[0]) == int(args.d)]
-    else:
-        found = [name for name in known if name == args.d]
-    if len(found) != 1:
-        several = f" of one, got several: {listed(found)}" if found else f", got {args.d!r}\n  in {results}: {listed(known)}"
-        raise CommandError(f"[-d] expected the name or number of a data set with a trained network{several}")
-    return Path(results) / found[0] / f"{args.tr}__{args.p}__{args.c}"
+    dataset = Path(results) / dataset_name(args.d, "-d")
+    if not dataset.is_dir():
+        known = sorted(path.name for path in Path(results).glob("Dataset*") if path.is_dir())
+        raise CommandError(
+            f"[-d] expected the name or number of a data set with a trained network, got {args.d!r}\n"
+            f"  in {results}: {listed(known)}"
+        )
+    return dataset / f"{args.tr or 'nnUNetTrainer'}__{args.p or 'nnUNetPlans'}__{args.c}"

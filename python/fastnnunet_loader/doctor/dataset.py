@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +16,11 @@ import torch
 
 from .. import _core
 from ..commands import CommandError
-from ..commands.folders import dataset_folder, dataset_number, listed, nnunet_folders
+from ..commands.folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
 from ..loader import available_cores, default_threads, memory
 from . import files
 from .machine import default_budget, size
+from .raw import check_raw
 from .report import Check, Task, Verdict
 
 __all__ = ["Configuration", "DatasetChecks", "loader_memory"]
@@ -133,6 +135,8 @@ class DatasetChecks:
     threads: int = field(default_factory=available_cores)
     """That read files."""
     folder: Path | None = None
+    raw: Path | None = None
+    """The folder of the raw images, where there is one."""
     plans: dict[str, Any] = field(default_factory=dict)
     labels: frozenset[int] = frozenset()
     regions: int = 0
@@ -143,18 +147,24 @@ class DatasetChecks:
         name, why = "data set", "There is nothing else to check of it."
         try:
             preprocessed = nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"]
+            raw = Path(os.environ.get("nnUNet_raw", ""), dataset_name(self.given))
+            self.raw = raw if os.environ.get("nnUNet_raw") and (raw / "dataset.json").is_file() else None
             self.folder = dataset_folder(self.given, preprocessed)
         except CommandError as error:
             found, _, more = str(error).partition("\n")
+            if self.raw is not None:
+                why = "Only its raw files can be checked."
+                return Check(name, Verdict.FAIL, f"{found}\n{more.strip()}", why, self._plan())
             return Check(name, Verdict.FAIL, f"{found}\n{more.strip()}", why, "fastnnunet doctor DATASET    (a name or number)")
         return Check(name, Verdict.OK, str(self.folder))
 
     def tasks(self) -> Iterator[Task]:
         """The checks that follow `find`, each to be run before the next is asked for."""
-        if self.folder is None:
-            return
-        yield "plans", self.read_plans
-        yield "dataset.json", self.read_description
+        if self.folder is not None:
+            yield "plans", self.read_plans
+            yield "dataset.json", self.read_description
+        if self.raw is not None:
+            yield "raw files", partial(check_raw, self.raw, self.plans, self.threads, self.quick)
         if not self.configurations:
             return
         yield "splits", self.read_splits
@@ -172,11 +182,13 @@ class DatasetChecks:
 
     def _preprocess(self, configuration: str) -> str:
         assert self.folder is not None
-        return f"nnUNetv2_preprocess -d {dataset_number(self.folder)} -plans_name {self.plans_name} -c {configuration}"
+        command = ["nnUNetv2_preprocess", "-d", str(dataset_number(self.folder)), "-plans_name", self.plans_name]
+        return shlex.join([*command, "-c", configuration])
 
     def _plan(self) -> str:
-        assert self.folder is not None
-        return f"nnUNetv2_plan_and_preprocess -d {dataset_number(self.folder)}"
+        folder = self.folder or self.raw
+        assert folder is not None
+        return shlex.join(["nnUNetv2_plan_and_preprocess", "-d", str(dataset_number(folder))])
 
     def read_plans(self) -> list[Check]:
         """The plans, and each configuration's settings."""
@@ -189,13 +201,13 @@ class DatasetChecks:
         except FileNotFoundError:
             others = [p.stem for p in sorted(self.folder.glob("*.json")) if _has_configurations(p)]
             found = f"[{file}] expected plans, got none; there are: {listed(others)}"
-            return [Check("plans", Verdict.FAIL, found, why, f"-p {others[0]}" if others else self._plan())]
+            return [Check("plans", Verdict.FAIL, found, why, f"-p {shlex.quote(others[0])}" if others else self._plan())]
         except (ValueError, KeyError, TypeError) as error:
             found = f"[{file}] expected plans of nnU-Net, got {type(error).__name__}: {error}"
             return [Check("plans", Verdict.FAIL, found, why, self._plan())]
         if self.configuration is not None and self.configuration not in configurations:
             found = f"[{file}] expected the configuration {self.configuration!r}, got: {listed(known)}"
-            return [Check("plans", Verdict.FAIL, found, why, f"-c {known[0]}" if known else self._plan())]
+            return [Check("plans", Verdict.FAIL, found, why, f"-c {shlex.quote(known[0])}" if known else self._plan())]
         faults, missing = [], []
         for name in known if self.configuration is None else [self.configuration]:
             try:
@@ -270,7 +282,7 @@ class DatasetChecks:
                 why = "A cross-validation of 5 folds needs 5 cases."
                 return Check(name, Verdict.WARNING, found, why, "fastnnunet train DATASET CONFIG all", tuple(few))
             return Check(name, Verdict.OK, found)
-        remove = f"rm '{file}'    (the next training makes a new one)"
+        remove = f"rm {shlex.quote(str(file))}    (the next training makes a new one)"
         try:
             splits = _content(file)
             folds = [(list(split["train"]), list(split["val"])) for split in splits]
@@ -329,7 +341,7 @@ class DatasetChecks:
         pattern = f"*__{self.plans_name}__{previous}/predicted_next_stage/{configuration.name}"
         folders = sorted(results.glob(pattern)) if results.is_dir() else []
         why = f"It is trained with the predictions of {previous}, which the end of each of its folds writes."
-        mend = f"fastnnunet train {dataset_number(self.folder)} {previous} FOLD    (all folds)"
+        mend = shlex.join(["fastnnunet", "train", self.folder.name, str(previous), "FOLD"]) + "    (all folds)"
         if not folders:
             return Check(name, Verdict.NOTE, f"no predictions of {previous} yet", why, mend)
         wanted = files.case_names(configuration.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from ..cases import ClassLocations, blosc2_files, class_locations, numpy_files
 from ..errors import StorageError
 from ..loader import memory
 from ..pickles import read_properties
+from ..prediction.images import unwritable
 from .machine import MIB, size
 from .report import Check, Verdict, progress
 
@@ -56,6 +58,8 @@ class CaseReport:
     """Voxels that a training cannot use."""
     doubts: list[str] = field(default_factory=list)
     """What a training does not stumble over, but nnU-Net's preprocessing would not have written."""
+    unwritable: list[str] = field(default_factory=list)
+    """Images of which nnU-Net cannot write a segmentation."""
     file_bytes: int = 0
     file_seconds: float = 0.0
     voxel_bytes: int = 0
@@ -132,7 +136,7 @@ def _strange_files(folder: Path) -> Check | None:
         Verdict.FAIL,
         f"[{folder}] expected files of .b2nd or of .npz besides .pkl, got {', '.join(sorted(endings)) or 'neither'}",
         "nnU-Net tells the format from the endings, and stops where there are several or none.",
-        "\n".join(f"rm '{p}'" for p in strange[:5]),
+        "\n".join(f"rm {shlex.quote(str(p))}" for p in strange[:5]),
         tuple(str(p) for p in strange),
     )
 
@@ -146,6 +150,7 @@ def _verdicts(reports: list[CaseReport], missing: list[str], title: str, which: 
     damage = missing + [line for report in reports for line in report.damage]
     content = [line for report in reports for line in report.content]
     doubts = [line for report in reports for line in report.doubts]
+    unfit = [line for report in reports for line in report.unwritable]
     checks = []
     again = f"{preprocess}    (writes all cases anew)"
     if damage:
@@ -158,6 +163,11 @@ def _verdicts(reports: list[CaseReport], missing: list[str], title: str, which: 
         why = "One NaN makes the loss and then the whole network NaN; a label that is not planned stops the training."
         mend = f"correct these cases in nnUNet_raw, then: {again}"
         checks.append(Check(f"voxels, {title}", Verdict.FAIL, f"{len(content)} bad in {which}", why, mend, tuple(content)))
+    if unfit:
+        why = "The training goes to its end; its final validation and each prediction then fail, where they write."
+        mend = f"correct these images in nnUNet_raw, then: {again}"
+        found = f"{len(unfit)} that nnU-Net cannot write in {which}"
+        checks.append(Check(f"segmentations, {title}", Verdict.FAIL, found, why, mend, tuple(unfit)))
     if doubts:
         why = "The training goes on, but with something else than was planned. These files are of other plans or other cases."
         found = f"{len(doubts)} that do not fit the plans"
@@ -192,6 +202,8 @@ def check_case(files: _core.CaseFiles, properties_file: Path, expected: Expected
         with _reporting(report, properties_file):
             properties = read_properties(properties_file)
             locations = class_locations(properties_file, properties, ())
+            if reason := unwritable(properties):
+                report.unwritable.append(f"[{properties_file}] expected {reason}")
     image = _opened(report, Path(files.image), "data")
     segmentation = _opened(report, Path(files.segmentation), "seg")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import tempfile
 from functools import partial
@@ -191,23 +192,25 @@ def folder(variable: str) -> Check:
         # nnU-Net makes the folder of results where it may.
         above = next((parent for parent in path.absolute().parents if parent.exists()), None)
         if results and above is not None and os.access(above, os.W_OK):
-            return Check(variable, Verdict.NOTE, f"{given} does not exist; nnU-Net makes it", use, f"mkdir -p {_quoted(given)}")
-        return Check(variable, needed, f"{given} does not exist", use, f"mkdir -p {_quoted(given)}    or correct {variable}")
+            return Check(
+                variable, Verdict.NOTE, f"{given} does not exist; nnU-Net makes it", use, f"mkdir -p {shlex.quote(given)}"
+            )
+        return Check(
+            variable, needed, f"{given} does not exist", use, f"mkdir -p {shlex.quote(given)}    or correct {variable}"
+        )
     if not path.is_dir():
         return Check(variable, needed, f"{given} is not a folder", use, f"export {variable}=/path/to/{variable}")
     writable, free = _writable(path), shutil.disk_usage(path).free
     found = f"{given}; {size(free)} free"
     if not writable:
         verdict = Verdict.FAIL if results else Verdict.NOTE
-        return Check(variable, verdict, f"{found}; not writable", use, f"chmod u+w {_quoted(given)}    or mount it writable")
+        return Check(
+            variable, verdict, f"{found}; not writable", use, f"chmod u+w {shlex.quote(given)}    or mount it writable"
+        )
     if free < LEAST_DISK and not raw:
         why = f"{use} A full disk leaves files that are cut off."
-        return Check(variable, Verdict.WARNING, found, why, f"df -h {_quoted(given)}    (shows the disk)")
+        return Check(variable, Verdict.WARNING, found, why, f"df -h {shlex.quote(given)}    (shows the disk)")
     return Check(variable, Verdict.OK, found)
-
-
-def _quoted(path: str) -> str:
-    return f"'{path}'" if any(c in path for c in " '\"$&()") else path
 
 
 def _writable(path: Path) -> bool:

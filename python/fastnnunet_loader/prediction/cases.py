@@ -26,15 +26,23 @@ class Case:
 
 
 def find_cases(folder: str, ending: str) -> tuple[list[list[str]], list[PredictionError]]:
-    """Return the files of each case, sorted as nnU-Net does, and what is wrong with the names of others."""
+    """Return the files of each case, sorted as nnU-Net does, and what is wrong with the names of others.
+
+    nnU-Net takes what is before the last five letters for the name of a case, and stops where no file of that case has the
+    number of a channel. Where another has, it leaves the file alone.
+    """
     named: dict[str, list[str]] = {}
-    strays = []
+    others = []
     pattern = re.compile(r"(.*)_\d\d\d\d" + re.escape(ending), re.DOTALL)
     for file in sorted(path for path in Path(folder).iterdir() if path.name.endswith(ending) and path.is_file()):
         if match := pattern.fullmatch(file.name):
             named.setdefault(match[1], []).append(str(Path(folder, file.name)))
         else:
-            stem = file.name[: -len(ending)]
+            others.append(file)
+    strays = []
+    for file in others:
+        stem = file.name.removesuffix(ending)
+        if stem[:-5] not in named:
             reason = f"expected a name with the number of the channel, such as {stem}_0000{ending}, got {file.name}"
             strays.append(PredictionError(case=stem, file=str(file), stage="check", reason=reason))
     return [named[name] for name in sorted(named)], strays

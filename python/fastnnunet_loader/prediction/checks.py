@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PredictionError
 from .cases import Case, name_of
-from .headers import Header, read_header, truncation
+from .images import Header, missing_voxels, of_image, read_header, unwritable
 from .memory import readable
 
 __all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
@@ -27,34 +27,51 @@ class CaseChecks:
     """Checks cases against a plan."""
 
     def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any]) -> None:
-        names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
-        self._channels = [str(name) for name in names.values()]
+        self.channels = _channels(dataset_json)
+        """Their names, as dataset.json has them."""
+        self.reader: type = plans.image_reader_writer_class
         self._schemes = len(configuration.normalization_schemes)
         self._ending = str(dataset_json["file_ending"])
-        self._reader = plans.image_reader_writer_class
         self._stage_before = configuration.previous_stage_name
 
-    def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
-        """Return the cases that can be predicted, and what is wrong with the others."""
+    @classmethod
+    def of_raw(cls, reader: type, dataset_json: dict[str, Any]) -> CaseChecks:
+        """For the images of a data set that need not be planned yet."""
+        checks = cls.__new__(cls)
+        checks.channels = _channels(dataset_json)
+        checks.reader = reader
+        checks._schemes = len(checks.channels)
+        checks._ending = str(dataset_json["file_ending"])
+        checks._stage_before = None
+        return checks
+
+    def check(self, cases: Sequence[Case], writes: bool = True) -> tuple[list[Checked], list[PredictionError]]:
+        """Return the cases that can be predicted, and what is wrong with the others.
+
+        writes: whether nnU-Net's writer will write the segmentations of cases with a target.
+        """
         good: list[Checked] = []
         bad = []
         for case in cases:
             try:
-                good.append((case, self.check_case(case)))
+                good.append((case, self.check_case(case, writes)))
             except PredictionError as error:
                 bad.append(error)
         return good, bad
 
-    def check_case(self, case: Case) -> Header | None:
+    def check_case(self, case: Case, writes: bool = True) -> Header | None:
         """Return the header of the first file. Raises PredictionError that names what is wrong."""
         headers = [self._header(case, file) for file in case.files]
         first = headers[0] if headers else None
         if headers and first is None:
             return None  # nothing more is known of such files
         found = sum(header.channels for header in headers if header is not None)
-        if found != len(self._channels) or found != self._schemes:
+        # nnU-Net leaves out schemes for which there is no channel.
+        if found != len(self.channels) or found > self._schemes:
             self._refuse_channels(case, found)
         assert first is not None
+        if first.unwritable and writes and case.target is not None:
+            raise _problem(case, case.files[0], f"expected {first.unwritable}")
         for file, header in zip(case.files[1:], headers[1:], strict=True):
             self._compare(case, file, case.files[0], header, first)
         if self._stage_before is not None:
@@ -64,28 +81,50 @@ class CaseChecks:
             self._compare(case, case.previous, case.files[0], before, first, spacing=False)
         return first
 
+    def check_segmentation(self, case: Case, file: str, image: Header | None) -> None:
+        """Check that a segmentation can be read and has the size of its image; None where that is not known."""
+        header = self._header(case, file)
+        if header is None:
+            return
+        if header.channels != 1:
+            raise _problem(case, file, f"expected a segmentation of 1 channel, got {header.channels}")
+        if image is not None:
+            self._compare(case, file, case.files[0], header, image, spacing=False)
+
     def _header(self, case: Case, file: str) -> Header | None:
         if not Path(file).is_file():
             raise _problem(case, file, "expected a file, got none")
         if not Path(file).stat().st_size:
             raise _problem(case, file, "expected an image, got an empty file")
         try:
-            header = read_header(self._reader, file)
-        except ValueError as error:
-            raise _problem(case, file, f"expected {error}") from error
+            header = read_header(self.reader, file)
         except Exception as error:
-            raise _problem(case, file, f"expected an image that can be read, got {_said(error)}") from error
-        if header is not None and (missing := truncation(file, header)):
-            raise _problem(case, file, f"expected {missing}")
-        return header
+            return self._settle(case, file, error)
+        lack = None if header is None else missing_voxels(file)
+        if lack is not None and lack.certain:
+            raise _problem(case, file, f"expected {lack.expected}")
+        return header if lack is None else self._settle(case, file, ValueError(lack.expected))
+
+    def _settle(self, case: Case, file: str, doubt: Exception) -> Header:
+        """Ask nnU-Net's own reader, which has the last word on a file that looks bad, by reading all of it."""
+        expected = str(doubt) if type(doubt) is ValueError else f"an image that can be read, got {_said(doubt)}"
+        try:
+            image, properties = self.reader().read_images([file])
+        except Exception as error:
+            said = "" if _said(error) in expected else f" ({self.reader.__name__}: {_said(error)})"
+            raise _problem(case, file, f"expected {expected}{said}") from error
+        try:
+            return of_image(image, properties["spacing"], unwritable(properties))
+        except Exception as error:  # it reads the file, but nnU-Net's preprocessing will fail
+            raise _problem(case, file, f"expected {expected}") from error
 
     def _refuse_channels(self, case: Case, found: int) -> None:
-        expected = len(self._channels)
+        expected = len(self.channels)
         if self._schemes != expected:
             raise _problem(
                 case, "", f"expected as many channels in dataset.json as in the plans ({self._schemes}), got {expected}"
             )
-        wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self._channels)})"
+        wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self.channels)})"
         if found < expected and case.files:
             # One file is one channel here, so the first that is missing can be named.
             folder = Path(case.files[0]).parent
@@ -109,6 +148,11 @@ class CaseChecks:
             raise _problem(case, file, f"expected the spacing {first.spacing} of {name}, got {header.spacing}")
 
 
+def _channels(dataset_json: dict[str, Any]) -> list[str]:
+    names = dataset_json.get("channel_names", dataset_json.get("modality", {}))
+    return [str(name) for name in names.values()]
+
+
 def _problem(case: Case, file: str, reason: str) -> PredictionError:
     return PredictionError(case=case.name, stage="check", file=file, reason=reason)
 
@@ -125,7 +169,9 @@ def model_problem(folder: Path, folds: Sequence[str | int], checkpoint: str) -> 
         return f"expected a trained model in {folder}, got no such folder{listed}"
     for name in ("plans.json", "dataset.json"):
         if not (folder / name).is_file():
-            return f"expected {name} in {folder}, got none"
+            models = [folder.parent] if (folder.parent / name).is_file() else sorted(p.parent for p in folder.glob(f"*/{name}"))
+            listed = f"\n  it is in: {', '.join(map(str, models))}" if models else ""
+            return f"expected {name} in {folder}, got none{listed}"
     for fold in folds:
         if not (folder / f"fold_{fold}" / checkpoint).is_file():
             there = sorted(path.parent.name for path in folder.glob(f"fold_*/{checkpoint}"))

@@ -14,7 +14,7 @@ import torch
 from ..inference import SegmentationStream
 from .conversion import Conversion, same_labels
 from .followed import own_export
-from .headers import read_header, truncation
+from .images import missing_voxels, read_header
 from .memory import readable
 from .outputs import Outputs
 from .resizing import function_name
@@ -106,6 +106,11 @@ class Exporting:
         """Whether logits are converted here, without resizing them as a whole."""
         return self._own is None and self._conversion.native
 
+    @property
+    def writes(self) -> bool:
+        """Whether nnU-Net's writer writes the segmentations, not what stands in the place of nnU-Net's export."""
+        return self._own is None
+
     def takes(self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any]) -> bool:
         """Whether the result of these is what nnU-Net's would be."""
         return self._own is None and self._conversion.takes(logits, properties)
@@ -177,8 +182,9 @@ class Exporting:
     def _check_written(self, file: Path) -> None:
         """Raise OSError where the disk was full: what ITK writes of NIfTI then just ends, and nothing says so."""
         try:
-            header = read_header(self._plans.image_reader_writer_class, str(file))
-            missing = None if header is None else truncation(str(file), header)
+            read_header(self._plans.image_reader_writer_class, str(file))
+            lack = missing_voxels(str(file))
+            missing = None if lack is None else lack.expected
         except Exception as error:
             missing = f"a file that can be read again, got {type(error).__name__}"
         if missing is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .headers import Header
+from .images import Header
 
 __all__ = ["Fingerprint", "intensity_warnings"]
 

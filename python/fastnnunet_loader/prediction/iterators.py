@@ -37,13 +37,18 @@ class Files:
     previous: Sequence[str | None] | None
     targets: Sequence[str] | None
 
+    def __post_init__(self) -> None:
+        _check_lengths(self.files, "list of files", previous=self.previous, targets=self.targets)
+        if empty := [index for index, files in enumerate(self.files) if not len(files)]:
+            raise ValueError(f"expected files of every case, got none for case {empty[0]}")
+
     def cases(self, ending: str) -> list[Case]:
         """The cases, named after their files."""
         before = [None] * len(self.files) if self.previous is None else self.previous
         targets = [None] * len(self.files) if self.targets is None else self.targets
         return [
             Case(name_of(files[0], ending), tuple(files), previous, target)
-            for files, previous, target in zip(self.files, before, targets, strict=True)
+            for files, previous, target in zip(self.files, before, targets, strict=False)
         ]
 
 
@@ -55,6 +60,17 @@ class Arrays:
     before: Sequence[Any] | None
     properties: Sequence[dict[str, Any]]
     targets: Sequence[str] | None
+
+    def __post_init__(self) -> None:
+        named = {"previous": self.before, "properties": self.properties, "targets": self.targets}
+        _check_lengths(self.images, "image", **named)
+
+
+def _check_lengths(of: Sequence[Any], kind: str, **others: Sequence[Any] | None) -> None:
+    """Raise ValueError where there are fewer than of `of`; nnU-Net leaves out what is more."""
+    for name, other in others.items():
+        if other is not None and len(other) < len(of):
+            raise ValueError(f"[{name}] expected one for each {kind}, {len(of)}, got {len(other)}")
 
 
 class Preprocessed:
@@ -90,7 +106,9 @@ class Preprocessed:
         if isinstance(self.source, Files):
             cases = self.source.cases(str(self._plan[2]["file_ending"]))
             checked, bad = (
-                CaseChecks(*self._plan).check(cases) if preprocessing.reads_as_nnunet else ([(c, None) for c in cases], [])
+                CaseChecks(*self._plan).check(cases, writes=False)
+                if preprocessing.reads_as_nnunet
+                else ([(c, None) for c in cases], [])
             )
             for error in bad:
                 leave_out(error)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .headers import Header
+from .images import Header
 from .windows import plan_passage, whole_bytes
 
 __all__ = ["Budget", "Need", "device_room", "estimate", "readable"]
@@ -77,11 +77,13 @@ def estimate(
     heads = int(labels.num_segmentation_heads)
     hot = len(labels.foreground_labels) if configuration.previous_stage_name is not None else 0
 
-    read = before * channels * (header.itemsize + 4) + before * header.itemsize
+    # All channels as they are read and in float32, and a file's image, which the library that reads it holds beside them.
+    read = before * channels * (header.itemsize + 4) + before * header.itemsize * header.channels
     cropped = before * channels * 8 + before * 12
     work = 8 * max(before, after) if native_preprocessing else 8 * before * channels + 32 * after
     resized = 4 * before * channels + 4 * after * channels + work
-    previous = 8 * before + 8 * after * hot if hot else 0
+    # The stage before as it is read and turned, and resized; the network's input holds image and labels together.
+    previous = 8 * before + 4 * after * (1 + channels + hot) if hot else 0
     preprocess = max(read, cropped, resized) + previous
 
     logits = heads * padded * 2

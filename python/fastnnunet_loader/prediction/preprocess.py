@@ -54,7 +54,7 @@ class Preprocessing:
         changes = own_preprocessing(kind)
         self.reads_as_nnunet = reads_as_nnunet(kind)
         """Whether files and channels must be as nnU-Net takes them."""
-        self._must_be_finite = False
+        self._stays_finite = False
         self._own = kind(verbose=verbose) if changes else None
         self._image_resizing = native_resizing(configuration.resampling_fn_data)
         self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
@@ -63,7 +63,7 @@ class Preprocessing:
             say(f"preprocessing is {kind.__name__}'s own: {changes}")
             return
         self._normalizers = [_normalization(name) for name in configuration.normalization_schemes]
-        self._must_be_finite = all(_is_nnunets_scheme(scheme) for scheme in self._normalizers)
+        self._stays_finite = all(_is_nnunets_scheme(scheme) for scheme in self._normalizers)
         if self._image_resizing is None:
             say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
         if self._labels_resizing is None and configuration.previous_stage_name is not None:
@@ -89,12 +89,10 @@ class Preprocessing:
         segmentation = None
         if previous is not None:
             segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous))
-        if self._must_be_finite:
-            _check_finite(case, image, files)
         known = self._plans.foreground_intensity_properties_per_channel
         for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
             self._say(f"warning: {warning}")
-        return self._run(case, image, segmentation, properties)
+        return self._run(case, image, segmentation, properties, files)
 
     def from_array(
         self, case: str, image: npt.NDArray[Any], previous: npt.NDArray[Any] | None, properties: dict[str, Any]
@@ -106,12 +104,15 @@ class Preprocessing:
             )
             return self._stacked(data, seg, properties, previous is not None)
         image = np.array(image, np.float32)
-        if self._must_be_finite:
-            _check_finite(case, image, ())
         return self._run(case, image, None if previous is None else np.array(previous), properties)
 
     def _run(
-        self, case: str, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+        self,
+        case: str,
+        image: Image,
+        previous: npt.NDArray[Any] | None,
+        properties: dict[str, Any],
+        files: Sequence[str] = (),
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         if previous is not None and previous.shape[1:] != image.shape[1:]:
             raise PredictionError(
@@ -119,7 +120,8 @@ class Preprocessing:
                 stage="preprocess",
                 reason=f"expected a previous stage of the image's shape {image.shape[1:]}, got {previous.shape[1:]}",
             )
-        image, previous = self._prepare(image, previous, properties)
+        odd = _not_finite(case, image, files)
+        image, previous = self._prepare(image, previous, properties, odd)
         return self._stacked(image, previous, properties, previous is not None)
 
     def _stacked(
@@ -127,17 +129,21 @@ class Preprocessing:
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """The image, and behind it a channel for each label of the previous stage."""
         if with_previous:
-            hot = [segmentation[0] == label for label in self._labels.foreground_labels]
-            image = np.concatenate([image, np.stack(hot).astype(image.dtype)])
+            labels = self._labels.foreground_labels
+            stacked = np.empty((len(image) + len(labels), *image.shape[1:]), np.float32)
+            stacked[: len(image)] = image
+            for label, channel in zip(labels, stacked[len(image) :], strict=True):
+                np.equal(segmentation[0], label, out=channel)  # without an array of flags for each label
+            image = stacked
         return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
 
     def _prepare(
-        self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+        self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any], odd: dict[int, str]
     ) -> tuple[Image, npt.NDArray[Any] | None]:
-        """Turn, crop, normalise and resize. `image` is changed."""
+        """Turn, crop, normalise and resize. `image` is changed. odd: channels that are not finite, and what to say of them."""
         from nnunetv2.preprocessing.preprocessors.default_preprocessor import compute_new_shape
 
-        if image.shape[0] != len(self._normalizers):
+        if image.shape[0] > len(self._normalizers):
             raise ValueError(f"expected {len(self._normalizers)} channels, as the plans have, got {image.shape[0]}")
         forward = [int(axis) for axis in self._plans.transpose_forward]
         order = (0, *(axis + 1 for axis in forward))
@@ -161,7 +167,14 @@ class Preprocessing:
         outside = self._mark_outside(mask, previous)
         del mask
         self._normalize(image, outside)
-        image = self._resize(image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target)
+        # A scheme that clips to what the training has seen makes infinity finite.
+        left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
+        for said in left:
+            self._say(f"warning: {said}; nnU-Net predicts such an image, but where the network meets them it says nothing")
+        finite = self._stays_finite and not left
+        image = self._resize(
+            image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, finite
+        )
         if previous is not None:
             assert outside is not None
             function = self._configuration.resampling_fn_seg
@@ -184,7 +197,7 @@ class Preprocessing:
         return previous
 
     def _normalize(self, image: Image, segmentation: npt.NDArray[Any] | None) -> None:
-        for channel, kind in enumerate(self._normalizers):
+        for channel, kind in enumerate(self._normalizers[: len(image)]):
             normalizer = kind(
                 use_mask_for_norm=self._configuration.use_mask_for_norm[channel],
                 intensityproperties=self._plans.foreground_intensity_properties_per_channel[str(channel)],
@@ -199,8 +212,10 @@ class Preprocessing:
         shape: list[int],
         spacing: Sequence[float],
         target: Sequence[float],
+        finite: bool = True,
     ) -> npt.NDArray[Any]:
-        if native is None or (not self._must_be_finite and not np.isfinite(array.sum(dtype=np.float64))):
+        """finite: whether all of it is known to be."""
+        if native is None or (not finite and not np.isfinite(array.sum(dtype=np.float64))):
             return np.asarray(function(array, shape, spacing, target))
         if list(array.shape[1:]) == shape:
             return array
@@ -245,15 +260,14 @@ def _read(case: str, files: Sequence[str], read: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _check_finite(case: str, image: Image, files: Sequence[str]) -> None:
+def _not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:
+    """The channels of an image with NaN or infinity, and what to say of each."""
+    odd = {}
     for channel, volume in enumerate(image):
         # One number tells, without an array of flags: a sum in float64 cannot overflow, NaN and infinity stay in it.
         if np.isfinite(volume.sum(dtype=np.float64)):
             continue
         bad = int(volume.size - np.count_nonzero(np.isfinite(volume)))
-        raise PredictionError(
-            case=case,
-            stage="read",
-            file=files[channel] if len(files) == len(image) else "",
-            reason=f"expected finite voxels, got {bad} of {volume.size} in channel {channel} that are NaN or infinite",
-        )
+        file = f"{files[channel]}: " if len(files) == len(image) else ""
+        odd[channel] = f"[{case}] {file}{bad} of {volume.size} voxels in channel {channel} are NaN or infinite"
+    return odd

@@ -16,7 +16,7 @@ from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
 from .fingerprint import Fingerprint
 from .followed import own_way
-from .headers import Header
+from .images import Header
 from .memory import Budget, Need, device_room, estimate, readable
 from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
@@ -82,7 +82,7 @@ class Session:
         if not self._preprocessing.reads_as_nnunet:
             return [(case, None) for case in cases], []  # what these files must be, only the preprocessor knows
         fitting: list[Checked] = []
-        checked, bad = self._checks.check(cases)
+        checked, bad = self._checks.check(cases, self._exporting.writes)
         for case, header in checked:
             reason = None if header is None else self.need(header).beyond(self.budget.limit)
             if reason is None:
@@ -120,7 +120,12 @@ class Session:
             prepare = self._preprocessing.from_array
             need = None
             if self._preprocessing.reads_as_nnunet:
-                header = _header_of(name, image, properties[index])
+                try:
+                    header = _header_of(name, image, properties[index], self._checks.channels)
+                except PredictionError as error:
+                    if self._on_bad_case == "raise":
+                        raise
+                    return Job(name, _raising(error), target)
                 self._compare(name, header)
                 need = self.need(header)
             return Job(name, lambda: prepare(name, image, previous, properties[index]), target, need)
@@ -238,19 +243,34 @@ class Session:
         return self.export(self.predict(job.case, data, properties, target), properties, target)
 
 
-def _header_of(name: str, image: Any, properties: dict[str, Any]) -> Header:
+def _raising(error: PredictionError) -> Callable[[], Prepared]:
+    def prepare() -> Prepared:
+        raise error
+
+    return prepare
+
+
+def _header_of(name: str, image: Any, properties: dict[str, Any], channels: Sequence[str]) -> Header:
     """Of an image (C, X, Y, Z) with its spacing, one number for each of X, Y and Z in mm. Raises PredictionError."""
     shape, spacing = np.shape(image), properties.get("spacing") if isinstance(properties, dict) else None
     if len(shape) != 4:
         reason = f"expected an image (C, X, Y, Z), got an array of shape {shape}; a 2D image (C, X, Y) is (C, 1, X, Y)"
         raise PredictionError(case=name, stage="check", reason=reason)
-    found = [] if spacing is None else [float(s) for s in np.ravel(spacing)]
+    if shape[0] != len(channels):
+        wanted = f"{len(channels)} channel{'s' * (len(channels) != 1)} ({', '.join(channels)})"
+        raise PredictionError(case=name, stage="check", reason=f"expected {wanted}, got an image of shape {shape}")
+    if min(shape) < 1:
+        raise PredictionError(case=name, stage="check", reason=f"expected an image with voxels, got one of shape {shape}")
+    try:
+        found = [] if spacing is None else [float(s) for s in spacing][:3]  # nnU-Net looks at these
+    except (TypeError, ValueError):
+        found = []
     if len(found) != 3 or not all(np.isfinite(found)) or min(found) <= 0:
-        got = "no 'spacing' in the properties" if spacing is None else f"spacing {found}"
+        got = "no 'spacing' in the properties" if spacing is None else f"spacing {spacing}"
         reason = f"expected three spacings in mm for an image of shape {shape}, got {got}"
         raise PredictionError(case=name, stage="check", reason=reason)
     x, y, z = (int(n) for n in shape[1:])
-    return Header(1, (x, y, z), (found[0], found[1], found[2]), 0, 0)
+    return Header(len(channels), (x, y, z), (found[0], found[1], found[2]), 0)
 
 
 def _prepared(item: dict[str, Any]) -> Prepared:

@@ -1,0 +1,6 @@
+"""What can be known of an image file before its voxels are read."""
+
+from .headers import Header, of_image, read_header, unwritable
+from .wholeness import Lack, missing_voxels
+
+__all__ = ["Header", "Lack", "missing_voxels", "of_image", "read_header", "unwritable"]

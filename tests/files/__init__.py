@@ -1,0 +1,1 @@
+"""Files as people have them: what nnU-Net makes of each, and what this package makes of it."""
