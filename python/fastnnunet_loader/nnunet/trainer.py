@@ -173,6 +173,7 @@ def _restore(run: Run, trainer: Any) -> None:
     if known:
         steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
         say(trainer, f"fastnnunet_loader: continuing with seed {run.seed} at batch {steps}.")
+        report_bad_cases(run, trainer)
 
 
 def _name_workers(trainer: Any, made: Any) -> None:
