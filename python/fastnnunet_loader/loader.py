@@ -650,7 +650,10 @@ def _details(bad: BadCase) -> dict[str, Any]:
 def _skipped_in(state: dict[str, Any]) -> list[BadCase]:
     """The skipped cases of a state. States of older versions tell their names and steps only."""
     details, unknown = state.get("skipped", {}), {"file": "", "reason": "found bad before the training was continued"}
-    return [BadCase(name=str(name), step=int(step), **{**unknown, **details.get(name, {})}) for name, step in state["excluded"].items()]
+    return [
+        BadCase(name=str(name), step=int(step), **{**unknown, **details.get(name, {})})
+        for name, step in state["excluded"].items()
+    ]
 
 
 def _end_elsewhere(core: _core.Loader) -> None:

@@ -678,8 +678,9 @@ FileStamp InputFile::stamp_at_path() const {
   FileStamp stamp;
   const int code = find_stamp(path_, stamp);
   if (code == 0) return stamp;
-  const std::string reason = "file is gone since it was opened: " + std::system_category().message(code);
-  throw StorageError(name_, reason, passing(code) == Passing::no ? Passing::no : Passing::yes);
+  const bool gone = passing(code) == Passing::if_it_was_there;
+  const std::string reason = gone ? "file is gone since it was opened: " : "cannot be examined: ";
+  throw StorageError(name_, reason + std::system_category().message(code), gone ? Passing::yes : passing(code));
 }
 
 namespace {

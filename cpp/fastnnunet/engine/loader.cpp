@@ -447,8 +447,11 @@ class Loader::Impl {
     } catch (const StorageError& error) {
       // Another handle may have the right content.
       if (error.passing() != Passing::no) thread.files.close(*path, *member);
-      if (error.passing() == Passing::if_it_was_there && known_.was_there(file))
+      if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
+      if (error.passing() == Passing::if_it_was_there)
         throw StorageError(error.file(), error.reason(), Passing::yes);
+      // It was good: what is wrong with it now may be that it is not all there yet.
+      if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
       throw;
     }
   }

@@ -118,7 +118,7 @@ class _Hooks:
 
         skip = settings.on_bad_case == "skip"
         try:
-            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each):
+            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience):
                 return original(trainer, *args, **kwargs)
         finally:
             write_out(trainer)

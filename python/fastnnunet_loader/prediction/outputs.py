@@ -86,6 +86,8 @@ class Owner:
 
 def _started(pid: int) -> str:
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  a name, no path
+            return ""  # /proc counts processes as another namespace does
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
