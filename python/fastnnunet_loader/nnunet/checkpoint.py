@@ -57,12 +57,12 @@ def state_of(pending: dict[str, Any], role: int, fingerprint: str) -> dict[str, 
     others = pending.get("ranks", {})
     if number_of_ranks(pending) != ranks():
         # The batches will be others whatever we do; a case that one rank found to be bad is bad for all.
-        excluded, skipped = dict(found["excluded"]), dict(found.get("skipped", {}))
+        excluded, skipped = dict(found["excluded"]), dict(found.get("skipped", {}))  # older checkpoints tell less
         for told in others.values():
+            details = told.get("skipped", {}).get(str(role), {})
             for case, step in told["excluded"].get(str(role), {}).items():
-                excluded[case] = min(step, excluded.get(case, step))
-            for case, details in told.get("skipped", {}).get(str(role), {}).items():
-                skipped.setdefault(case, details)
+                if step < excluded.get(case, step + 1):  # who found it first knows why
+                    excluded[case], skipped[case] = step, details.get(case, {})
         return {**found, "excluded": excluded, "skipped": skipped, "fingerprint": fingerprint}
     if found["rank"] == rank():
         return found
