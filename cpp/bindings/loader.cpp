@@ -212,8 +212,7 @@ void add_loader(py::module_& module) {
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
                        std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool skip_bad_cases, double max_skipped, double patience, bool check_finite,
-                       bool keep_blocks) {
+                       bool skip_bad_cases, double max_skipped, double patience, bool check_finite, bool keep_blocks) {
              LoaderOptions options;
              options.cases = std::move(cases);
              options.sampling = sampling;

@@ -31,9 +31,7 @@ class StorageError(FastnnUNetError):
         passing: whether it may be over after a while, as where a file server does not answer.
     """
 
-    def __init__(
-        self, message: str, *, file: str, reason: str, errno: int | None = None, passing: bool | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str, reason: str, errno: int | None = None, passing: bool | None = None) -> None:
         super().__init__(message)
         self.file = file
         self.reason = reason

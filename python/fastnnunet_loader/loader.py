@@ -529,8 +529,8 @@ class DataLoader:
         if again:
             listed = "".join(f"\n  {bad.name}: [{bad.file}] {bad.reason}" for bad in again)
             self.report(
-                f"fastnnunet_loader, role {self.role}: {len(again)} case(s) that were skipped before are tried again, for {why}:"
-                f"{listed}"
+                f"fastnnunet_loader, role {self.role}: {len(again)} case(s) that were skipped before are tried again, "
+                f"for {why}:{listed}"
             )
         return still
 

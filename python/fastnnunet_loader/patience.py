@@ -1,4 +1,4 @@
-"""What Python reads itself, on disks and file servers that do not answer for a while. What the core reads, it waits for itself."""
+"""What Python reads itself, on disks and file servers that do not answer for a while. The core waits for what it reads."""
 
 from __future__ import annotations
 

@@ -71,13 +71,15 @@ def naming_bad_cases(
         files = find(folder, None if previous is None else Path(previous), case)
 
         def read_all() -> None:
-            if (error := first_bad_file(files, folder / f"{case}.pkl", unrestricted)) is not None:
-                raise error
+            if (bad := first_bad_file(files, folder / f"{case}.pkl", unrestricted)) is not None:
+                raise bad
 
         try:
-            return patiently(read_all, patience, waiting)
-        except StorageError as error:
-            found = error
+            patiently(read_all, patience, waiting)
+        except StorageError as bad:
+            found = bad
+        else:
+            return None
         error = PredictionError(case=case, stage="read", file=found.file, reason=found.reason)
         error.__cause__ = found
         return error

@@ -192,7 +192,7 @@ def _(scene: Scene) -> str:
     return "12 batches"
 
 
-@fault("file server away for long", "the stall names file and error; Ctrl-C and close() are heard at once; then the same batches")
+@fault("file server away for long", "the stall names file and error; Ctrl-C and close() are heard; then the same batches")
 def _(scene: Scene) -> str:
     options: dict[str, Any] = {"keep_blocks": False, "patience": 3600.0, "prefetch": 1, "stall_after": 0.3}
     with scene.loader(**options) as undisturbed:

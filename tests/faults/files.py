@@ -182,7 +182,7 @@ def _(scene: Scene) -> str:
     return f"skipped {scene.cases[1]}; {said[0]}"
 
 
-@fault("disk returns errors, patience 0", "one BadCaseError says so and names the file; when the disk is well again, batches come")
+@fault("disk returns errors, patience 0", "one BadCaseError says so and names the file; later, batches come")
 def _(scene: Scene) -> str:
     loader = scene.loader(prefetch=1, keep_blocks=False)
     scene.take(loader, 3)

@@ -153,11 +153,9 @@ def test_a_dead_store_does_not_keep_a_checkpoint_from_being_saved(places: Places
 
 
 def saved(**rank_1: Any) -> dict[str, Any]:
-    """Of a training in which rank 0 found the cases a and b to be bad, and rank 1 the case b; details are those of `BadCase`."""
+    """Of a training in which rank 0 found the cases a and b to be bad, and rank 1 the cases b and c."""
     mine = {"excluded": {"a": 2, "b": 8}, "skipped": {"a": {"slot": 1}, "b": {"slot": 1}}}
-    loaders = [
-        {"role": role, "rank": 0, "seed": 5, "step": 9, **mine, "fingerprint": "of rank 0"} for role in range(2)
-    ]
+    loaders = [{"role": role, "rank": 0, "seed": 5, "step": 9, **mine, "fingerprint": "of rank 0"} for role in range(2)]
     theirs = {"excluded": {"0": {"b": 3, "c": 4}, "1": {}}, "skipped": {"0": {"b": {"slot": 7}, "c": {"slot": 7}}, "1": {}}}
     return {
         "loaders": loaders,

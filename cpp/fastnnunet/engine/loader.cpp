@@ -298,9 +298,9 @@ class Loader::Impl {
       const bool chosen = thread.case_number < options_.cases.size();
       std::string stage(thread.stage);
       if (!thread.detail.empty()) stage.append(": ").append(thread.detail);
-      found.threads.push_back(
-          {thread.thread, thread.step, thread.slot, chosen ? options_.cases[thread.case_number].name : std::string(),
-           std::move(stage), seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
+      found.threads.push_back({thread.thread, thread.step, thread.slot,
+                               chosen ? options_.cases[thread.case_number].name : std::string(), std::move(stage),
+                               seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
     });
     return found;
   }
@@ -448,8 +448,7 @@ class Loader::Impl {
       // Another handle may have the right content.
       if (error.passing() != Passing::no) thread.files.close(*path, *member);
       if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
-      if (error.passing() == Passing::if_it_was_there)
-        throw StorageError(error.file(), error.reason(), Passing::yes);
+      if (error.passing() == Passing::if_it_was_there) throw StorageError(error.file(), error.reason(), Passing::yes);
       // It was good: what is wrong with it now may be that it is not all there yet.
       if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
       throw;
@@ -458,8 +457,7 @@ class Loader::Impl {
 
   void wait_for_file(Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
                      const Wanted& wanted) {
-    const std::string_view before =
-        activity.enter("waiting for the file server", error.file() + ": " + error.reason());
+    const std::string_view before = activity.enter("waiting for the file server", error.file() + ": " + error.reason());
     std::unique_lock lock(mutex_);
     const auto unwanted = [&] {
       return closed_ || (wanted.stopped != nullptr ? *wanted.stopped : wanted.generation != generation_);
@@ -897,8 +895,7 @@ class Loader::Impl {
     const bool earlier = found != excluded_.end() && id.step == found->second && id.slot < bad_[number].slot;
     if (found == excluded_.end() || id.step < found->second || earlier) {
       excluded_[number] = id.step;
-      bad_[number] = {failure.case_name, failure.file,  failure.reason,  id.step,
-                      id.slot,           id.attempt, std::move(stamp)};
+      bad_[number] = {failure.case_name, failure.file, failure.reason, id.step, id.slot, id.attempt, std::move(stamp)};
     }
   }
 

@@ -131,7 +131,8 @@ struct LoaderActivity {
 class Loader {
  public:
   // Opens the first cases to learn what channels most have, and makes a sample where transforms in Python have to tell
-  // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. Throws StorageError, InvalidArgument or BudgetError.
+  // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. Throws StorageError,
+  // InvalidArgument or BudgetError.
   Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
          std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll = {});
   ~Loader();

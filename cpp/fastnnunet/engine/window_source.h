@@ -117,8 +117,9 @@ class WindowSource final : public Source<T> {
     // A block has all channels, so the first one's are counted.
     if (file.cached == nullptr) return false;
     if (!file.cached->has(box, channel == 0)) {
-      const bool provided = files_->patiently(
-          [&] { return file.cached->has_place() && file.cached->provide(files_->volume(file.which), box, channel == 0); });
+      const bool provided = files_->patiently([&] {
+        return file.cached->has_place() && file.cached->provide(files_->volume(file.which), box, channel == 0);
+      });
       if (!provided) return false;
     }
     if (check_finite_ && !box.empty() && !file.cached->finite(box)) {
@@ -139,9 +140,9 @@ class WindowSource final : public Source<T> {
             const auto at = [&](int axis, std::int64_t offset) {
               return std::to_string(view.box.lower[axis] + offset);
             };
-            throw StorageError(files_->name(file.which), "expected finite voxels, got " + std::to_string(value) + " in channel " +
-                                                  std::to_string(channel) + " at (" + at(0, x) + ", " + at(1, y) +
-                                                  ", " + at(2, z) + ")");
+            throw StorageError(files_->name(file.which), "expected finite voxels, got " + std::to_string(value) +
+                                                             " in channel " + std::to_string(channel) + " at (" +
+                                                             at(0, x) + ", " + at(1, y) + ", " + at(2, z) + ")");
           }
     }
   }

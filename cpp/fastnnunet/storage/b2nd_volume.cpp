@@ -58,11 +58,11 @@ class ChunkReader {
  public:
   ChunkReader(const InputFile& file, Context context) : file_(file), context_(std::move(context)) {}
 
-  // A chunk's header is 32 bytes. `scratch` holds the chunk's bytes where the file is not mapped, so the result is valid
-  // as long as they stay. `end` is where no byte of a chunk may lie, `block` the bytes of a block, 0 for any: c-blosc2
-  // takes memory by what the chunk says.
-  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block,
-             std::size_t voxel, std::vector<std::byte>& scratch) {
+  // A chunk's header is 32 bytes. `scratch` holds the chunk's bytes where the file is not mapped, so the result is
+  // valid as long as they stay. `end` is where no byte of a chunk may lie, `block` the bytes of a block, 0 for any:
+  // c-blosc2 takes memory by what the chunk says.
+  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block, std::size_t voxel,
+             std::vector<std::byte>& scratch) {
     constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
     if (offset > end || end - offset < kHeader) damaged("it lies outside the file");
     file_.prepare(offset, kHeader);

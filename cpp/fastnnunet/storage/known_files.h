@@ -1,5 +1,5 @@
-// What is known of the files of a loader, whichever thread has opened them: so that what is in memory needs no file, and
-// that all threads read the same content.
+// What is known of the files of a loader, whichever thread has opened them: so that what is in memory needs no file,
+// and that all threads read the same content.
 #pragma once
 
 #include <cstdint>

@@ -51,7 +51,8 @@ void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& bo
     for (std::int64_t x = 0; x < planes; ++x) {
       const std::int64_t plane =
           c * step_[0] + (box.lower[0] + x) * step_[1] + box.lower[1] * step_[2] + box.lower[2] * step_[3];
-      input().prepare(data_ + static_cast<std::uint64_t>(plane), static_cast<std::size_t>((rows - 1) * step_[2]) + span);
+      input().prepare(data_ + static_cast<std::uint64_t>(plane),
+                      static_cast<std::size_t>((rows - 1) * step_[2]) + span);
       for (std::int64_t y = 0; y < rows; ++y) {
         const std::int64_t at = plane + y * step_[2];
         const std::byte* row = input().bytes(data_ + static_cast<std::uint64_t>(at), span, scratch_);

@@ -170,8 +170,8 @@ class Inflater {
     summing_ = false;
   }
 
-  // Sums up all bytes from here, the beginning, to the end, for check_sum(). Deflate itself does not notice where a byte
-  // that it keeps as it is has another value.
+  // Sums up all bytes from here, the beginning, to the end, for check_sum(). Deflate itself does not notice where a
+  // byte that it keeps as it is has another value.
   void sum_up() { summing_ = true; }
   // Throws StorageError where the whole member was read and is not what was written.
   void check_sum() const {
@@ -192,8 +192,8 @@ class Inflater {
       const int result = inflate(&stream_, Z_NO_FLUSH);
       const std::size_t got = wanted - stream_.avail_out;
       if (summing_) {
-        checksum_ = static_cast<std::uint32_t>(
-            crc32(checksum_, reinterpret_cast<const Bytef*>(to), static_cast<uInt>(got)));
+        checksum_ =
+            static_cast<std::uint32_t>(crc32(checksum_, reinterpret_cast<const Bytef*>(to), static_cast<uInt>(got)));
       }
       to += got;
       count -= got;

@@ -34,8 +34,9 @@ class CachedVolume {
   // Whether `box`, which lies in the image, is there, and no file is needed for it. `counted`: among the hits, if so.
   bool has(const Box& box, bool counted = true);
   // Decompresses what is missing of `box`, which lies in the image, all channels of it, or waits until other threads
-  // have: chunk by chunk, so that a chunk is read once. False where the file has no place, or where it is a single block that cannot be read: a part of it may be.
-  // `volume`: the calling thread's handle of the file; `counted`: among the hits and misses. Throws StorageError.
+  // have: chunk by chunk, so that a chunk is read once. False where the file has no place, or where it is a single
+  // block that cannot be read: a part of it may be. `volume`: the calling thread's handle of the file; `counted`: among
+  // the hits and misses. Throws StorageError.
   bool provide(Volume& volume, const Box& box, bool counted = true);
   // Counts what is read of a file that has no place.
   void missed(const Box& box);

@@ -159,7 +159,8 @@ TEST_CASE("patience: what is in memory needs no file", "[engine]") {
   CHECK(take(*loader, 60) == expected);
 }
 
-TEST_CASE("loader: more bad cases than may be skipped are an error that lists them, whatever is made ahead", "[engine]") {
+TEST_CASE("loader: more bad cases than may be skipped are an error that lists them, whatever is made ahead",
+          "[engine]") {
   Cases cases(6);
   LoaderOptions options = options_for(cases);
   options.skip_bad_cases = true;

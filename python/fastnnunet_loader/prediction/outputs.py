@@ -1,8 +1,8 @@
 """Files that appear whole or not at all.
 
-Several processes may write into one folder, on several nodes of a cluster. What a killed one leaves behind is removed by its own
-host alone, where its process is known to be gone. No locks are taken: on network file systems these may never be given, or be
-given to everybody (NFS without its lock service, Lustre with `localflock`).
+Several processes may write into one folder, on several nodes of a cluster. What a killed one leaves behind is removed by its
+own host alone, where its process is known to be gone. No locks are taken: on network file systems these may never be given, or
+be given to everybody (NFS without its lock service, Lustre with `localflock`).
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ class Leftovers:
             said.append(f"removed what a killed run had left incomplete in {folder}: {', '.join(self.removed)}")
         if self.unknown:
             said.append(
-                f"left alone in {folder}, unchanged for more than a day: {', '.join(self.unknown)}. Whether its process is alive "
-                "can only be told there; remove it if it is not"
+                f"left alone in {folder}, unchanged for more than a day: {', '.join(self.unknown)}. Whether the process that "
+                "made it is alive can only be told on its own host; remove it if it is not"
             )
         return said
 

@@ -256,7 +256,7 @@ def _read(case: str, files: Sequence[str], read: Callable[[], Any], say: Callabl
 
 
 def _trouble_with(files: Sequence[str]) -> OSError | None:
-    """Return the error of a disk or a file server that may pass, if that is why files cannot be read: SimpleITK does not say."""
+    """Return the error of a disk or a file server that may pass, if that is why files cannot be read. SimpleITK tells none."""
     try:
         for file in files:
             with Path(file).open("rb") as stream:
