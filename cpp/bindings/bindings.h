@@ -41,8 +41,9 @@ py::object to_python(const std::exception_ptr& error);
 // A file that Python could not read as what it should be; Python's exception is kept.
 class PythonStorageError final : public StorageError {
  public:
-  PythonStorageError(const std::string& file, const std::string& reason, py::error_already_set original)
-      : StorageError(file, reason), original_(std::move(original)) {}
+  PythonStorageError(const std::string& file, const std::string& reason, Passing passing,
+                     py::error_already_set original)
+      : StorageError(file, reason, passing), original_(std::move(original)) {}
   const py::error_already_set& original() const { return original_; }
 
  private:

@@ -44,7 +44,8 @@ py::object to_python(const std::exception_ptr& error) {
   } catch (const PythonStorageError& e) {
     return value_of(e.original());
   } catch (const StorageError& e) {
-    return exception_type("StorageError")(e.what(), "file"_a = e.file(), "reason"_a = e.reason());
+    return exception_type("StorageError")(e.what(), "file"_a = e.file(), "reason"_a = e.reason(),
+                                          "passing"_a = e.passing() == Passing::yes);
   } catch (const BudgetError& e) {
     return exception_type("MemoryBudgetError")(e.what());
   } catch (const ThreadError& e) {

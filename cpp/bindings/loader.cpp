@@ -4,11 +4,17 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <tuple>
+
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
 
 namespace fastnnunet::bindings {
 namespace {
+
+// (name, file, reason, step, slot, attempt, stamp)
+using BadCaseTuple =
+    std::tuple<std::string, std::string, std::string, std::uint64_t, std::uint32_t, std::uint32_t, std::string>;
 
 // `reader(case_number)` gives [(labels, is_region, is_annotated, voxels (N, 3 or 4) int64)].
 LocationCache::Reader location_reader(const py::function& reader) {
@@ -23,7 +29,9 @@ LocationCache::Reader location_reader(const py::function& reader) {
       if (!error.matches(type)) throw;
       const auto file = py::cast<std::string>(error.value().attr("file"));
       const auto reason = py::cast<std::string>(error.value().attr("reason"));
-      throw PythonStorageError(file, reason, std::move(error));
+      const py::object code = error.value().attr("errno");
+      const Passing may_pass = code.is_none() ? Passing::no : passing(py::cast<int>(code));
+      throw PythonStorageError(file, reason, may_pass, std::move(error));
     }
     ClassLocations locations(shape);
     for (const py::handle item : classes) {
@@ -181,6 +189,8 @@ void add_loader(py::module_& module) {
       .def_readonly("image", &CaseFiles::image)
       .def_readonly("segmentation", &CaseFiles::segmentation)
       .def_readonly("previous", &CaseFiles::previous);
+  module.def("stamp_of_case", &stamp_of_case, py::arg("files"), py::call_guard<py::gil_scoped_release>());
+  module.def("passing", [](int code) { return passing(code) == Passing::yes; }, py::arg("errno"));
 
   py::class_<SamplingOptions>(module, "SamplingOptions")
       .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,
@@ -202,7 +212,7 @@ void add_loader(py::module_& module) {
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
                        std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool skip_bad_cases, bool check_finite, bool keep_blocks) {
+                       bool skip_bad_cases, double max_skipped, double patience, bool check_finite, bool keep_blocks) {
              LoaderOptions options;
              options.cases = std::move(cases);
              options.sampling = sampling;
@@ -214,13 +224,16 @@ void add_loader(py::module_& module) {
              options.prefetch = prefetch;
              options.memory_budget = memory_budget;
              options.skip_bad_cases = skip_bad_cases;
+             options.max_skipped = max_skipped;
+             options.patience = std::chrono::duration<double>(patience);
              options.check_finite = check_finite;
              options.keep_blocks = keep_blocks;
              return options;
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
            py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
-           py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
+           py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"), py::arg("check_finite"),
+           py::arg("keep_blocks"));
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)
@@ -272,8 +285,11 @@ void add_loader(py::module_& module) {
                              })
       .def(
           "set_step",
-          [](Loader& loader, std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded) {
-            loader.set_step(step, excluded, check_signals);
+          [](Loader& loader, std::uint64_t step, const std::vector<BadCaseTuple>& excluded) {
+            std::vector<BadCase> bad;
+            for (const auto& [name, file, reason, since, slot, attempt, stamp] : excluded)
+              bad.push_back({name, file, reason, since, slot, attempt, stamp});
+            loader.set_step(step, bad, check_signals);
           },
           py::arg("step"), py::arg("excluded"), py::call_guard<py::gil_scoped_release>())
       .def("bad_cases",
@@ -285,7 +301,7 @@ void add_loader(py::module_& module) {
              }
              py::list list;
              for (const BadCase& b : bad)
-               list.append(py::make_tuple(b.name, b.file, b.reason, b.step, b.slot, b.attempt));
+               list.append(py::make_tuple(b.name, b.file, b.reason, b.step, b.slot, b.attempt, b.stamp));
              return list;
            })
       .def("statistics", &Loader::statistics, py::call_guard<py::gil_scoped_release>())

@@ -45,7 +45,11 @@ void add_storage(py::module_& module) {
           py::arg("lower"), py::arg("upper"), py::arg("outside") = std::int16_t{-1});
   module.def(
       "open_volume",
-      [](const std::filesystem::path& file, const std::string& member) { return open_volume(file, member); },
+      [](const std::filesystem::path& file, const std::string& member) {
+        auto volume = open_volume(file, member);
+        volume->content();  // so that it is read on where the file is touched or moved
+        return volume;
+      },
       py::arg("file"), py::arg("member") = "data");
 }
 

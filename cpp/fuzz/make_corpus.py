@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,20 @@ def npz(members: dict[str, bytes], method: int) -> bytes:
     return stream.getvalue()
 
 
+def with_another_literal(archive: bytes, directory: int) -> bytes:
+    """One bit of the first member changed so that it is still deflate data of the same length, of other voxels."""
+    compressed, size = struct.unpack("<II", archive[directory + 20 : directory + 28])
+    begin = 30 + sum(struct.unpack("<HH", archive[26:30]))
+    whole = zlib.decompress(archive[begin : begin + compressed], -15)
+    for at in range(begin + compressed // 2, begin + compressed):
+        changed = replaced(archive, at, bytes([archive[at] ^ 1]))
+        with contextlib.suppress(zlib.error):
+            found = zlib.decompress(changed[begin : begin + compressed], -15)
+            if len(found) == size and found != whole and found[:128] == whole[:128]:
+                return changed
+    raise AssertionError("no bit of a literal was found")
+
+
 def make_npz() -> None:
     """Stored and deflated; every record of the archive damaged."""
     image, labels = npy(volume((2, 3, 4, 5), "f4")), npy(volume((1, 3, 4, 5), "i2"))
@@ -194,6 +210,8 @@ def make_npz() -> None:
     write("bad_member_compressed.npz", replaced(deflated, directory + 20, b"\xfe\xff\xff\xff"))
     write("bad_member_compressed_none.npz", replaced(deflated, directory + 20, bytes(4)))
     write("bad_long_sizes.npz", replaced(deflated, directory + 20, b"\xff" * 8))
+    write("bad_checksum.npz", replaced(deflated, directory + 16, b"\x01\x02\x03\x04"))
+    write("bad_literal.npz", with_another_literal(deflated, directory))
     write("bad_deflate.npz", replaced(deflated, 40, b"\xff" * 8))
     write("bad_deflate_zeros.npz", replaced(deflated, 38, bytes(60)))
     write("bad_stored_npy.npz", stored.replace(b"'shape': (2", b"'shape': (9"))

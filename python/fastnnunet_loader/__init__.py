@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 from typing import Literal as _Literal
 
+from .settings import MAX_SKIPPED as _MAX_SKIPPED
+from .settings import PATIENCE as _PATIENCE
 from .settings import STALL_AFTER as _STALL_AFTER
 from .settings import Settings as _Settings
 
@@ -65,6 +67,8 @@ def install(
     seed: int | None = None,
     memory_budget: int | str | None = None,
     on_bad_case: _Literal["raise", "skip"] = "raise",
+    max_skipped: float = _MAX_SKIPPED,
+    patience: float = _PATIENCE,
     check_finite: bool = False,
     unrestricted_pickles: bool = False,
     leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
@@ -81,6 +85,10 @@ def install(
         seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
         memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
+        max_skipped: share of a loader's cases that "skip" may go on without, rounded down; one case always may be missing.
+            With more, the training ends with an error that lists them.
+        patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE, ETIMEDOUT
+            and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile the log tells of a stall.
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
         unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
             It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
@@ -106,6 +114,8 @@ def install(
             seed=seed,
             memory_budget=memory_budget,
             on_bad_case=on_bad_case,
+            max_skipped=max_skipped,
+            patience=patience,
             check_finite=check_finite,
             unrestricted_pickles=unrestricted_pickles,
             leave_to_nnunet=leave_to_nnunet,

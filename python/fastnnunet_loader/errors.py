@@ -22,12 +22,25 @@ class FastnnUNetError(RuntimeError):
 
 
 class StorageError(FastnnUNetError):
-    """A file that cannot be read as what it should be."""
+    """A file that cannot be read as what it should be.
 
-    def __init__(self, message: str, *, file: str, reason: str) -> None:
+    Attributes:
+        file: the file.
+        reason: what was expected and what was found.
+        errno: the system's number of the error where Python met it, or None.
+        passing: whether it may be over after a while, as where a file server does not answer.
+    """
+
+    def __init__(self, message: str, *, file: str, reason: str, errno: int | None = None, passing: bool | None = None) -> None:
         super().__init__(message)
         self.file = file
         self.reason = reason
+        self.errno = errno
+        if passing is None and errno is not None:
+            from ._core import passing as may_pass  # commands know their errors before the core is loaded
+
+            passing = may_pass(errno)
+        self.passing = bool(passing)
 
 
 class TransformError(FastnnUNetError):

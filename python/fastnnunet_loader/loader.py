@@ -15,7 +15,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,7 +32,7 @@ from .errors import FastnnUNetError, LoaderClosedError, SampleError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .pickles import read_properties
 from .reproducing import Origin, command, line
-from .settings import STALL_AFTER, parse_bytes
+from .settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, check_patience, check_share, parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
 
@@ -68,6 +68,7 @@ class BadCase:
     step: int
     slot: int = 0  # of the sample that found it
     attempt: int = 0
+    stamp: str = ""  # of the contents of its files then; empty where they could not be examined
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class DataLoader:
         role: int,
         memory_budget: int,
         on_bad_case: str,
+        max_skipped: float = MAX_SKIPPED,
+        patience: float = PATIENCE,
         pin_memory: bool,
         prefetch: int,
         check_finite: bool,
@@ -154,6 +157,8 @@ class DataLoader:
             raise ValueError(f"[threads] expected at least 1, got {threads}")
         if not stall_after > 0:
             raise ValueError(f"[stall_after] expected seconds above 0, got {stall_after}")
+        check_patience(patience)
+        check_share(max_skipped)
         if not cases:
             raise ValueError("[data loader] expected at least one case, got none")
         self.seed = seed
@@ -162,6 +167,8 @@ class DataLoader:
         self.threads = threads
         self.memory_budget = memory_budget
         self.on_bad_case = on_bad_case
+        self.max_skipped = max_skipped
+        self.patience = patience
         self.stall_after = stall_after
         self.report = report  # takes what has to be said while batches are made
         self.origin = origin  # the training that this loader belongs to
@@ -203,6 +210,8 @@ class DataLoader:
         role: str | int = "train",
         memory_budget: int | str | None = None,
         on_bad_case: str = "raise",
+        max_skipped: float = MAX_SKIPPED,
+        patience: float = PATIENCE,
         pin_memory: bool | None = None,
         prefetch: int | None = None,
         check_finite: bool = False,
@@ -223,6 +232,11 @@ class DataLoader:
             memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
                 quarter of the memory that is free.
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
+            max_skipped: share of the cases that "skip" may go on without, rounded down; one case always may be missing. With
+                more, the next batch is a SampleError that lists them.
+            patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE,
+                ETIMEDOUT and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile it is told as
+                a stall. The batches are the same.
             pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
             prefetch: batches made ahead, at the most; None chooses by threads and batch size. As many as keep the threads
                 busy at first, and one more for each time that the training had to wait although a thread had been idle.
@@ -264,6 +278,8 @@ class DataLoader:
             role=_ROLES[role] if isinstance(role, str) else int(role),
             memory_budget=parse_bytes(memory_budget),
             on_bad_case=on_bad_case,
+            max_skipped=float(max_skipped),
+            patience=float(patience),
             pin_memory=bool(pin_memory),
             prefetch=int(prefetch),
             check_finite=check_finite,
@@ -286,6 +302,8 @@ class DataLoader:
             prefetch=self._prefetch,
             memory_budget=self.memory_budget,
             skip_bad_cases=self.on_bad_case == "skip",
+            max_skipped=self.max_skipped,
+            patience=self.patience,
             check_finite=self._check_finite,
             keep_blocks=self._keep_blocks,
         )
@@ -315,7 +333,8 @@ class DataLoader:
 
         Raises:
             BadCaseError: a case cannot be read, and on_bad_case is "raise".
-            SampleError: a sample failed otherwise; the original is the cause. The next call goes on with the next batch.
+            SampleError: a sample failed otherwise; the original is the cause. The next call goes on with the next batch. Or
+                more cases are bad than `max_skipped` says.
             MemoryBudgetError: the caller still refers to as many batches as the budget allows.
             LoaderClosedError: the loader was closed, or made before a fork.
         """
@@ -388,10 +407,13 @@ class DataLoader:
         self.report(f"fastnnunet_loader: a batch has taken more than {self.stall_after:g} s. {self._activity()}")
 
     def _first_stall(self) -> None:
-        self.report(
-            f"fastnnunet_loader: the first sample has taken more than {self.stall_after:g} s. Its transforms in Python: "
-            f"{', '.join(self.pipeline.fallbacks)}\n" + "\n".join(python_stacks())
-        )
+        text = f"fastnnunet_loader: opening the files of the first cases has taken more than {self.stall_after:g} s"
+        if self.pipeline.fallbacks:
+            text = (
+                f"fastnnunet_loader: opening the first cases, and the first sample, have taken more than {self.stall_after:g} "
+                f"s. Its transforms in Python: {', '.join(self.pipeline.fallbacks)}\n" + "\n".join(python_stacks())
+            )
+        self.report(text)
 
     def sample(self, step: int, slot: int, attempt: int = 0) -> dict[str, Any]:
         """Makes one sample by itself, the same that stands in the batch of that step, and leaves the loader where it is.
@@ -456,18 +478,23 @@ class DataLoader:
         return self._state(self._opened())
 
     def _state(self, core: _core.Loader) -> dict[str, Any]:
+        bad_cases = [BadCase(*bad) for bad in core.bad_cases()]
         return {
             "version": _STATE_VERSION,
             "seed": self.seed,
             "rank": self.rank,
             "role": self.role,
             "step": core.step,
-            "excluded": {bad.name: bad.step for bad in (BadCase(*bad) for bad in core.bad_cases())},
+            "excluded": {bad.name: bad.step for bad in bad_cases},
+            "skipped": {bad.name: _details(bad) for bad in bad_cases},
             "fingerprint": self.fingerprint,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a state: its seed, step and skipped cases. Rank and role stay this loader's.
+
+        A case that was skipped is tried again, and `report` told so, unless its files are what they were then; with
+        on_bad_case="raise" every case is. Where it is still bad, the batches are those that skip it, or its error is raised.
 
         Warns where the state is from other cases, patches or batch sizes: batches will not be those that it would have given.
 
@@ -488,7 +515,24 @@ class DataLoader:
             _end(core)
             self.seed = int(state["seed"])
             core = self._core = self._make()
-        core.set_step(int(state["step"]), {str(name): int(step) for name, step in state["excluded"].items()})
+        core.set_step(int(state["step"]), [astuple(bad) for bad in self._still_skipped(_skipped_in(state))])
+
+    def _still_skipped(self, skipped: list[BadCase]) -> list[BadCase]:
+        files = dict(zip(self._names, self._cases, strict=True))
+        known = [bad for bad in skipped if bad.name in files]  # a state may be of other cases
+        if self.on_bad_case != "skip":
+            still, why = [], "on_bad_case is 'raise'"
+        else:
+            still = [bad for bad in known if bad.stamp and _core.stamp_of_case(files[bad.name]) == bad.stamp]
+            why = "their files are not known to be as they were"
+        again = [bad for bad in known if bad not in still]
+        if again:
+            listed = "".join(f"\n  {bad.name}: [{bad.file}] {bad.reason}" for bad in again)
+            self.report(
+                f"fastnnunet_loader, role {self.role}: {len(again)} case(s) that were skipped before are tried again, "
+                f"for {why}:{listed}"
+            )
+        return still
 
     def limit_memory(self, memory_budget: int) -> None:
         """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.
@@ -508,7 +552,7 @@ class DataLoader:
         self.role, self.memory_budget = role, memory_budget
         self._core = self._make()
         self._state_at_end = None
-        self._core.set_step(int(state["step"]), dict(state["excluded"]))
+        self._core.set_step(int(state["step"]), [astuple(bad) for bad in _skipped_in(state)])
         _open.add(self)
 
     def stats(self) -> LoaderStats:
@@ -597,6 +641,19 @@ class DataLoader:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _details(bad: BadCase) -> dict[str, Any]:
+    return {"file": bad.file, "reason": bad.reason, "slot": bad.slot, "attempt": bad.attempt, "stamp": bad.stamp}
+
+
+def _skipped_in(state: dict[str, Any]) -> list[BadCase]:
+    """The skipped cases of a state. States of older versions tell their names and steps only."""
+    details, unknown = state.get("skipped", {}), {"file": "", "reason": "found bad before the training was continued"}
+    return [
+        BadCase(name=str(name), step=int(step), **{**unknown, **details.get(name, {})})
+        for name, step in state["excluded"].items()
+    ]
 
 
 def _end_elsewhere(core: _core.Loader) -> None:

@@ -7,10 +7,16 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-__all__ = ["LOADERS", "STALL_AFTER", "Settings", "parse_bytes"]
+__all__ = ["LOADERS", "MAX_SKIPPED", "PATIENCE", "STALL_AFTER", "Settings", "check_patience", "check_share", "parse_bytes"]
 
 STALL_AFTER = 60.0
 """Seconds that a batch may take before the loader says what it waits for."""
+
+PATIENCE = 300.0
+"""Seconds that a file is tried again where a disk or a file server does not answer, or where a file that was there is gone."""
+
+MAX_SKIPPED = 0.05
+"""Share of the cases that `on_bad_case="skip"` may go on without; one case always may be missing."""
 
 LOADERS = ("training", "validation")
 """Names of the two loaders of a trainer, in the order in which nnU-Net makes them."""
@@ -28,6 +34,8 @@ class Settings:
     seed: int | None = None
     memory_budget: int | str | None = None
     on_bad_case: str = "raise"
+    max_skipped: float = MAX_SKIPPED
+    patience: float = PATIENCE
     check_finite: bool = False
     unrestricted_pickles: bool = False
     leave_to_nnunet: Collection[str] = ()
@@ -46,6 +54,8 @@ class Settings:
             raise ValueError(f"[seed] expected a number from 0 to 2**64 - 1, got {self.seed}")
         if not self.stall_after > 0:
             raise ValueError(f"[stall_after] expected seconds above 0, got {self.stall_after}")
+        check_patience(self.patience)
+        check_share(self.max_skipped)
         left = (self.leave_to_nnunet,) if isinstance(self.leave_to_nnunet, str) else tuple(self.leave_to_nnunet)
         unknown = [name for name in left if name not in LOADERS]
         if unknown:
@@ -59,6 +69,18 @@ class Settings:
         """The memory budget in bytes."""
         assert not isinstance(self.memory_budget, str)
         return self.memory_budget
+
+
+def check_patience(seconds: float) -> None:
+    """Raise ValueError for what is no time to be patient."""
+    if not seconds >= 0:
+        raise ValueError(f"[patience] expected seconds from 0 on, got {seconds}")
+
+
+def check_share(share: float) -> None:
+    """Raise ValueError for what is no share of the cases."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"[max_skipped] expected a share of the cases from 0 to 1, got {share}")
 
 
 def parse_bytes(text: str | int) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 from . import _core
 from .cases import blosc2_files, numpy_files
 from .errors import PredictionError, StorageError
+from .patience import patiently
 from .pickles import read_properties
+from .settings import PATIENCE
 
 __all__ = ["first_bad_file", "naming_bad_cases"]
 
@@ -46,6 +48,7 @@ def naming_bad_cases(
     unrestricted: bool,
     say: Callable[[str], None],
     each: Callable[[list[str], Read], list[Fault]] = lambda cases, read: [read(case) for case in cases],
+    patience: float = PATIENCE,
 ) -> Iterator[None]:
     """Inside, a case of the validation that cannot be read raises a PredictionError that names it and its file.
 
@@ -53,6 +56,7 @@ def naming_bad_cases(
     raised. Data sets that read files in a way of their own are left alone.
 
     each: calls a function for each case, here or on another rank, and returns the results in order.
+    patience: seconds that a file is tried again where a disk or a file server does not answer.
     """
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
 
@@ -65,12 +69,23 @@ def naming_bad_cases(
 
     def fault(case: str) -> PredictionError | None:
         files = find(folder, None if previous is None else Path(previous), case)
-        found = first_bad_file(files, folder / f"{case}.pkl", unrestricted)
-        if found is None:
+
+        def read_all() -> None:
+            if (bad := first_bad_file(files, folder / f"{case}.pkl", unrestricted)) is not None:
+                raise bad
+
+        try:
+            patiently(read_all, patience, waiting)
+        except StorageError as bad:
+            found = bad
+        else:
             return None
         error = PredictionError(case=case, stage="read", file=found.file, reason=found.reason)
         error.__cause__ = found
         return error
+
+    def waiting(text: str) -> None:
+        say(f"fastnnunet_loader: {text}")
 
     judged: dict[str, Fault] = {}
 
@@ -87,9 +102,13 @@ def naming_bad_cases(
 
         def load_case(self, identifier: str) -> Any:
             """As nnU-Net's, with all voxels read."""
-            try:
-                data, segmentation, stage_before, properties = super().load_case(identifier)
+
+            def load() -> Any:
+                data, segmentation, stage_before, properties = super(Naming, self).load_case(identifier)
                 return data[:], segmentation, None if stage_before is None else stage_before[:], properties
+
+            try:
+                return patiently(load, patience, waiting)
             except Exception as error:
                 found = fault(identifier)
                 raise found or PredictionError(

@@ -46,7 +46,8 @@ def _bad(scene: Scene, loader: fl.DataLoader, file: Path, reason: str) -> str:
 
 def _flowing(scene: Scene, **options: Any) -> tuple[fl.DataLoader, Path]:
     # One thread, which then has all files open: what it says of a file does not depend on which thread comes to it.
-    loader = scene.loader(**{"threads": 1, **options})
+    # What is in memory would need no file.
+    loader = scene.loader(**{"threads": 1, "keep_blocks": False, **options})
     scene.take(loader, 20)
     return loader, scene.folder / f"{scene.cases[1]}.b2nd"
 
@@ -162,7 +163,7 @@ def _(scene: Scene) -> str:
     said: list[str] = []
     runs = []
     for threads in (1, 3):
-        loader = scene.loader(threads=threads, on_bad_case="skip")
+        loader = scene.loader(threads=threads, on_bad_case="skip", keep_blocks=False)
         runs.append(scene.take(loader, 10))
         if threads == 1:
             file = scene.folder / f"{scene.cases[1]}.b2nd"
@@ -181,9 +182,9 @@ def _(scene: Scene) -> str:
     return f"skipped {scene.cases[1]}; {said[0]}"
 
 
-@fault("disk returns errors", "one BadCaseError says so and names the file; when the disk is well again, batches come")
+@fault("disk returns errors, patience 0", "one BadCaseError says so and names the file; later, batches come")
 def _(scene: Scene) -> str:
-    loader = scene.loader(prefetch=1, memory_budget=_without_cache(scene))
+    loader = scene.loader(prefetch=1, keep_blocks=False)
     scene.take(loader, 3)
     scene.disk(1)
     error = scene.error_of(loader, fl.BadCaseError)
@@ -197,7 +198,7 @@ def _(scene: Scene) -> str:
 def _(scene: Scene) -> str:
     import signal
 
-    loader = scene.loader(prefetch=1, memory_budget=_without_cache(scene), stall_after=0.3)
+    loader = scene.loader(prefetch=1, keep_blocks=False, stall_after=0.3)
     said: list[str] = []
     loader.report = said.append
     scene.take(loader, 3)
@@ -216,17 +217,3 @@ def _(scene: Scene) -> str:
     scene.disk(0)
     scene.take(loader, 3)
     return said[0].splitlines()[-1].strip()
-
-
-def _without_cache(scene: Scene) -> int:
-    """A budget that holds no decompressed blocks to speak of."""
-    from fastnnunet_loader import MemoryBudgetError
-
-    budget = 1 << 20
-    while True:
-        try:
-            scene.loader(prefetch=1, memory_budget=budget).close()
-            return budget
-        except MemoryBudgetError as error:
-            error.__traceback__ = None
-            budget += 1 << 20

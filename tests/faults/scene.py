@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import shutil
@@ -24,7 +25,9 @@ from fastnnunet_loader.sources import Source
 
 from .fault import expect
 
-__all__ = ["Left", "Scene"]
+__all__ = ["OPENS", "READS", "STATS", "Left", "Scene"]
+
+READS, STATS, OPENS = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Scene:
     # What faults use
 
     def loader(self, *transforms: Any, threads: int = 2, seed: int = 1, **options: Any) -> fl.DataLoader:
-        """A loader of the training cases, with transforms behind nnU-Net's own."""
+        """A loader of the training cases, with transforms behind nnU-Net's own. It gives up at once unless told otherwise."""
+        options = {"patience": 0.0, **options}
         self.source.train.transforms = ComposeTransforms([*self._transforms, *transforms])
         loader = fl.DataLoader.from_nnunet(self.source.train, threads=threads, seed=seed, **options)
         self._made.append((loader.close, loader._core))
@@ -93,9 +97,33 @@ class Scene:
         took = time.monotonic() - begin
         expect(took < seconds, f"it took {took:.1f} s, not less than {seconds:g} s")
 
-    def disk(self, state: int) -> None:
-        """From now on reads of .b2nd files give 0: what is there, 1: an error of the device, 2: nothing, for ever."""
-        ctypes.c_int.in_dll(ctypes.CDLL(None), "faults_disk").value = state
+    def disk(self, state: int, *, error: int = errno.EIO, calls: int = READS, times: int = -1) -> None:
+        """From now on .b2nd and .pkl files give 0: what is there, 1: an error of the device, 2: no answer, for ever.
+
+        error: its number. calls: READS, STATS, OPENS or a sum of them. times: how many calls get the error; -1 for all.
+        """
+        _set("faults_errno", error)
+        _set("faults_calls", calls)
+        _set("faults_left", times)
+        _set("faults_disk", state)
+
+    def locks(self, state: int) -> None:
+        """From now on file locks 0: are what they are, 1: are never given nor refused, 2: are given to everybody."""
+        _set("faults_locks", state)
+
+    def calls(self) -> tuple[int, int]:
+        """How often .b2nd and .pkl files were asked for by name, and opened, so far."""
+        return _variable("faults_stats").value, _variable("faults_opens").value
+
+    def later(self, seconds: float, work: Callable[[], object]) -> None:
+        """Do something in a thread, after a while."""
+        threading.Timer(seconds, work).start()
+
+    def may_mount(self) -> bool:
+        """Give this process, and the threads it will have, mounts of its own. False where it may not."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        private = 1 << 18 | 1 << 14  # MS_PRIVATE | MS_REC
+        return libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, private, None) == 0  # CLONE_NEWNS
 
     def settle(self) -> None:
         """Wait for threads of Python's that are on their way to the end."""
@@ -120,6 +148,15 @@ class Scene:
         while _count("task") > self._threads and time.monotonic() < deadline:
             time.sleep(0.01)
         return Left(_count("task") - self._threads, _count("fd") - self._handles, buffers)
+
+
+def _variable(name: str) -> Any:
+    """Of the library that stands before the C library."""
+    return ctypes.c_int.in_dll(ctypes.CDLL(None), name)
+
+
+def _set(name: str, value: int) -> None:
+    _variable(name).value = value
 
 
 def _count(what: str) -> int:

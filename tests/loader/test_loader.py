@@ -372,6 +372,71 @@ def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog
     assert f"going on without case {name}" in caplog.text
 
 
+def test_a_skipped_case_is_tried_again_unless_its_files_are_the_same(damaged: Any) -> None:
+    name = damaged.indices[2]
+    file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+    whole = file.read_bytes()
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1) as loader:
+        good = take(loader, 40)
+    file.write_bytes(whole[:5000])
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, on_bad_case="skip") as loader:
+        take(loader, 20)
+        (bad,) = loader.bad_cases
+        state = loader.state_dict()
+        assert state["skipped"][name]["reason"] == bad.reason
+        # The budget makes the loader anew; what is known of the case stays.
+        loader.limit_memory(loader.memory_budget // 2)
+        assert loader.bad_cases == [bad]
+        assert loader.state_dict() == state
+        continued = take(loader, 20)
+
+    def resumed(state: dict[str, Any], said: list[str], **options: Any) -> fl.DataLoader:
+        loader = fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, report=said.append, **options)
+        loader.load_state_dict(state)
+        return loader
+
+    said: list[str] = []
+    with resumed(state, said, on_bad_case="skip") as loader:
+        assert loader.bad_cases == [bad]
+        assert said == []
+        for a, b in zip(take(loader, 20), continued, strict=True):
+            assert_equal(a, b)
+    old = {key: value for key, value in state.items() if key != "skipped"}
+    with resumed(old, said, on_bad_case="skip") as loader:  # of a version that did not know the files
+        assert loader.bad_cases == []
+        for a, b in zip(take(loader, 20), continued, strict=True):
+            assert_equal(a, b)
+        assert [again.name for again in loader.bad_cases] == [name]
+    assert len(said) == 1
+    with resumed(state, said, on_bad_case="raise", patience=0) as loader:
+        assert loader.bad_cases == []
+        assert batches_until_error(loader).case == name
+    assert f"1 case(s) that were skipped before are tried again, for on_bad_case is 'raise':\n  {name}: [{file}] " in said[1]
+    file.write_bytes(whole)
+    with resumed({**state, "step": 0}, said, on_bad_case="skip") as loader:
+        for a, b in zip(take(loader, 40), good, strict=True):
+            assert_equal(a, b)
+        assert loader.bad_cases == []
+    assert bad.reason in said[2]
+
+
+def test_skip_has_a_limit(damaged: Any) -> None:
+    bad = [damaged.indices[1], damaged.indices[2]]
+    for name in bad:
+        file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+        file.write_bytes(file.read_bytes()[:5000])
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, on_bad_case="skip") as loader:
+        with pytest.raises(fl.SampleError, match="expected at most 1 of 4 cases to be skipped") as caught:
+            take(loader, 60)
+        assert not isinstance(caught.value, fl.BadCaseError)
+        assert all(f"\n  {name}: [" in str(caught.value) for name in bad)
+        with pytest.raises(fl.SampleError, match="expected at most 1 of 4"):
+            next(loader)
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=1, on_bad_case="skip", max_skipped=0.5) as loader:
+        take(loader, 60)
+        assert [case.name for case in loader.bad_cases] == bad
+
+
 def test_skip_stops_when_every_case_is_bad(damaged: Any) -> None:
     for file in Path(damaged._data.source_folder).glob("*.b2nd"):
         file.write_bytes(b"")

@@ -153,14 +153,14 @@ def test_a_dead_store_does_not_keep_a_checkpoint_from_being_saved(places: Places
 
 
 def saved(**rank_1: Any) -> dict[str, Any]:
-    loaders = [
-        {"role": role, "rank": 0, "seed": 5, "step": 9, "excluded": {"a": 2, "b": 8}, "fingerprint": "of rank 0"}
-        for role in range(2)
-    ]
+    """Of a training in which rank 0 found the cases a and b to be bad, and rank 1 the cases b and c."""
+    mine = {"excluded": {"a": 2, "b": 8}, "skipped": {"a": {"slot": 1}, "b": {"slot": 1}}}
+    loaders = [{"role": role, "rank": 0, "seed": 5, "step": 9, **mine, "fingerprint": "of rank 0"} for role in range(2)]
+    theirs = {"excluded": {"0": {"b": 3, "c": 4}, "1": {}}, "skipped": {"0": {"b": {"slot": 7}, "c": {"slot": 7}}, "1": {}}}
     return {
         "loaders": loaders,
         "number_of_ranks": 2,
-        "ranks": {"1": {"seed": 5, "excluded": {"0": {"b": 3}, "1": {}}, **rank_1}},
+        "ranks": {"1": {"seed": 5, **theirs, **rank_1}},
     }
 
 
@@ -171,20 +171,25 @@ def test_each_rank_gets_its_own_bad_cases_back(places: Places, role: int) -> Non
         assert state_of(state, role, "mine") == state["loaders"][role]
     with places.of(1):
         own = state_of(state, role, "mine")
-    expected = state["ranks"]["1"]["excluded"][str(role)]
-    assert own == {**state["loaders"][role], "excluded": expected, "fingerprint": "mine"}
+    expected = {key: state["ranks"]["1"][key][str(role)] for key in ("excluded", "skipped")}
+    assert own == {**state["loaders"][role], **expected, "fingerprint": "mine"}
     with places.of(1):
         other_seed = state_of(saved(seed=6), role, "mine")
         assert other_seed is not None
         assert other_seed["seed"] == 6
-        assert state_of({**state, "ranks": {}}, role, "mine") == {**own, "excluded": {}}
+        assert state_of({**state, "ranks": {}}, role, "mine") == {**own, "excluded": {}, "skipped": {}}
         assert state_of(state, 2, "mine") is None
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_another_number_of_ranks_goes_on_without_all_bad_cases(count: int) -> None:
     state = saved()
-    expected = {**state["loaders"][0], "excluded": {"a": 2, "b": 3}, "fingerprint": "mine"}
+    expected = {
+        **state["loaders"][0],
+        "excluded": {"a": 2, "b": 3, "c": 4},
+        "skipped": {"a": {"slot": 1}, "b": {"slot": 7}, "c": {"slot": 7}},  # of who found it first
+        "fingerprint": "mine",
+    }
     if count == 1:
         assert state_of(state, 0, "mine") == expected
         return
@@ -196,10 +201,11 @@ def test_another_number_of_ranks_goes_on_without_all_bad_cases(count: int) -> No
 
 def test_checkpoints_from_before_ranks_were_counted(places: Places) -> None:
     state = saved()
-    del state["number_of_ranks"], state["ranks"]
+    del state["number_of_ranks"], state["ranks"], state["loaders"][0]["skipped"]
     assert state_of(state, 0, "mine") == state["loaders"][0]
     with places.of(1):
-        assert state_of(state, 0, "mine") == {**state["loaders"][0], "excluded": {}, "fingerprint": "mine"}
+        none: dict[str, Any] = {"excluded": {}, "skipped": {}}
+        assert state_of(state, 0, "mine") == {**state["loaders"][0], **none, "fingerprint": "mine"}
 
 
 class Trainer:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,27 +136,85 @@ time.sleep(60)
 """
 
 
+def hidden(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.glob(".*"))
+
+
+def holder(target: Path, *under: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([*under, sys.executable, "-c", HOLDER, str(target)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    process.stdout.close()
+    return process
+
+
 def test_folders_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     from fastnnunet_loader.prediction.outputs import Outputs, remove_leftovers
 
-    def hidden() -> list[str]:
-        return sorted(file.name for file in tmp_path.glob(".*"))
-
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "case")], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
+    with holder(tmp_path / "case") as process:
         (tmp_path / ".other-fastnnunet").mkdir()
-        (tmp_path / ".mine.fastnnunet-part").mkdir()  # not made by this program, or not yet locked
-        (held,) = (name for name in hidden() if name.startswith(".case-"))
+        (tmp_path / ".mine.fastnnunet-part").mkdir()  # not made by this program, or not yet signed
+        (held,) = (name for name in hidden(tmp_path) if name.startswith(".case-"))
         own = Outputs()
         mine = own.begin(tmp_path / "own")
-        assert remove_leftovers(tmp_path) == [], "two processes are at work"
+        assert remove_leftovers(tmp_path).removed == [], "two processes are at work"
         process.kill()
+        assert wait_for(lambda: remove_leftovers(tmp_path).removed) == [held], "also before it is waited for"
         process.wait()
-        assert remove_leftovers(tmp_path) == [held]
         assert mine.is_dir()
         own.discard(mine)
-        assert hidden() == [".mine.fastnnunet-part", ".other-fastnnunet"]
+        assert hidden(tmp_path) == [".mine.fastnnunet-part", ".other-fastnnunet"]
+
+
+def wait_for(found: Any) -> Any:
+    deadline = time.monotonic() + 10
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "removed"),
+    [
+        ({"pid": 2**22 - 1}, True),  # gone
+        ({"started": "1"}, True),  # its number is another process's now
+        ({"started": ""}, False),
+        ({}, False),  # at work
+        ({"pid": 2**22 - 1, "machine": "another"}, False),  # another node's, or this one's before it was started again
+        ({"pid": 2**22 - 1, "processes": "pid:[1]"}, False),  # a container's
+        ({"pid": 1, "started": ""}, False),  # another user's
+    ],
+)
+def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path, change: dict[str, Any], removed: bool) -> None:
+    from fastnnunet_loader.prediction.outputs import HELD, Outputs, remove_leftovers
+
+    folder = Outputs().begin(tmp_path / "case")
+    owner = json.loads((folder / HELD).read_text(encoding="utf-8"))
+    (folder / HELD).write_text(json.dumps({**owner, **change}), encoding="utf-8")
+    found = remove_leftovers(tmp_path)
+    assert (found.removed, folder.exists()) == (([folder.name], False) if removed else ([], True))
+    assert found.unknown == []
+    if "machine" in change or "processes" in change:
+        os.utime(folder, (1e9, 1e9))
+        assert remove_leftovers(tmp_path).unknown == [f"{folder.name} (of {owner['host']}, process {2**22 - 1})"]
+        assert "left alone" in remove_leftovers(tmp_path).describe(tmp_path)[0]
+
+
+def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    from fastnnunet_loader.prediction.outputs import remove_leftovers
+
+    under = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*under, "true"], check=False, capture_output=True).returncode:
+        assert not os.environ.get("CI"), "namespaces of processes cannot be made here"
+        pytest.skip("namespaces of processes cannot be made here")
+    with holder(tmp_path / "case", *under) as process:
+        held = hidden(tmp_path)
+        assert remove_leftovers(tmp_path).removed == []
+        process.kill()
+        process.wait()
+        # Nothing here can tell that it is gone.
+        assert remove_leftovers(tmp_path).removed == []
+        assert hidden(tmp_path) == held
 
 
 def test_closed_outputs_remove_what_is_incomplete(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 // prints.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -35,17 +36,27 @@ class InvalidType : public Error {
   using Error::Error;
 };
 
+// Whether an error about a file may be over after a while.
+enum class Passing : std::uint8_t {
+  no,
+  yes,              // a file server or a disk does not answer, or a file that was open is gone
+  if_it_was_there,  // there is no such file: it may come back where it was there before
+  if_it_changes,    // the file has other content than it had: somebody may just be writing it
+};
+
 // A file that cannot be read as what it should be. `file` and `reason` also stand in what().
 class StorageError : public Error {
  public:
-  StorageError(std::string file, std::string reason)
-      : Error("[" + file + "] " + reason), file_(std::move(file)), reason_(std::move(reason)) {}
+  StorageError(std::string file, std::string reason, Passing passing = Passing::no)
+      : Error("[" + file + "] " + reason), file_(std::move(file)), reason_(std::move(reason)), passing_(passing) {}
   const std::string& file() const { return file_; }
   const std::string& reason() const { return reason_; }
+  Passing passing() const { return passing_; }
 
  private:
   std::string file_;
   std::string reason_;
+  Passing passing_;
 };
 
 // A file that cannot be read because the process may not have more of something (open files, memory): not its fault.

@@ -58,10 +58,71 @@ bool is_limit(int code) {
 [[noreturn]] void fail(const std::string& name, const std::string& what, int code) {
   const std::string reason = what + ": " + std::system_category().message(code);
   if (is_limit(code)) throw ResourceError(name, reason);
-  throw StorageError(name, reason);
+  throw StorageError(name, reason, passing(code));
+}
+
+// FNV-1a. What it tells apart was not made to deceive.
+std::uint64_t hash(std::uint64_t so_far, const void* bytes, std::size_t count) {
+  const auto* next = static_cast<const unsigned char*>(bytes);
+  for (std::size_t i = 0; i < count; ++i) so_far = (so_far ^ next[i]) * 0x100000001b3u;
+  return so_far;
 }
 
 }  // namespace
+
+Passing passing(int code) {
+#ifdef _WIN32
+  switch (code) {
+    case ERROR_FILE_NOT_FOUND:
+    case ERROR_PATH_NOT_FOUND:
+      return Passing::if_it_was_there;
+    case ERROR_IO_DEVICE:
+    case ERROR_NOT_READY:
+    case ERROR_SEM_TIMEOUT:
+    case ERROR_TIMEOUT:
+    case ERROR_SHARING_VIOLATION:
+    case ERROR_BAD_NETPATH:
+    case ERROR_BAD_NET_NAME:
+    case ERROR_NETWORK_BUSY:
+    case ERROR_DEV_NOT_EXIST:
+    case ERROR_UNEXP_NET_ERR:
+    case ERROR_NETNAME_DELETED:
+    case ERROR_NETWORK_UNREACHABLE:
+    case ERROR_HOST_UNREACHABLE:
+    case ERROR_HOST_DOWN:
+    case ERROR_CONNECTION_ABORTED:
+      return Passing::yes;
+    default:
+      return Passing::no;
+  }
+#else
+  switch (code) {
+    case ENOENT:
+    case ENOTDIR:
+      return Passing::if_it_was_there;
+    case EIO:
+    case EAGAIN:
+    case ESTALE:
+    case ETIMEDOUT:
+    case ENOTCONN:  // FUSE, whose server is gone
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ESHUTDOWN:  // Lustre, whose server has let go of this client
+    case EBUSY:
+#ifdef EREMOTEIO
+    case EREMOTEIO:
+#endif
+      return Passing::yes;
+    default:
+      return Passing::no;
+  }
+#endif
+}
 
 std::string utf8(const std::filesystem::path& path) {
   const std::u8string text = path.u8string();
@@ -75,15 +136,45 @@ void InputFile::require(std::uint64_t offset, std::size_t count) const {
   }
 }
 
-void InputFile::check() const {
-  const Stamp now = stamp_at_path();
-  if (now == stamp_) return;
+bool InputFile::current() const { return stamp_at_path() == stamp_; }
+
+void InputFile::changed(const FileStamp& now) const {
   const bool same = now.index == stamp_.index && now.device == stamp_.device;
   if (same && now.size < stamp_.size) {
-    throw StorageError(name_, "file is truncated: it had " + std::to_string(stamp_.size) +
-                                  " bytes when it was opened, file has " + std::to_string(now.size));
+    throw StorageError(name_,
+                       "file is truncated: it had " + std::to_string(stamp_.size) +
+                           " bytes when it was opened, file has " + std::to_string(now.size),
+                       Passing::if_it_changes);
   }
-  throw StorageError(name_, "file was replaced or changed after it was opened");
+  throw StorageError(name_, "file was replaced or changed after it was opened", Passing::if_it_changes);
+}
+
+std::uint64_t InputFile::content() const {
+  constexpr std::uint64_t kFirst = 4096, kLast = 16384, kPiece = 4096, kPieces = 16;
+  const std::uint64_t total = size();
+  std::uint64_t result = hash(0xcbf29ce484222325u, &total, sizeof(total));
+  std::vector<std::byte> piece(kLast);
+  const auto add = [&](std::uint64_t offset, std::uint64_t count) {
+    read(offset, piece.data(), static_cast<std::size_t>(count));
+    result = hash(result, piece.data(), static_cast<std::size_t>(count));
+  };
+  if (total <= kFirst + kLast + kPieces * kPiece) {
+    for (std::uint64_t at = 0; at < total; at += kLast) add(at, std::min(kLast, total - at));
+    return result;
+  }
+  add(0, kFirst);
+  add(total - kLast, kLast);
+  const std::uint64_t between = total - kFirst - kLast - kPiece;
+  for (std::uint64_t i = 0; i < kPieces; ++i) add(kFirst + between / (kPieces - 1) * i, kPiece);
+  return result;
+}
+
+void InputFile::reopen(std::optional<std::uint64_t> content) {
+  InputFile now(path_, access_);
+  if (!content || now.size() != size() || now.content() != *content) changed(now.stamp_);
+  std::swap(stamp_, now.stamp_);
+  std::swap(data_, now.data_);
+  std::swap(handle_, now.handle_);
 }
 
 const std::byte* InputFile::bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const {
@@ -110,7 +201,8 @@ std::int64_t ticks(const FILETIME& time) {
 
 }  // namespace
 
-InputFile::InputFile(const std::filesystem::path& path, FileAccess) : path_(path), name_(utf8(path)) {
+InputFile::InputFile(const std::filesystem::path& path, FileAccess access)
+    : path_(path), name_(utf8(path)), access_(access) {
   // Deleting and renaming stay allowed to others, as on other systems.
   const HANDLE handle = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
                                     nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -137,13 +229,17 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess) : path_(path
 
 InputFile::~InputFile() { CloseHandle(handle_); }
 
-InputFile::Stamp InputFile::stamp_at_path() const {
+namespace {
+
+// 0 and the stamp, or the error's number.
+int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   WIN32_FILE_ATTRIBUTE_DATA attributes;
-  if (!GetFileAttributesExW(path_.c_str(), GetFileExInfoStandard, &attributes)) {
-    fail(name_, "file is gone since it was opened", static_cast<int>(GetLastError()));
-  }
-  return {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
+  if (!GetFileAttributesExW(path.c_str(), GetFileExInfoStandard, &attributes)) return static_cast<int>(GetLastError());
+  stamp = {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
+  return 0;
 }
+
+}  // namespace
 
 void InputFile::prepare(std::uint64_t offset, std::size_t count) const { require(offset, count); }
 
@@ -243,6 +339,21 @@ bool can_populate(void* mapping) {
   return kPopulate >= 0 && (::madvise(mapping, 1, kPopulate) == 0 || errno == EFAULT);
 }
 
+// 0 and the stamp, or the error's number.
+int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return errno;
+#ifdef __APPLE__
+  const struct timespec& time = status.st_mtimespec;
+#else
+  const struct timespec& time = status.st_mtim;
+#endif
+  stamp = {static_cast<std::uint64_t>(status.st_size), static_cast<std::uint64_t>(status.st_dev),
+           static_cast<std::uint64_t>(status.st_ino),
+           static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec)};
+  return 0;
+}
+
 }  // namespace
 
 void InputFile::prepare(std::uint64_t offset, std::size_t count) const {
@@ -252,10 +363,11 @@ void InputFile::prepare(std::uint64_t offset, std::size_t count) const {
   const std::uint64_t begin = offset / page * page;
   void* const from = const_cast<std::byte*>(data_) + begin;
   while (::madvise(from, static_cast<std::size_t>(offset + count - begin), kPopulate) != 0) {
-    if (errno == EINTR || errno == EAGAIN) continue;
+    if (errno == EINTR) continue;
     // Touching the page would end in SIGBUS: the disk failed, or the file was cut short meanwhile.
-    if (errno == EFAULT) check();
-    fail(name_, "cannot be read", errno == EFAULT ? EIO : errno);
+    const int code = errno == EFAULT ? EIO : errno;
+    if (const FileStamp now = stamp_at_path(); now.size < size()) changed(now);
+    fail(name_, "cannot be read", code);
   }
 }
 
@@ -264,7 +376,8 @@ void InputFile::let_go() const {
   if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size), MADV_DONTNEED);
 }
 
-InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : path_(path), name_(utf8(path)) {
+InputFile::InputFile(const std::filesystem::path& path, FileAccess access)
+    : path_(path), name_(utf8(path)), access_(access) {
   // Not blocking, for a named pipe without a writer; it means nothing to a file.
   handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle_ < 0) fail(name_, "cannot be opened", errno);
@@ -279,7 +392,7 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
     if (stamp_.index != static_cast<std::uint64_t>(status.st_ino) ||
         stamp_.device != static_cast<std::uint64_t>(status.st_dev) ||
         stamp_.size != static_cast<std::uint64_t>(status.st_size)) {
-      throw StorageError(name_, "file was replaced or changed while it was opened");
+      throw StorageError(name_, "file was replaced or changed while it was opened", Passing::if_it_changes);
     }
     if (stamp_.size > std::numeric_limits<std::size_t>::max()) throw StorageError(name_, "is too large to map");
     if (access == FileAccess::prefer_mapped && stamp_.size > 0) {
@@ -300,19 +413,6 @@ InputFile::InputFile(const std::filesystem::path& path, FileAccess access) : pat
 InputFile::~InputFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), static_cast<std::size_t>(stamp_.size));
   ::close(handle_);
-}
-
-InputFile::Stamp InputFile::stamp_at_path() const {
-  struct stat status;
-  if (::stat(path_.c_str(), &status) != 0) fail(name_, "file is gone since it was opened", errno);
-#ifdef __APPLE__
-  const struct timespec& time = status.st_mtimespec;
-#else
-  const struct timespec& time = status.st_mtim;
-#endif
-  return {static_cast<std::uint64_t>(status.st_size), static_cast<std::uint64_t>(status.st_dev),
-          static_cast<std::uint64_t>(status.st_ino),
-          static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec)};
 }
 
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
@@ -567,6 +667,21 @@ std::uint64_t resident_memory() {
 }
 
 #endif
+
+std::optional<FileStamp> stamp_of(const std::filesystem::path& path) {
+  FileStamp stamp;
+  if (find_stamp(path, stamp) != 0) return std::nullopt;
+  return stamp;
+}
+
+FileStamp InputFile::stamp_at_path() const {
+  FileStamp stamp;
+  const int code = find_stamp(path_, stamp);
+  if (code == 0) return stamp;
+  const bool gone = passing(code) == Passing::if_it_was_there;
+  const std::string reason = gone ? "file is gone since it was opened: " : "cannot be examined: ";
+  throw StorageError(name_, reason + std::system_category().message(code), gone ? Passing::yes : passing(code));
+}
 
 namespace {
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/base/error.h"
+
 namespace fastnnunet {
 
 // How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. InputFile maps
@@ -17,8 +19,23 @@ namespace fastnnunet {
 // replaced nor deleted either.
 enum class FileAccess { prefer_mapped, copied };
 
+// What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
+// same: the file was touched, moved to another disk or server, or replaced by a copy of itself.
+struct FileStamp {
+  std::uint64_t size = 0;
+  std::uint64_t device = 0;
+  std::uint64_t index = 0;
+  std::int64_t modified = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+// Absent where the system does not tell.
+std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
+
 // A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
 // end of a file that somebody truncated would kill the process.
+//
+// Errors that may be over after a while say so (error.h, Passing): EIO, ESTALE, ETIMEDOUT, EAGAIN, ENOTCONN, EHOSTDOWN
+// and the like, as file servers give them that are away for a moment. Nobody waits here.
 class InputFile {
  public:
   // Throws StorageError.
@@ -29,10 +46,21 @@ class InputFile {
 
   const std::string& name() const { return name_; }  // UTF-8, for messages
   std::uint64_t size() const { return stamp_.size; }
+  const FileStamp& stamp() const { return stamp_; }
   bool mapped() const { return data_ != nullptr; }
 
-  // Throws StorageError where the path now leads to another file, to a changed one or to none.
-  void check() const;
+  // Whether the path still leads to the file that was opened, untouched. Throws StorageError where it leads to none.
+  bool current() const;
+
+  // A number for the content, without reading all of it: of the size, the first 4 KiB, the last 16 KiB, and 16 pieces
+  // of 4 KiB between. So it covers the header of each format, the table of a .b2nd's chunks with their compressed
+  // sizes, the directory of an .npz with its checksums, and for an .npy, which has nothing of the kind, enough voxels
+  // to tell one image from another. Throws StorageError.
+  std::uint64_t content() const;
+
+  // Opens the path anew and goes on with what it leads to, where that has this content. Where it has not, or where the
+  // content was never looked at, throws StorageError, and this stays as it is. What bytes() gave is not valid any more.
+  void reopen(std::optional<std::uint64_t> content);
 
   // Reads `count` bytes from `offset` into the system's cache where the file is mapped; to be called before bytes() of
   // them. Throws StorageError where the disk fails.
@@ -47,19 +75,15 @@ class InputFile {
   void let_go() const;
 
  private:
-  struct Stamp {
-    std::uint64_t size = 0;
-    std::uint64_t device = 0;
-    std::uint64_t index = 0;
-    std::int64_t modified = 0;
-    bool operator==(const Stamp&) const = default;
-  };
   void require(std::uint64_t offset, std::size_t count) const;
-  Stamp stamp_at_path() const;
+  // Throws StorageError where there is none.
+  FileStamp stamp_at_path() const;
+  [[noreturn]] void changed(const FileStamp& now) const;
 
   std::filesystem::path path_;
   std::string name_;
-  Stamp stamp_;
+  FileAccess access_;
+  FileStamp stamp_;
   const std::byte* data_ = nullptr;
 #ifdef _WIN32
   void* handle_ = nullptr;
@@ -69,6 +93,9 @@ class InputFile {
 };
 
 std::string utf8(const std::filesystem::path& path);
+
+// Whether an error with this number of the system's (errno; GetLastError on Windows) may be over after a while.
+Passing passing(int code);
 
 // Memory of whole pages straight from the system, to which they go back when they are given back; an allocator keeps
 // what was freed, for each thread. A page that is never touched takes no memory. Throws std::bad_alloc.

@@ -1,15 +1,20 @@
 #include "fastnnunet/engine/loader.h"
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <new>
-#include <set>
+#include <thread>
 
 #include "fastnnunet/base/platform.h"
 #include "fastnnunet/engine/arena.h"
+#include "fastnnunet/engine/patience.h"
 #include "fastnnunet/engine/window_source.h"
+#include "fastnnunet/storage/known_files.h"
 #include "fastnnunet/storage/volume_cache.h"
 
 namespace fastnnunet {
@@ -37,7 +42,36 @@ std::size_t files_per_thread(int threads) {
   return std::clamp<std::size_t>(share, 3, 64);
 }
 
+// A case's files in the order of their numbers: image, segmentation, previous stage's, properties.
+constexpr std::uint32_t kFilesOfCase = 4;
+constexpr std::uint32_t kProperties = 3;
+
+std::string tried_for(std::chrono::duration<double> patience) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", patience.count());
+  return std::string(" (tried again for ") + text + " s)";
+}
+
 }  // namespace
+
+std::string stamp_of_case(const CaseFiles& files) {
+  std::string stamp;
+  for (const std::filesystem::path* path : {&files.image, &files.segmentation, &files.previous, &files.properties}) {
+    if (path->empty()) continue;
+    std::string one = "none";
+    try {
+      const InputFile file(*path, FileAccess::copied);
+      char text[48];
+      std::snprintf(text, sizeof(text), "%llx:%016llx", static_cast<unsigned long long>(file.size()),
+                    static_cast<unsigned long long>(file.content()));
+      one = text;
+    } catch (const StorageError& error) {
+      if (error.passing() != Passing::if_it_was_there) return {};
+    }
+    stamp += (stamp.empty() ? "" : " ") + one;
+  }
+  return stamp;
+}
 
 class Loader::Impl {
  public:
@@ -48,7 +82,7 @@ class Loader::Impl {
         sampler_(options_.sampling, std::ssize(options_.cases)),
         process_(process_id()),
         arena_(Arena::shared(options_.threads, files_per_thread(options_.threads))) {
-    geometry_ = common_geometry();
+    geometry_ = common_geometry(poll);
     const auto known = pipeline_->layout(geometry_, true);
     layout_ = known ? *known : probe(reader, poll);
     plan_memory(std::move(reader), std::move(provider));
@@ -66,7 +100,8 @@ class Loader::Impl {
       Job* const found = ready_job(step_);
       if (found != nullptr && !redo_excluded(*found)) {
         Batch batch{std::move(found->memory), found->step};
-        const std::exception_ptr error = std::exchange(found->error, nullptr);
+        std::exception_ptr error = std::exchange(found->error, nullptr);
+        if (!error) error = too_many_skipped(found->step);
         found->state = Job::State::unused;
         ++step_;
         // For the first one everybody waits, and as long as no thread was idle more batches ahead would not have
@@ -107,19 +142,18 @@ class Loader::Impl {
     return step_;
   }
 
-  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
-                const std::function<void()>& poll) {
+  void set_step(std::uint64_t step, const std::vector<BadCase>& excluded, const std::function<void()>& poll) {
     require_open();
     // Made before anything changes, for want of memory leaves the loader where it is.
     std::map<std::size_t, std::uint64_t> numbers;
     std::map<std::size_t, BadCase> bad;
-    for (const auto& [name, since] : excluded) {
+    for (const BadCase& one : excluded) {
       const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
-                                   [&wanted = name](const CaseFiles& c) { return c.name == wanted; });
+                                   [&](const CaseFiles& c) { return c.name == one.name; });
       if (at == options_.cases.end()) continue;
       const auto number = static_cast<std::size_t>(at - options_.cases.begin());
-      numbers[number] = since;
-      bad[number] = {name, utf8(at->image), "found bad before the training was continued", since};
+      numbers[number] = one.step;
+      bad[number] = one;
     }
     std::unique_lock lock(mutex_);
     if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
@@ -129,6 +163,7 @@ class Loader::Impl {
     for (Job& job : jobs_)
       if (job.state == Job::State::ready) job.drop();
     submitted_ = step_;
+    changed_.notify_all();  // whoever waits for a disk need not any more
     while (!changed_.wait_for(lock, kPollInterval, [&] { return running_ == 0; })) {
       if (!poll) continue;
       lock.unlock();
@@ -233,7 +268,7 @@ class Loader::Impl {
   void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
             const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll) {
     require_open();
-    in_a_thread(poll, [&](Arena::ThreadState& thread) {
+    in_a_thread(poll, [&](Arena::ThreadState& thread, const Wanted& wanted) {
       Scratch scratch;
       Sample sample(thread.workspace);
       thread.workspace.activity().begin(this, step, slot);
@@ -242,7 +277,7 @@ class Loader::Impl {
       Stream stream(id, kSamplingPurpose);
       const auto choice = sampler_.choose_case(stream, slot);
       const auto number = static_cast<std::size_t>(choice.case_number);
-      fill(thread, scratch, sample, id, stream, choice.force_foreground, number, nullptr);
+      fill(thread, scratch, sample, id, stream, choice.force_foreground, number, nullptr, wanted);
       take(sample, number);
     });
   }
@@ -261,16 +296,70 @@ class Loader::Impl {
     arena_->look([&](const Activity::Now& thread) {
       if (thread.owner != this) return;
       const bool chosen = thread.case_number < options_.cases.size();
-      found.threads.push_back(
-          {thread.thread, thread.step, thread.slot, chosen ? options_.cases[thread.case_number].name : std::string(),
-           std::string(thread.stage), seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
+      std::string stage(thread.stage);
+      if (!thread.detail.empty()) stage.append(": ").append(thread.detail);
+      found.threads.push_back({thread.thread, thread.step, thread.slot,
+                               chosen ? options_.cases[thread.case_number].name : std::string(), std::move(stage),
+                               seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
     });
     return found;
   }
 
  private:
+  // Whether what a task makes is still wanted: a sample of a batch until the loader is closed or set to another step,
+  // another one until its caller has enough of waiting. The lock is held by those who look.
+  struct Wanted {
+    std::uint64_t generation = 0;
+    const bool* stopped = nullptr;
+  };
+
+  // The files of a task's sample.
+  class TaskFiles final : public SampleFiles {
+   public:
+    void begin(Impl& impl, Arena::ThreadState& thread, std::size_t number, const Wanted& wanted) {
+      impl_ = &impl;
+      thread_ = &thread;
+      number_ = number;
+      wanted_ = wanted;
+      opened_ = {};
+      gave_up_ = false;
+    }
+    Volume& volume(int which) override {
+      Volume*& opened = opened_[static_cast<std::size_t>(which)];
+      if (opened == nullptr) opened = &impl_->open_volume_of(*thread_, number_, which);
+      return *opened;
+    }
+    std::string name(int which) const override { return utf8(*impl_->path_of(number_, which).first); }
+    bool wait(const StorageError& error, Attempts& attempts) override {
+      const auto pause = attempts.pause_after(error, impl_->patience_for_files());
+      gave_up_ = !pause && error.passing() == Passing::yes && impl_->patience_for_files().count() > 0;
+      if (pause) impl_->wait_for_file(thread_->workspace.activity(), error, *pause, wanted_);
+      return pause.has_value();
+    }
+    // What is known of a file, which is opened for that the first time.
+    const VolumeFacts& facts(int which) {
+      const VolumeFacts* known = impl_->known_.find(file_number(number_, which));
+      if (known == nullptr) {
+        patiently([&] { volume(which); });
+        known = impl_->known_.find(file_number(number_, which));
+      }
+      return *known;
+    }
+    // Whether the last error came after all patience.
+    bool gave_up() const { return gave_up_; }
+
+   private:
+    Impl* impl_ = nullptr;
+    Arena::ThreadState* thread_ = nullptr;
+    std::size_t number_ = 0;
+    Wanted wanted_;
+    std::array<Volume*, kProperties> opened_{};
+    bool gave_up_ = false;
+  };
+
   // What a task needs beside the thread's memory; kept from sample to sample.
   struct Scratch {
+    TaskFiles files;
     Plan plan;
     WindowSource<float> image;
     WindowSource<std::int16_t> segmentation;
@@ -321,9 +410,67 @@ class Loader::Impl {
                         "another one: threads do not survive a fork; make the loader after it");
   }
 
+  Attempts::Clock::duration patience_for_files() const {
+    // A hundred years are for ever, and can be counted.
+    return std::chrono::duration_cast<Attempts::Clock::duration>(
+        std::min(options_.patience, std::chrono::duration<double>(3e9)));
+  }
+
+  static std::uint32_t file_number(std::size_t case_number, std::uint32_t which) {
+    return kFilesOfCase * static_cast<std::uint32_t>(case_number) + which;
+  }
+  static std::uint32_t file_number(std::size_t case_number, int which) {
+    return file_number(case_number, static_cast<std::uint32_t>(which));
+  }
+
+  std::pair<const std::filesystem::path*, const std::string*> path_of(std::size_t number, int which) const {
+    const CaseFiles& files = options_.cases[number];
+    switch (which) {
+      case 0:
+        return {&files.image, &files.image_member};
+      case 1:
+        return {&files.segmentation, &files.segmentation_member};
+      default:
+        return {&files.previous, &files.previous_member};
+    }
+  }
+
+  // The thread's handle of a file, with the content that all threads know. Reads do not check it again in this sample.
+  Volume& open_volume_of(Arena::ThreadState& thread, std::size_t number, int which) {
+    const auto [path, member] = path_of(number, which);
+    const std::uint32_t file = file_number(number, which);
+    try {
+      Volume& volume = thread.files.get(*path, *member);
+      volume.check_once();
+      known_.admit(file, volume);
+      return volume;
+    } catch (const StorageError& error) {
+      // Another handle may have the right content.
+      if (error.passing() != Passing::no) thread.files.close(*path, *member);
+      if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
+      if (error.passing() == Passing::if_it_was_there) throw StorageError(error.file(), error.reason(), Passing::yes);
+      // It was good: what is wrong with it now may be that it is not all there yet.
+      if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
+      throw;
+    }
+  }
+
+  void wait_for_file(Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
+                     const Wanted& wanted) {
+    const std::string_view before = activity.enter("waiting for the file server", error.file() + ": " + error.reason());
+    std::unique_lock lock(mutex_);
+    const auto unwanted = [&] {
+      return closed_ || (wanted.stopped != nullptr ? *wanted.stopped : wanted.generation != generation_);
+    };
+    const bool stop = changed_.wait_for(lock, pause, unwanted);
+    lock.unlock();
+    activity.enter(before);
+    if (stop) throw ClosedError("loader", "to wait for " + error.file(), "one that was closed or set to another step");
+  }
+
   // Channels and window of any sample: those that most of the first cases have, the earlier ones where as many have
   // others.
-  Geometry common_geometry() {
+  Geometry common_geometry(const std::function<void()>& poll) {
     constexpr std::size_t kAsked = 7;
     std::exception_ptr first_error;
     std::vector<std::pair<Geometry, int>> found;
@@ -332,13 +479,7 @@ class Loader::Impl {
     for (const CaseFiles& at : options_.cases) {
       if (asked == kAsked) break;
       try {
-        Geometry geometry;
-        geometry.shape = sampler_.options().patch_size;
-        geometry.dims = options_.dims;
-        geometry.image_channels = files.get(at.image, at.image_member).channels();
-        geometry.segmentation_channels = files.get(at.segmentation, at.segmentation_member).channels();
-        if (!at.previous.empty())
-          geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
+        const Geometry geometry = geometry_of(at, files, poll);
         ++asked;
         const auto same = std::find_if(found.begin(), found.end(), [&](const auto& other) {
           return other.first.image_channels == geometry.image_channels &&
@@ -364,16 +505,41 @@ class Loader::Impl {
         ->first;
   }
 
+  // Of one case's samples, with the patience for files that the loader has. No thread is at work yet.
+  Geometry geometry_of(const CaseFiles& at, OpenVolumes& files, const std::function<void()>& poll) const {
+    Attempts attempts;
+    for (;;) {
+      try {
+        Geometry geometry;
+        geometry.shape = sampler_.options().patch_size;
+        geometry.dims = options_.dims;
+        geometry.image_channels = files.get(at.image, at.image_member).channels();
+        geometry.segmentation_channels = files.get(at.segmentation, at.segmentation_member).channels();
+        if (!at.previous.empty())
+          geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
+        return geometry;
+      } catch (const StorageError& error) {
+        const auto pause = attempts.pause_after(error, patience_for_files());
+        if (!pause) throw;
+        const auto until = Clock::now() + *pause;
+        while (Clock::now() < until) {
+          if (poll) poll();
+          std::this_thread::sleep_for(std::min<Clock::duration>(kPollInterval, until - Clock::now()));
+        }
+      }
+    }
+  }
+
   // Makes one sample where only running the transforms tells what comes out of them.
   Layout probe(const LocationCache::Reader& reader, const std::function<void()>& poll) {
     locations_ = std::make_unique<LocationCache>(reader, std::size_t{0});
     volumes_ = std::make_unique<VolumeCache>(0);
     Layout layout;
-    in_a_thread(poll, [&](Arena::ThreadState& thread) {
+    in_a_thread(poll, [&](Arena::ThreadState& thread, const Wanted& wanted) {
       Scratch scratch;
       Sample sample(thread.workspace);
       thread.workspace.activity().begin(this, 0, 0);
-      const std::size_t number = make_sample(thread, scratch, sample, 0, 0, nullptr);
+      const std::size_t number = make_sample(thread, scratch, sample, 0, 0, nullptr, wanted);
       layout = Pipeline::layout_of(sample, sample.image());
       if (layout.targets.empty())
         throw SampleError({sample_id(0, 0), options_.cases[number].name, "",
@@ -385,12 +551,13 @@ class Loader::Impl {
   }
 
   // `work` on one of the threads, and back when it is done. What it throws is thrown here.
-  void in_a_thread(const std::function<void()>& poll, const std::function<void(Arena::ThreadState&)>& work) {
+  void in_a_thread(const std::function<void()>& poll,
+                   const std::function<void(Arena::ThreadState&, const Wanted&)>& work) {
     struct OneTask final : Arena::Task {
-      OneTask(Impl& of, const std::function<void(Arena::ThreadState&)>& what) : impl(of), body(what) {}
+      OneTask(Impl& of, const std::function<void(Arena::ThreadState&, const Wanted&)>& what) : impl(of), body(what) {}
       void run(Arena::ThreadState& thread) noexcept override {
         try {
-          body(thread);
+          body(thread, {0, &stopped});
         } catch (...) {
           error = std::current_exception();
         }
@@ -401,9 +568,10 @@ class Loader::Impl {
         impl.changed_.notify_all();
       }
       Impl& impl;
-      const std::function<void(Arena::ThreadState&)>& body;
+      const std::function<void(Arena::ThreadState&, const Wanted&)>& body;
       std::exception_ptr error;
       bool done = false;
+      bool stopped = false;  // the caller has enough of waiting
     };
     OneTask task(*this, work);
     std::unique_lock lock(mutex_);
@@ -421,6 +589,10 @@ class Loader::Impl {
         stopped = std::current_exception();
       }
       lock.lock();
+      if (stopped) {
+        task.stopped = true;
+        changed_.notify_all();
+      }
     }
     if (stopped) std::rethrow_exception(stopped);
     if (task.error) std::rethrow_exception(task.error);
@@ -561,7 +733,8 @@ class Loader::Impl {
           job.memory->locate(layout_, slot, refers.destination);
           refers.destination.owner = job.memory;
           thread.workspace.activity().begin(this, job.step, slot);
-          case_number = make_sample(thread, *scratch, refers.sample, job.step, slot, &refers.destination);
+          case_number = make_sample(thread, *scratch, refers.sample, job.step, slot, &refers.destination,
+                                    {job.generation, nullptr});
         }
         const std::lock_guard lock(scratch_mutex_);
         scratch_.push_back(std::move(scratch));
@@ -593,7 +766,7 @@ class Loader::Impl {
 
   // The way of a sample: case, patch and parameters first, then voxels. Returns the case.
   std::size_t make_sample(Arena::ThreadState& thread, Scratch& scratch, Sample& sample, std::uint64_t step,
-                          std::uint32_t slot, const Destination* destination) {
+                          std::uint32_t slot, const Destination* destination, const Wanted& wanted) {
     SampleId id = sample_id(step, slot);
     std::vector<std::size_t> bad_here;
     for (; id.attempt < kMostAttempts; ++id.attempt) {
@@ -608,12 +781,14 @@ class Loader::Impl {
         }
       }
       try {
-        fill(thread, scratch, sample, id, stream, choice.force_foreground, number, destination);
+        fill(thread, scratch, sample, id, stream, choice.force_foreground, number, destination, wanted);
         return number;
       } catch (const SampleError& error) {
         if (!error.failure().bad_case || !options_.skip_bad_cases) throw;
         exclude(number, error.failure());
         bad_here.push_back(number);
+        const std::lock_guard lock(mutex_);
+        require_few_skipped(id, bad_here);
       }
     }
     throw SampleError({id, "any", "", "", "no readable case in " + std::to_string(kMostAttempts) + " draws", false},
@@ -621,8 +796,10 @@ class Loader::Impl {
   }
 
   void fill(Arena::ThreadState& thread, Scratch& scratch, Sample& sample, const SampleId& id, Stream& stream,
-            bool force_foreground, std::size_t number, const Destination* destination) {
+            bool force_foreground, std::size_t number, const Destination* destination, const Wanted& wanted) {
     const CaseFiles& files = options_.cases[number];
+    TaskFiles& opened = scratch.files;
+    opened.begin(*this, thread, number, wanted);
     const Stopwatch watch;
     Activity& activity = thread.workspace.activity();
     activity.take_case(number);
@@ -631,28 +808,29 @@ class Loader::Impl {
       return SampleFailure{id, files.name, std::move(file), std::move(transform), std::move(reason), bad_case};
     };
     try {
-      // References into the cache of open files hold until the next call, so the three are kept open at least.
-      Volume& image = thread.files.get(files.image, files.image_member);
-      const Index3 shape = image.shape();
-      Volume& segmentation = thread.files.get(files.segmentation, files.segmentation_member);
-      Volume* previous = files.previous.empty() ? nullptr : &thread.files.get(files.previous, files.previous_member);
-      for (const Volume* other : {static_cast<const Volume*>(&segmentation), static_cast<const Volume*>(previous)})
-        if (other != nullptr && other->shape() != shape)
-          throw StorageError(other->file(),
-                             "expected the image's shape " + text(shape) + ", got " + text(other->shape()));
-      if (image.channels() != geometry_.image_channels)
-        throw StorageError(image.file(), "expected " + std::to_string(geometry_.image_channels) +
-                                             " channels as the other cases have, got " +
-                                             std::to_string(image.channels()));
-      const std::int64_t labels = segmentation.channels() + (previous != nullptr ? previous->channels() : 0);
+      const VolumeFacts& image = opened.facts(0);
+      const Index3 shape = image.shape;
+      const VolumeFacts& segmentation = opened.facts(1);
+      const VolumeFacts* previous = files.previous.empty() ? nullptr : &opened.facts(2);
+      for (int which = 1; which < 3; ++which) {
+        const VolumeFacts* other = which == 1 ? &segmentation : previous;
+        if (other != nullptr && other->shape != shape)
+          throw StorageError(opened.name(which),
+                             "expected the image's shape " + text(shape) + ", got " + text(other->shape));
+      }
+      if (image.channels != geometry_.image_channels)
+        throw StorageError(opened.name(0), "expected " + std::to_string(geometry_.image_channels) +
+                                               " channels as the other cases have, got " +
+                                               std::to_string(image.channels));
+      const std::int64_t labels = segmentation.channels + (previous != nullptr ? previous->channels : 0);
       if (labels != geometry_.segmentation_channels)
-        throw StorageError(segmentation.file(), "expected " + std::to_string(geometry_.segmentation_channels) +
-                                                    " channels as the other cases have, got " + std::to_string(labels));
+        throw StorageError(opened.name(1), "expected " + std::to_string(geometry_.segmentation_channels) +
+                                               " channels as the other cases have, got " + std::to_string(labels));
       std::shared_ptr<const ClassLocations> locations;
       if (sampler_.needs_locations(force_foreground)) {
         activity.enter("reading properties");
         try {
-          locations = locations_->get(number, shape);
+          locations = opened.patiently([&] { return read_locations(number, shape); });
         } catch (const InvalidArgument& error) {
           throw SampleError(failure(utf8(files.properties), "", error.what(), true), std::current_exception());
         }
@@ -664,13 +842,13 @@ class Loader::Impl {
           throw SampleError(failure(utf8(files.properties), "", error.what(), true), std::current_exception());
         }
       }();
-      const auto first_file = static_cast<std::uint32_t>(3 * number);
-      scratch.image.open({&image, volumes_->find<float>(first_file, image)}, {}, window, options_.check_finite,
-                         activity);
+      scratch.image.open(opened, {0, &image, volumes_->find<float>(file_number(number, 0), image)}, {}, window,
+                         options_.check_finite, activity);
       scratch.segmentation.open(
-          {&segmentation, volumes_->find<std::int16_t>(first_file + 1, segmentation)},
-          {previous, previous != nullptr ? volumes_->find<std::int16_t>(first_file + 2, *previous) : nullptr}, window,
-          false, activity);
+          opened, {1, &segmentation, volumes_->find<std::int16_t>(file_number(number, 1), segmentation)},
+          {2, previous,
+           previous != nullptr ? volumes_->find<std::int16_t>(file_number(number, 2), *previous) : nullptr},
+          window, false, activity);
       activity.enter("drawing parameters");
       pipeline_->draw(id, geometry_, scratch.plan);
       sampling_times_.add(watch.read());
@@ -680,7 +858,10 @@ class Loader::Impl {
     } catch (const ResourceError& error) {
       throw SampleError(failure(error.file(), "", error.reason(), false), std::current_exception());
     } catch (const StorageError& error) {
-      throw SampleError(failure(error.file(), "", error.reason(), true), std::current_exception());
+      SampleFailure told = failure(error.file(), "", error.reason(), true);
+      told.may_pass = error.passing() == Passing::yes;
+      if (opened.gave_up()) told.reason += tried_for(options_.patience);
+      throw SampleError(std::move(told), std::current_exception());
     } catch (const TransformError& error) {
       throw SampleError(failure("", error.transform(), error.what(), false), error.cause());
     } catch (const SampleError&) {
@@ -692,14 +873,29 @@ class Loader::Impl {
     }
   }
 
+  std::shared_ptr<const ClassLocations> read_locations(std::size_t number, const Index3& shape) {
+    const std::uint32_t file = file_number(number, kProperties);
+    try {
+      auto locations = locations_->get(number, shape);
+      known_.saw(file);
+      return locations;
+    } catch (const StorageError& error) {
+      if (error.passing() == Passing::if_it_was_there && known_.was_there(file))
+        throw StorageError(error.file(), error.reason(), Passing::yes);
+      throw;
+    }
+  }
+
   void exclude(std::size_t number, const SampleFailure& failure) {
     const SampleId& id = failure.id;
+    // What may pass says nothing about the file.
+    std::string stamp = failure.may_pass ? std::string() : stamp_of_case(options_.cases[number]);
     const std::lock_guard lock(mutex_);
     const auto found = excluded_.find(number);
     const bool earlier = found != excluded_.end() && id.step == found->second && id.slot < bad_[number].slot;
     if (found == excluded_.end() || id.step < found->second || earlier) {
       excluded_[number] = id.step;
-      bad_[number] = {failure.case_name, failure.file, failure.reason, id.step, id.slot, id.attempt};
+      bad_[number] = {failure.case_name, failure.file, failure.reason, id.step, id.slot, id.attempt, std::move(stamp)};
     }
   }
 
@@ -717,6 +913,44 @@ class Loader::Impl {
                       nullptr);
   }
 
+  std::size_t most_skipped() const {
+    // A product such as 0.29 x 100 may be just below the number that is meant.
+    const double share = options_.max_skipped * static_cast<double>(options_.cases.size());
+    return std::max<std::size_t>(1, static_cast<std::size_t>(share + 1e-6));
+  }
+
+  std::exception_ptr too_many(const SampleId& id, const std::vector<const BadCase*>& skipped) const {
+    char share[32];
+    std::snprintf(share, sizeof(share), "%g", options_.max_skipped);
+    std::string reason = "expected at most " + std::to_string(most_skipped()) + " of " +
+                         std::to_string(options_.cases.size()) + " cases to be skipped (max_skipped=" + share +
+                         ", at least one), got " + std::to_string(skipped.size()) + ":";
+    for (const BadCase* bad : skipped) reason += "\n  " + bad->name + ": [" + bad->file + "] " + bad->reason;
+    const BadCase& last = *skipped.back();
+    return std::make_exception_ptr(SampleError({id, last.name, last.file, "", std::move(reason), false}, nullptr));
+  }
+
+  // The error of the first step with more skipped cases than there may be, and of each later one; asked for when all
+  // earlier steps are done, so it does not depend on how far ahead the threads are. The lock is held.
+  std::exception_ptr too_many_skipped(std::uint64_t step) const {
+    if (!options_.skip_bad_cases || bad_.size() <= most_skipped()) return nullptr;
+    std::vector<const BadCase*> skipped;
+    for (const auto& [number, bad] : bad_)
+      if (bad.step <= step) skipped.push_back(&bad);
+    return skipped.size() > most_skipped() ? too_many(sample_id(step, 0), skipped) : nullptr;
+  }
+
+  // A sample does not go through all cases where all are bad. As in require_good_case_left(). The lock is held.
+  void require_few_skipped(const SampleId& id, const std::vector<std::size_t>& bad_here) const {
+    std::vector<const BadCase*> skipped;
+    for (const auto& [number, bad] : bad_)
+      if (is_excluded(number, id.step) || std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end())
+        skipped.push_back(&bad);
+    // Where all are bad, require_good_case_left() says so.
+    if (skipped.size() > most_skipped() && skipped.size() < options_.cases.size())
+      std::rethrow_exception(too_many(id, skipped));
+  }
+
   LoaderOptions options_;
   std::shared_ptr<Pipeline> pipeline_;
   PatchSampler sampler_;
@@ -726,6 +960,7 @@ class Loader::Impl {
   Layout layout_;
   std::unique_ptr<LocationCache> locations_;
   std::unique_ptr<VolumeCache> volumes_;
+  KnownFiles known_;
   std::shared_ptr<BatchRing> ring_;
 
   mutable std::mutex mutex_;
@@ -769,8 +1004,7 @@ Loader::~Loader() {
 
 Batch Loader::next(const std::function<void()>& poll) { return impl_->next(poll); }
 std::uint64_t Loader::step() const { return impl_->step(); }
-void Loader::set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
-                      const std::function<void()>& poll) {
+void Loader::set_step(std::uint64_t step, const std::vector<BadCase>& excluded, const std::function<void()>& poll) {
   impl_->set_step(step, excluded, poll);
 }
 const Layout& Loader::layout() const { return impl_->layout(); }

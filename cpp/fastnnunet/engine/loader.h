@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,6 +43,9 @@ struct LoaderOptions {
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
   bool skip_bad_cases = false;
+  double max_skipped = 0.05;  // share of the cases that may be skipped; one always may
+  // How long what may pass is tried again: a disk or a file server that does not answer, a file that is gone.
+  std::chrono::duration<double> patience = std::chrono::minutes(5);
   bool check_finite = false;  // NaN and infinite voxels make a case bad
   bool keep_blocks = true;    // decompressed ones, as far as the budget has room
 };
@@ -61,7 +63,13 @@ struct BadCase {
   std::uint64_t step;  // the first that noticed; later ones go on without the case
   std::uint32_t slot = 0;
   std::uint32_t attempt = 0;
+  // Of all files of the case when it was found bad, see stamp_of_case; empty where that could not be told.
+  std::string stamp = {};
 };
+
+// A text that is the same as long as no file of the case has another content, or is there where it was not. Empty where
+// a file cannot be examined now, as on a disk that fails.
+std::string stamp_of_case(const CaseFiles& files);
 
 // A part of the way of a sample, over all samples: its thread time.
 struct StageStatistics {
@@ -105,7 +113,7 @@ struct ThreadActivity {
   std::uint64_t step = 0;
   std::uint32_t slot = 0;
   std::string case_name;  // empty until it is chosen
-  std::string stage;      // a transform's name where it is one
+  std::string stage;      // a transform's name where it is one; with what is waited for, if anything
   double stage_seconds = 0;
   double sample_seconds = 0;
 };
@@ -123,7 +131,8 @@ struct LoaderActivity {
 class Loader {
  public:
   // Opens the first cases to learn what channels most have, and makes a sample where transforms in Python have to tell
-  // the shapes; `poll` is called now and then while that goes on. Throws StorageError, InvalidArgument or BudgetError.
+  // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. Throws StorageError,
+  // InvalidArgument or BudgetError.
   Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
          std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll = {});
   ~Loader();
@@ -135,10 +144,9 @@ class Loader {
   // ClosedError.
   Batch next(const std::function<void()>& poll);
 
-  // The step that next() gives next. Setting it drops what was made ahead.
+  // The step that next() gives next. Setting it drops what was made ahead; cases are skipped as `excluded` says.
   std::uint64_t step() const;
-  void set_step(std::uint64_t step, const std::map<std::string, std::uint64_t>& excluded,
-                const std::function<void()>& poll = {});
+  void set_step(std::uint64_t step, const std::vector<BadCase>& excluded, const std::function<void()>& poll = {});
 
   const Layout& layout() const;
   const LoaderOptions& options() const;

@@ -16,6 +16,7 @@ struct SampleFailure {
   std::string transform;  // empty where no transform is
   std::string reason;
   bool bad_case = false;  // the data is to blame: on_bad_case="skip" goes on without the case
+  bool may_pass = false;  // what was waited for in vain: the data may be good
 };
 
 class SampleError : public Error {

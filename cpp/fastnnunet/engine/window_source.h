@@ -10,6 +10,7 @@
 
 #include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/engine/patience.h"
 #include "fastnnunet/storage/volume.h"
 #include "fastnnunet/storage/volume_cache.h"
 #include "fastnnunet/transforms/sample.h"
@@ -25,14 +26,18 @@ inline constexpr std::int16_t kOutside<std::int16_t> = -1;
 template <typename T>
 class WindowSource final : public Source<T> {
  public:
-  // A file, and its place in the cache if it has one.
+  // A file: its number among those of the sample, what is known of it, and its place in the cache if it has one.
   struct File {
-    Volume* volume = nullptr;
+    int which = 0;
+    const VolumeFacts* facts = nullptr;
     CachedVolume<T>* cached = nullptr;
   };
 
-  // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may have no volume.
-  void open(const File& first, const File& second, const Box& window, bool check_finite, Activity& activity) {
+  // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may have no facts. A file is
+  // asked of `files` only where something of it is not in the cache.
+  void open(SampleFiles& files, const File& first, const File& second, const Box& window, bool check_finite,
+            Activity& activity) {
+    files_ = &files;
     activity_ = &activity;
     first_ = first;
     second_ = second;
@@ -43,35 +48,36 @@ class WindowSource final : public Source<T> {
   }
 
   std::int64_t channels() const override {
-    return first_.volume->channels() + (second_.volume != nullptr ? second_.volume->channels() : 0);
+    return first_.facts->channels + (second_.facts != nullptr ? second_.facts->channels : 0);
   }
   const Index3& shape() const override { return shape_; }
 
   Box content() const override {
-    return window_.intersect(Box::of_shape(first_.volume->shape()))
+    return window_.intersect(Box::of_shape(first_.facts->shape))
         .shifted({-window_.lower[0], -window_.lower[1], -window_.lower[2]});
   }
   T filling() const override { return kOutside<T>; }
 
   void read(std::int64_t channel, const Box& box, T* out) override {
     const Reading reading(*this);
-    auto [file, number] = of_channel(channel);
+    const File& file = of_channel(channel).first;
+    const std::int64_t number = of_channel(channel).second;
     const Box in_image = box.shifted(window_.lower);
-    const Box inner = in_image.intersect(Box::of_shape(file.volume->shape()));
+    const Box inner = in_image.intersect(Box::of_shape(file.facts->shape));
     if (provide(file, number, inner)) {
       file.cached->copy(number, in_image, out, kOutside<T>);
       return;
     }
     if (file.cached != nullptr && number == 0) file.cached->missed(inner);
-    file.volume->read(number, in_image, out, kOutside<T>);
-    if (check_finite_) require_finite(*file.volume, number, SourceView<T>::dense(out, in_image));
+    files_->patiently([&] { files_->volume(file.which).read(number, in_image, out, kOutside<T>); });
+    if (check_finite_) require_finite(file, number, SourceView<T>::dense(out, in_image));
   }
 
   SourceView<T> view(std::int64_t channel, const Box& box) override {
     const Reading reading(*this);
     auto [file, number] = of_channel(channel);
     const Box in_image = box.shifted(window_.lower);
-    if (in_image.empty() || !(in_image.intersect(Box::of_shape(file.volume->shape())) == in_image)) return {};
+    if (in_image.empty() || !(in_image.intersect(Box::of_shape(file.facts->shape)) == in_image)) return {};
     if (!provide(file, number, in_image)) return {};
     const Steps steps = file.cached->steps();
     return {file.cached->at(number, in_image.lower), box, steps.plane, steps.row};
@@ -101,7 +107,7 @@ class WindowSource final : public Source<T> {
 
   // The file of a channel, and the channel's number in it.
   std::pair<const File&, std::int64_t> of_channel(std::int64_t channel) const {
-    const std::int64_t first = first_.volume->channels();
+    const std::int64_t first = first_.facts->channels;
     return channel < first ? std::pair<const File&, std::int64_t>(first_, channel)
                            : std::pair<const File&, std::int64_t>(second_, channel - first);
   }
@@ -109,15 +115,21 @@ class WindowSource final : public Source<T> {
   // Whether `box` of the image, which lies in it, is in the cache now.
   bool provide(const File& file, std::int64_t channel, const Box& box) {
     // A block has all channels, so the first one's are counted.
-    if (file.cached == nullptr || !file.cached->provide(*file.volume, box, channel == 0)) return false;
+    if (file.cached == nullptr) return false;
+    if (!file.cached->has(box, channel == 0)) {
+      const bool provided = files_->patiently([&] {
+        return file.cached->has_place() && file.cached->provide(files_->volume(file.which), box, channel == 0);
+      });
+      if (!provided) return false;
+    }
     if (check_finite_ && !box.empty() && !file.cached->finite(box)) {
       const Steps steps = file.cached->steps();
-      require_finite(*file.volume, channel, {file.cached->at(channel, box.lower), box, steps.plane, steps.row});
+      require_finite(file, channel, {file.cached->at(channel, box.lower), box, steps.plane, steps.row});
     }
     return true;
   }
 
-  static void require_finite(const Volume& volume, std::int64_t channel, const SourceView<T>& view) {
+  void require_finite(const File& file, std::int64_t channel, const SourceView<T>& view) {
     if constexpr (std::is_same_v<T, float>) {
       const Index3 shape = view.box.shape();
       for (std::int64_t x = 0; x < shape[0]; ++x)
@@ -128,13 +140,14 @@ class WindowSource final : public Source<T> {
             const auto at = [&](int axis, std::int64_t offset) {
               return std::to_string(view.box.lower[axis] + offset);
             };
-            throw StorageError(volume.file(), "expected finite voxels, got " + std::to_string(value) + " in channel " +
-                                                  std::to_string(channel) + " at (" + at(0, x) + ", " + at(1, y) +
-                                                  ", " + at(2, z) + ")");
+            throw StorageError(files_->name(file.which), "expected finite voxels, got " + std::to_string(value) +
+                                                             " in channel " + std::to_string(channel) + " at (" +
+                                                             at(0, x) + ", " + at(1, y) + ", " + at(2, z) + ")");
           }
     }
   }
 
+  SampleFiles* files_ = nullptr;
   Activity* activity_ = nullptr;
   File first_;
   File second_;

@@ -58,14 +58,15 @@ class ChunkReader {
  public:
   ChunkReader(const InputFile& file, Context context) : file_(file), context_(std::move(context)) {}
 
-  // A chunk's header is 32 bytes. The result is valid until the next call. `end` is where no byte of a chunk may lie,
-  // `block` the bytes of a block, 0 for any: c-blosc2 takes memory by what the chunk says.
-  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block,
-             std::size_t voxel) {
+  // A chunk's header is 32 bytes. `scratch` holds the chunk's bytes where the file is not mapped, so the result is
+  // valid as long as they stay. `end` is where no byte of a chunk may lie, `block` the bytes of a block, 0 for any:
+  // c-blosc2 takes memory by what the chunk says.
+  Chunk open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block, std::size_t voxel,
+             std::vector<std::byte>& scratch) {
     constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
     if (offset > end || end - offset < kHeader) damaged("it lies outside the file");
     file_.prepare(offset, kHeader);
-    const std::byte* header = file_.bytes(offset, kHeader, scratch_);
+    const std::byte* header = file_.bytes(offset, kHeader, scratch);
     const unsigned flags = at(header, BLOSC2_CHUNK_FLAGS);
     const unsigned flags2 = at(header, BLOSC2_CHUNK_BLOSC2_FLAGS);
     const std::int64_t size = little_endian(header + BLOSC2_CHUNK_CBYTES);
@@ -87,20 +88,20 @@ class ChunkReader {
         break;
       case BLOSC2_SPECIAL_VALUE:
         if (size != static_cast<std::int64_t>(kHeader + voxel)) damaged("its repeated value has the wrong size");
-        return {Chunk::Kind::constant, file_.bytes(offset, kHeader + voxel, scratch_) + kHeader, 0};
+        return {Chunk::Kind::constant, file_.bytes(offset, kHeader + voxel, scratch) + kHeader, 0};
       default:
         return constant(special, voxel);
     }
     if (at(header, BLOSC2_CHUNK_TYPESIZE) != voxel) damaged("its voxels have the wrong size");
     if ((flags & BLOSC_MEMCPYED) != 0) {
       if (size != static_cast<std::int64_t>(kHeader) + uncompressed) damaged("its compressed size is wrong");
-      return {Chunk::Kind::plain, file_.bytes(offset, static_cast<std::size_t>(size), scratch_) + kHeader, 0};
+      return {Chunk::Kind::plain, file_.bytes(offset, static_cast<std::size_t>(size), scratch) + kHeader, 0};
     }
     check_codec(header, flags, flags2);
     const std::int64_t blocks = block_bytes > 0 ? (uncompressed - 1) / block_bytes + 1 : 0;
     if (block != 0 && block_bytes != block) damaged("its blocks are not those of the others");
     if (blocks == 0 || blocks > (size - static_cast<std::int64_t>(kHeader)) / 4) damaged("its blocks do not fit");
-    return {Chunk::Kind::compressed, file_.bytes(offset, static_cast<std::size_t>(size), scratch_),
+    return {Chunk::Kind::compressed, file_.bytes(offset, static_cast<std::size_t>(size), scratch),
             static_cast<std::int32_t>(size)};
   }
 
@@ -139,8 +140,6 @@ class ChunkReader {
                                          ": " + reason);
   }
 
-  std::size_t memory() const { return scratch_.capacity(); }
-
  private:
   // What the decoder would look up as a plugin, or needs more of the chunk than a block for.
   void check_codec(const std::byte* header, unsigned flags, unsigned flags2) const {
@@ -163,7 +162,6 @@ class ChunkReader {
   Context context_;
   std::string what_;
   std::int64_t number_ = 0;
-  std::vector<std::byte> scratch_;  // the chunk's bytes where the file is not mapped
 };
 
 // The part of [lower, upper) that lies in a tile of `extent` at `origin`, counted from the tile's corner.
@@ -206,11 +204,11 @@ void for_each_tile(const Index4& lower, const Index4& upper, const Index4& exten
 class B2ndVolume final : public StoredVolume {
  public:
   B2ndVolume(std::unique_ptr<InputFile> file, const B2ndHeader& header)
-      : StoredVolume(*file, header.element, header.shape.channels, header.shape.shape),
-        file_(std::move(file)),
+      : StoredVolume(std::move(file), header.element, header.shape.channels, header.shape.shape),
         header_(header),
         voxel_(size_of(header.element)),
-        reader_(*file_, make_context(file_->name())) {
+        reader_(input(), make_context(this->file())),
+        kept_(static_cast<std::size_t>(std::min(header.chunks[0], kMostKept))) {
     read_offsets();
   }
 
@@ -218,21 +216,30 @@ class B2ndVolume final : public StoredVolume {
     const auto spatial = [](const Index4& extent) { return Index3{extent[1], extent[2], extent[3]}; };
     return Tiling{spatial(header_.chunk), spatial(header_.block)};
   }
-  void check() const override { file_->check(); }
-  void let_go() const override { file_->let_go(); }
 
   // c-blosc2 keeps four buffers of a block's size in its context.
   std::size_t memory() const override {
-    return sizeof(*this) + sizeof(InputFile) + offsets_.capacity() * sizeof(std::int64_t) + block_.capacity() +
-           reader_.memory() + (decompressed_ ? 4 * static_cast<std::size_t>(header_.block_bytes) : 0);
+    std::size_t bytes = sizeof(*this) + sizeof(InputFile) + offsets_.capacity() * sizeof(std::int64_t) +
+                        block_.capacity() + (decompressed_ ? 4 * static_cast<std::size_t>(header_.block_bytes) : 0);
+    for (const Kept& kept : kept_) bytes += sizeof(Kept) + kept.bytes.capacity();
+    return bytes;
   }
 
  private:
+  // Where the file is not mapped, the bytes of the chunk that was read last, for the blocks of a chunk are often asked
+  // for one after the other. One for each place along the channels: a box has all of them.
+  static constexpr std::int64_t kMostKept = 8;
+  struct Kept {
+    std::int64_t number = -1;
+    Chunk chunk;
+    std::vector<std::byte> bytes;
+  };
+
   // The offsets are a chunk themselves, of one int64 for each chunk in C order, in this machine's byte order.
   void read_offsets() {
     const std::int64_t count = header_.chunks[0] * header_.chunks[1] * header_.chunks[2] * header_.chunks[3];
     reader_.name_next("the index of chunks");
-    const Chunk chunk = reader_.open(header_.index, header_.end, count * 8, 0, 8);
+    const Chunk chunk = reader_.open(header_.index, header_.end, count * 8, 0, 8, kept_[0].bytes);
     offsets_.resize(static_cast<std::size_t>(count));
     auto* to = reinterpret_cast<std::byte*>(offsets_.data());
     switch (chunk.kind) {
@@ -250,14 +257,32 @@ class B2ndVolume final : public StoredVolume {
     }
   }
 
-  Chunk open_chunk(std::int64_t number) {
+  // `channel`: of the chunk, among those along the channels.
+  Chunk open_chunk(std::int64_t number, std::int64_t channel) {
     reader_.name_next(number);
+    Kept& kept = kept_[static_cast<std::size_t>(channel) % kept_.size()];
+    if (kept.number == number) return kept.chunk;
+    kept.number = -1;
+    const Chunk chunk = find_chunk(number, kept.bytes);
+    if (input().mapped()) return chunk;
+    kept.chunk = chunk;
+    kept.number = number;
+    if (chunk.kind != Chunk::Kind::constant) count_bytes(static_cast<std::uint64_t>(bytes_of(chunk)));
+    return chunk;
+  }
+
+  // As it lies in the file.
+  std::int64_t bytes_of(const Chunk& chunk) const {
+    return chunk.kind == Chunk::Kind::plain ? header_.chunk_bytes : chunk.size;
+  }
+
+  Chunk find_chunk(std::int64_t number, std::vector<std::byte>& scratch) {
     const std::int64_t offset = offsets_[static_cast<std::size_t>(number)];
     if (offset >= 0) {
       if (static_cast<std::uint64_t>(offset) > header_.index - header_.data)
         reader_.damaged("it lies outside the file");
       return reader_.open(header_.data + static_cast<std::uint64_t>(offset), header_.index, header_.chunk_bytes,
-                          header_.block_bytes, voxel_);
+                          header_.block_bytes, voxel_, scratch);
     }
     // The sign bit says that the chunk is not in the file, and the same byte says what it is made of.
     return reader_.constant(static_cast<unsigned>(static_cast<std::uint64_t>(offset) >> 56 & BLOSC2_SPECIAL_MASK),
@@ -271,7 +296,7 @@ class B2ndVolume final : public StoredVolume {
       const Part part = part_of(lower, upper, origin, header_.chunk);
       // Of the chunk's corner in the region that is asked for.
       const Index4 corner = {origin[0] - lower[0], origin[1] - lower[1], origin[2] - lower[2], origin[3] - lower[3]};
-      read_chunk(open_chunk(number), part, corner, target);
+      read_chunk(open_chunk(number, origin[0] / header_.chunk[0]), part, corner, target);
     });
   }
 
@@ -304,9 +329,8 @@ class B2ndVolume final : public StoredVolume {
       if (straight) return;
       write_block(block_.data(), inner, start, target);
     });
-    const std::int64_t size = chunk.kind == Chunk::Kind::plain ? header_.chunk_bytes : chunk.size;
     // Blocks differ in compressed size; their mean stands for each.
-    count_bytes(static_cast<std::uint64_t>(file_->mapped() || used == 0 ? size * used / blocks : size));
+    if (input().mapped()) count_bytes(static_cast<std::uint64_t>(bytes_of(chunk) * used / blocks));
   }
 
   void write_block(const std::byte* block, const Part& part, const Index4& corner, const Target& target) const {
@@ -334,10 +358,10 @@ class B2ndVolume final : public StoredVolume {
     }
   }
 
-  std::unique_ptr<InputFile> file_;
   B2ndHeader header_;
   std::size_t voxel_;
   ChunkReader reader_;
+  std::vector<Kept> kept_;
   std::vector<std::int64_t> offsets_;  // of each chunk from header_.data, or what it is made of
   std::vector<std::byte> block_;
   bool decompressed_ = false;

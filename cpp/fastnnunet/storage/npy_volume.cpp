@@ -32,7 +32,7 @@ std::unique_ptr<Volume> NpyVolume::open(std::unique_ptr<InputFile> file, std::ui
 
 NpyVolume::NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, const VolumeShape& shape,
                      std::uint64_t data)
-    : StoredVolume(*file, header.element, shape.channels, shape.shape), file_(std::move(file)), data_(data) {
+    : StoredVolume(std::move(file), header.element, shape.channels, shape.shape), data_(data) {
   const std::int64_t axes[4] = {shape.channels, shape.shape[0], shape.shape[1], shape.shape[2]};
   std::int64_t step = static_cast<std::int64_t>(size_of(header.element));
   for (int i = 0; i < 4; ++i) {
@@ -51,10 +51,11 @@ void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& bo
     for (std::int64_t x = 0; x < planes; ++x) {
       const std::int64_t plane =
           c * step_[0] + (box.lower[0] + x) * step_[1] + box.lower[1] * step_[2] + box.lower[2] * step_[3];
-      file_->prepare(data_ + static_cast<std::uint64_t>(plane), static_cast<std::size_t>((rows - 1) * step_[2]) + span);
+      input().prepare(data_ + static_cast<std::uint64_t>(plane),
+                      static_cast<std::size_t>((rows - 1) * step_[2]) + span);
       for (std::int64_t y = 0; y < rows; ++y) {
         const std::int64_t at = plane + y * step_[2];
-        const std::byte* row = file_->bytes(data_ + static_cast<std::uint64_t>(at), span, scratch_);
+        const std::byte* row = input().bytes(data_ + static_cast<std::uint64_t>(at), span, scratch_);
         target.write(row, step_[3], target.at(c - first, x, y, 0), columns);
       }
     }

@@ -17,14 +17,12 @@ class NpyVolume final : public StoredVolume {
   // The .npy begins at `offset` and has at most `size` bytes. Throws StorageError.
   static std::unique_ptr<Volume> open(std::unique_ptr<InputFile> file, std::uint64_t offset, std::uint64_t size);
 
-  void check() const override { file_->check(); }
   std::size_t memory() const override { return sizeof(*this) + sizeof(InputFile) + scratch_.capacity(); }
 
  private:
   NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, const VolumeShape& shape, std::uint64_t data);
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override;
 
-  std::unique_ptr<InputFile> file_;
   std::uint64_t data_;    // where the voxels begin in the file
   std::int64_t step_[4];  // bytes from one voxel to the next along C, X, Y, Z
   std::vector<std::byte> scratch_;

@@ -30,6 +30,7 @@ struct Member {
   std::uint64_t data = 0;        // where its bytes begin in the file
   std::uint64_t compressed = 0;  // bytes in the file
   std::uint64_t size = 0;        // bytes of the .npy
+  std::uint32_t checksum = 0;    // CRC-32 of the .npy
   bool deflated = false;
 };
 
@@ -48,6 +49,7 @@ class ZipReader {
       const std::uint64_t flags = little_endian(entry + 8, 2);
       const std::uint64_t method = little_endian(entry + 10, 2);
       Member member;
+      member.checksum = static_cast<std::uint32_t>(little_endian(entry + 16, 4));
       member.compressed = little_endian(entry + 20, 4);
       member.size = little_endian(entry + 24, 4);
       std::uint64_t header = little_endian(entry + 42, 4);
@@ -164,9 +166,21 @@ class Inflater {
     stream_.avail_in = 0;
     taken_ = 0;
     at_ = 0;
+    checksum_ = 0;
+    summing_ = false;
+  }
+
+  // Sums up all bytes from here, the beginning, to the end, for check_sum(). Deflate itself does not notice where a
+  // byte that it keeps as it is has another value.
+  void sum_up() { summing_ = true; }
+  // Throws StorageError where the whole member was read and is not what was written.
+  void check_sum() const {
+    if (!summing_ || at_ != member_.size || checksum_ == member_.checksum) return;
+    damaged("its CRC-32 is " + std::to_string(checksum_) + ", the archive says " + std::to_string(member_.checksum));
   }
 
   std::uint64_t at() const { return at_; }
+  std::uint64_t size() const { return member_.size; }
   std::uint64_t taken() const { return taken_; }  // compressed bytes since the beginning
 
   void read(std::byte* to, std::size_t count) {
@@ -177,6 +191,10 @@ class Inflater {
       if (stream_.avail_in == 0) refill();
       const int result = inflate(&stream_, Z_NO_FLUSH);
       const std::size_t got = wanted - stream_.avail_out;
+      if (summing_) {
+        checksum_ =
+            static_cast<std::uint32_t>(crc32(checksum_, reinterpret_cast<const Bytef*>(to), static_cast<uInt>(got)));
+      }
       to += got;
       count -= got;
       at_ += got;
@@ -221,20 +239,29 @@ class Inflater {
   z_stream stream_{};
   std::uint64_t taken_ = 0;
   std::uint64_t at_ = 0;
+  std::uint32_t checksum_ = 0;
+  bool summing_ = false;
 };
 
 class NpzVolume final : public StoredVolume {
  public:
   NpzVolume(std::unique_ptr<InputFile> file, std::unique_ptr<Inflater> inflater, Element element,
             const VolumeShape& shape, std::uint64_t data)
-      : StoredVolume(*file, element, shape.channels, shape.shape),
-        file_(std::move(file)),
+      : StoredVolume(std::move(file), element, shape.channels, shape.shape),
         inflater_(std::move(inflater)),
         data_(data) {}
 
   // It can only be read from its beginning.
   std::optional<Tiling> tiling() const override { return Tiling{shape(), shape()}; }
-  void check() const override { file_->check(); }
+
+  void verify() override {
+    check();
+    inflater_->rewind();
+    inflater_->sum_up();
+    inflater_->skip_to(inflater_->size(), skipped_);
+    inflater_->check_sum();
+    count_bytes(inflater_->taken());
+  }
 
   std::size_t memory() const override {
     return sizeof(*this) + sizeof(InputFile) + inflater_->memory() + row_.capacity() + skipped_.capacity();
@@ -247,6 +274,7 @@ class NpzVolume final : public StoredVolume {
     const auto voxel = static_cast<std::int64_t>(size_of(element()));
     row_.resize(static_cast<std::size_t>(columns * voxel));
     inflater_->rewind();
+    if (last == channels() && box.upper == whole) inflater_->sum_up();
     for (std::int64_t c = first; c < last; ++c) {
       for (std::int64_t x = box.lower[0]; x < box.upper[0]; ++x) {
         for (std::int64_t y = box.lower[1]; y < box.upper[1]; ++y) {
@@ -258,9 +286,9 @@ class NpzVolume final : public StoredVolume {
       }
     }
     count_bytes(inflater_->taken());
+    inflater_->check_sum();
   }
 
-  std::unique_ptr<InputFile> file_;
   std::unique_ptr<Inflater> inflater_;
   std::uint64_t data_;  // where the voxels begin in the member
   std::vector<std::byte> row_;

@@ -37,10 +37,15 @@ Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& m
   return *entries_.front().volume;
 }
 
-void OpenVolumes::close_last() {
-  bytes_read_of_closed_ += entries_.back().volume->bytes_read();
-  by_key_.erase(entries_.back().key);
-  entries_.pop_back();
+void OpenVolumes::close_last() { close(entries_.back().key.file, entries_.back().key.member); }
+
+void OpenVolumes::close(const std::filesystem::path& file, const std::string& member) {
+  const auto found = by_key_.find(KeyView{file, member});
+  if (found == by_key_.end()) return;
+  const auto entry = found->second;
+  bytes_read_of_closed_ += entry->volume->bytes_read();
+  by_key_.erase(found);  // before what the names may be those of
+  entries_.erase(entry);
 }
 
 void OpenVolumes::clear() {

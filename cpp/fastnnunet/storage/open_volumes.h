@@ -23,6 +23,8 @@ class OpenVolumes {
 
   // The reference stays valid until the next call. Throws StorageError.
   Volume& get(const std::filesystem::path& file, const std::string& member);
+  // Closes a file, if it is open.
+  void close(const std::filesystem::path& file, const std::string& member);
   void clear();
   std::size_t size() const;
   std::size_t memory() const;

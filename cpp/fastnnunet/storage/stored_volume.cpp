@@ -59,7 +59,6 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
     if (box.lower[axis] > box.upper[axis]) throw InvalidArgument(file(), "lower <= upper on every axis", text_of(box));
   }
   if (box.empty()) return;
-  check();
   const Index3 extent = box.shape();
   const Box inner = box.intersect(Box::of_shape(shape()));
   if (!(inner == box)) {
@@ -68,15 +67,36 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
   if (inner.empty()) return;
   T* corner = out + ((inner.lower[0] - box.lower[0]) * extent[1] + inner.lower[1] - box.lower[1]) * extent[2] +
               inner.lower[2] - box.lower[2];
-  read_inside(first, last, inner, Target(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
+  read_checked(first, last, inner, Target(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
 }
 
 template <typename T>
 void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
   if (box.empty() || !(box.intersect(Box::of_shape(shape())) == box))
     throw InvalidArgument(file(), "a box inside the image", text_of(box));
-  check();
-  read_inside(0, channels(), box, Target(element_, corner, steps));
+  read_checked(0, channels(), box, Target(element_, corner, steps));
+}
+
+void StoredVolume::read_checked(std::int64_t first, std::int64_t last, const Box& box, const Target& target) {
+  if (unchecked_) check();
+  try {
+    read_inside(first, last, box, target);
+  } catch (const StorageError& error) {
+    suspect_ = suspect_ || error.passing() == Passing::yes;
+    unchecked_ = true;
+    throw;
+  }
+}
+
+void StoredVolume::check() {
+  if (suspect_ || !input_->current()) input_->reopen(content_);
+  suspect_ = false;
+  unchecked_ = checks_each_read_;
+}
+
+std::uint64_t StoredVolume::content() {
+  if (!content_) content_ = input_->content();
+  return *content_;
 }
 
 void StoredVolume::read(std::int64_t channel, const Box& box, float* out, float outside) {

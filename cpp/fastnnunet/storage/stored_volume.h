@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,10 +66,22 @@ class StoredVolume : public Volume {
   void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) final;
   std::uint64_t bytes_read() const final { return bytes_read_; }
 
- protected:
-  StoredVolume(const InputFile& file, Element element, std::int64_t channels, const Index3& shape)
-      : Volume(file.name(), channels, shape), element_(element) {}
+  void check() final;
+  void check_once() final {
+    checks_each_read_ = false;
+    unchecked_ = true;
+  }
+  std::uint64_t content() final;
+  void take_content(std::uint64_t content) final { content_ = content; }
+  const FileStamp& stamp() const final { return input_->stamp(); }
+  void let_go() const final { input_->let_go(); }
 
+ protected:
+  StoredVolume(std::unique_ptr<InputFile> file, Element element, std::int64_t channels, const Index3& shape)
+      : Volume(file->name(), channels, shape), input_(std::move(file)), element_(element) {}
+
+  // It stays the same object where the file is opened anew.
+  const InputFile& input() const { return *input_; }
   Element element() const { return element_; }
   void count_bytes(std::uint64_t bytes) { bytes_read_ += bytes; }
   [[noreturn]] void fail(const std::string& reason) const;
@@ -80,8 +94,15 @@ class StoredVolume : public Volume {
   void read_as(std::int64_t first, std::int64_t last, const Box& box, T* out, T outside);
   template <typename T>
   void read_part(const Box& box, T* corner, const Steps& steps);
+  // Checks the file, where that is due, before it reads.
+  void read_checked(std::int64_t first, std::int64_t last, const Box& box, const Target& target);
 
+  std::unique_ptr<InputFile> input_;
   Element element_;
+  std::optional<std::uint64_t> content_;
+  bool checks_each_read_ = true;
+  bool unchecked_ = true;  // the next read has to check
+  bool suspect_ = false;   // the handle gave an error that another one might not
   std::uint64_t bytes_read_ = 0;
 };
 

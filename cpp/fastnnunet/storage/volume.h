@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/base/platform.h"
 
 namespace fastnnunet {
 
@@ -20,6 +21,14 @@ struct Tiling {
   Index3 chunk;
   Index3 block;
   bool operator==(const Tiling&) const = default;
+};
+
+// What there is to know of a file's voxels without the file.
+struct VolumeFacts {
+  std::int64_t channels = 0;
+  Index3 shape{};
+  std::optional<Tiling> tiling;  // none where voxels are not compressed
+  bool operator==(const VolumeFacts&) const = default;
 };
 
 // From a voxel to its neighbours in a buffer, in voxels; along Z they lie side by side.
@@ -57,8 +66,24 @@ class Volume {
   // None where voxels are not compressed.
   virtual std::optional<Tiling> tiling() const { return std::nullopt; }
 
-  // Throws StorageError where the file is not the one that was opened any more. Every read does it.
-  virtual void check() const = 0;
+  VolumeFacts facts() const { return {channels_, shape_, tiling()}; }
+
+  // Makes sure that the file still has the content that it was opened with, which every read begins with. Where it was
+  // touched, moved or replaced it is opened anew; with other content, or with content() never asked for before, that is
+  // a StorageError.
+  virtual void check() = 0;
+  // From now on reads do not check the file, but for the next one. Whoever reads several boxes for one thing calls this
+  // before.
+  virtual void check_once() = 0;
+
+  // As InputFile::content(), read when it is first asked for, or what is known of it already.
+  virtual std::uint64_t content() = 0;
+  virtual void take_content(std::uint64_t content) = 0;
+  virtual const FileStamp& stamp() const = 0;
+
+  // Reads all that tells of damage, where the format has such a thing and reads do not come upon it: the checksum of a
+  // deflated member of an .npz. Throws StorageError.
+  virtual void verify() {}
 
   // Memory that this handle keeps between reads (headers, chunk offsets, scratch), without the operating system's
   // cache.

@@ -11,8 +11,8 @@
 namespace fastnnunet {
 
 template <typename T>
-CachedVolume<T>::CachedVolume(VolumeCache& cache, const Volume& volume, const Tiling& tiling)
-    : cache_(cache), channels_(volume.channels()), shape_(volume.shape()), tiling_(tiling) {
+CachedVolume<T>::CachedVolume(VolumeCache& cache, const VolumeFacts& facts)
+    : cache_(cache), channels_(facts.channels), shape_(facts.shape), tiling_(*facts.tiling) {
   for (int axis = 0; axis < 3; ++axis) {
     in_chunk_[axis] = (tiling_.chunk[axis] - 1) / tiling_.block[axis] + 1;
     tiles_[axis] = tile_at(axis, shape_[axis] - 1) + 1;
@@ -52,15 +52,20 @@ Box CachedVolume<T>::tile_box(const Index3& tile) const {
 template <typename T>
 template <typename Visit>
 void CachedVolume<T>::for_each_tile(const Box& box, Visit&& visit) const {
-  Index3 first, last, tile;
+  Index3 first, last, chunk, tile;
   for (int axis = 0; axis < 3; ++axis) {
     first[axis] = tile_at(axis, box.lower[axis]);
     last[axis] = tile_at(axis, box.upper[axis] - 1);
   }
-  for (tile[0] = first[0]; tile[0] <= last[0]; ++tile[0])
-    for (tile[1] = first[1]; tile[1] <= last[1]; ++tile[1])
-      for (tile[2] = first[2]; tile[2] <= last[2]; ++tile[2])
-        visit(states_[static_cast<std::size_t>((tile[0] * tiles_[1] + tile[1]) * tiles_[2] + tile[2])], tile);
+  const auto begin = [&](int axis) { return std::max(first[axis], chunk[axis] * in_chunk_[axis]); };
+  const auto end = [&](int axis) { return std::min(last[axis], (chunk[axis] + 1) * in_chunk_[axis] - 1); };
+  for (chunk[0] = first[0] / in_chunk_[0]; chunk[0] <= last[0] / in_chunk_[0]; ++chunk[0])
+    for (chunk[1] = first[1] / in_chunk_[1]; chunk[1] <= last[1] / in_chunk_[1]; ++chunk[1])
+      for (chunk[2] = first[2] / in_chunk_[2]; chunk[2] <= last[2] / in_chunk_[2]; ++chunk[2])
+        for (tile[0] = begin(0); tile[0] <= end(0); ++tile[0])
+          for (tile[1] = begin(1); tile[1] <= end(1); ++tile[1])
+            for (tile[2] = begin(2); tile[2] <= end(2); ++tile[2])
+              visit(states_[static_cast<std::size_t>((tile[0] * tiles_[1] + tile[1]) * tiles_[2] + tile[2])], tile);
 }
 
 template <typename T>
@@ -73,10 +78,24 @@ void CachedVolume<T>::missed(const Box& box) {
 }
 
 template <typename T>
+bool CachedVolume<T>::has(const Box& box, bool counted) {
+  if (voxels_ == nullptr) return false;
+  if (box.empty()) return true;
+  std::uint64_t tiles = 0;
+  bool all = true;
+  for_each_tile(box, [&](const std::atomic<State>& state, const Index3&) {
+    const State now = state.load(std::memory_order_acquire);
+    all = all && (now == State::filled || now == State::filled_not_finite);
+    ++tiles;
+  });
+  if (all && counted) cache_.hits_.fetch_add(tiles, std::memory_order_relaxed);
+  return all;
+}
+
+template <typename T>
 bool CachedVolume<T>::provide(Volume& volume, const Box& box, bool counted) {
   if (voxels_ == nullptr) return false;
   if (box.empty()) return true;
-  volume.check();
   std::uint64_t hits = 0, misses = 0;
   bool readable = true;
   for_each_tile(box, [&](std::atomic<State>& state, const Index3& tile) {
@@ -120,9 +139,9 @@ typename CachedVolume<T>::State CachedVolume<T>::fill(Volume& volume, const Inde
   T* const corner = voxels_.get() + (at(0, box.lower) - voxels_.get());
   try {
     volume.read_channels(box, corner, steps);
-  } catch (const StorageError&) {
+  } catch (const StorageError& error) {
     // What is read without a cache must not depend on it: a box may end before the damage.
-    if (size == shape_) return State::unreadable;
+    if (size == shape_ && error.passing() == Passing::no) return State::unreadable;
     throw;
   }
   bool finite = true;
@@ -179,20 +198,19 @@ bool VolumeCache::take(std::uint64_t bytes) {
 }
 
 template <typename T>
-CachedVolume<T>* VolumeCache::find(std::uint32_t file, const Volume& volume) {
-  const std::optional<Tiling> tiling = volume.tiling();
-  if (!tiling) return nullptr;
+CachedVolume<T>* VolumeCache::find(std::uint32_t file, const VolumeFacts& facts) {
+  if (!facts.tiling) return nullptr;
   const std::lock_guard lock(mutex_);
   std::unique_ptr<CachedVolume<T>>& cached = volumes<T>()[file];
-  if (cached == nullptr) cached.reset(new CachedVolume<T>(*this, volume, *tiling));
+  if (cached == nullptr) cached.reset(new CachedVolume<T>(*this, facts));
   const bool same =
-      cached->shape_ == volume.shape() && cached->channels_ == volume.channels() && cached->tiling_ == *tiling;
+      cached->shape_ == facts.shape && cached->channels_ == facts.channels && cached->tiling_ == *facts.tiling;
   return same ? cached.get() : nullptr;
 }
 
 template class CachedVolume<float>;
 template class CachedVolume<std::int16_t>;
-template CachedVolume<float>* VolumeCache::find(std::uint32_t, const Volume&);
-template CachedVolume<std::int16_t>* VolumeCache::find(std::uint32_t, const Volume&);
+template CachedVolume<float>* VolumeCache::find(std::uint32_t, const VolumeFacts&);
+template CachedVolume<std::int16_t>* VolumeCache::find(std::uint32_t, const VolumeFacts&);
 
 }  // namespace fastnnunet

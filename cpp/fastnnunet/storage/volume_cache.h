@@ -29,9 +29,14 @@ class CachedVolume {
   CachedVolume(const CachedVolume&) = delete;
   CachedVolume& operator=(const CachedVolume&) = delete;
 
+  // Whether there was room for it.
+  bool has_place() const { return voxels_ != nullptr; }
+  // Whether `box`, which lies in the image, is there, and no file is needed for it. `counted`: among the hits, if so.
+  bool has(const Box& box, bool counted = true);
   // Decompresses what is missing of `box`, which lies in the image, all channels of it, or waits until other threads
-  // have. False where the file has no place, or where it is a single block that cannot be read: a part of it may be.
-  // `volume`: the calling thread's handle of the file; `counted`: among the hits and misses. Throws StorageError.
+  // have: chunk by chunk, so that a chunk is read once. False where the file has no place, or where it is a single
+  // block that cannot be read: a part of it may be. `volume`: the calling thread's handle of the file; `counted`: among
+  // the hits and misses. Throws StorageError.
   bool provide(Volume& volume, const Box& box, bool counted = true);
   // Counts what is read of a file that has no place.
   void missed(const Box& box);
@@ -50,11 +55,11 @@ class CachedVolume {
   friend class VolumeCache;
   enum class State : std::uint8_t { missing, being_filled, filled, filled_not_finite, unreadable };
 
-  CachedVolume(VolumeCache& cache, const Volume& volume, const Tiling& tiling);
+  CachedVolume(VolumeCache& cache, const VolumeFacts& facts);
 
   std::int64_t tile_at(int axis, std::int64_t voxel) const;
   Box tile_box(const Index3& tile) const;
-  // visit(state, tile) for every tile that the box touches.
+  // visit(state, tile) for every tile that the box touches, chunk by chunk.
   template <typename Visit>
   void for_each_tile(const Box& box, Visit&& visit) const;
   State fill(Volume& volume, const Index3& tile);
@@ -81,7 +86,11 @@ class VolumeCache {
   // The place of file number `file`, whose voxels are wanted as T. Null where they are not compressed, or where it has
   // another shape than it had. It stays where it is for as long as the cache exists.
   template <typename T>
-  CachedVolume<T>* find(std::uint32_t file, const Volume& volume);
+  CachedVolume<T>* find(std::uint32_t file, const VolumeFacts& facts);
+  template <typename T>
+  CachedVolume<T>* find(std::uint32_t file, const Volume& volume) {
+    return find<T>(file, volume.facts());
+  }
 
   // Of the blocks that are there.
   std::size_t memory() const { return bytes_.load(std::memory_order_relaxed); }

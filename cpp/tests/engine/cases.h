@@ -88,6 +88,7 @@ inline LoaderOptions options_for(const Cases& cases, int threads = 2, int prefet
   options.threads = threads;
   options.prefetch = prefetch;
   options.memory_budget = std::size_t{256} << 20;
+  options.patience = std::chrono::seconds(0);
   return options;
 }
 
@@ -128,6 +129,20 @@ inline std::vector<Content> take(Loader& loader, int count) {
   std::vector<Content> contents;
   for (int i = 0; i < count; ++i) contents.push_back(next_of(loader));
   return contents;
+}
+
+// The SampleError that `action` throws.
+template <typename Action>
+SampleFailure failure_of(Action&& action) {
+  try {
+    action();
+  } catch (const SampleError& error) {
+    CHECK(has(error.what(), error.failure().case_name));
+    CHECK(has(error.what(), error.failure().reason));
+    return error.failure();
+  }
+  FAIL("no SampleError was thrown");
+  return {};
 }
 
 // Memory that is counted, and may be said to be still in use by a device.

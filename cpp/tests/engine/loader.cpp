@@ -15,20 +15,6 @@ namespace {
 
 using namespace testing;
 
-// The SampleError that `action` throws.
-template <typename Action>
-SampleFailure failure_of(Action&& action) {
-  try {
-    action();
-  } catch (const SampleError& error) {
-    CHECK(has(error.what(), error.failure().case_name));
-    CHECK(has(error.what(), error.failure().reason));
-    return error.failure();
-  }
-  FAIL("no SampleError was thrown");
-  return {};
-}
-
 TEST_CASE("loader: the same batches for any number of threads and any prefetch", "[engine]") {
   const Cases cases(5);
   for (const TreeKind kind : {TreeKind::full_3d, TreeKind::regions}) {
@@ -178,6 +164,7 @@ TEST_CASE("loader: bad cases are skipped, the same way for any number of threads
       CAPTURE(threads, prefetch);
       LoaderOptions options = options_for(cases, threads, prefetch);
       options.skip_bad_cases = true;
+      options.max_skipped = 0.4;
       const auto loader = loader_of(options);
       const auto found = take(*loader, 8);
       if (expected.empty()) expected = found;
@@ -239,9 +226,16 @@ TEST_CASE("loader: a resumed run knows the cases that were left out", "[engine]"
   const auto bad = loader->bad_cases();
   REQUIRE(bad.size() == 1);
   const auto again = loader_of(options);
-  again->set_step(4, {{bad[0].name, bad[0].step}, {"a case of another fold", 0}});
+  again->set_step(4, {bad[0], {"a case of another fold", "", "", 0}});
   REQUIRE(again->bad_cases().size() == 1);
-  CHECK(again->bad_cases()[0].name == "case_1");
+  const BadCase known = again->bad_cases()[0];
+  CHECK(known.name == "case_1");
+  CHECK(known.reason == bad[0].reason);
+  CHECK((known.step == bad[0].step && known.slot == bad[0].slot && known.attempt == bad[0].attempt));
+  CHECK(known.stamp == stamp_of_case(cases.files()[1]));
+  CHECK_FALSE(known.stamp.empty());
+  cases.truncate(1);
+  CHECK(known.stamp != stamp_of_case(cases.files()[1]));
   CHECK(next_of(*again) == expected[4]);
   CHECK(next_of(*again) == expected[5]);
 }

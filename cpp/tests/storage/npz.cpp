@@ -84,5 +84,36 @@ TEST_CASE("npz: deflated data that ends too early or is damaged") {
   }
 }
 
+TEST_CASE("npz: a byte that deflate keeps as it is has another value") {
+  TemporaryFolder folder;
+  const auto path = folder / "case.npz";
+  Array<std::uint8_t> array{{2, 12, 13, 14}, {}};
+  std::uint32_t state = 1;
+  for (int i = 0; i < 2 * 12 * 13 * 14; ++i)
+    array.values.push_back(static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24));
+  const Bytes good = zip_bytes({{"data.npy", npy_bytes(array, "|u1")}}, true, false);
+  const std::size_t directory = good.find("PK\x01\x02");
+  std::vector<std::int16_t> out(2 * 12 * 13 * 14);
+  const Box all = Box::of_shape({12, 13, 14});
+  const auto reason = [&] {
+    return reason_of([&] { open_volume(path, "data")->read_channels(all, out.data(), std::int16_t{0}); });
+  };
+  write_file(path, good);
+  CHECK(reason().empty());
+  CHECK(reason_of([&] { open_volume(path, "data")->verify(); }).empty());
+  // A bit of the code of a byte, in the second half: where it makes the code of another byte, all is inflated.
+  bool found = false;
+  for (std::size_t at = directory * 3 / 4; at < directory - 100 && !found; ++at) {
+    Bytes archive = good;
+    archive[at] = static_cast<char>(archive[at] ^ 1);
+    write_file(path, archive);
+    found = contains(reason(), "damaged or truncated compressed data: its CRC-32 is");
+  }
+  REQUIRE(found);
+  CHECK(contains(reason_of([&] { open_volume(path, "data")->verify(); }), "CRC-32"));
+  // What is before the damage, and does not go to the end, is as it was.
+  CHECK(box_is_right<std::int16_t>(*open_volume(path, "data"), array, 0, {{0, 0, 0}, {4, 13, 14}}));
+}
+
 }  // namespace
 }  // namespace fastnnunet

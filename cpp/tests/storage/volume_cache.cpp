@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "fastnnunet/storage/formats.h"
 #include "storage/files.h"
 
 namespace fastnnunet {
@@ -218,18 +219,49 @@ TEST_CASE("volume_cache: what can be read of a damaged .npz is what can be read 
   CHECK(reason_of([&] { box_is_right<float>(*volume, image, 0, Box::of_shape(volume->shape())); }) != "");
 }
 
-TEST_CASE("volume_cache: a file that is replaced is an error, also where all of it is kept") {
+TEST_CASE("volume_cache: what is kept needs no file, and the rest is not read of another one") {
   TemporaryFolder folder;
   const auto path = folder / "case.b2nd";
   write_b2nd(path, ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
   const auto volume = open_volume(path, "");
   VolumeCache cache(1 << 20);
   CachedVolume<float>& cached = *cache.find<float>(0, *volume);
-  const Box all = Box::of_shape(volume->shape());
-  CHECK(cached.provide(*volume, all));
+  const Box all = Box::of_shape(volume->shape()), half{{0, 0, 0}, {14, 22, 19}};
+  CHECK_FALSE(cached.has(half));
+  CHECK(cached.provide(*volume, half));
+  CHECK(cached.has(half));
   std::filesystem::rename(path, folder / "away.b2nd");
+  CHECK(cached.has(half));
+  CHECK(cached.provide(*volume, half));
+  CHECK_FALSE(cached.has(all));
+  CHECK(contains(reason_of([&] { cached.provide(*volume, all); }), "gone"));
   write_b2nd(path, ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
   CHECK(contains(reason_of([&] { cached.provide(*volume, all); }), "replaced"));
+  CHECK(cached.provide(*volume, half));
+}
+
+// Whatever the file's chunks hold of the channels.
+void check_bytes_of_filling(const Compression& compression) {
+  TemporaryFolder folder;
+  const auto path = folder / "case.b2nd";
+  write_b2nd(path, ramp<float>({2, 25, 22, 19}), "<f4", compression);
+  const Bytes file = read_file(path);
+  for (const FileAccess access : {FileAccess::prefer_mapped, FileAccess::copied}) {
+    CAPTURE(access == FileAccess::copied);
+    const auto volume = open_b2nd(path, access);
+    VolumeCache cache(1 << 20);
+    CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+    const std::uint64_t before = volume->bytes_read();
+    CHECK(cached.provide(*volume, Box::of_shape(volume->shape())));
+    CHECK(cache.misses() == kTileCount);
+    CHECK(volume->bytes_read() - before <= file.size());
+    CHECK(volume->bytes_read() - before >= file.size() / 2);
+  }
+}
+
+TEST_CASE("volume_cache: filling reads every chunk once, mapped and copied") {
+  check_bytes_of_filling(kTiles);
+  check_bytes_of_filling({{2, 14, 12, 11}, {2, 8, 7, 6}});
 }
 
 TEST_CASE("volume_cache: blocks that are not finite are known") {

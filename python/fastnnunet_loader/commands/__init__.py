@@ -8,7 +8,7 @@ import argparse
 from ..errors import FastnnUNetError
 from ..settings import parse_bytes
 
-__all__ = ["CommandError", "count", "fold", "seconds", "seed", "size"]
+__all__ = ["CommandError", "count", "fold", "patience", "seconds", "seed", "share", "size"]
 
 
 class CommandError(FastnnUNetError):
@@ -38,6 +38,28 @@ def seconds(text: str) -> float:
     if not 0 < time < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
     return time
+
+
+def patience(text: str) -> float:
+    """An argument that is a time, or 0."""
+    try:
+        time = float(text)
+    except ValueError:
+        time = -1
+    if not 0 <= time < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 on, got {text!r}")
+    return time
+
+
+def share(text: str) -> float:
+    """An argument that is a share, from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
+    return value
 
 
 def seed(text: str) -> int:

@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..settings import LOADERS, STALL_AFTER
-from . import CommandError, count, seconds, seed, size
+from ..settings import LOADERS, MAX_SKIPPED, PATIENCE, STALL_AFTER
+from . import CommandError, count, patience, seconds, seed, share, size
 
 __all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
 
@@ -29,6 +29,21 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
         choices=("raise", "skip"),
         default="raise",
         help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
+    )
+    add(
+        "--max-skipped",
+        metavar="SHARE",
+        type=share,
+        default=MAX_SKIPPED,
+        help="share of the cases that 'skip' may go on without; one always may be missing (default: %(default)g)",
+    )
+    add(
+        "--patience",
+        metavar="SECONDS",
+        type=patience,
+        default=PATIENCE,
+        help="how long a file is tried again when a disk or a file server does not answer, or when a file that was there is "
+        "gone; 0 to give up at once (default: %(default)g)",
     )
     add(
         "--stall-after",

@@ -78,6 +78,8 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             role=run.made,
             memory_budget=run.share_of_memory(settings),
             on_bad_case=settings.on_bad_case,
+            max_skipped=settings.max_skipped,
+            patience=settings.patience,
             pin_memory=_pinned(bool(attributes.get("pin_memory"))),
             check_finite=settings.check_finite,
             unrestricted_pickles=settings.unrestricted_pickles,

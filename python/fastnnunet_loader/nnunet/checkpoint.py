@@ -39,8 +39,9 @@ def state_for(run: Run) -> dict[str, Any]:
 def tell_other_ranks(run: Run) -> None:
     """Let rank 0, which saves the checkpoints, know the bad cases of this rank."""
     if ranks() > 1:
-        excluded = {str(augmenter.loader.role): augmenter.state_dict()["excluded"] for augmenter in run.augmenters}
-        publish({"seed": run.seed, "excluded": excluded})
+        states = {str(augmenter.loader.role): augmenter.state_dict() for augmenter in run.augmenters}
+        excluded, skipped = ({role: state[key] for role, state in states.items()} for key in ("excluded", "skipped"))
+        publish({"seed": run.seed, "excluded": excluded, "skipped": skipped})
 
 
 def number_of_ranks(pending: dict[str, Any]) -> int:
@@ -56,18 +57,20 @@ def state_of(pending: dict[str, Any], role: int, fingerprint: str) -> dict[str, 
     others = pending.get("ranks", {})
     if number_of_ranks(pending) != ranks():
         # The batches will be others whatever we do; a case that one rank found to be bad is bad for all.
-        excluded = dict(found["excluded"])
+        excluded, skipped = dict(found["excluded"]), dict(found.get("skipped", {}))  # older checkpoints tell less
         for told in others.values():
+            details = told.get("skipped", {}).get(str(role), {})
             for case, step in told["excluded"].get(str(role), {}).items():
-                excluded[case] = min(step, excluded.get(case, step))
-        return {**found, "excluded": excluded, "fingerprint": fingerprint}
+                if step < excluded.get(case, step + 1):  # who found it first knows why
+                    excluded[case], skipped[case] = step, details.get(case, {})
+        return {**found, "excluded": excluded, "skipped": skipped, "fingerprint": fingerprint}
     if found["rank"] == rank():
         return found
     # Another rank has saved. Its batches are as many as everyone's; the bad cases, and the share of a batch, are each rank's
     # own.
     told = others.get(str(rank()), {})
-    excluded = told.get("excluded", {}).get(str(role), {})
-    return {**found, "seed": told.get("seed", found["seed"]), "excluded": excluded, "fingerprint": fingerprint}
+    own = {key: told.get(key, {}).get(str(role), {}) for key in ("excluded", "skipped")}
+    return {**found, "seed": told.get("seed", found["seed"]), **own, "fingerprint": fingerprint}
 
 
 @contextmanager

@@ -118,7 +118,7 @@ class _Hooks:
 
         skip = settings.on_bad_case == "skip"
         try:
-            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each):
+            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience):
                 return original(trainer, *args, **kwargs)
         finally:
             write_out(trainer)
@@ -173,6 +173,7 @@ def _restore(run: Run, trainer: Any) -> None:
     if known:
         steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
         say(trainer, f"fastnnunet_loader: continuing with seed {run.seed} at batch {steps}.")
+        report_bad_cases(run, trainer)
 
 
 def _name_workers(trainer: Any, made: Any) -> None:

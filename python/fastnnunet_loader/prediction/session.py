@@ -100,8 +100,8 @@ class Session:
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
         """Predict cases that were checked; see `Pipeline.run`."""
         for folder in sorted({Path(case.target).parent for case, _ in checked if case.target is not None}):
-            if left := remove_leftovers(folder):
-                self._say(f"removed what a killed run had left incomplete in {folder}: {', '.join(left)}")
+            for line in remove_leftovers(folder).describe(folder):
+                self._say(line)
         jobs = [self._job(case, header) for case, header in checked]
         return self.run(jobs, len(jobs))
 

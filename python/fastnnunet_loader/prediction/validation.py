@@ -178,7 +178,9 @@ def predicting_validation(
     for owner, name, value in replaced:
         setattr(owner, name, value)
     if trainer.local_rank == 0:
-        remove_leftovers(Path(trainer.output_folder, "validation"))
+        folder = Path(trainer.output_folder, "validation")
+        for line in remove_leftovers(folder).describe(folder):
+            say(f"fastnnunet_loader: {line}")
     try:
         yield
     except BaseException:

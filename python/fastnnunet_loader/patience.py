@@ -1,0 +1,52 @@
+"""What Python reads itself, on disks and file servers that do not answer for a while. The core waits for what it reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from . import _core
+from .errors import StorageError
+
+__all__ = ["may_pass", "patiently"]
+
+T = TypeVar("T")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error, or what it came from, may be over after a while: EIO, ESTALE, ETIMEDOUT and the like."""
+    return any(
+        (isinstance(one, StorageError) and one.passing)
+        or (isinstance(one, OSError) and one.errno is not None and _core.passing(one.errno))
+        for one in _chain(error)
+    )
+
+
+def patiently(work: Callable[[], T], patience: float, say: Callable[[str], None]) -> T:
+    """Return what `work()` returns, which is called again while its errors may pass, for `patience` seconds at the most.
+
+    say: is told once what is waited for.
+    """
+    begin, pause, told = time.monotonic(), 0.05, False
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            left = begin + patience - time.monotonic()
+            if left <= 0 or not may_pass(error):
+                raise
+            if not told:
+                told = True
+                say(f"waiting for the file server, for up to {patience:g} s: {error}")
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, 2.0)
