@@ -167,9 +167,9 @@ MISTAKES = [
     ),
     Mistake(
         f"{CORE}/pipeline/pipeline.cpp",
-        "labels are mirrored ahead of a transform that does not allow it",
-        "labels = labels && indifferent.labels;",
-        "labels = labels && indifferent.image;",
+        "what is drawn again after a transform in Python comes from another stream",
+        "Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));\n        transform.draw(",
+        "Stream stream(plan.sample_, draw_purpose(static_cast<std::uint32_t>(step.leaf)));\n        transform.draw(",
         _SAMPLES,
     ),
     # Storage and engine
