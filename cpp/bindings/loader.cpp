@@ -202,7 +202,7 @@ void add_loader(py::module_& module) {
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
                        std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool skip_bad_cases, bool check_finite, bool keep_blocks) {
+                       bool budget_binds, bool skip_bad_cases, bool check_finite, bool keep_blocks) {
              LoaderOptions options;
              options.cases = std::move(cases);
              options.sampling = sampling;
@@ -213,6 +213,7 @@ void add_loader(py::module_& module) {
              options.threads = threads;
              options.prefetch = prefetch;
              options.memory_budget = memory_budget;
+             options.budget_binds = budget_binds;
              options.skip_bad_cases = skip_bad_cases;
              options.check_finite = check_finite;
              options.keep_blocks = keep_blocks;
@@ -220,7 +221,7 @@ void add_loader(py::module_& module) {
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
            py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
-           py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
+           py::arg("budget_binds"), py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)

@@ -33,7 +33,7 @@ if _TYPE_CHECKING:
         TransformError,
     )
     from .inference import SegmentationStream, logits_to_segmentation
-    from .loader import BadCase, DataLoader, LoaderStats, Patch, available_cores, default_threads, memory
+    from .loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
     from .plugins import get_include, register_transform
     from .reproducing import reproduce
     from .resampling import resample
@@ -77,9 +77,12 @@ def install(
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
     Args:
-        threads: that make samples; None for nnUNet_n_proc_DA where it is set, else every core but one.
+        threads: that make samples; None for nnUNet_n_proc_DA where it is set, but no more than the cores;
+            else every core but one, and at most 8.
         seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
-        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
+        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free, and at
+            most 32 GiB. Only a budget that is given refuses what does not fit: otherwise the loaders take the least that they
+            need, and predictions go on one by one, with a warning.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
         check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
         unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
@@ -134,6 +137,7 @@ __all__ = [
     "GpuStats",
     "LoaderClosedError",
     "LoaderStats",
+    "Memory",
     "MemoryBudgetError",
     "NotSupportedError",
     "Patch",
@@ -151,6 +155,7 @@ __all__ = [
     "available_cores",
     "compile_transforms",
     "default_threads",
+    "dump",
     "get_include",
     "install",
     "logits_to_segmentation",

@@ -163,6 +163,7 @@ class LoaderOptions:
         threads: int,
         prefetch: int,
         memory_budget: int,
+        budget_binds: bool,
         skip_bad_cases: bool,
         check_finite: bool,
         keep_blocks: bool,

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import math
-import os
 import secrets
 import sys
 import threading
@@ -25,7 +24,7 @@ import numpy.typing as npt
 import torch
 
 from . import _core
-from .activity import describe_activity, listen
+from .activity import describe_activity
 from .cases import ClassLocations, class_locations, read_off
 from .compiler import Pipeline, compile_transforms
 from .errors import FastnnUNetError, LoaderClosedError, SampleError
@@ -35,8 +34,20 @@ from .reproducing import Origin, command, line
 from .settings import STALL_AFTER, parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
+from .system import Memory, available_cores, default_budget, default_threads, memory
 
-__all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "default_threads", "memory", "parse_bytes"]
+__all__ = [
+    "BadCase",
+    "DataLoader",
+    "LoaderStats",
+    "Memory",
+    "Patch",
+    "available_cores",
+    "default_threads",
+    "dump",
+    "memory",
+    "parse_bytes",
+]
 
 _log = logging.getLogger("fastnnunet_loader")
 _ROLES = {"train": 0, "val": 1}
@@ -53,9 +64,6 @@ _TORCH_TYPES = {  # of the arrays that the core gives; NumPy has no bfloat16
     "|u1": torch.uint8,
     "|b1": torch.bool,
 }
-
-available_cores = _core.available_cores
-memory = _core.memory
 
 
 @dataclass(frozen=True)
@@ -81,16 +89,6 @@ class Patch:
     segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
 
 
-def default_threads() -> int:
-    """nnUNet_n_proc_DA where it is set, else every core but one, which the training keeps."""
-    given = os.environ.get("nnUNet_n_proc_DA", "").strip()
-    if given:
-        if not given.isdigit():
-            raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
-        return max(1, int(given))
-    return max(1, available_cores() - 1)
-
-
 def _memory_kind(pin_memory: bool) -> str:
     return "pinned" if pin_memory else "ordinary"
 
@@ -103,11 +101,20 @@ def draw_seed() -> int:
 _open: weakref.WeakSet[DataLoader] = weakref.WeakSet()
 
 
-def _dump_all() -> Iterator[str]:
-    for loader in list(_open):
-        text = loader._activity()
-        if text:
-            yield text
+def activity_of_all() -> str:
+    """Return what the threads of all open loaders are doing; "" where there is none."""
+    return "\n".join(text for text in (loader._activity() for loader in list(_open)) if text)
+
+
+def dump(file: TextIO | None = None) -> str:
+    """Prints to `file` (standard error), and returns, what each thread of all open loaders of this process is doing.
+
+    May be called at any time and from any thread. A script that wants it on a signal, as the commands have it, writes
+    `signal.signal(signal.SIGUSR1, lambda *_: fl.dump())`.
+    """
+    text = activity_of_all() or "no loader is open"
+    print(text, file=sys.stderr if file is None else file)
+    return text
 
 
 @atexit.register
@@ -143,6 +150,7 @@ class DataLoader:
         prefetch: int,
         check_finite: bool,
         keep_blocks: bool,
+        budget_binds: bool = True,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
@@ -177,6 +185,7 @@ class DataLoader:
         self._prefetch = prefetch
         self._check_finite = check_finite
         self._keep_blocks = keep_blocks
+        self._budget_binds = budget_binds
         self._unrestricted_pickles = unrestricted_pickles
         # Of the thread that trains: statistics are asked for by others, too.
         self._device = device_in_use()
@@ -190,7 +199,6 @@ class DataLoader:
                 self._add_reproduction(error)
             raise
         _open.add(self)
-        listen(_dump_all)
 
     @classmethod
     def from_nnunet(
@@ -207,6 +215,7 @@ class DataLoader:
         prefetch: int | None = None,
         check_finite: bool = False,
         keep_blocks: bool = True,
+        budget_binds: bool | None = None,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
@@ -221,7 +230,7 @@ class DataLoader:
             rank: of torch.distributed. Ranks have disjoint random streams.
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
             memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
-                quarter of the memory that is free.
+                quarter of the memory that is free, and at most 16 GiB.
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
             pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
             prefetch: batches made ahead, at the most; None chooses by threads and batch size. As many as keep the threads
@@ -229,6 +238,8 @@ class DataLoader:
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.
+            budget_binds: whether a budget that does not hold what batches need is refused, or that much is taken and reported;
+                None for the first where a budget is given.
             unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
                 holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
             stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
@@ -239,14 +250,14 @@ class DataLoader:
             NotSupportedError: the loader or its data set has something else where native code stands for nnU-Net's: in its
                 class, its object, or the modules that they are from.
             BadCaseError: the first case cannot be read (with "skip": no case can).
-            MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
+            MemoryBudgetError: the budget that was given does not hold two batches and the threads' working memory.
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
         source = read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
-            memory_budget = memory().available // 4
+            memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
         if pin_memory is None:
@@ -268,6 +279,7 @@ class DataLoader:
             prefetch=int(prefetch),
             check_finite=check_finite,
             keep_blocks=keep_blocks,
+            budget_binds=budget_binds is None or budget_binds,
             unrestricted_pickles=unrestricted_pickles,
             stall_after=float(stall_after),
             origin=origin,
@@ -285,6 +297,7 @@ class DataLoader:
             threads=self.threads,
             prefetch=self._prefetch,
             memory_budget=self.memory_budget,
+            budget_binds=self._budget_binds,
             skip_bad_cases=self.on_bad_case == "skip",
             check_finite=self._check_finite,
             keep_blocks=self._keep_blocks,
@@ -298,7 +311,17 @@ class DataLoader:
             with noted():
                 return class_locations(file, read_properties(file, unrestricted), annotated)
 
-        return _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
+        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
+        taken = core.statistics().memory_budget
+        if taken > self.memory_budget:
+            self.report(
+                f"fastnnunet_loader: batches need {taken / 2**20:.0f} MiB at least, of two batches and the working memory of "
+                f"{self.threads} threads. That is more than this loader's share of what is free, "
+                f"{self.memory_budget / 2**20:.0f} MiB, and taken all the same, for nobody gave a budget. Fewer threads "
+                "need less."
+            )
+            self.memory_budget = taken
+        return core
 
     def _opened(self) -> _core.Loader:
         if self._core is None:
@@ -374,7 +397,7 @@ class DataLoader:
     def dump(self, file: TextIO | None = None) -> str:
         """Prints to `file` (standard error), and returns, what each thread is doing: batch, sample, case, stage, since when.
 
-        May be called at any time and from any thread. SIGUSR1 logs the same, where the system has it.
+        May be called at any time and from any thread; `fastnnunet_loader.dump` tells of all loaders.
 
         Raises:
             LoaderClosedError: the loader was closed.

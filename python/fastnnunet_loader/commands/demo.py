@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resolution", metavar="MM", type=count, default=3, help="of the images, in mm (default: %(default)s)")
     add("--epochs", metavar="N", type=count, default=8, help="of the training (default: %(default)s)")
     add("--iterations", metavar="N", type=count, default=20, help="of an epoch (default: %(default)s)")
-    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one)")
+    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one, at most 8)")
     add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
     add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
     add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
@@ -196,7 +196,10 @@ def _predict(name: str, args: argparse.Namespace, root: Path, progress: Progress
         shutil.copy(root / "nnUNet_raw" / name / "imagesTr" / f"{case}_0000.nii.gz", images)
         command = ["predict", "-i", str(images), "-o", str(out), "-d", name, "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER]
         device = args.device or _default_device()
-        if main([*command, "-device", device]) != 0:
+        code = main([*command, "-device", device])
+        if code == 130:
+            raise KeyboardInterrupt
+        if code != 0:
             raise CommandError(f"[demo] expected a prediction of {case}, got an error; see {root / 'nnunet.log'}")
     return out / f"{case}.nii.gz"
 

@@ -21,9 +21,14 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
     """Add what `install()` takes: how batches are made, and where their statistics go."""
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
-    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
+    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one, at most 8)")
     add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
-    add("--memory-budget", metavar="SIZE", type=size, help="of the loaders, such as 4GB (default: half of what is free)")
+    add(
+        "--memory-budget",
+        metavar="SIZE",
+        type=size,
+        help="of the loaders, such as 4GB (default: half of what is free, at most 32GB)",
+    )
     add(
         "--on-bad-case",
         choices=("raise", "skip"),

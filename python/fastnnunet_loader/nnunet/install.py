@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from ..known import versions
-from ..loader import default_threads
 from ..prediction.install import patch_predictor
 from ..settings import Settings
+from ..system import given_threads
 from .augmenter import patch_augmenters
 from .checkpoint import patch_torch
 from .patches import Patches
@@ -71,7 +71,7 @@ def _prediction_options() -> dict[str, Any]:
 
 def install(settings: Settings) -> None:
     """See `fastnnunet_loader.install`."""
-    default_threads()  # a wrong nnUNet_n_proc_DA is reported now
+    given_threads()  # a wrong nnUNet_n_proc_DA is reported now
     installed = installation()
     if installed is not None:
         installed.settings = settings

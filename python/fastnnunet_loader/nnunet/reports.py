@@ -8,6 +8,8 @@ from typing import Any
 
 from ..loader import DataLoader
 from ..statistics.reporter import Reporter, ReportOptions
+from ..system import available_cores, given_threads
+from .augmenter import rank_threads
 from .log import say, sayer
 from .ranks import of_ranks, rank, ranks
 from .runs import Run, installation
@@ -29,6 +31,14 @@ def describe(run: Run, trainer: Any) -> None:
     installed = installation()
     for note in installed.notes if installed is not None else ():
         say(trainer, f"fastnnunet_loader: {note}", timestamp=False)
+    given = given_threads()
+    if given is not None and installed is not None and installed.settings.threads is None and given > rank_threads():
+        say(
+            trainer,
+            f"fastnnunet_loader: nnUNet_n_proc_DA asks for {given} threads, and this process has {available_cores()} cores: "
+            f"{rank_threads()} make batches. --threads, or threads in install(), is followed as it is.",
+            timestamp=False,
+        )
     for name, augmenter in run.names():
         loader = augmenter.loader
         say(trainer, f"fastnnunet_loader, {name}: {loader.describe()}", timestamp=False)
@@ -112,12 +122,12 @@ def report_at_end(run: Run, trainer: Any) -> None:
         without = run.reported.union(*excluded)
         if without:
             say(trainer, f"fastnnunet_loader: trained without bad cases: {', '.join(sorted(without))}")
-    for augmenter in run.augmenters[:1]:
+    for name, augmenter in run.names():
         if augmenter.loader.closed:
             continue
         stats = augmenter.loader.stats()
         say(
             trainer,
-            f"fastnnunet_loader: {stats.batches} training batches, {1e3 * stats.sample_time:.1f} ms of a thread per sample, "
+            f"fastnnunet_loader: {stats.batches} {name} batches, {1e3 * stats.sample_time:.1f} ms of a thread per sample, "
             f"waited {stats.waited:.1f} s for batches in all",
         )
