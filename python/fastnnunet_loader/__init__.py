@@ -14,6 +14,7 @@ from typing import Any as _Any
 from typing import Literal as _Literal
 
 from .settings import STALL_AFTER as _STALL_AFTER
+from .settings import STATS_EVERY as _STATS_EVERY
 from .settings import Settings as _Settings
 
 if _TYPE_CHECKING:
@@ -69,6 +70,7 @@ def install(
     unrestricted_pickles: bool = False,
     leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
     stats: str | _os.PathLike[str] | None = None,
+    stats_every: float = _STATS_EVERY,
     metrics: str | _os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
@@ -89,16 +91,18 @@ def install(
             It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
         leave_to_nnunet: "training", "validation" or both: these loaders stay nnU-Net's, with its worker processes. For trainers
             with slow transforms in Python that hold Python's lock.
-        stats: a file of JSON lines to which the statistics of the loaders are added, every 10 seconds, after every epoch and at
-            the end of a training.
-        metrics: an OpenMetrics text file with the same for a node exporter, replaced as a whole each time.
+        stats: a file of JSON lines to which the statistics of the loaders are added, now and then, after every epoch and at the
+            end of a training. At 64 MiB it becomes FILE.1, in the place of an older one, and a new one begins.
+        stats_every: seconds from one line of a loader in it to the next. Times of stages are in those after epochs only.
+        metrics: a file with the same for the textfile collector of Prometheus' node exporter, which reads *.prom. It is replaced
+            as a whole every 10 seconds. It needs prometheus_client.
         log_stats: a line with the statistics of each epoch in nnU-Net's log.
         live: statistics in the terminal while training; where the output is no terminal, a line every minute.
         stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
 
     Raises:
-        ValueError: an argument is out of range.
-        ModuleNotFoundError: nnU-Net is not installed.
+        ValueError: an argument is out of range, or a file of the statistics holds something else.
+        ModuleNotFoundError: nnU-Net, or what `metrics` needs, is not installed.
     """
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
@@ -113,6 +117,7 @@ def install(
             unrestricted_pickles=unrestricted_pickles,
             leave_to_nnunet=leave_to_nnunet,
             stats=stats,
+            stats_every=stats_every,
             metrics=metrics,
             log_stats=log_stats,
             live=live,

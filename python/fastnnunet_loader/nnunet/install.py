@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..known import versions
 from ..prediction.install import patch_predictor
 from ..settings import Settings
+from ..statistics.places import missing, taken
 from ..system import given_threads
 from .augmenter import patch_augmenters
 from .checkpoint import patch_torch
@@ -71,6 +73,11 @@ def _prediction_options() -> dict[str, Any]:
 
 def install(settings: Settings) -> None:
     """See `fastnnunet_loader.install`."""
+    stats, metrics = (None if file is None else Path(file) for file in (settings.stats, settings.metrics))
+    if metrics is not None and (package := missing()):
+        raise ModuleNotFoundError(f"[metrics] {package}")
+    if problem := taken(stats, metrics):
+        raise ValueError(problem)
     given_threads()  # a wrong nnUNet_n_proc_DA is reported now
     installed = installation()
     if installed is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..loader import DataLoader
+from ..statistics.places import taken
 from ..statistics.reporter import Reporter, ReportOptions
 from ..system import available_cores, given_threads
 from .augmenter import rank_threads
@@ -24,6 +28,21 @@ __all__ = [
 ]
 
 _NOTICED = 0.05  # share of an epoch that the training waits for batches
+
+
+def _never_ending(tell: Callable[[Run, Any], None]) -> Callable[[Run, Any], None]:
+    """Make of what tells something a function that never raises: nothing that is told is worth a training."""
+
+    @functools.wraps(tell)
+    def telling(run: Run, trainer: Any) -> None:
+        try:
+            tell(run, trainer)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                name = tell.__name__.replace("_", " ")
+                say(trainer, f"fastnnunet_loader: [{name}] {type(error).__name__}: {error}; the training goes on")
+
+    return telling
 
 
 def describe(run: Run, trainer: Any) -> None:
@@ -46,6 +65,7 @@ def describe(run: Run, trainer: Any) -> None:
             say(trainer, f"fastnnunet_loader, {name}: runs in Python: {fallback}", timestamp=False)
 
 
+@_never_ending
 def start_reporter(run: Run, trainer: Any) -> None:
     """Begin with the statistics that were asked for."""
     installed = installation()
@@ -56,8 +76,12 @@ def start_reporter(run: Run, trainer: Any) -> None:
         None if chosen.metrics is None else Path(chosen.metrics),
         chosen.log_stats,
         chosen.live,
+        chosen.stats_every,
     ).of_rank(rank(), ranks())
     if not options.wanted:
+        return
+    if problem := taken(options.stats, options.metrics):  # of this rank's own files
+        say(trainer, f"fastnnunet_loader: no statistics are told: {problem}")
         return
     stop_reporter(run)
     plans = trainer.plans_manager
@@ -78,6 +102,7 @@ def stop_reporter(run: Run) -> None:
         reporter.stop()
 
 
+@_never_ending
 def report_bad_cases(run: Run, trainer: Any) -> None:
     """Say which cases are skipped, each once."""
     for augmenter in run.augmenters:
@@ -90,6 +115,7 @@ def report_bad_cases(run: Run, trainer: Any) -> None:
                 say(trainer, f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
 
 
+@_never_ending
 def report_python_transforms(run: Run, trainer: Any) -> None:
     """Say once, after the first epoch, what transforms in Python cost where the training waits for them."""
     if run.judged:
@@ -113,6 +139,7 @@ def report_python_transforms(run: Run, trainer: Any) -> None:
         )
 
 
+@_never_ending
 def report_at_end(run: Run, trainer: Any) -> None:
     """Say what the training did without, and what its batches cost."""
     report_bad_cases(run, trainer)
