@@ -94,8 +94,8 @@ def install(
         stats: a file of JSON lines to which the statistics of the loaders are added, now and then, after every epoch and at the
             end of a training. At 64 MiB it becomes FILE.1, in the place of an older one, and a new one begins.
         stats_every: seconds from one line of a loader in it to the next. Times of stages are in those after epochs only.
-        metrics: a file with the same for the textfile collector of Prometheus' node exporter, which reads *.prom. It is replaced
-            as a whole every 10 seconds. It needs prometheus_client.
+        metrics: a file with the same for the textfile collector of Prometheus' node exporter, which reads *.prom. It is
+            replaced as a whole every 10 seconds, and needs prometheus_client.
         log_stats: a line with the statistics of each epoch in nnU-Net's log.
         live: statistics in the terminal while training; where the output is no terminal, a line every minute.
         stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.

@@ -112,6 +112,23 @@ def test_case_beyond_the_budget_is_refused_by_name(command: Command, model: tupl
     assert segmentations(tmp_path / "other") == []
 
 
+def test_no_case_is_refused_where_nobody_gave_a_budget(
+    command: Command, model: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Slurm gives the job is used up by this process already: cases go on one by one, each with a warning."""
+    images = copy_images(model[0], tmp_path / "images", 2, (1, 1, 1))
+    assert command(output=tmp_path / "expected")[0] == 0
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    code, out, said = command()
+    assert code == 0, said
+    for name in ("brain_000", "brain_001"):
+        assert f"fastnnunet: warning: [{name}] {images / f'{name}_0000.nii.gz'}: needs about " in out
+        file = f"{name}.nii.gz"
+        assert np.array_equal(*(np.asarray(nibabel.load(tmp_path / folder / file).dataobj) for folder in ("out", "expected")))
+    assert command("--memory-budget", "1MB", output=tmp_path / "other")[0] == 1  # which somebody gave
+
+
 def test_continued_prediction_leaves_what_is_there(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:
     copy_images(model[0], tmp_path / "images", 2, (1, 1, 1))
     (tmp_path / "out").mkdir()

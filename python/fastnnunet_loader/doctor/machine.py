@@ -86,7 +86,7 @@ def threads() -> Check:
     if asked is not None and asked > usable:
         found = f"{count}; nnUNet_n_proc_DA asks for {asked}"
         why = f"There are {usable} cores: more threads than these would make no more batches and take memory."
-        return Check(name, Verdict.NOTE, found, why, f"export nnUNet_n_proc_DA={max(1, usable - 1)}")
+        return Check(name, Verdict.NOTE, found, why, f"unset nnUNet_n_proc_DA    or: --threads {max(1, usable - 1)}")
     return Check(name, Verdict.OK, found)
 
 

@@ -144,11 +144,13 @@ class Budget:
         )
 
     def reserve(self, key: int, need: int | None, stopped: Callable[[], bool]) -> bool:
-        """Wait until a case fits; False if it was stopped meanwhile. A case of unknown need waits until it is alone."""
+        """Wait until a case fits; False if it was stopped meanwhile. A case of unknown need, or of more than the limit, waits
+        until it is alone, and the others wait for it."""
+        alone = need is None or need > self.limit
         wanted = self.limit if need is None else min(need, self.limit)
         with self._changed:
             while not stopped():
-                if sum(self._reserved.values()) + wanted <= self.limit:
+                if not self._reserved or (not alone and sum(self._reserved.values()) + wanted <= self.limit):
                     self._reserved[key] = wanted
                     return True
                 self._changed.wait(0.1)
