@@ -29,6 +29,7 @@ from .cases import ClassLocations, class_locations, read_off
 from .compiler import Pipeline, compile_transforms
 from .errors import FastnnUNetError, LoaderClosedError, SampleError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
+from .origins import differences, versions
 from .pickles import read_properties
 from .reproducing import Origin, command, line
 from .settings import STALL_AFTER, parse_bytes
@@ -487,12 +488,15 @@ class DataLoader:
             "step": core.step,
             "excluded": {bad.name: bad.step for bad in (BadCase(*bad) for bad in core.bad_cases())},
             "fingerprint": self.fingerprint,
+            "versions": versions(),
+            "transforms": self.pipeline.digest,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a state: its seed, step and skipped cases. Rank and role stay this loader's.
 
-        Warns where the state is from other cases, patches or batch sizes: batches will not be those that it would have given.
+        Warns where the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net and
+        batchgeneratorsv2: batches will not be those that it would have given.
 
         Raises:
             ValueError: the state is not one, or of a later version.
@@ -506,12 +510,22 @@ class DataLoader:
                 "the batches will differ from those of an uninterrupted run",
                 stacklevel=2,
             )
+        if changed := self.differences(state):
+            warnings.warn(
+                f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
+                "uninterrupted run",
+                stacklevel=2,
+            )
         core = self._opened()
         if state["seed"] != self.seed:
             _end(core)
             self.seed = int(state["seed"])
             core = self._core = self._make()
         core.set_step(int(state["step"]), {str(name): int(step) for name, step in state["excluded"].items()})
+
+    def differences(self, state: dict[str, Any]) -> list[str]:
+        """Say how versions and transforms differ from those of a state; [] where they do not, or the state does not tell."""
+        return differences(state, self.pipeline.digest)
 
     def limit_memory(self, memory_budget: int) -> None:
         """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.

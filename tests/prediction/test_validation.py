@@ -184,12 +184,11 @@ def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatc
         assert np.array_equal(got[:], expected[:])
 
 
-@pytest.mark.parametrize("patch_size", [SMALL_PATCH, ()], ids=["labels", "logits"])
 def test_cases_overlap_as_far_as_the_budget_holds_them(
-    copies: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], patch_size: Sequence[int]
+    copies: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A case is exported while the next one is predicted, but not where both do not fit; the results are the same."""
-    _, ours, theirs = copies("default", "3d_fullres", patch_size)
+    _, ours, theirs = copies("default", "3d_fullres")
     at_work: list[str] = []
     most: list[int] = []
     predict, export = Session.predict, Session.export

@@ -168,8 +168,15 @@ def _restore(run: Run, trainer: Any) -> None:
             f"fastnnunet_loader: the checkpoint is of {saved_by} rank(s), this training has {ranks()}. Seed, batch number and "
             "bad cases go on; the batches are not those that would have followed.",
         )
-    for augmenter, state in zip(run.augmenters, known, strict=True):
-        augmenter.loader.load_state_dict(state)
+    for (name, augmenter), state in zip(run.names(), known, strict=True):
+        if changed := augmenter.loader.differences(state):
+            say(
+                trainer,
+                f"fastnnunet_loader, {name}: the checkpoint was saved with others ({'; '.join(changed)}): the batches are not "
+                "those that would have followed.",
+            )
+        told = ("versions", "transforms")  # which the loader would warn of
+        augmenter.loader.load_state_dict({key: value for key, value in state.items() if key not in told})
         run.seed = augmenter.loader.seed
     if known:
         steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
