@@ -220,8 +220,8 @@ void add_loader(py::module_& module) {
              return options;
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
-           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
-           py::arg("budget_binds"), py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
+           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"), py::arg("budget_binds"),
+           py::arg("skip_bad_cases"), py::arg("check_finite"), py::arg("keep_blocks"));
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)

@@ -129,6 +129,19 @@ def test_no_case_is_refused_where_nobody_gave_a_budget(
     assert command("--memory-budget", "1MB", output=tmp_path / "other")[0] == 1  # which somebody gave
 
 
+def test_what_else_is_in_the_folder_stays(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:
+    copy_images(model[0], tmp_path / "images", 1, (1, 1, 1))
+    out = tmp_path / "out"
+    mine = ["notes.txt", "other.nii.gz", "images/scan.nii.gz", "predicted/a.nii.gz", "brain_0001.nii.gz", ".brain_000.part"]
+    for name in mine:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(f"my {name}", encoding="utf-8")
+    assert command()[0] == 0
+    assert [(out / name).read_text(encoding="utf-8") for name in mine] == [f"my {name}" for name in mine]
+    written = {path.name for path in out.iterdir()} - {Path(name).parts[0] for name in mine}
+    assert written == {"brain_000.nii.gz", "dataset.json", "plans.json", "predict_from_raw_data_args.json"}  # as nnU-Net's
+
+
 def test_continued_prediction_leaves_what_is_there(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:
     copy_images(model[0], tmp_path / "images", 2, (1, 1, 1))
     (tmp_path / "out").mkdir()

@@ -43,7 +43,7 @@ struct LoaderOptions {
   int threads = 1;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
-  bool budget_binds = true;       // whether a budget that is too small is an error; else the least that is needed is taken
+  bool budget_binds = true;       // a budget that is too small is an error; else the least that is needed is taken
   bool skip_bad_cases = false;
   bool check_finite = false;  // NaN and infinite voxels make a case bad
   bool keep_blocks = true;    // decompressed ones, as far as the budget has room
