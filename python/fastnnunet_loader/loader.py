@@ -510,7 +510,7 @@ class DataLoader:
                 "the batches will differ from those of an uninterrupted run",
                 stacklevel=2,
             )
-        if changed := self.differences(state):
+        elif changed := self.differences(state):
             warnings.warn(
                 f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
                 "uninterrupted run",

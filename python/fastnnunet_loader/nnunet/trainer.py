@@ -62,7 +62,9 @@ class _Hooks:
         with making_loaders(run, trainer):
             result = original(trainer, *args, **kwargs)
         for augmenter, state in zip(run.augmenters, states, strict=False):
-            augmenter.loader.load_state_dict({**state, "fingerprint": augmenter.loader.fingerprint})
+            # Other patches or transforms are what such a trainer wants.
+            own = {"fingerprint": augmenter.loader.fingerprint, "transforms": augmenter.loader.pipeline.digest}
+            augmenter.loader.load_state_dict({**state, **own})
         _name_workers(trainer, result)
         return result
 
