@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from processes import Trace, created_processes
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families
 from training_runs import TRAINERS, assert_finished, batches, checkpoint, log_of, output_folder, train
 
 from datasets import KINDS_OF_DATA
