@@ -212,7 +212,8 @@ void add_loader(py::module_& module) {
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
                        std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool skip_bad_cases, double max_skipped, double patience, bool check_finite, bool keep_blocks) {
+                       bool budget_binds, bool skip_bad_cases, double max_skipped, double patience, bool check_finite,
+                       bool keep_blocks) {
              LoaderOptions options;
              options.cases = std::move(cases);
              options.sampling = sampling;
@@ -223,6 +224,7 @@ void add_loader(py::module_& module) {
              options.threads = threads;
              options.prefetch = prefetch;
              options.memory_budget = memory_budget;
+             options.budget_binds = budget_binds;
              options.skip_bad_cases = skip_bad_cases;
              options.max_skipped = max_skipped;
              options.patience = std::chrono::duration<double>(patience);
@@ -231,7 +233,7 @@ void add_loader(py::module_& module) {
              return options;
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
-           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"),
+           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"), py::arg("budget_binds"),
            py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"), py::arg("check_finite"),
            py::arg("keep_blocks"));
 

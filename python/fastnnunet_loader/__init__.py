@@ -16,6 +16,7 @@ from typing import Literal as _Literal
 from .settings import MAX_SKIPPED as _MAX_SKIPPED
 from .settings import PATIENCE as _PATIENCE
 from .settings import STALL_AFTER as _STALL_AFTER
+from .settings import STATS_EVERY as _STATS_EVERY
 from .settings import Settings as _Settings
 
 if _TYPE_CHECKING:
@@ -35,7 +36,7 @@ if _TYPE_CHECKING:
         TransformError,
     )
     from .inference import SegmentationStream, logits_to_segmentation
-    from .loader import BadCase, DataLoader, LoaderStats, Patch, available_cores, default_threads, memory
+    from .loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
     from .plugins import get_include, register_transform
     from .reproducing import reproduce
     from .resampling import resample
@@ -73,6 +74,7 @@ def install(
     unrestricted_pickles: bool = False,
     leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
     stats: str | _os.PathLike[str] | None = None,
+    stats_every: float = _STATS_EVERY,
     metrics: str | _os.PathLike[str] | None = None,
     log_stats: bool = False,
     live: bool = False,
@@ -81,9 +83,12 @@ def install(
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
     Args:
-        threads: that make samples; None for nnUNet_n_proc_DA where it is set, else every core but one.
+        threads: that make samples; None for nnUNet_n_proc_DA where it is set, but no more than the cores;
+            else every core but one, and at most 8.
         seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
-        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free.
+        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free, and at
+            most 32 GiB. Only a budget that is given refuses what does not fit: otherwise the loaders take the least that they
+            need, and predictions go on one by one, with a warning.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
         max_skipped: share of a loader's cases that "skip" may go on without, rounded down; one case always may be missing.
             With more, the training ends with an error that lists them.
@@ -94,16 +99,18 @@ def install(
             It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
         leave_to_nnunet: "training", "validation" or both: these loaders stay nnU-Net's, with its worker processes. For trainers
             with slow transforms in Python that hold Python's lock.
-        stats: a file of JSON lines to which the statistics of the loaders are added, every 10 seconds, after every epoch and at
-            the end of a training.
-        metrics: an OpenMetrics text file with the same for a node exporter, replaced as a whole each time.
+        stats: a file of JSON lines to which the statistics of the loaders are added, now and then, after every epoch and at the
+            end of a training. At 64 MiB it becomes FILE.1, in the place of an older one, and a new one begins.
+        stats_every: seconds from one line of a loader in it to the next. Times of stages are in those after epochs only.
+        metrics: a file with the same for the textfile collector of Prometheus' node exporter, which reads *.prom. It is
+            replaced as a whole every 10 seconds, and needs prometheus_client.
         log_stats: a line with the statistics of each epoch in nnU-Net's log.
         live: statistics in the terminal while training; where the output is no terminal, a line every minute.
         stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
 
     Raises:
-        ValueError: an argument is out of range.
-        ModuleNotFoundError: nnU-Net is not installed.
+        ValueError: an argument is out of range, or a file of the statistics holds something else.
+        ModuleNotFoundError: nnU-Net, or what `metrics` needs, is not installed.
     """
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
     from .nnunet import install as install_in_nnunet
@@ -120,6 +127,7 @@ def install(
             unrestricted_pickles=unrestricted_pickles,
             leave_to_nnunet=leave_to_nnunet,
             stats=stats,
+            stats_every=stats_every,
             metrics=metrics,
             log_stats=log_stats,
             live=live,
@@ -144,6 +152,7 @@ __all__ = [
     "GpuStats",
     "LoaderClosedError",
     "LoaderStats",
+    "Memory",
     "MemoryBudgetError",
     "NotSupportedError",
     "Patch",
@@ -161,6 +170,7 @@ __all__ = [
     "available_cores",
     "compile_transforms",
     "default_threads",
+    "dump",
     "get_include",
     "install",
     "logits_to_segmentation",

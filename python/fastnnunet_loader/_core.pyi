@@ -166,6 +166,7 @@ class LoaderOptions:
         threads: int,
         prefetch: int,
         memory_budget: int,
+        budget_binds: bool,
         skip_bad_cases: bool,
         max_skipped: float,
         patience: float,

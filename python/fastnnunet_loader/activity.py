@@ -1,22 +1,11 @@
-"""What the threads of a loader are doing, in words: for stalls, and for whoever asks.
-
-Where the system has SIGUSR1 and nobody else handles it, it prints the same for all open loaders.
-"""
+"""What the threads of a loader are doing, in words: for stalls, and for whoever asks."""
 
 from __future__ import annotations
-
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any
 
 from . import _core
 from .fallback import python_stack
 
-__all__ = ["describe_activity", "listen"]
-
-_log = logging.getLogger("fastnnunet_loader")
+__all__ = ["describe_activity"]
 
 
 def describe_activity(core: _core.Loader) -> str:
@@ -37,18 +26,3 @@ def describe_activity(core: _core.Loader) -> str:
     if not tasks and not ready:
         lines.append("  nothing can be started: every batch that the memory budget holds is still referred to by tensors")
     return "\n".join(lines)
-
-
-def listen(dump_all: Callable[[], Iterable[str]]) -> None:
-    """Print on SIGUSR1 what `dump_all` gives, unless the process has a handler of its own or this is not the main thread."""
-    number = getattr(signal, "SIGUSR1", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(number) is not signal.SIG_DFL:
-        return
-
-    def handler(*_: Any) -> None:
-        for text in dump_all():
-            _log.warning("%s", text)
-
-    signal.signal(number, handler)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from .commands import CommandError
 from .commands.loader_options import VARIABLE
-from .errors import FastnnUNetError, RankError
+from .commands.openmp import sleeping
+from .errors import FastnnUNetError, PredictionError, RankError, log_of
+from .listening import listens
 
 __all__ = ["COMMANDS", "main"]
 
@@ -24,6 +28,9 @@ COMMANDS = {
     "preview": "draw what the network will see",
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }
+
+_LONG = ("train", "predict")
+"""Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -43,7 +50,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `fastnnunet` with arguments (those of the process if None) and return its exit code.
 
-    0: done. 1: the work failed. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by
+    0: done. 1: the work failed; the traceback is in nnU-Net's log of the training, or on standard error, unless the message
+    tells as much. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by
     SIGTERM. `doctor` has its own meaning of 0 to 2.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -52,9 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _ignore_variable(args.command)
     args.own_process = argv is None
     debug = bool(args.debug) or os.environ.get("FASTNNUNET_DEBUG", "") not in ("", "0")
+    if args.own_process and "torch" not in sys.modules:
+        os.environ.update(sleeping(os.environ))
     try:
         command = importlib.import_module(f"{__package__}.commands.{args.command}")
-        return int(command.run(args))
+        with listens() if args.command in _LONG else contextlib.nullcontext():
+            return int(command.run(args))
     except KeyboardInterrupt:
         print("fastnnunet: interrupted", file=sys.stderr)
         return 130
@@ -74,17 +85,33 @@ def _ignore_variable(command: str) -> None:
         os.environ.pop(VARIABLE, None)
 
 
-def _tell(error: BaseException, debug: bool, code: int) -> int:
+def _tell(error: Exception, debug: bool, code: int) -> int:
     if debug:
         raise error
-    print(f"fastnnunet: error: {error}", file=sys.stderr)
+    log = log_of(error)
+    if log is None and not _explains_itself(error):
+        traceback.print_exception(error)
+    place = ""
+    if isinstance(error, OSError) and (frames := traceback.extract_tb(error.__traceback__)):
+        place = f"\n  in {frames[-1].filename}, line {frames[-1].lineno}, {frames[-1].name}"
+    print(f"fastnnunet: error: {error}{place}", file=sys.stderr)
     cause = error.__cause__
     if isinstance(error, RankError):
         if error.because and error.because.partition(": ")[2] not in str(error):
             print(f"  because: {error.because}", file=sys.stderr)
     elif cause is not None and str(cause) and str(cause) not in str(error):
         print(f"  because: {type(cause).__name__}: {cause}", file=sys.stderr)
+    if log is not None:
+        print(f"  traceback: {log}", file=sys.stderr)
     return code
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Whether the place in the code that it comes from would tell a user no more."""
+    if isinstance(error, PredictionError) and error.stage == "check":
+        return True
+    cause = error.__cause__
+    return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from . import _core
 from .errors import NotSupportedError
 from .fallback import PythonTransform
 from .known import changed, listed
+from .origins import digest
 from .plugins import plugin_of
 from .transforms import NATIVE, describe_native
 
@@ -148,6 +149,9 @@ class Pipeline:
         self._calls = 0
         self._leaves = compiled.leaves
         self._lines = compiled.lines
+        self.digest = digest(
+            (f"{line.depth} {line.text}" for line in self._lines), ((leaf.transform, leaf.native) for leaf in self._leaves)
+        )
         self._number = {id(leaf.transform): number for number, leaf in enumerate(self._leaves)}
         self.core = _core.Pipeline(root)
 

@@ -17,6 +17,20 @@ __all__ = [
 ]
 
 
+_LOG = "_fastnnunet_log"
+
+
+def log_of(error: BaseException) -> str | None:
+    """Return the file in which the traceback of an error stands already, or None."""
+    log: str | None = getattr(error, _LOG, None)
+    return log
+
+
+def note_log(error: BaseException, file: str) -> None:
+    """Note that the traceback of an error stands in a file."""
+    setattr(error, _LOG, file)
+
+
 class FastnnUNetError(RuntimeError):
     """Base of every error of this package that is not the fault of an argument (those are ValueError and TypeError)."""
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from .resampling import given_axis, three_sizes
+from .system import available_cores, threads_of
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,7 @@ def logits_to_segmentation(
         transpose_backward: of the plans.
         probabilities: (C, *shape of the result) of float32, for example of `np.lib.format.open_memmap`; it is filled plane
             by plane with softmax (of regions sigmoid), outside of `bbox` with background.
-        threads: that work on it; None for every core. The result does not depend on it.
+        threads: that work on it; None for every core, at most 8. The result does not depend on it.
 
     Returns:
         The labels: uint8, or uint16 where there are labels from 255. With `transpose_backward` a transposed view, as
@@ -62,7 +63,7 @@ def logits_to_segmentation(
     segmentation = _core.logits_to_segmentation(
         _as_array(logits),
         probabilities=_as_the_network_has_them(probabilities, backward),
-        threads=_core.available_cores() if threads is None else threads,
+        threads=threads_of(available_cores(), beside=0) if threads is None else threads,
         **_where(new_shape, axis, regions_class_order, bbox, shape),
     )
     return segmentation.transpose(backward)
@@ -105,7 +106,7 @@ class SegmentationStream:
             shape=three_sizes(_NAME, logits_shape),
             along=along,
             probabilities=_as_the_network_has_them(probabilities, self._backward),
-            threads=_core.available_cores() if threads is None else threads,
+            threads=threads_of(available_cores(), beside=0) if threads is None else threads,
             **_where(new_shape, axis, regions_class_order, bbox, shape),
         )
 

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import math
-import os
 import secrets
 import sys
 import threading
@@ -25,18 +24,31 @@ import numpy.typing as npt
 import torch
 
 from . import _core
-from .activity import describe_activity, listen
+from .activity import describe_activity
 from .cases import ClassLocations, class_locations, read_off
 from .compiler import Pipeline, compile_transforms
 from .errors import FastnnUNetError, LoaderClosedError, SampleError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
+from .origins import differences, versions
 from .pickles import read_properties
 from .reproducing import Origin, command, line
 from .settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, check_patience, check_share, parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
+from .system import Memory, available_cores, default_budget, default_threads, memory
 
-__all__ = ["BadCase", "DataLoader", "LoaderStats", "Patch", "available_cores", "default_threads", "memory", "parse_bytes"]
+__all__ = [
+    "BadCase",
+    "DataLoader",
+    "LoaderStats",
+    "Memory",
+    "Patch",
+    "available_cores",
+    "default_threads",
+    "dump",
+    "memory",
+    "parse_bytes",
+]
 
 _log = logging.getLogger("fastnnunet_loader")
 _ROLES = {"train": 0, "val": 1}
@@ -53,9 +65,6 @@ _TORCH_TYPES = {  # of the arrays that the core gives; NumPy has no bfloat16
     "|u1": torch.uint8,
     "|b1": torch.bool,
 }
-
-available_cores = _core.available_cores
-memory = _core.memory
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,6 @@ class Patch:
     segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
 
 
-def default_threads() -> int:
-    """nnUNet_n_proc_DA where it is set, else every core but one, which the training keeps."""
-    given = os.environ.get("nnUNet_n_proc_DA", "").strip()
-    if given:
-        if not given.isdigit():
-            raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
-        return max(1, int(given))
-    return max(1, available_cores() - 1)
-
-
 def _memory_kind(pin_memory: bool) -> str:
     return "pinned" if pin_memory else "ordinary"
 
@@ -104,11 +103,20 @@ def draw_seed() -> int:
 _open: weakref.WeakSet[DataLoader] = weakref.WeakSet()
 
 
-def _dump_all() -> Iterator[str]:
-    for loader in list(_open):
-        text = loader._activity()
-        if text:
-            yield text
+def activity_of_all() -> str:
+    """Return what the threads of all open loaders are doing; "" where there is none."""
+    return "\n".join(text for text in (loader._activity() for loader in list(_open)) if text)
+
+
+def dump(file: TextIO | None = None) -> str:
+    """Prints to `file` (standard error), and returns, what each thread of all open loaders of this process is doing.
+
+    May be called at any time and from any thread. A script that wants it on a signal, as the commands have it, writes
+    `signal.signal(signal.SIGUSR1, lambda *_: fl.dump())`.
+    """
+    text = activity_of_all() or "no loader is open"
+    print(text, file=sys.stderr if file is None else file)
+    return text
 
 
 @atexit.register
@@ -146,6 +154,7 @@ class DataLoader:
         prefetch: int,
         check_finite: bool,
         keep_blocks: bool,
+        budget_binds: bool = True,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
@@ -184,6 +193,7 @@ class DataLoader:
         self._prefetch = prefetch
         self._check_finite = check_finite
         self._keep_blocks = keep_blocks
+        self._budget_binds = budget_binds
         self._unrestricted_pickles = unrestricted_pickles
         # Of the thread that trains: statistics are asked for by others, too.
         self._device = device_in_use()
@@ -197,7 +207,6 @@ class DataLoader:
                 self._add_reproduction(error)
             raise
         _open.add(self)
-        listen(_dump_all)
 
     @classmethod
     def from_nnunet(
@@ -216,6 +225,7 @@ class DataLoader:
         prefetch: int | None = None,
         check_finite: bool = False,
         keep_blocks: bool = True,
+        budget_binds: bool | None = None,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         origin: Origin | None = None,
@@ -230,7 +240,7 @@ class DataLoader:
             rank: of torch.distributed. Ranks have disjoint random streams.
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
             memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
-                quarter of the memory that is free.
+                quarter of the memory that is free, and at most 16 GiB.
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
             max_skipped: share of the cases that "skip" may go on without, rounded down; one case always may be missing. With
                 more, the next batch is a SampleError that lists them.
@@ -243,6 +253,8 @@ class DataLoader:
             check_finite: NaN and infinite voxels make a case bad.
             keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
                 either way.
+            budget_binds: whether a budget that does not hold what batches need is refused, or that much is taken and reported;
+                None for the first where a budget is given.
             unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
                 holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
             stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
@@ -253,14 +265,14 @@ class DataLoader:
             NotSupportedError: the loader or its data set has something else where native code stands for nnU-Net's: in its
                 class, its object, or the modules that they are from.
             BadCaseError: the first case cannot be read (with "skip": no case can).
-            MemoryBudgetError: the budget does not hold two batches and the threads' working memory.
+            MemoryBudgetError: the budget that was given does not hold two batches and the threads' working memory.
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
         source = read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
-            memory_budget = memory().available // 4
+            memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
         if pin_memory is None:
@@ -284,6 +296,7 @@ class DataLoader:
             prefetch=int(prefetch),
             check_finite=check_finite,
             keep_blocks=keep_blocks,
+            budget_binds=budget_binds is None or budget_binds,
             unrestricted_pickles=unrestricted_pickles,
             stall_after=float(stall_after),
             origin=origin,
@@ -301,6 +314,7 @@ class DataLoader:
             threads=self.threads,
             prefetch=self._prefetch,
             memory_budget=self.memory_budget,
+            budget_binds=self._budget_binds,
             skip_bad_cases=self.on_bad_case == "skip",
             max_skipped=self.max_skipped,
             patience=self.patience,
@@ -316,7 +330,17 @@ class DataLoader:
             with noted():
                 return class_locations(file, read_properties(file, unrestricted), annotated)
 
-        return _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
+        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
+        taken = core.statistics().memory_budget
+        if taken > self.memory_budget:
+            self.report(
+                f"fastnnunet_loader: batches need {taken / 2**20:.0f} MiB at least, of two batches and the working memory of "
+                f"{self.threads} threads. That is more than this loader's share of what is free, "
+                f"{self.memory_budget / 2**20:.0f} MiB, and taken all the same, for nobody gave a budget. Fewer threads "
+                "need less."
+            )
+            self.memory_budget = taken
+        return core
 
     def _opened(self) -> _core.Loader:
         if self._core is None:
@@ -393,7 +417,7 @@ class DataLoader:
     def dump(self, file: TextIO | None = None) -> str:
         """Prints to `file` (standard error), and returns, what each thread is doing: batch, sample, case, stage, since when.
 
-        May be called at any time and from any thread. SIGUSR1 logs the same, where the system has it.
+        May be called at any time and from any thread; `fastnnunet_loader.dump` tells of all loaders.
 
         Raises:
             LoaderClosedError: the loader was closed.
@@ -488,6 +512,8 @@ class DataLoader:
             "excluded": {bad.name: bad.step for bad in bad_cases},
             "skipped": {bad.name: _details(bad) for bad in bad_cases},
             "fingerprint": self.fingerprint,
+            "versions": versions(),
+            "transforms": self.pipeline.digest,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -496,7 +522,8 @@ class DataLoader:
         A case that was skipped is tried again, and `report` told so, unless its files are what they were then; with
         on_bad_case="raise" every case is. Where it is still bad, the batches are those that skip it, or its error is raised.
 
-        Warns where the state is from other cases, patches or batch sizes: batches will not be those that it would have given.
+        Warns where the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net and
+        batchgeneratorsv2: batches will not be those that it would have given.
 
         Raises:
             ValueError: the state is not one, or of a later version.
@@ -508,6 +535,12 @@ class DataLoader:
             warnings.warn(
                 "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
                 "the batches will differ from those of an uninterrupted run",
+                stacklevel=2,
+            )
+        elif changed := self.differences(state):
+            warnings.warn(
+                f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
+                "uninterrupted run",
                 stacklevel=2,
             )
         core = self._opened()
@@ -533,6 +566,10 @@ class DataLoader:
                 f"for {why}:{listed}"
             )
         return still
+
+    def differences(self, state: dict[str, Any]) -> list[str]:
+        """Say how versions and transforms differ from those of a state; [] where they do not, or the state does not tell."""
+        return differences(state, self.pipeline.digest)
 
     def limit_memory(self, memory_budget: int) -> None:
         """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.

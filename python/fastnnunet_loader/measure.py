@@ -182,9 +182,9 @@ def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: b
 
 def _read_ahead(folder: Path) -> None:
     """Let both loaders find the files in the system's cache, as far as half of what is free holds them."""
-    from . import _core
+    from .system import memory
 
-    room = _core.memory().available // 2
+    room = memory().available // 2
     for file in sorted(folder.iterdir()):
         room -= file.stat().st_size
         if room < 0:

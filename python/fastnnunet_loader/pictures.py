@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .settings import PICTURES_BY
 
 __all__ = ["WIDTH_PX", "Panel", "Row", "Tile", "draw_rows"]
 
@@ -221,7 +222,7 @@ def draw_rows(rows: Sequence[Row], names: Mapping[int, str], file: Path, title: 
     if key:
         canvas.text(_MARGIN, top, key, 10.5, _FAINT)
     file.parent.mkdir(parents=True, exist_ok=True)
-    canvas.figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND)
+    canvas.figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": PICTURES_BY})
     return file
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .system import available_cores, threads_of
 
 __all__ = ["resample"]
 
@@ -36,7 +37,7 @@ def resample(
         axis: 0, 1 or 2, the axis of thick slices: each slice is resized on its own, then this axis. None treats all three
             alike. nnU-Net's `determine_do_sep_z_and_axis` tells which it would be.
         order_z: of that axis; for a segmentation 0.
-        threads: that work on it; None for every core. The result does not depend on it.
+        threads: that work on it; None for every core, at most 8. The result does not depend on it.
 
     Returns:
         (C, *new_shape) of the array's dtype.
@@ -46,7 +47,7 @@ def resample(
         TypeError: the dtype is not one of the above.
     """
     sizes = three_sizes("resample", new_shape)
-    chosen = _core.available_cores() if threads is None else threads
+    chosen = threads_of(available_cores(), beside=0) if threads is None else threads
     resized: npt.NDArray[Any] = _core.resample(
         np.asarray(array),
         sizes,

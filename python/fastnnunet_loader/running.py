@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from .commands.loader_options import from_text
+from .listening import listen
 from .nnunet import install, installed
 from .settings import Settings
 
@@ -39,6 +40,7 @@ def take_over(text: str, alone: Callable[[], bool]) -> bool:
     if not alone():
         return False
     install(Settings(**settings))
+    listen()
     _tell_of_main()
     return True
 

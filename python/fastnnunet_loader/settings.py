@@ -7,7 +7,18 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-__all__ = ["LOADERS", "MAX_SKIPPED", "PATIENCE", "STALL_AFTER", "Settings", "check_patience", "check_share", "parse_bytes"]
+__all__ = [
+    "LOADERS",
+    "MAX_SKIPPED",
+    "PATIENCE",
+    "PICTURES_BY",
+    "STALL_AFTER",
+    "STATS_EVERY",
+    "Settings",
+    "check_patience",
+    "check_share",
+    "parse_bytes",
+]
 
 STALL_AFTER = 60.0
 """Seconds that a batch may take before the loader says what it waits for."""
@@ -17,6 +28,12 @@ PATIENCE = 300.0
 
 MAX_SKIPPED = 0.05
 """Share of the cases that `on_bad_case="skip"` may go on without; one case always may be missing."""
+
+STATS_EVERY = 60.0
+"""Seconds between two lines of statistics of a loader, in a file of JSON lines."""
+
+PICTURES_BY = "fastnnunet"
+"""The software that pictures name as theirs."""
 
 LOADERS = ("training", "validation")
 """Names of the two loaders of a trainer, in the order in which nnU-Net makes them."""
@@ -40,6 +57,7 @@ class Settings:
     unrestricted_pickles: bool = False
     leave_to_nnunet: Collection[str] = ()
     stats: str | os.PathLike[str] | None = None
+    stats_every: float = STATS_EVERY
     metrics: str | os.PathLike[str] | None = None
     log_stats: bool = False
     live: bool = False
@@ -56,6 +74,8 @@ class Settings:
             raise ValueError(f"[stall_after] expected seconds above 0, got {self.stall_after}")
         check_patience(self.patience)
         check_share(self.max_skipped)
+        if not self.stats_every > 0:
+            raise ValueError(f"[stats_every] expected seconds above 0, got {self.stats_every}")
         left = (self.leave_to_nnunet,) if isinstance(self.leave_to_nnunet, str) else tuple(self.leave_to_nnunet)
         unknown = [name for name in left if name not in LOADERS]
         if unknown:

@@ -74,9 +74,9 @@ class ThreadPool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
     ):
-        from . import _core
+        from .system import available_cores
 
-        cores = int(_core.available_cores())
+        cores = available_cores()
         if processes is not None and processes < 1:
             raise ValueError(f"[ThreadPool] expected processes >= 1, got {processes}")
         count = min(processes or cores, cores)

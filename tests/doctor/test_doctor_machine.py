@@ -53,7 +53,7 @@ def test_affinity_counts() -> None:
     ("value", "verdict", "said"),
     [
         ("1", Verdict.OK, "1, from nnUNet_n_proc_DA"),
-        ("100000", Verdict.WARNING, "100000"),
+        ("100000", Verdict.NOTE, "asks for 100000"),
         ("many", Verdict.FAIL, "'many'"),
     ],
 )

@@ -53,6 +53,21 @@ def _(scene: Scene) -> str:
     return ""
 
 
+@fault("what Slurm gives the job is used up, and nobody gave a budget", "it is said, and the same batches come as always")
+def _(scene: Scene) -> str:
+    with scene.loader() as loader:
+        expected = scene.take(loader, 10)
+    os.environ.update(SLURM_JOB_ID="1", SLURM_MEM_PER_NODE="1")
+    expect(fl.memory().available == 0, f"{fl.memory()}")
+    said: list[str] = []
+    with scene.loader(report=said.append) as loader:
+        expect(all(map(torch.equal, expected, scene.take(loader, 10))), "the batches differ")
+        stats = loader.stats()
+    expect(len(said) == 1 and "nobody gave a budget" in said[0], str(said))
+    expect(0 < stats.memory_used <= stats.memory_budget < 2**30, f"{stats.memory_used} of {stats.memory_budget} bytes")
+    return said[0].partition(",")[0]
+
+
 @fault("limit of 64 open files", "the same batches as without a limit")
 def _(scene: Scene) -> str:
     with scene.loader(threads=8) as loader:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import io
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+import fastnnunet_loader as fl
+from fastnnunet_loader.listening import listens
 
 from .fault import Ending, expect, fault
 from .scene import Scene
@@ -127,25 +131,24 @@ def _(scene: Scene) -> str:
     return f"{heard} signals, the same 60 batches"
 
 
-@fault("SIGUSR1 while waiting for a batch", "what each thread is doing is logged, and the batch comes")
+@fault("SIGUSR1 while waiting for a batch", "the command writes what each thread is doing, and the batch comes")
 def _(scene: Scene) -> str:
-    said: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    logging.getLogger("fastnnunet_loader").addHandler(Handler())
     waiting = Waiting(0)
     loader = scene.loader(waiting, threads=2, prefetch=1)
+    expect(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL, "a library has set what a signal does")
+    written = io.StringIO()
     waiting.seconds = 0.8
-    scene.send(signal.SIGUSR1, 0.2)
-    scene.take(loader, 2)
-    expect(len(said) == 1, f"{len(said)} messages")
-    expect("Waiting, for" in said[0] and "case brain_" in said[0] and "transforms.py:" in said[0], said[0])
-    text = loader.dump()
+    with listens(), contextlib.redirect_stderr(written):
+        scene.send(signal.SIGUSR1, 0.2)
+        scene.take(loader, 2)
+    said = written.getvalue()
+    expect(said.count("loader of role") == 1, said)
+    expect("Waiting, for" in said and "case brain_" in said and "transforms.py:" in said, said)
+    expect(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL, "the signal does not do what it did before")
+    text = loader.dump(written)
     expect(text.startswith("loader of role 0, rank 0, seed 1: batch "), text)
-    return said[0].splitlines()[1].strip()
+    expect(fl.dump(written).startswith("loader of role 0, rank 0, seed 1: batch "), text)
+    return said.splitlines()[1].strip()
 
 
 def _terminated(ending: Ending) -> str:

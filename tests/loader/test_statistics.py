@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import sys
 import threading
 import time
@@ -18,12 +19,13 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_loaders import nnunet_loaders
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.statistics import gpu
+from fastnnunet_loader.statistics import files, gpu
 from fastnnunet_loader.statistics import reporter as reporter_module
-from fastnnunet_loader.statistics.files import append_json, openmetrics, replace_text
+from fastnnunet_loader.statistics.files import append_json, write_metrics
+from fastnnunet_loader.statistics.places import older, taken
 from fastnnunet_loader.statistics.reporter import Reporter, ReportOptions
 from fastnnunet_loader.statistics.text import line
 
@@ -182,35 +184,40 @@ def test_a_line_is_of_the_time_since_the_last(loader: fl.DataLoader) -> None:
     assert f"{now.ready_batches} of {now.prefetch} batches ready" in text
 
 
-def test_openmetrics_is_what_the_format_wants(loader: fl.DataLoader, tmp_path: Path) -> None:
+def test_metrics_are_what_the_node_exporter_reads(loader: fl.DataLoader, tmp_path: Path) -> None:
+    """Its textfile collector reads Prometheus' text format, whose parser this is, and not OpenMetrics."""
     for _ in range(3):
         next(loader)
-    stats = dataclasses.replace(loader.stats(), gpu=fl.GpuStats('GPU "A"\\1', 0.5, 2**30, 2**34))
+    gpu_now = fl.GpuStats('GPU "A"\\1', 0.5, 2**30, 2**34)
+    stats = dataclasses.replace(loader.stats(), gpu=gpu_now, python_share=float("nan"))
     file = tmp_path / "nnunet.prom"
-    replace_text(file, "old")
-    replace_text(file, openmetrics({"training": stats, "validation": stats}, {"fold": "0", "dataset": "Dataset\n001"}))
-    assert [f.name for f in tmp_path.iterdir() if "prom" in f.name] == ["nnunet.prom"]
-    values = {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(file.read_text(encoding="utf-8"))
-        for sample in family.samples
-    }
+    for _ in range(2):
+        write_metrics(file, {"training": stats, "validation": stats}, {"fold": "0", "dataset": "Dataset\n001"})
+    assert [one for one in tmp_path.iterdir() if "prom" in one.name] == [file]
+    families = list(text_string_to_metric_families(file.read_text(encoding="utf-8")))
+    values = {(sample.name, *sorted(sample.labels.items())): sample.value for family in families for sample in family.samples}
     own = (("dataset", "Dataset\n001"), ("fold", "0"), ("loader", "training"))
     assert values[("fastnnunet_batches_total", *own)] == 3
     assert values[("fastnnunet_process_memory_bytes", *own)] == stats.process_memory
     assert values["fastnnunet_gpu_utilization", ("dataset", "Dataset\n001"), ("fold", "0"), ("gpu", 'GPU "A"\\1')] == 0.5
+    assert math.isnan(values[("fastnnunet_python_share", *own)])
     stages = [key for key in values if key[0] == "fastnnunet_stage_seconds_count"]
     assert len(stages) == 2 * len(stats.stages)
+    kinds = {family.name: family.type for family in families}
+    assert (kinds["fastnnunet_batches"], kinds["fastnnunet_threads"]) == ("counter", "gauge")
+    assert kinds["fastnnunet_stage_seconds"] == "summary"
+    assert "unknown" not in kinds.values()  # as counters in OpenMetrics' form would be
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    file, texts = tmp_path / "whole.prom", ["a" * 200_000, "b" * 200_000]
-    replace_text(file, texts[0])
+def test_a_reader_never_sees_half_a_file(loader: fl.DataLoader, tmp_path: Path) -> None:
+    file, stats = tmp_path / "whole.prom", loader.stats()
+    write_metrics(file, {"training": stats}, {})
+    whole = file.read_text()
     done = threading.Event()
 
     def write() -> None:
-        for i in range(200):
-            replace_text(file, texts[i % 2])
+        for _ in range(50):
+            write_metrics(file, {"training": stats}, {})
         done.set()
 
     thread = threading.Thread(target=write)
@@ -219,7 +226,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     while not done.is_set():
         seen.add(file.read_text())
     thread.join()
-    assert seen <= set(texts)
+    assert seen == {whole}
 
 
 def reporter(loader: fl.DataLoader, log: list[str], **options: Any) -> Reporter:
@@ -227,10 +234,10 @@ def reporter(loader: fl.DataLoader, log: list[str], **options: Any) -> Reporter:
 
 
 def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter_module, "FILES_EVERY", 0.2)
+    monkeypatch.setattr(reporter_module, "METRICS_EVERY", 0.2)
     log: list[str] = []
     before = set(threading.enumerate())
-    telling = reporter(loader, log, stats=tmp_path / "s.jsonl", metrics=tmp_path / "m.prom", log_stats=True)
+    telling = reporter(loader, log, stats=tmp_path / "s.jsonl", metrics=tmp_path / "m.prom", log_stats=True, stats_every=0.2)
     for _ in range(3):
         next(loader)
     deadline = time.monotonic() + 20
@@ -249,31 +256,141 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
     assert entries[-2]["epoch"] == 7
     assert {entry["loader"] for entry in entries} == {"training"}
     assert entries[-1]["batches"] == 3
-    assert (tmp_path / "m.prom").read_text().endswith("# EOF\n")
+    assert {entry["event"] for entry in entries if "stages" not in entry} == {"running"}  # which are nearly all of a week's
+    assert 'fastnnunet_batches_total{fold="0",loader="training"} 3.0' in (tmp_path / "m.prom").read_text()
     (told,) = log
     assert told.startswith("fastnnunet_loader, training, epoch 7: ")
 
 
-def test_a_file_that_cannot_be_written_is_said_once(loader: fl.DataLoader, tmp_path: Path) -> None:
+def surprise(*_: Any, **__: Any) -> Any:
+    raise AttributeError("a surprise")
+
+
+class Broken:
+    """What can go wrong with statistics, each a way that a training has ended, or could."""
+
+    @staticmethod
+    def no_folder(loader: Any, options: dict[str, Any], tmp_path: Path, _: Any) -> str:
+        options["stats"] = tmp_path / "nowhere" / "s.jsonl"
+        return f"cannot be written to {options['stats']}: No such file or directory"
+
+    @staticmethod
+    def folder_that_is_removed_meanwhile(loader: Any, options: dict[str, Any], tmp_path: Path, _: Any) -> str:
+        options["metrics"] = tmp_path / "gone" / "m.prom"
+        write_metrics(tmp_path / "m.prom", {"training": loader.stats()}, {})
+        return f"cannot be written to {options['metrics']}: No such file or directory"
+
+    @staticmethod
+    def full_disk(loader: Any, options: dict[str, Any], tmp_path: Path, _: Any) -> str:
+        options["stats"] = tmp_path / "full.jsonl"
+        options["stats"].symlink_to("/dev/full")
+        return f"cannot be written to {options['stats']}: No space left on device"
+
+    @staticmethod
+    def loader_that_cannot_tell(loader: Any, options: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> str:
+        monkeypatch.setattr(loader, "stats", surprise)
+        return "cannot be taken: AttributeError: a surprise"
+
+    @staticmethod
+    def words_that_cannot_be_made(loader: Any, options: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> str:
+        monkeypatch.setattr(reporter_module, "line", surprise)
+        return "cannot be told: AttributeError: a surprise"
+
+    @staticmethod
+    def values_that_json_has_no_words_for(loader: Any, options: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> str:
+        monkeypatch.setattr(fl.LoaderStats, "as_dict", lambda _: {"stages": [], "value": object()})
+        return f"cannot be written to {options['stats']}: TypeError: Object of type object is not JSON serializable"
+
+
+@pytest.mark.parametrize("way", [name for name in vars(Broken) if not name.startswith("_")])
+def test_statistics_never_end_a_training(loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any, way: str) -> None:
     next(loader)
     log: list[str] = []
-    telling = reporter(loader, log, stats=tmp_path / "nowhere" / "s.jsonl")
+    options: dict[str, Any] = {"stats": tmp_path / "s.jsonl", "log_stats": True}
+    said = getattr(Broken, way)(loader, options, tmp_path, monkeypatch)
+    telling = reporter(loader, log, **options)
     telling.epoch(0)
     telling.epoch(1)
     telling.stop()
-    assert log == [f"fastnnunet_loader: statistics cannot be written to {tmp_path / 'nowhere' / 's.jsonl'}: "
-                   "No such file or directory"]  # fmt: skip
+    assert [text for text in log if "epoch" not in text] == [f"fastnnunet_loader: statistics {said}"]
+
+
+def test_a_log_that_cannot_be_written_either(loader: fl.DataLoader, tmp_path: Path) -> None:
+    telling = Reporter(ReportOptions(stats=tmp_path / "nowhere" / "s", log_stats=True), lambda: {"t": loader}, surprise, {})
+    telling.epoch(0)
+    telling.stop()
+
+
+@pytest.mark.usefixtures("_fresh_nvml")
+@pytest.mark.parametrize("name", ["nvmlDeviceGetMemoryInfo", "nvmlDeviceGetName", "nvmlDeviceGetUtilizationRates"])
+def test_a_driver_that_does_something_new(loader: fl.DataLoader, monkeypatch: Any, name: str) -> None:
+    for function in ("nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetName"):
+        monkeypatch.setattr(pynvml, function, lambda *_: SimpleNamespace(used=1, total=2, decode=lambda: "GPU"))
+    monkeypatch.setattr(pynvml, name, surprise)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1234"))
+    monkeypatch.setattr(loader, "_device", 0)
+    assert (loader.stats().gpu is None) == (name != "nvmlDeviceGetUtilizationRates")
+
+
+def test_a_file_of_json_lines_is_bounded(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(files, "MOST_BYTES", 10_000)
+    file = tmp_path / "s.jsonl"
+    for number in range(500):
+        append_json(file, {"number": number, "share": float("inf"), "stages": [{"median": float("nan")}]})
+        assert sum(one.stat().st_size for one in tmp_path.glob("s.*")) <= 20_000
+    kept = [json.loads(row) for one in (older(file), file) for row in one.read_text().splitlines()]
+    assert [entry["number"] for entry in kept] == list(range(500 - len(kept), 500))
+    assert len(kept) > 100
+    assert kept[0]["share"] is kept[0]["stages"][0]["median"] is None
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["s.jsonl", "s.jsonl.1"]
+
+
+def test_a_week_of_statistics_is_small(loader: fl.DataLoader, tmp_path: Path) -> None:
+    next(loader)
+    telling = reporter(loader, [], stats=tmp_path / "s.jsonl")
+    telling._write_stats(telling._now(), {"event": "running"})
+    running = (tmp_path / "s.jsonl").stat().st_size
+    telling.stop()
+    assert 2 * running * 7 * 24 * 60 < 30 * 2**20  # of two loaders, a line a minute
+
+
+def test_files_of_others_are_left_alone(loader: fl.DataLoader, tmp_path: Path) -> None:
+    stats, metrics, theirs = tmp_path / "s.jsonl", tmp_path / "m.prom", tmp_path / "theirs"
+    assert taken(stats, metrics) is None  # neither is there
+    stats.touch()
+    assert taken(stats, None) is None
+    telling = reporter(loader, [], stats=stats, metrics=metrics)
+    telling.epoch(0)
+    telling.stop()
+    assert taken(stats, metrics) is None  # of an earlier training
+    for content in (b"a,b\n1,2\n", b'{"time": 1}\n', b"\x00\xff", b"[]\n", b"# HELP node_cpu\n"):
+        theirs.write_bytes(content)
+        for given in ((theirs, None), (None, theirs)):
+            assert "with other content" in (taken(*given) or "")
+        with pytest.raises(ValueError, match="with other content"):
+            fl.install(stats=theirs)
+    older(tmp_path / "t.jsonl").write_text("mine")
+    assert "t.jsonl.1" in (taken(tmp_path / "t.jsonl", None) or "")
+    assert "folder" in (taken(tmp_path, None) or "")
+
+
+def test_metrics_without_prometheus_client(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install prometheus_client"):
+        fl.install(metrics=tmp_path / "m.prom")
+    fl.uninstall()
 
 
 def test_a_reporter_follows_new_loaders_and_ends_with_the_training(
     loader: fl.DataLoader, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(reporter_module, "FILES_EVERY", 0.1)
     for _ in range(2):
         next(loader)
     loaders: dict[str, dict[str, fl.DataLoader] | None] = {"now": {"training": loader}}
     log: list[str] = []
-    telling = Reporter(ReportOptions(stats=tmp_path / "s.jsonl", log_stats=True), lambda: loaders["now"], log.append, {})
+    telling = Reporter(
+        ReportOptions(tmp_path / "s.jsonl", log_stats=True, stats_every=0.1), lambda: loaders["now"], log.append, {}
+    )
     telling.epoch(0)
     state = loader.state_dict()
     loader.close()
@@ -299,7 +416,6 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_gets_a_view_and_anything_else_lines(loader: fl.DataLoader, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter_module, "VIEW_EVERY", 0.1)
-    monkeypatch.setattr(reporter_module, "FILES_EVERY", 0.1)
     monkeypatch.setattr(reporter_module, "LINES_EVERY", 0.1)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from fastnnunet_loader import cli
 from fastnnunet_loader.commands import CommandError
-from fastnnunet_loader.errors import FastnnUNetError
+from fastnnunet_loader.errors import FastnnUNetError, note_log
 
 PLANS: dict[str, Any] = {
     "configurations": {
@@ -120,6 +122,121 @@ def test_exit_codes(
     monkeypatch.setattr(train, "run", failing)
     assert cli.main(["train", "900", "3d_fullres", "0"]) == code
     assert said in capsys.readouterr().err
+
+
+def failing_with(raised: BaseException) -> Callable[[object], int]:
+    def failing(_: object) -> int:
+        raise raised
+
+    return failing
+
+
+def from_a_library() -> FastnnUNetError:
+    error = FastnnUNetError("[brain] expected to predict it, got ValueError: a surprise")
+    error.__cause__ = ValueError("a surprise")
+    return error
+
+
+def logged() -> FastnnUNetError:
+    error = from_a_library()
+    note_log(error, "/results/training_log.txt")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("raised", "with_traceback", "said"),
+    [
+        (CommandError("[-o] expected a file"), False, "error: [-o] expected a file\n"),
+        (FastnnUNetError("[brain] expected a file"), False, "error: [brain] expected a file\n"),
+        (from_a_library(), True, "error: [brain] expected to predict it, got ValueError: a surprise\n"),
+        (logged(), False, "traceback: /results/training_log.txt\n"),
+        (OSError(28, "No space left on device", "/results/x"), True, "error: [Errno 28] No space left on device: '/results/x'"),
+        (ConnectionResetError(104, "Connection reset by peer"), True, f"\n  in {__file__}, line "),
+    ],
+    ids=["arguments", "ours", "from a library", "logged", "full disk", "connection"],
+)
+def test_an_error_leaves_its_traceback_somewhere(
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    with_traceback: bool,
+    said: str,
+) -> None:
+    from fastnnunet_loader.commands import train
+
+    monkeypatch.setattr(train, "run", failing_with(raised))
+    assert cli.main(["train", "900", "3d_fullres", "0"]) != 0
+    told = capsys.readouterr().err
+    assert ("Traceback" in told and "in failing" in told) == with_traceback
+    assert said in told
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="a signal of POSIX systems")
+def test_sigusr1_belongs_to_the_command(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from fastnnunet_loader.commands import train
+
+    def sends(_: object) -> int:
+        signal.raise_signal(signal.SIGUSR1)
+        return 0
+
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL  # although this package, and loaders of it, are here
+    monkeypatch.setattr(train, "run", sends)
+    assert cli.main(["train", "900", "3d_fullres", "0"]) == 0
+    told = capfd.readouterr().err
+    assert "test_cli.py" in told and "in sends" in told
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    heard: list[int] = []
+    monkeypatch.setattr(train, "run", sends)
+    signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        assert cli.main(["train", "900", "3d_fullres", "0"]) == 0
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    assert heard == [signal.SIGUSR1]
+
+
+def openmp(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What torch's OpenMP library tells of the settings that it has read, when it is loaded."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    done = subprocess.run(
+        command,
+        env={**own, "OMP_DISPLAY_ENV": "verbose", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "OPENMP DISPLAY ENVIRONMENT BEGIN" in done.stderr, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "5"}, None)],
+    ids=["default", "chosen", "chosen otherwise"],
+)
+def test_threads_of_openmp_sleep_while_they_wait(nnunet_dataset: Any, environment: dict[str, str], policy: str | None) -> None:
+    dataset = nnunet_dataset("default")
+    train = [sys.executable, "-m", "fastnnunet_loader.cli", "train", dataset.name, "3d_fullres", "0", "-num_gpus", "99"]
+    told = openmp(train, environment)  # which ends when torch is loaded, and there are no 99 devices
+    assert "expected 99 CUDA device(s)" in told
+    assert f"OMP_WAIT_POLICY = '{policy or 'PASSIVE'}'" in told
+    assert ("GOMP_SPINCOUNT = '0'" in told) == (policy == "PASSIVE")
+
+
+def test_what_run_starts_gets_it_too(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "fastnnunet_loader.cli", "run", "sh", "-c"]
+    program = 'echo "$OMP_WAIT_POLICY $KMP_BLOCKTIME"'
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+
+    def printed(**more: str) -> str:
+        return subprocess.run([*run, program], env={**own, **more}, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert printed() == "PASSIVE 0"
+    assert printed(KMP_BLOCKTIME="30") == "30"
 
 
 def test_all_of_nnunets_options_are_taken() -> None:

@@ -207,7 +207,7 @@ def test_drawn_seed_is_logged_and_new_each_time(environment: Any) -> None:
     assert len(seeds) == 2
 
 
-@pytest.mark.parametrize(("given", "threads"), [("0", 1), ("1", 1), ("3", 3)])
+@pytest.mark.parametrize(("given", "threads"), [("0", 1), ("1", 1), ("1000", fl.available_cores())])
 def test_number_of_processes_is_number_of_threads(
     environment: Any, monkeypatch: pytest.MonkeyPatch, given: str, threads: int
 ) -> None:
@@ -215,6 +215,8 @@ def test_number_of_processes_is_number_of_threads(
     fl.install(seed=1)
     trainer = prepared(environment, "nnUNetTrainer")
     assert trainer.dataloader_train.loader.threads == threads
+    log = Path(trainer.log_file).read_text(encoding="utf-8")
+    assert ("nnUNet_n_proc_DA asks for 1000 threads, and this process has" in log) == (given == "1000")
     next(trainer.dataloader_train)
     close(trainer)
 

@@ -60,9 +60,11 @@ def installed() -> Iterator[None]:
 def test_threads_are_divided_among_ranks(places: Places, monkeypatch: pytest.MonkeyPatch, installed: None) -> None:
     monkeypatch.setattr(augmenter, "available_cores", lambda: 12)  # this machine has too few to tell
     monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
-    assert augmenter.rank_threads() == 11
+    assert augmenter.rank_threads() == 8  # as many as are needed
     with places.of(1):
         assert augmenter.rank_threads() == 5
+        monkeypatch.setenv("nnUNet_n_proc_DA", "28")  # more than this rank's cores
+        assert augmenter.rank_threads() == 6
         monkeypatch.setenv("nnUNet_n_proc_DA", "3")  # nnU-Net's is of each rank
         assert augmenter.rank_threads() == 3
         fl.install(threads=2)
@@ -72,7 +74,7 @@ def test_threads_are_divided_among_ranks(places: Places, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("budget", ["1GB", None])
 def test_budget_is_divided_among_ranks(places: Places, budget: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(memory_budget=budget)
-    monkeypatch.setattr(runs, "memory", lambda: SimpleNamespace(available=2**31))  # half of it: 1 GB
+    monkeypatch.setattr(runs, "default_budget", lambda: 2**30)
     shares = {}
     for number in range(2):
         with places.of(number):

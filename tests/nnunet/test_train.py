@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from processes import Trace, created_processes
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families
 from training_runs import TRAINERS, assert_finished, batches, checkpoint, log_of, output_folder, train
 
 from datasets import KINDS_OF_DATA
@@ -207,7 +207,13 @@ def test_truncated_file_is_named(damaged: tuple[Any, Path], tmp_path: Path) -> N
     assert file.stem in run.stderr
     assert str(file) in run.stderr
     assert "Traceback" not in run.stderr
-    assert len(run.stderr.strip().splitlines()) <= 6, run.stderr
+    assert len(run.stderr.strip().splitlines()) <= 7, run.stderr
+    # The traceback is where a week later it is looked for.
+    (log,) = (Path(line.split("traceback: ")[1]) for line in run.stderr.splitlines() if "traceback: " in line)
+    assert log.is_relative_to(tmp_path / "results")
+    logged = log.read_text(encoding="utf-8")
+    assert logged.count("Traceback (most recent call last)") == 1
+    assert "BadCaseError" in logged and ", in run_training\n" in logged
     # The error ends with the line that makes the same sample, and so the same error, again.
     (line,) = (line.strip() for line in run.stderr.splitlines() if "fl.reproduce(" in line)
     environment = {**os.environ, **dataset.env, "nnUNet_extTrainer": str(TRAINERS)}

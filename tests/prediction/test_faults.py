@@ -112,6 +112,36 @@ def test_case_beyond_the_budget_is_refused_by_name(command: Command, model: tupl
     assert segmentations(tmp_path / "other") == []
 
 
+def test_no_case_is_refused_where_nobody_gave_a_budget(
+    command: Command, model: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Slurm gives the job is used up by this process already: cases go on one by one, each with a warning."""
+    images = copy_images(model[0], tmp_path / "images", 2, (1, 1, 1))
+    assert command(output=tmp_path / "expected")[0] == 0
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    code, out, said = command()
+    assert code == 0, said
+    for name in ("brain_000", "brain_001"):
+        assert f"fastnnunet: warning: [{name}] {images / f'{name}_0000.nii.gz'}: needs about " in out
+        file = f"{name}.nii.gz"
+        assert np.array_equal(*(np.asarray(nibabel.load(tmp_path / folder / file).dataobj) for folder in ("out", "expected")))
+    assert command("--memory-budget", "1MB", output=tmp_path / "other")[0] == 1  # which somebody gave
+
+
+def test_what_else_is_in_the_folder_stays(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:
+    copy_images(model[0], tmp_path / "images", 1, (1, 1, 1))
+    out = tmp_path / "out"
+    mine = ["notes.txt", "other.nii.gz", "images/scan.nii.gz", "predicted/a.nii.gz", "brain_0001.nii.gz", ".brain_000.part"]
+    for name in mine:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(f"my {name}", encoding="utf-8")
+    assert command()[0] == 0
+    assert [(out / name).read_text(encoding="utf-8") for name in mine] == [f"my {name}" for name in mine]
+    written = {path.name for path in out.iterdir()} - {Path(name).parts[0] for name in mine}
+    assert written == {"brain_000.nii.gz", "dataset.json", "plans.json", "predict_from_raw_data_args.json"}  # as nnU-Net's
+
+
 def test_continued_prediction_leaves_what_is_there(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:
     copy_images(model[0], tmp_path / "images", 2, (1, 1, 1))
     (tmp_path / "out").mkdir()

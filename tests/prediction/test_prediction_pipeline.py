@@ -116,6 +116,31 @@ def test_case_that_cannot_fit_is_refused_and_the_others_are_done() -> None:
     assert "expected a memory budget of at least 1.0 GiB, got 100 bytes" in str(failure)
 
 
+@pytest.mark.parametrize("limit", [0, 9, 10, 19, 20])
+def test_budget_that_nobody_gave_refuses_nothing(limit: int) -> None:
+    """It bounds what is at work at once; a case that is larger goes on when it is alone."""
+    held, written = Held(), []
+
+    def prepare(index: int) -> Any:
+        held.change(10)
+        time.sleep(0.01)
+        return torch.zeros(1), {"index": index}
+
+    def write(logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> None:
+        time.sleep(0.02)
+        written.append(properties["index"])
+        held.change(-10)
+
+    line = pipeline(writer=write)
+    line._budget = Budget(limit, given=False)
+    line.run([job(i, Need(10, 10, 10), lambda i=i: prepare(i)) for i in range(5)])
+    assert written == list(range(5))
+    assert held.most == (20 if limit == 20 else 10)
+    warning = line._budget.warning(Need(10, 10, 10))
+    assert warning is None if limit >= 10 else "needs about 10 bytes" in str(warning)
+    assert line._budget.refuses(Need(10, 2**40, 10)) is None
+
+
 def failing(*_: Any) -> Any:
     raise RuntimeError("broken")
 

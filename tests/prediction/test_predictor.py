@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing.process
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from raw_images import copy_images, images_of
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.preprocess import Preprocessing
+from fastnnunet_loader.prediction.session import Session
 
 SEQUENTIAL = nnUNetPredictor.predict_from_files_sequential
 """nnU-Net's own, before anything is installed."""
@@ -102,6 +104,35 @@ def test_iterators(predictor: Any, images: Path, installed: None) -> None:
     assert items[0].keys() == {"data", "data_properties", "ofile"}
     (ours,) = predictor.predict_from_data_iterator(iter(items))
     assert np.array_equal(ours, theirs)
+
+
+def test_items_of_another_iterator_overlap(predictor: Any, images: Path, installed: None, monkeypatch: Any) -> None:
+    """What they need is in their properties: the next one waits ready while the last one is exported."""
+    arrays, properties = zip(*(read(predictor, images, f"brain_00{i}") for i in range(2)), strict=True)
+    items = list(predictor.get_data_iterator_from_raw_npy_data(list(arrays), None, list(properties), None))
+    predicting = threading.Event()
+    overlapped: list[bool] = []
+    predict, export = Session.predict, Session.export
+
+    def noting(self: Any, case: str, *args: Any) -> Any:
+        if case == "image 1":
+            predicting.set()
+        return predict(self, case, *args)
+
+    def waiting(self: Any, *args: Any) -> Any:
+        overlapped.append(predicting.wait(10 if not overlapped else 0))
+        return export(self, *args)
+
+    theirs = predictor.predict_from_data_iterator(iter(items))
+    monkeypatch.setattr(Session, "predict", noting)
+    monkeypatch.setattr(Session, "export", waiting)
+    ours = predictor.predict_from_data_iterator(iter(items))
+    assert overlapped == [True, True], "the first one was exported before the second one could begin"
+    assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
+    # Without what tells the size, a case is alone, as it was: nothing else is known.
+    bare = [{**item, "data_properties": {**item["data_properties"]}} for item in items]
+    assert Session(predictor, say=lambda _: None).need_of_prepared("a", {}) is None
+    assert all(job.need is not None and job.need.preprocess == 0 for job in Session(predictor).jobs_of_items(bare))
 
 
 def test_bad_case(predictor: Any, images: Path, installed: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from prediction_runs import assert_same_segmentations, environment
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.inference import logits_to_segmentation
+from fastnnunet_loader.prediction.session import Session
 from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
@@ -31,15 +33,17 @@ SMALL_PATCH = (8, 24, 16)  # an image is several of these long, so its logits ne
 THEIRS = "import sys; from nnunetv2.run.run_training import run_training_entry as train; train()"
 
 
-def validate(model: Path, configuration: str, save_probabilities: bool = False) -> Path:
-    """Validate with this package, in this process, and return the folder of the fold."""
+def validate(model: Path, configuration: str, save_probabilities: bool = False, memory_budget: str | None = None) -> Path:
+    """Validate with this package, in this process, and return the folder of the fold; with a budget without mirroring."""
     from nnunetv2.run.run_training import get_trainer_from_args
 
-    fl.install(threads=2)
+    fl.install(threads=2, memory_budget=memory_budget)
     try:
         device = torch.device("cpu")
         trainer = get_trainer_from_args(model.parent.name, configuration, 0, TRAINER, "nnUNetPlans", False, device)
         trainer.load_checkpoint(str(model / "fold_0" / "checkpoint_final.pth"))
+        if memory_budget is not None:
+            trainer.inference_allowed_mirroring_axes = None
         if save_probabilities:
 
             class AlwaysWithProbabilities(type(trainer)):  # type: ignore[misc]
@@ -178,3 +182,36 @@ def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatc
         assert np.count_nonzero(expected[:])
         assert (got.dtype, got.chunks, got.blocks) == (expected.dtype, expected.chunks, expected.blocks)
         assert np.array_equal(got[:], expected[:])
+
+
+def test_cases_overlap_as_far_as_the_budget_holds_them(
+    copies: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A case is exported while the next one is predicted, but not where both do not fit; the results are the same."""
+    _, ours, theirs = copies("default", "3d_fullres")
+    at_work: list[str] = []
+    most: list[int] = []
+    predict, export = Session.predict, Session.export
+
+    def predicting(self: Any, case: str, *args: Any) -> Any:
+        at_work.append(case)
+        most.append(len(at_work))
+        return predict(self, case, *args)
+
+    def exporting(self: Any, predicted: Any, properties: Any, target: Any) -> Any:
+        time.sleep(2)  # longer than a prediction
+        result = export(self, predicted, properties, target)
+        at_work.remove(Path(target).name)
+        return result
+
+    monkeypatch.setattr(Session, "predict", predicting)
+    monkeypatch.setattr(Session, "export", exporting)
+    validate(ours, "3d_fullres", memory_budget="20GB")
+    assert max(most) > 1
+    most.clear()
+    monkeypatch.setenv("nnUNet_results", str(theirs.parents[1]))
+    capsys.readouterr()
+    validate(theirs, "3d_fullres", memory_budget="1MB")  # of the loaders: the validation refuses nothing
+    assert max(most) == 1
+    assert "needs about" in capsys.readouterr().out
+    assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")

@@ -535,8 +535,11 @@ void add_version_1(ControlGroups& groups, const std::filesystem::path& folder, b
 }
 
 void add_version_2(ControlGroups& groups, const std::filesystem::path& folder) {
-  add_memory(groups, number_in(folder / "memory.max"), number_in(folder / "memory.current"),
-             number_of(folder / "memory.stat", "inactive_file"));
+  // Beyond memory.high a group is slowed down until it has given back: for us that is no more to be had.
+  for (const char* limit : {"memory.max", "memory.high"}) {
+    add_memory(groups, number_in(folder / limit), number_in(folder / "memory.current"),
+               number_of(folder / "memory.stat", "inactive_file"));
+  }
   std::ifstream in(folder / "cpu.max");
   std::uint64_t quota = 0;
   std::uint64_t period = 0;

@@ -607,6 +607,7 @@ class Loader::Impl {
         static_cast<std::size_t>(options_.threads) * (pipeline_->workspace_bytes(geometry_) + OpenVolumes::kMemory);
     // One batch in the consumer's hands and one being made.
     const std::size_t least = workspaces + 2 * batch;
+    if (!options_.budget_binds) options_.memory_budget = std::max(options_.memory_budget, least);
     if (options_.memory_budget < least)
       throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                         "at least " + megabytes(least) + " (" + std::to_string(options_.threads) +

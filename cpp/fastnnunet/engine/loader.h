@@ -42,6 +42,7 @@ struct LoaderOptions {
   int threads = 1;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
+  bool budget_binds = true;       // a budget that is too small is an error; else the least that is needed is taken
   bool skip_bad_cases = false;
   double max_skipped = 0.05;  // share of the cases that may be skipped; one always may
   // How long what may pass is tried again: a disk or a file server that does not answer, a file that is gone.

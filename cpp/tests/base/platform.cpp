@@ -119,6 +119,19 @@ TEST_CASE("platform: control groups of version 2, the least of all levels") {
   CHECK(groups.cores == 1.5);
 }
 
+TEST_CASE("platform: a control group that is slowed down from memory.high on") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "0::/pod\n");
+  folder.write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+  folder.write("sys/fs/cgroup/pod/memory.max", "1000000\n");
+  folder.write("sys/fs/cgroup/pod/memory.high", "800000\n");
+  folder.write("sys/fs/cgroup/pod/memory.current", "300000\n");
+  CHECK(control_groups(folder.path()).memory_limit == 800000u);
+  CHECK(control_groups(folder.path()).memory_available == 500000u);
+  folder.write("sys/fs/cgroup/pod/memory.high", "max\n");
+  CHECK(control_groups(folder.path()).memory_limit == 1000000u);
+}
+
 TEST_CASE("platform: control groups of version 1 beside an empty version 2") {
   const Folder folder;
   folder.write("proc/self/cgroup", "4:memory:/job\n3:cpu,cpuacct:/job\n1:name=systemd:/\n0::/\n");

@@ -332,6 +332,19 @@ TEST_CASE("loader: a budget that is too small says what it is too small for", "[
   CHECK(has(message, "4 threads"));
   CHECK(has(message, "2 batches of"));
   CHECK_THROWS_AS(loader_of(options), BudgetError);
+
+  options.budget_binds = false;
+  const auto loader = loader_of(options);
+  const std::size_t taken = loader->statistics().memory_budget;
+  CHECK(taken > (std::size_t{2} << 20));
+  loader->next({});
+  loader->next({});
+  CHECK(loader->statistics().memory_budget == taken);
+  options.budget_binds = true;
+  options.memory_budget = taken - 1;
+  CHECK_THROWS_AS(loader_of(options), BudgetError);
+  options.memory_budget = taken;
+  CHECK_NOTHROW(loader_of(options));
 }
 
 TEST_CASE("loader: the budget is kept", "[engine]") {

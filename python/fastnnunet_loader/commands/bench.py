@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("fold", metavar="FOLD", type=fold, help="fold of the cross-validation, or 'all'")
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("--threads", metavar="N", type=count, help="threads here, processes of nnU-Net's (default: every core but one)")
+    add(
+        "--threads",
+        metavar="N",
+        type=count,
+        help="threads here, processes of nnU-Net's (default: every core but one, at most 8)",
+    )
     add("--seconds", metavar="S", type=seconds, default=20.0, help="to measure each loader for (default: %(default)s)")
     add("--seed", metavar="N", type=seed, default=0, help="of the batches of this loader (default: %(default)s)")
     add("--json", action="store_true", help="print the figures as JSON")

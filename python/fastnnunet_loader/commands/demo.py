@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ DATASET_ID = 900
 DATASET = "Brains"
 CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerDemo"
+MARKER = ".fastnnunet_demo"
+"""File in the folder of a demo. Only where it is anything is removed."""
 # Patches of about 48^3: large enough to hold a structure, small enough for a CPU.
 GPU_MEMORY_GB = 0.05
 
@@ -34,12 +37,18 @@ GPU_MEMORY_GB = 0.05
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the size of the demo; the defaults take less than ten minutes on two cores."""
     add = parser.add_argument
-    add("-o", metavar="FOLDER", type=Path, default=Path("fastnnunet_demo"), help="for all files (default: ./%(default)s)")
+    add(
+        "-o",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("fastnnunet_demo"),
+        help="for all files: a new or empty folder, or that of an earlier demo (default: ./%(default)s)",
+    )
     add("--cases", metavar="N", type=count, default=8, help="brains, from 5 on (default: %(default)s)")
     add("--resolution", metavar="MM", type=count, default=3, help="of the images, in mm (default: %(default)s)")
     add("--epochs", metavar="N", type=count, default=8, help="of the training (default: %(default)s)")
     add("--iterations", metavar="N", type=count, default=20, help="of an epoch (default: %(default)s)")
-    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one)")
+    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one, at most 8)")
     add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
     add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
     add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
@@ -51,12 +60,11 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"[--cases] expected at least 5, one for each fold, got {args.cases}")
     if args.o.exists() and not args.o.is_dir():
         raise CommandError(f"[-o] expected a folder, got the file {args.o}")
+    _check_demo_extra()
     started = time.monotonic()
-    root: Path = args.o.resolve()
-    root.mkdir(parents=True, exist_ok=True)
+    root = _own_folder(args.o.resolve())
     log = root / "nnunet.log"
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
-    _check_demo_extra()
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -82,6 +90,22 @@ def run(args: argparse.Namespace) -> int:
     if after <= before:
         raise CommandError(f"[demo] expected validation Dice to rise above {before:.3f}, got {after:.3f}; see {log}")
     return 0
+
+
+def _own_folder(root: Path) -> Path:
+    """Return a folder in which everything is the demo's; what is in it may be removed by the next one."""
+    marker = root / MARKER
+    if not marker.is_file():
+        found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        if found:
+            shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+            raise CommandError(
+                f"[-o] expected a new or empty folder, or one of an earlier demo, got {root} with {shown}\n"
+                f"  fastnnunet demo -o {shlex.quote(str(root / 'fastnnunet_demo'))}"
+            )
+        root.mkdir(parents=True, exist_ok=True)
+        marker.write_text("fastnnunet demo made this folder, and removes and overwrites what is in it.\n", encoding="utf-8")
+    return root
 
 
 def _check_demo_extra() -> None:
@@ -196,7 +220,10 @@ def _predict(name: str, args: argparse.Namespace, root: Path, progress: Progress
         shutil.copy(root / "nnUNet_raw" / name / "imagesTr" / f"{case}_0000.nii.gz", images)
         command = ["predict", "-i", str(images), "-o", str(out), "-d", name, "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER]
         device = args.device or _default_device()
-        if main([*command, "-device", device]) != 0:
+        code = main([*command, "-device", device])
+        if code == 130:
+            raise KeyboardInterrupt
+        if code != 0:
             raise CommandError(f"[demo] expected a prediction of {case}, got an error; see {root / 'nnunet.log'}")
     return out / f"{case}.nii.gz"
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-c", "--configuration", metavar="CONFIG", help="the only configuration to look at (default: all)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
     add("--quick", action="store_true", help="read a few cases instead of all")
-    add("--threads", metavar="N", type=count, help="that read files (default: every core)")
+    add("--threads", metavar="N", type=count, help="that read files (default: every core, at most 8)")
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.epilog = "exit code: 0 fine, 1 warnings, 2 something will fail"
 

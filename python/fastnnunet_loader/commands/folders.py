@@ -17,6 +17,7 @@ __all__ = [
     "dataset_name",
     "dataset_number",
     "inherited",
+    "is_ours",
     "listed",
     "nnunet_folders",
     "read_json",
@@ -139,3 +140,16 @@ def read_json(file: Path) -> dict[str, Any]:
 def listed(names: list[str]) -> str:
     """Names in a sentence."""
     return ", ".join(names) if names else "none"
+
+
+def is_ours(picture: Path) -> bool:
+    """Whether a file is a picture that this package has written, and may write anew."""
+    from PIL import Image
+
+    from ..settings import PICTURES_BY
+
+    try:
+        with Image.open(picture) as found:
+            return found.format == "PNG" and found.info.get("Software") == PICTURES_BY
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for anything else
+        return False

@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..settings import LOADERS, MAX_SKIPPED, PATIENCE, STALL_AFTER
+from ..settings import LOADERS, MAX_SKIPPED, PATIENCE, STALL_AFTER, STATS_EVERY
+from ..statistics.places import missing, taken
 from . import CommandError, count, patience, seconds, seed, share, size
 
 __all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
@@ -21,9 +22,14 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
     """Add what `install()` takes: how batches are made, and where their statistics go."""
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
-    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one)")
+    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one, at most 8)")
     add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
-    add("--memory-budget", metavar="SIZE", type=size, help="of the loaders, such as 4GB (default: half of what is free)")
+    add(
+        "--memory-budget",
+        metavar="SIZE",
+        type=size,
+        help="of the loaders, such as 4GB (default: half of what is free, at most 32GB)",
+    )
     add(
         "--on-bad-case",
         choices=("raise", "skip"),
@@ -72,8 +78,15 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
     add = telling.add_argument
     add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
     add("--log-stats", action="store_true", help="write a line into nnU-Net's log after every epoch")
-    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, every 10 s and after every epoch")
-    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in an OpenMetrics text file for a node exporter")
+    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, of 64 MB at most (then FILE.1)")
+    add(
+        "--stats-every",
+        metavar="SECONDS",
+        type=seconds,
+        default=STATS_EVERY,
+        help="between two lines of a loader in that file; there is one after every epoch, too (default: %(default)g)",
+    )
+    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in a file for Prometheus' node exporter (text format)")
 
 
 def check_loader_options(args: argparse.Namespace) -> None:
@@ -81,6 +94,10 @@ def check_loader_options(args: argparse.Namespace) -> None:
     for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
         if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
             raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
+    if args.metrics is not None and (package := missing()):
+        raise CommandError(f"[--metrics] {package}")
+    if problem := taken(args.stats, args.metrics):
+        raise CommandError(problem.replace("[", "[--", 1))
 
 
 def install_arguments(args: argparse.Namespace) -> dict[str, Any]:

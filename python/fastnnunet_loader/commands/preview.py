@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from . import CommandError, count, fold, seed
-from .folders import check_plans, dataset_folder, nnunet_folders
+from .folders import check_plans, dataset_folder, is_ours, nnunet_folders
 
 __all__ = ["add_arguments", "run"]
 
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     """Draw samples that a training with this seed would see."""
     if args.o.is_dir():
         raise CommandError(f"[-o] expected a file, got the folder {args.o}")
+    if args.o.exists() and not is_ours(args.o):
+        raise CommandError(f"[-o] expected a new file, or the picture of an earlier preview, got {args.o} with other content")
 
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
     check_plans(folder, args.p, args.configuration)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from . import CommandError
 from .loader_options import VARIABLE, add_loader_options, as_text, check_loader_options
+from .openmp import sleeping
 
 __all__ = ["add_arguments", "interpreter", "run"]
 
@@ -40,7 +41,8 @@ options of the loader; 0 or nothing turns it off:
   docker run -e {VARIABLE}=1 IMAGE
   export {VARIABLE}="--threads 4 --on-bad-case skip"
 
-It has no effect in a Python that is started with -S, nor in programs with a frozen Python.
+It has no effect in a Python that is started with -S, nor in programs with a frozen Python. The command also lets the threads of
+OpenMP sleep while they wait (OMP_WAIT_POLICY=PASSIVE), unless you have set that; with the variable alone you set it yourself.
 Exit code: that of COMMAND; 127 if it does not exist, 126 if it cannot be run, 2 if its Python does not have this package.
 """
 
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         wanted, code = _missing(args.program)
         print(f"fastnnunet: error: [COMMAND] expected {wanted}", file=sys.stderr)
         return code
-    environment = {**os.environ, VARIABLE: as_text(args)}
+    environment = {**os.environ, **sleeping(os.environ), VARIABLE: as_text(args)}
     _check_environment(Path(found), command, environment)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -17,9 +17,9 @@ import torch
 from .. import _core
 from ..commands import CommandError
 from ..commands.folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
-from ..loader import available_cores, default_threads, memory
+from ..system import available_cores, default_budget, default_threads, memory, threads_of
 from . import files
-from .machine import default_budget, size
+from .machine import size
 from .raw import check_raw
 from .report import Check, Task, Verdict
 
@@ -132,7 +132,7 @@ class DatasetChecks:
     configuration: str | None = None
     """The only one to look at; None for all."""
     quick: bool = False
-    threads: int = field(default_factory=available_cores)
+    threads: int = field(default_factory=lambda: threads_of(available_cores(), beside=0))
     """That read files."""
     folder: Path | None = None
     raw: Path | None = None
@@ -318,18 +318,19 @@ class DatasetChecks:
     def memory(self, configuration: Configuration) -> Check:
         """Whether the batches and the threads' working memory fit the default budget."""
         name = f"memory, {configuration.name}"
-        threads, budget = default_threads(), default_budget()
+        threads, now = default_threads(), memory()
+        budget = default_budget() // 2  # of each of the two loaders
         needed = loader_memory(configuration, self.regions, threads)
         found = (
             f"the training loader needs about {size(needed)} with {threads} thread{'s' * (threads > 1)} and may take "
-            f"{size(budget)}, a quarter of the {size(memory().available)} that are free"
+            f"{size(budget)} of the {size(now.available)} that are free ({now.source})"
         )
         if needed <= budget:
             return Check(name, Verdict.OK, found)
         fitting = next((n for n in range(threads - 1, 0, -1) if loader_memory(configuration, self.regions, n) <= budget), 0)
         # The figure is an estimate; trainers differ.
-        verdict = Verdict.FAIL if needed > 1.3 * budget else Verdict.WARNING
-        why = "A training stops with MemoryBudgetError before its first batch."
+        verdict = Verdict.FAIL if needed > 1.3 * now.available else Verdict.WARNING
+        why = "A training goes on with what its batches need at least; where even that is not free, the system ends it."
         mend = f"fastnnunet train ... --threads {fitting}" if fitting else "docker run --memory=...    (more memory)"
         return Check(name, verdict, found, why, mend)
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from .. import _core
 from ..cases import ClassLocations, blosc2_files, class_locations, numpy_files
 from ..errors import StorageError
-from ..loader import memory
 from ..pickles import read_properties
 from ..prediction.images import unwritable
+from ..system import memory
 from .machine import MIB, size
 from .report import Check, Verdict, progress
 

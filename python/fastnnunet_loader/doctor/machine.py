@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import shutil
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .. import _core
-from ..loader import available_cores, default_threads, memory
+from .. import _core, system
 from .report import Check, Task, Verdict
 
 __all__ = ["cores", "file_limit", "folder", "limits_of_memory", "shared_memory", "size", "tasks", "thread_pools", "threads"]
@@ -56,14 +54,15 @@ def size(count: float) -> str:
 
 
 def cores() -> Check:
-    """Cores that affinity and control groups leave to this process."""
-    usable, machine = available_cores(), os.cpu_count() or 1
+    """Cores that affinity, control groups and the batch system leave to this process."""
+    found_cores, machine = system.cores(), os.cpu_count() or 1
+    usable = found_cores.count
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     found = f"{usable} of the machine's {machine}"
     if affinity < machine:
         found += f"; affinity allows {affinity}"
     if usable < affinity:
-        found += "; a control group (container, job) limits their time"
+        found += f"; limited by {found_cores.source}"
     more = "docker run --cpus=4 ...    or: sbatch --cpus-per-task=4 ..."
     if usable < 2:
         why = "The thread that makes batches and the training share one core: a GPU will wait for batches."
@@ -77,21 +76,24 @@ def cores() -> Check:
 
 def threads() -> Check:
     """The number of threads that a training would start, and where it comes from."""
-    name, given, usable = "loader threads", os.environ.get("nnUNet_n_proc_DA", "").strip(), available_cores()
+    name, given, usable = "loader threads", os.environ.get("nnUNet_n_proc_DA", "").strip(), system.available_cores()
     try:
-        count = default_threads()
+        count, asked = system.default_threads(), system.given_threads()
     except ValueError as error:
         return Check(name, Verdict.FAIL, str(error), "A training stops at this.", "unset nnUNet_n_proc_DA")
-    found = f"{count}, from nnUNet_n_proc_DA" if given else f"{count}: one less than the cores"
-    if count > usable:
-        why = f"There are {usable} cores: more threads than these make no more batches and take memory."
-        return Check(name, Verdict.WARNING, found, why, f"unset nnUNet_n_proc_DA    or: --threads {max(1, usable - 1)}")
+    found = (
+        f"{count}, from nnUNet_n_proc_DA" if given else f"{count}: one less than the cores, and at most {system.MOST_THREADS}"
+    )
+    if asked is not None and asked > usable:
+        found = f"{count}; nnUNet_n_proc_DA asks for {asked}"
+        why = f"There are {usable} cores: more threads than these would make no more batches and take memory."
+        return Check(name, Verdict.NOTE, found, why, f"unset nnUNet_n_proc_DA    or: --threads {max(1, usable - 1)}")
     return Check(name, Verdict.OK, found)
 
 
 def thread_pools() -> Check:
     """Thread pools of other libraries, and the variables that set them."""
-    name, usable = "thread pools", available_cores()
+    name, usable = "thread pools", system.available_cores()
     settings = {variable: os.environ[variable] for variable in POOL_VARIABLES if os.environ.get(variable)}
     pools = {"torch": torch.get_num_threads()}
     try:
@@ -122,27 +124,20 @@ def thread_pools() -> Check:
     return Check(name, Verdict.OK, found)
 
 
-def _machine_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def limits_of_memory() -> Check:
     """Memory that this process may use, and what of it is free."""
-    now, machine = memory(), _machine_memory()
+    now, machine = system.memory(), system.physical_memory()
     found = f"{size(now.available)} free of {size(now.limit)}"
     limited = machine is not None and now.limit < machine
     if limited:
         assert machine is not None
-        found += f"; the machine has {size(machine)}, a control group (container, job) allows less"
+        found += f"; the machine has {size(machine)}, {now.source} allows less"
     more = "docker run --memory=16g ...    or: sbatch --mem=16G ..."
     if now.available < LEAST_MEMORY:
         why = f"A training in 3D takes about {size(LEAST_MEMORY)} with torch and nnU-Net; beyond the limit it is killed."
         return Check("memory", Verdict.WARNING, found, why, more)
     if limited:
-        why = "The loader keeps to half of what is free within the limit."
+        why = f"The loader keeps to half of what is free within the limit, and at most {size(system.MOST_MEMORY)}."
         return Check("memory", Verdict.NOTE, found, why, more)
     return Check("memory", Verdict.OK, found)
 
@@ -221,8 +216,3 @@ def _writable(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def default_budget() -> int:
-    """Bytes that a training leaves to each of its two loaders unless told otherwise."""
-    return math.floor(memory().available / 4)

@@ -22,12 +22,13 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 from .. import _core
 from ..cases import check_augmenter
 from ..errors import NotSupportedError
-from ..loader import DataLoader, available_cores, default_threads
+from ..loader import DataLoader
 from ..reproducing import Origin
 from ..settings import LOADERS
+from ..system import available_cores, given_threads, threads_of
 from .log import say_here, sayer
 from .patches import Patches
-from .ranks import once, rank, ranks
+from .ranks import once, rank, ranks, ranks_here
 from .runs import current, installation, unattended
 
 __all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]
@@ -42,9 +43,9 @@ def rank_threads() -> int:
     assert installed is not None
     if installed.settings.threads is not None:
         return installed.settings.threads
-    if os.environ.get("nnUNet_n_proc_DA", "").strip():
-        return default_threads()  # nnU-Net's number is one for each rank
-    return max(1, available_cores() // ranks() - 1)
+    share, given = max(1, available_cores() // ranks_here()), given_threads()
+    # nnU-Net's number is one for each rank. As there, more than the cores are of no use.
+    return threads_of(share) if given is None else min(given, share)
 
 
 class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
@@ -77,6 +78,7 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             rank=rank(),
             role=run.made,
             memory_budget=run.share_of_memory(settings),
+            budget_binds=settings.budget is not None,
             on_bad_case=settings.on_bad_case,
             max_skipped=settings.max_skipped,
             patience=settings.patience,

@@ -158,7 +158,9 @@ def _whole(file: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # a new file has the rights that the system gives; an old one keeps its own
             beside.chmod(file.stat().st_mode)
         beside.replace(file)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(file)  # "no space left on device" alone tells nobody where
         with contextlib.suppress(OSError):
             beside.unlink()
         raise

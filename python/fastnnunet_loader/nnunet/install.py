@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..known import versions
-from ..loader import default_threads
 from ..prediction.install import patch_predictor
 from ..settings import Settings
+from ..statistics.places import missing, taken
+from ..system import given_threads
 from .augmenter import patch_augmenters
 from .checkpoint import patch_torch
 from .patches import Patches
@@ -71,7 +73,12 @@ def _prediction_options() -> dict[str, Any]:
 
 def install(settings: Settings) -> None:
     """See `fastnnunet_loader.install`."""
-    default_threads()  # a wrong nnUNet_n_proc_DA is reported now
+    stats, metrics = (None if file is None else Path(file) for file in (settings.stats, settings.metrics))
+    if metrics is not None and (package := missing()):
+        raise ModuleNotFoundError(f"[metrics] {package}")
+    if problem := taken(stats, metrics):
+        raise ValueError(problem)
+    given_threads()  # a wrong nnUNet_n_proc_DA is reported now
     installed = installation()
     if installed is not None:
         installed.settings = settings

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..errors import log_of, note_log
 from .ranks import tell, told
 from .runs import current, run_of
 
-__all__ = ["announce", "say", "say_here", "sayer", "write_out"]
+__all__ = ["announce", "recording", "say", "say_here", "sayer", "write_out"]
 
 _log = logging.getLogger("fastnnunet_loader")
 
@@ -52,6 +54,30 @@ def write_out(trainer: Any) -> None:
 
 def _name(trainer: Any) -> str:
     return f"log/{getattr(trainer, 'output_folder', None)}"
+
+
+@contextlib.contextmanager
+def recording(trainer: Any) -> Iterator[None]:
+    """Inside, an error leaves its traceback in the log of a training, once, whatever becomes of it."""
+    try:
+        yield
+    except Exception as error:
+        if log_of(error) is None:
+            with contextlib.suppress(Exception):  # the disk may be full, which is what went wrong
+                _record(trainer, error)
+        raise
+
+
+def _record(trainer: Any, error: Exception) -> None:
+    number = getattr(trainer, "local_rank", 0)
+    file = (getattr(trainer, "log_file", None) if number == 0 else told(_name(trainer))) or run_of(trainer).log_file
+    if file is None:
+        return
+    rank = f"[rank {number}] " if number else ""
+    text = f"\n{datetime.now()}: {rank}{''.join(traceback.format_exception(error))}"
+    with Path(file).open("ab", buffering=0) as log:
+        if log.write(text.encode("utf-8", "replace")) is not None:
+            note_log(error, str(file))
 
 
 def say_here(text: str) -> None:

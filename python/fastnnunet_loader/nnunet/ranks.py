@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-__all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "tell", "told"]
+from ..system import tasks_of_step
+
+__all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "ranks_here", "tell", "told"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,8 +29,23 @@ def rank() -> int:
 
 
 def ranks() -> int:
-    """Return how many there are. nnU-Net's share one machine."""
+    """Return how many there are, on all machines."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def ranks_here() -> int:
+    """Return how many ranks share the cores and the memory that `system` tells of.
+
+    Those of nnU-Net's -num_gpus are all on one machine. torchrun says how many it has started here. Of ranks that Slurm's srun
+    starts each is a task, and what `system` tells is a task's share already.
+    """
+    count = ranks()
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
+    if local.isascii() and local.isdigit() and int(local) > 0:
+        return min(count, int(local))
+    if tasks_of_step() == count and multiprocessing.parent_process() is None:
+        return 1
+    return count
 
 
 def _store() -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..loader import DataLoader
+from ..statistics.places import taken
 from ..statistics.reporter import Reporter, ReportOptions
+from ..system import available_cores, given_threads
+from .augmenter import rank_threads
 from .log import say, sayer
 from .ranks import of_ranks, rank, ranks
 from .runs import Run, installation
@@ -24,11 +30,34 @@ __all__ = [
 _NOTICED = 0.05  # share of an epoch that the training waits for batches
 
 
+def _never_ending(tell: Callable[[Run, Any], None]) -> Callable[[Run, Any], None]:
+    """Make of what tells something a function that never raises: nothing that is told is worth a training."""
+
+    @functools.wraps(tell)
+    def telling(run: Run, trainer: Any) -> None:
+        try:
+            tell(run, trainer)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                name = tell.__name__.replace("_", " ")
+                say(trainer, f"fastnnunet_loader: [{name}] {type(error).__name__}: {error}; the training goes on")
+
+    return telling
+
+
 def describe(run: Run, trainer: Any) -> None:
     """Say which loaders there are, and what of them runs in Python."""
     installed = installation()
     for note in installed.notes if installed is not None else ():
         say(trainer, f"fastnnunet_loader: {note}", timestamp=False)
+    given = given_threads()
+    if given is not None and installed is not None and installed.settings.threads is None and given > rank_threads():
+        say(
+            trainer,
+            f"fastnnunet_loader: nnUNet_n_proc_DA asks for {given} threads, and this process has {available_cores()} cores: "
+            f"{rank_threads()} make batches. --threads, or threads in install(), is followed as it is.",
+            timestamp=False,
+        )
     for name, augmenter in run.names():
         loader = augmenter.loader
         say(trainer, f"fastnnunet_loader, {name}: {loader.describe()}", timestamp=False)
@@ -36,6 +65,7 @@ def describe(run: Run, trainer: Any) -> None:
             say(trainer, f"fastnnunet_loader, {name}: runs in Python: {fallback}", timestamp=False)
 
 
+@_never_ending
 def start_reporter(run: Run, trainer: Any) -> None:
     """Begin with the statistics that were asked for."""
     installed = installation()
@@ -46,8 +76,12 @@ def start_reporter(run: Run, trainer: Any) -> None:
         None if chosen.metrics is None else Path(chosen.metrics),
         chosen.log_stats,
         chosen.live,
+        chosen.stats_every,
     ).of_rank(rank(), ranks())
     if not options.wanted:
+        return
+    if problem := taken(options.stats, options.metrics):  # of this rank's own files
+        say(trainer, f"fastnnunet_loader: no statistics are told: {problem}")
         return
     stop_reporter(run)
     plans = trainer.plans_manager
@@ -68,6 +102,7 @@ def stop_reporter(run: Run) -> None:
         reporter.stop()
 
 
+@_never_ending
 def report_bad_cases(run: Run, trainer: Any) -> None:
     """Say which cases are skipped, each once."""
     for augmenter in run.augmenters:
@@ -80,6 +115,7 @@ def report_bad_cases(run: Run, trainer: Any) -> None:
                 say(trainer, f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
 
 
+@_never_ending
 def report_python_transforms(run: Run, trainer: Any) -> None:
     """Say once, after the first epoch, what transforms in Python cost where the training waits for them."""
     if run.judged:
@@ -103,6 +139,7 @@ def report_python_transforms(run: Run, trainer: Any) -> None:
         )
 
 
+@_never_ending
 def report_at_end(run: Run, trainer: Any) -> None:
     """Say what the training did without, and what its batches cost."""
     report_bad_cases(run, trainer)
@@ -112,12 +149,12 @@ def report_at_end(run: Run, trainer: Any) -> None:
         without = run.reported.union(*excluded)
         if without:
             say(trainer, f"fastnnunet_loader: trained without bad cases: {', '.join(sorted(without))}")
-    for augmenter in run.augmenters[:1]:
+    for name, augmenter in run.names():
         if augmenter.loader.closed:
             continue
         stats = augmenter.loader.stats()
         say(
             trainer,
-            f"fastnnunet_loader: {stats.batches} training batches, {1e3 * stats.sample_time:.1f} ms of a thread per sample, "
+            f"fastnnunet_loader: {stats.batches} {name} batches, {1e3 * stats.sample_time:.1f} ms of a thread per sample, "
             f"waited {stats.waited:.1f} s for batches in all",
         )

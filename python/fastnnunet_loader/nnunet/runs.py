@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..loader import draw_seed, memory
+from ..loader import draw_seed
 from ..settings import LOADERS, Settings
-from .ranks import agree, ranks
+from ..system import default_budget
+from .ranks import agree, ranks, ranks_here
 
 if TYPE_CHECKING:
     from ..statistics.reporter import Reporter
@@ -81,7 +82,8 @@ class Run:
     def share_of_memory(self, settings: Settings) -> int:
         """Return what one more loader may take. Those that are open are limited to the same share."""
         if self.budget is None:
-            self.budget = (settings.budget or memory().available // 2) // ranks()
+            given = settings.budget
+            self.budget = default_budget() // ranks_here() if given is None else given // ranks()
         opened = self.open_ones()
         # Training and validation are two from the start, so that the first one is not made twice.
         each = self.budget // max(2, len(opened) + 1)

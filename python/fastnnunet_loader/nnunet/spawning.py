@@ -15,6 +15,7 @@ from typing import Any
 from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from ..errors import RankError
+from ..listening import listen, listening
 from ..loader import draw_seed
 from ..settings import Settings
 
@@ -31,12 +32,15 @@ class InstalledRank:
     """nnU-Net's run_ddp in a new process, where everything has to be installed again."""
 
     settings: Settings
+    listens: bool  # on SIGUSR1, as the command that started it does
     run_ddp: Callable[..., Any]  # found by its name in the new process
 
     def __call__(self, rank: int, *args: Any) -> Any:
         """As run_ddp."""
         from .install import install
 
+        if self.listens:
+            listen()
         install(self.settings)
         return self.run_ddp(rank, *args)
 
@@ -65,7 +69,7 @@ class Spawning:
         if settings is None:
             return self._module.spawn(fn, args, nprocs, join, *further, **options)
         chosen = replace(settings, seed=draw_seed() if settings.seed is None else settings.seed)
-        context = self._module.spawn(InstalledRank(chosen, fn), args, nprocs, False, *further, **options)
+        context = self._module.spawn(InstalledRank(chosen, listening(), fn), args, nprocs, False, *further, **options)
         if not join:
             return context
         try:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..prediction.validation import predicting_validation
+from ..system import memory
 from ..validation import naming_bad_cases
 from .augmenter import InProcessAugmenter, named, rank_threads
 from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
-from .log import announce, say, sayer, write_out
+from .log import announce, recording, say, sayer, write_out
 from .patches import Patches
 from .pools import patch_own_pool
-from .ranks import divide, ranks
+from .ranks import divide, ranks, ranks_here
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
 
@@ -61,7 +62,9 @@ class _Hooks:
         with making_loaders(run, trainer):
             result = original(trainer, *args, **kwargs)
         for augmenter, state in zip(run.augmenters, states, strict=False):
-            augmenter.loader.load_state_dict({**state, "fingerprint": augmenter.loader.fingerprint})
+            # Other patches or transforms are what such a trainer wants.
+            own = {"fingerprint": augmenter.loader.fingerprint, "transforms": augmenter.loader.pipeline.digest}
+            augmenter.loader.load_state_dict({**state, **own})
         _name_workers(trainer, result)
         return result
 
@@ -70,7 +73,7 @@ class _Hooks:
         run = run_of(trainer)
         try:
             # A trainer may save checkpoints by itself, without save_checkpoint.
-            with writing(functools.partial(state_for, run)):
+            with recording(trainer), writing(functools.partial(state_for, run)):
                 return original(trainer, *args, **kwargs)
         except BaseException:
             # The loaders' threads must not go on while the exception is on its way, nor wait for the collector. Their states
@@ -118,7 +121,10 @@ class _Hooks:
 
         skip = settings.on_bad_case == "skip"
         try:
-            with naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience):
+            with (
+                recording(trainer),
+                naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience),
+            ):
                 return original(trainer, *args, **kwargs)
         finally:
             write_out(trainer)
@@ -167,8 +173,15 @@ def _restore(run: Run, trainer: Any) -> None:
             f"fastnnunet_loader: the checkpoint is of {saved_by} rank(s), this training has {ranks()}. Seed, batch number and "
             "bad cases go on; the batches are not those that would have followed.",
         )
-    for augmenter, state in zip(run.augmenters, known, strict=True):
-        augmenter.loader.load_state_dict(state)
+    for (name, augmenter), state in zip(run.names(), known, strict=True):
+        if changed := augmenter.loader.differences(state):
+            say(
+                trainer,
+                f"fastnnunet_loader, {name}: the checkpoint was saved with others ({'; '.join(changed)}): the batches are not "
+                "those that would have followed.",
+            )
+        told = ("versions", "transforms")  # which the loader would warn of
+        augmenter.loader.load_state_dict({key: value for key, value in state.items() if key not in told})
         run.seed = augmenter.loader.seed
     if known:
         steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
@@ -199,12 +212,19 @@ def _predicting(validate: Method) -> Method:
         if installed is None:
             return validate(trainer, *args, **kwargs)
         save_probabilities = bool(args[0] if args else kwargs.get("save_probabilities", False))
-        unrestricted = installed.settings.unrestricted_pickles
+        unrestricted, given = installed.settings.unrestricted_pickles, installed.settings.budget
+        # The loaders, which had the same budget, are closed by now.
+        budget = memory().available // 2 // ranks_here() if given is None else given // ranks()
         run = run_of(trainer)
         run.validating = True
         try:
             with predicting_validation(
-                trainer, save_probabilities, rank_threads(), sayer(trainer), unrestricted_pickles=unrestricted
+                trainer,
+                save_probabilities,
+                rank_threads(),
+                sayer(trainer),
+                memory_budget=budget,
+                unrestricted_pickles=unrestricted,
             ):
                 return validate(trainer, *args, **kwargs)
         finally:

@@ -115,10 +115,14 @@ class Budget:
     """Bytes that cases have reserved. A case reserves once, before its first stage, and only ever gives back.
 
     So a case that was let in always ends, and there is nothing that two cases could wait for in a circle.
+
+    given: whether a user has given the limit. A case that is larger by itself is then refused. Else the limit is there for
+    cases at once, and such a case goes on when it is alone.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, given: bool = True) -> None:
         self.limit = limit
+        self.given = given
         self._changed = threading.Condition()
         self._reserved: dict[int, int] = {}
 
@@ -128,12 +132,27 @@ class Budget:
         with self._changed:
             return sum(self._reserved.values())
 
+    def refuses(self, need: Need) -> str | None:
+        """Say why a case can never be let in, or None."""
+        return need.beyond(self.limit) if self.given else None
+
+    def warning(self, need: Need) -> str | None:
+        """Say that a case is let in although it needs more by itself, or None."""
+        if self.given or need.most <= self.limit:
+            return None
+        return (
+            f"needs about {readable(need.most)}, more than the {readable(self.limit)} that cases at once may take: it is "
+            "predicted alone. Should the system end the process, the machine or the job has too little memory for it"
+        )
+
     def reserve(self, key: int, need: int | None, stopped: Callable[[], bool]) -> bool:
-        """Wait until a case fits; False if it was stopped meanwhile. A case of unknown need waits until it is alone."""
+        """Wait until a case fits; False if it was stopped meanwhile. A case of unknown need, or of more than the limit, waits
+        until it is alone, and the others wait for it."""
+        alone = need is None or need > self.limit
         wanted = self.limit if need is None else min(need, self.limit)
         with self._changed:
             while not stopped():
-                if sum(self._reserved.values()) + wanted <= self.limit:
+                if not self._reserved or (not alone and sum(self._reserved.values()) + wanted <= self.limit):
                     self._reserved[key] = wanted
                     return True
                 self._changed.wait(0.1)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .._core import available_cores
+from ..system import available_cores, threads_of
 from .stand_ins import Patches
 
 __all__ = ["Options", "install", "installed", "threads"]
@@ -29,6 +29,6 @@ def installed() -> bool:
 
 
 def threads() -> int:
-    """Of preprocessing and export: as install() was told, else every core but one."""
+    """Of preprocessing and export: as install() was told, else every core but one, and at most 8."""
     asked = None if current is None else current()["threads"]
-    return max(1, available_cores() - 1) if asked is None else int(asked)
+    return threads_of(available_cores()) if asked is None else int(asked)

@@ -141,7 +141,7 @@ class Pipeline:
     def _prepare(self, item: _Item) -> bool:
         job, self._count = item.job, item.index + 1
         try:
-            if job.need is not None and (reason := job.need.beyond(self._budget.limit)):
+            if job.need is not None and (reason := self._budget.refuses(job.need)):
                 raise PredictionError(case=job.case, stage="check", reason=reason)
             most = None if job.need is None else job.need.most
             if not self._budget.reserve(item.index, most, self._no_more.is_set):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import PredictionError
-from ..loader import available_cores, memory
+from ..system import available_cores, memory, threads_of
 from .cases import Case
 from .checks import CaseChecks, Checked
 from .export import Deciding, Exporting
@@ -33,13 +34,15 @@ class Session:
     Args:
         predictor: nnU-Net's.
         save_probabilities: beside the segmentation.
-        memory_budget: of the cases at work, in bytes; None for half of what is free.
+        memory_budget: of the cases at work, in bytes: a case that is larger by itself is refused. None for half of what is
+            free: such a case is predicted alone, with a warning.
         on_bad_case: "raise", or "skip" to finish the others.
-        threads: of preprocessing and export; None for every core but one.
+        threads: of preprocessing and export; None for every core but one, and at most 8.
         progress: whether to show it.
         model: folder of the trained model, whose fingerprint tells what images it knows.
         say: is told what a user may want to know.
         own_export: whether what stands in the place of nnU-Net's functions of the export, in its predictor's module, is called.
+        budget: in the place of one of `memory_budget`.
     """
 
     def __init__(
@@ -54,16 +57,20 @@ class Session:
         model: Path | None = None,
         say: Callable[[str], None] = print,
         own_export: bool = True,
+        budget: Budget | None = None,
     ) -> None:
         self.failures: list[PredictionError] = []
-        self.budget = Budget(memory().available // 2 if memory_budget is None else memory_budget)
+        if budget is None:
+            given = memory_budget is not None
+            budget = Budget(memory().available // 2 if memory_budget is None else memory_budget, given)
+        self.budget = budget
         self._predictor = predictor
         self._save_probabilities = save_probabilities
         self._on_bad_case = on_bad_case
         self._with_progress = progress
         self._say = say
         plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
-        count = max(1, available_cores() - 1) if threads is None else threads
+        count = threads_of(available_cores()) if threads is None else threads
         self._preprocessing = Preprocessing(*plan, count, say, bool(predictor.verbose_preprocessing))
         self._exporting = Exporting(*plan, count, say, predictor if own_export else None)
         self._checks = CaseChecks(*plan)
@@ -78,17 +85,20 @@ class Session:
             say(f"logits of a whole image are held: {why}")
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
-        """Return the cases that can be predicted within the budget, and what is wrong with the others."""
+        """Return the cases that can be predicted, within the budget if one was given, and what is wrong with the others."""
         if not self._preprocessing.reads_as_nnunet:
             return [(case, None) for case in cases], []  # what these files must be, only the preprocessor knows
         fitting: list[Checked] = []
         checked, bad = self._checks.check(cases, self._exporting.writes)
         for case, header in checked:
-            reason = None if header is None else self.need(header).beyond(self.budget.limit)
+            need = None if header is None else self.need(header)
+            reason = None if need is None else self.budget.refuses(need)
             if reason is None:
                 fitting.append((case, header))
                 if header is not None:
                     self._compare(case.name, header)
+                if need is not None and (warning := self.budget.warning(need)):
+                    self._say(f"warning: [{case.name}] {case.files[0]}: {warning}")
             else:
                 bad.append(PredictionError(case=case.name, stage="check", file=case.files[0], reason=reason))
         return fitting, bad
@@ -128,6 +138,7 @@ class Session:
                     return Job(name, _raising(error), target)
                 self._compare(name, header)
                 need = self.need(header)
+                self._warn_of(name, need)
             return Job(name, lambda: prepare(name, image, previous, properties[index]), target, need)
 
         return [job(index) for index in range(len(images))]
@@ -137,7 +148,24 @@ class Session:
         for index, item in enumerate(items):
             target = item["ofile"]
             name = f"image {index}" if target is None else Path(target).name
-            yield Job(name, lambda item=item: _prepared(item), target)  # type: ignore[misc]
+            need = self.need_of_prepared(name, item.get("data_properties"))
+            if need is not None:
+                self._warn_of(name, need)
+            yield Job(name, lambda item=item: _prepared(item), target, need)  # type: ignore[misc]
+
+    def need_of_prepared(self, name: str, properties: Any) -> Need | None:
+        """How much memory a case needs from now on that someone else preprocessed; None where its properties do not tell."""
+        shape = properties.get("shape_before_cropping") if isinstance(properties, dict) else None
+        try:
+            header = _header_of(name, np.broadcast_to(np.float32(0), (1, *map(int, shape))), properties)  # type: ignore[arg-type]
+        except (PredictionError, TypeError, ValueError):
+            return None
+        need = self.need(header)
+        return replace(need, preprocess=0)  # that memory is taken already, by whoever did it
+
+    def _warn_of(self, name: str, need: Need) -> None:
+        if warning := self.budget.warning(need):
+            self._say(f"warning: [{name}] {warning}")
 
     def need(self, header: Header) -> Need:
         """How much memory a case needs, by its header."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch._dynamo import OptimizedModule
 from .. import known
 from ..pickles import read_properties
 from .export import Deciding
+from .memory import Budget
 from .outputs import remove_leftovers
 from .pipeline import failure
 from .session import Session
@@ -28,12 +30,23 @@ class _Course:
     """One final validation, from its first case to its last.
 
     export: what the trainer's module has under the name of nnU-Net's `export_prediction_from_logits`.
+    budget: of memory; a case reserves what it needs before its voxels are read, and gives it back when it is exported.
     """
 
     def __init__(
-        self, trainer: Any, save_probabilities: bool, threads: int | None, say: Callable[[str], None], export: Any
+        self,
+        trainer: Any,
+        save_probabilities: bool,
+        threads: int | None,
+        say: Callable[[str], None],
+        export: Any,
+        budget: Budget,
     ) -> None:
         self.trainer = trainer
+        self._budget = budget
+        self._keys: dict[str, int] = {}  # of the cases that have reserved memory
+        self._numbers = itertools.count()
+        self._waiting: str | None = None  # the case that has, and was not predicted so far
         self.loaded: tuple[str, dict[str, Any]] | None = None  # the case that was loaded last, and its properties
         self._save_probabilities = save_probabilities
         self._threads = threads
@@ -56,8 +69,29 @@ class _Course:
                 progress=False,
                 say=self._say,
                 own_export=False,
+                budget=self._budget,
             )
         return self._session
+
+    def reserve(self, case: str, properties: dict[str, Any]) -> None:
+        """Wait until the exports of earlier cases have left enough memory for one more."""
+        if self._waiting is not None:  # somebody only looked at it
+            self._release(self._waiting)
+        if self._session is None or case in self._keys:
+            return
+        need = self._session.need_of_prepared(case, properties)
+        if need is not None and (warning := self._budget.warning(need)):
+            self._say(f"warning: [{case}] {warning}")
+        key = next(self._numbers)
+        self._budget.reserve(key, None if need is None else need.most, lambda: False)
+        self._keys[case], self._waiting = key, case
+
+    def _release(self, case: str) -> None:
+        if case == self._waiting:
+            self._waiting = None
+        key = self._keys.pop(case, None)
+        if key is not None:
+            self._budget.release(key)
 
     def abandon(self) -> None:
         """Remove what was begun and is not complete."""
@@ -71,32 +105,52 @@ class _Course:
         if self.loaded is None or not as_nnunet or self.trainer.configuration_manager.next_stage_names is not None:
             return predictor.predict_sliding_window_return_logits(image, *args, **kwargs)
         case, properties = self.loaded
+        self._waiting = None
         target = Path(self.trainer.output_folder, "validation", case)
         predicted = session.predict(case, image, properties, str(target))
-        return _Decided(predicted) if isinstance(predicted, Deciding) else predicted
+        need = session.need_of_prepared(case, properties)
+        if need is not None and case in self._keys:
+            self._budget.keep(self._keys[case], need.export)
+        return _Predicted(predicted)
 
     def export(self, prediction: Any, *args: Any, **kwargs: Any) -> Any:
         """As nnU-Net's `export_prediction_from_logits`, or the trainer's own."""
-        if not self._exports_as_nnunet or self._session is None:
-            return self._export(prediction, *args, **kwargs)
         given = inspect.signature(self._export).bind(prediction, *args, **kwargs).arguments
-        properties, target = given["properties_dict"], given["output_file_truncated"]
+        properties, target = given.get("properties_dict"), given.get("output_file_truncated")
         try:
-            self._session.export(prediction.deciding if isinstance(prediction, _Decided) else prediction, properties, target)
-        except Exception as error:
-            raise failure(Path(target).name, "export", error) from error
-        return None
+            if not self._exports_as_nnunet or self._session is None:
+                return self._export(prediction, *args, **kwargs)
+            assert properties is not None and target is not None
+            try:
+                self._session.export(
+                    prediction.take() if isinstance(prediction, _Predicted) else prediction, properties, target
+                )
+            except Exception as error:
+                raise failure(Path(target).name, "export", error) from error
+            return None
+        finally:
+            if target is not None:
+                self._release(Path(target).name)
 
 
-class _Decided:
-    """Stands for the logits of a case whose labels are decided already."""
+class _Predicted:
+    """Stands for the logits of a case: what is decided of them already, or themselves, until they are exported.
 
-    def __init__(self, deciding: Deciding) -> None:
-        self.deciding = deciding
+    nnU-Net's loop holds it until the next case is predicted; what is in it can go before.
+    """
 
-    def cpu(self) -> _Decided:
+    def __init__(self, value: Deciding | torch.Tensor) -> None:
+        self._value: Deciding | torch.Tensor | None = value
+
+    def cpu(self) -> _Predicted:
         """Return itself: it is there."""
         return self
+
+    def take(self) -> Deciding | torch.Tensor:
+        """Return what is in it, and keep nothing."""
+        value, self._value = self._value, None
+        assert value is not None
+        return value
 
 
 def _predictor_of(course: _Course, kind: type[Any]) -> type[Any]:
@@ -118,6 +172,7 @@ def _predictor_of(course: _Course, kind: type[Any]) -> type[Any]:
                 self._predictor.list_of_parameters = [
                     (network._orig_mod if isinstance(network, OptimizedModule) else network).state_dict()
                 ]
+            course.session(self._predictor)
             return result
 
         def predict_sliding_window_return_logits(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -134,6 +189,7 @@ def predicting_validation(
     threads: int | None,
     say: Callable[[str], None],
     *,
+    memory_budget: int,
     unrestricted_pickles: bool = True,
 ) -> Iterator[None]:
     """Inside, the `perform_actual_validation` that is nnUNetTrainer's own predicts as `fastnnunet predict` does.
@@ -141,6 +197,8 @@ def predicting_validation(
     Labels are decided while the windows pass, where no next stage of a cascade needs the logits and nnU-Net's own function
     exports them; else the logits are resized and decided in one pass, or by the function that the trainer's module has.
 
+    memory_budget: bytes that cases at once may take. A case that needs more goes on alone, with a warning: a training must not
+        end without its validation.
     unrestricted_pickles: read properties with Python's own unpickler, which runs whatever code a file holds.
     """
     from nnunetv2.training.dataloading import nnunet_dataset
@@ -154,7 +212,8 @@ def predicting_validation(
         yield
         return
     export = before["export_prediction_from_logits"]
-    course, dataset_class = _Course(trainer, save_probabilities, threads, say, export), trainer.dataset_class
+    course = _Course(trainer, save_probabilities, threads, say, export, Budget(memory_budget, given=False))
+    dataset_class = trainer.dataset_class
 
     class Remembering(dataset_class):  # type: ignore[misc, valid-type]
         """As the trainer's, and tells which case was loaded last."""
@@ -164,6 +223,8 @@ def predicting_validation(
             case = super().load_case(identifier, *args, **kwargs)
             found = isinstance(case, (tuple, list)) and len(case) > 0 and isinstance(case[-1], dict)
             course.loaded = (identifier, case[-1]) if found else None
+            if found:
+                course.reserve(identifier, case[-1])  # before nnU-Net reads the voxels
             return case
 
     Remembering.__name__ = dataset_class.__name__

@@ -47,10 +47,10 @@ def gpu_stats(device: int | None) -> GpuStats | None:
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         name = nvml.nvmlDeviceGetName(handle)
-    except nvml.NVMLError:
+    except Exception:  # whatever a driver or a newer library does, it is no reason to end a training
         return None
     try:
         utilization = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-    except nvml.NVMLError:  # a part of a GPU (MIG) has none
+    except Exception:  # a part of a GPU (MIG) has none
         utilization = None
     return GpuStats(name if isinstance(name, str) else name.decode(), utilization, int(memory.used), int(memory.total))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _core
+from ..system import memory
 
 __all__ = ["GpuStats", "LoaderStats", "StageStats"]
 
@@ -96,7 +97,7 @@ def loader_stats(core: _core.Loader, batch_size: int, python_fallbacks: tuple[st
         for stage in s.stages
     )
     samples, thread_time = max(s.sample.count, 1), s.sample.total
-    machine = _core.memory()
+    machine = memory()
     return LoaderStats(
         batches=s.batches,
         samples=s.samples,

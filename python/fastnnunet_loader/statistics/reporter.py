@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from ..errors import LoaderClosedError
-from .files import append_json, openmetrics, replace_text
+from ..settings import STATS_EVERY
+from .files import append_json, write_metrics
 from .model import LoaderStats
 from .text import line, table
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportOptions", "Reporter"]
 
-FILES_EVERY = 10.0  # seconds
+METRICS_EVERY = 10.0  # seconds
 LINES_EVERY = 60.0
 VIEW_EVERY = 1.0
 
@@ -32,13 +34,14 @@ class ReportOptions:
     """What is told where; nothing by default."""
 
     stats: Path | None = None
-    """A file of JSON lines: one for each loader every 10 seconds, after every epoch and at the end."""
+    """A file of JSON lines: one for each loader every `stats_every` seconds, after every epoch and at the end."""
     metrics: Path | None = None
-    """An OpenMetrics text file, written anew at the same times."""
+    """A file in Prometheus' text format, written anew every 10 seconds, after every epoch and at the end."""
     log_stats: bool = False
     """A line in the log after every epoch."""
     live: bool = False
     """A view in the terminal while training; where the output is none, a line every minute."""
+    stats_every: float = STATS_EVERY
 
     def of_rank(self, rank: int, ranks: int) -> ReportOptions:
         """Each rank of several has files of its own, and only the first has a terminal."""
@@ -48,7 +51,7 @@ class ReportOptions:
         def own(file: Path | None) -> Path | None:
             return None if file is None else file.with_name(f"{file.stem}.rank{rank}{file.suffix}")
 
-        return ReportOptions(own(self.stats), own(self.metrics), self.log_stats, self.live and rank == 0)
+        return replace(self, stats=own(self.stats), metrics=own(self.metrics), live=self.live and rank == 0)
 
     @property
     def wanted(self) -> bool:
@@ -57,7 +60,7 @@ class ReportOptions:
 
 
 class Reporter:
-    """Reports on loaders until `stop()`. A file that cannot be written is said once in the log; the training goes on."""
+    """Reports on loaders until `stop()`. Whatever goes wrong with it is said once in the log, and the training goes on."""
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class Reporter:
         self._log = log
         self._labels = labels
         self._before: dict[str, LoaderStats] = {}
-        self._failed: set[Path] = set()
+        self._failed: set[str] = set()
         self._ended = threading.Event()
         self._live: Live | None = None
         self._shown: dict[str, LoaderStats] = {}
@@ -89,17 +92,15 @@ class Reporter:
     def _now(self) -> dict[str, LoaderStats]:
         now = {}
         for name, loader in (self._loaders() or {}).items():
-            try:
+            with self._never_ending("cannot be taken"), contextlib.suppress(LoaderClosedError):
                 now[name] = loader.stats()
                 self._batch_sizes[name] = loader.batch_size
-            except LoaderClosedError:
-                continue
         return now
 
     def _run(self) -> None:
         options, seconds = self._options, 0.0
-        files_at, line_at = FILES_EVERY, LINES_EVERY
-        pause = VIEW_EVERY if self._live is not None else min(FILES_EVERY, LINES_EVERY)
+        stats_at, metrics_at, line_at = options.stats_every, METRICS_EVERY, LINES_EVERY
+        pause = VIEW_EVERY if self._live is not None else min(options.stats_every, METRICS_EVERY, LINES_EVERY)
         while not self._ended.wait(pause):
             seconds += pause
             now = self._now()
@@ -108,16 +109,21 @@ class Reporter:
             if not now:
                 continue
             if self._live is not None:
-                self._view(now)
+                with self._never_ending("cannot be shown"):
+                    self._view(now)
             elif options.live and seconds >= line_at:
                 line_at = seconds + LINES_EVERY
-                for name, stats in now.items():
-                    if stats.batches:
-                        print(f"{name}: {line(stats, self._shown.get(name), self._batch_sizes[name])}", flush=True)
+                with self._never_ending("cannot be shown"):
+                    for name, stats in now.items():
+                        if stats.batches:
+                            print(f"{name}: {line(stats, self._shown.get(name), self._batch_sizes[name])}", flush=True)
                 self._shown = now
-            if seconds >= files_at:
-                files_at = seconds + FILES_EVERY
-                self._write(now, {"event": "running"})
+            if seconds >= stats_at:
+                stats_at = seconds + options.stats_every
+                self._write_stats(now, {"event": "running"})
+            if seconds >= metrics_at:
+                metrics_at = seconds + METRICS_EVERY
+                self._write_metrics(now)
 
     def _view(self, now: dict[str, LoaderStats]) -> None:
         assert self._live is not None
@@ -129,9 +135,11 @@ class Reporter:
         now = self._now()
         if self._options.log_stats:
             for name, stats in now.items():
-                told = line(stats, self._before.get(name), self._batch_sizes[name])
-                self._log(f"fastnnunet_loader, {name}, epoch {number}: {told}")
-        self._write(now, {"event": "epoch", "epoch": number})
+                with self._never_ending("cannot be told"):
+                    told = line(stats, self._before.get(name), self._batch_sizes[name])
+                    self._log(f"fastnnunet_loader, {name}, epoch {number}: {told}")
+        self._write_stats(now, {"event": "epoch", "epoch": number})
+        self._write_metrics(now)
         self._before = now
 
     def stop(self) -> None:
@@ -142,27 +150,38 @@ class Reporter:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
         if self._live is not None:
-            self._live.stop()
-        self._write(self._now(), {"event": "end"})
+            with self._never_ending("cannot be shown"):
+                self._live.stop()
+        now = self._now()
+        self._write_stats(now, {"event": "end"})
+        self._write_metrics(now)
 
-    def _write(self, now: dict[str, LoaderStats], entry: dict[str, Any]) -> None:
-        options = self._options
-        if not now:
-            return
-
-        def write_stats(file: Path) -> None:
-            for name, stats in now.items():
-                append_json(file, {**entry, **self._labels, "loader": name, **stats.as_dict()})
-
-        self._try(options.stats, write_stats)
-        self._try(options.metrics, lambda file: replace_text(file, openmetrics(now, self._labels)))
-
-    def _try(self, file: Path | None, write: Callable[[Path], None]) -> None:
+    def _write_stats(self, now: dict[str, LoaderStats], entry: dict[str, Any]) -> None:
+        file = self._options.stats
         if file is None:
             return
+        with self._never_ending(f"cannot be written to {file}"):
+            for name, stats in now.items():
+                told = stats.as_dict()
+                if entry["event"] == "running":
+                    del told["stages"]  # most of a line, and they hardly change from one to the next
+                append_json(file, {**entry, **self._labels, "loader": name, **told})
+
+    def _write_metrics(self, now: dict[str, LoaderStats]) -> None:
+        file = self._options.metrics
+        if file is not None and now:
+            with self._never_ending(f"cannot be written to {file}"):
+                write_metrics(file, now, self._labels)
+
+    @contextlib.contextmanager
+    def _never_ending(self, what: str) -> Iterator[None]:
+        """Inside, an error is said once: no statistic is worth a training."""
         try:
-            write(file)
-        except OSError as error:
-            if file not in self._failed:
-                self._failed.add(file)
-                self._log(f"fastnnunet_loader: statistics cannot be written to {file}: {error.strerror or error}")
+            yield
+        except Exception as error:
+            if what in self._failed:
+                return
+            self._failed.add(what)
+            said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(Exception):  # the log may be on the disk that is full
+                self._log(f"fastnnunet_loader: statistics {what}: {said}")

@@ -1,0 +1,61 @@
+"""SIGUSR1: a command's process says what it is doing. The signal belongs to the command; a library leaves it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+__all__ = ["listen", "listening", "listens"]
+
+_on = False
+
+
+def listening() -> bool:
+    """Whether this process listens: then the ranks that it starts do so, too."""
+    return _on
+
+
+def listen() -> bool:
+    """Write on SIGUSR1 what the threads are doing, on standard error, from now on. Returns whether this process does.
+
+    Not where the system has no such signal, somebody else has set what it does, or this is not the main thread.
+    """
+    global _on
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        return False
+    if signal.getsignal(number) is not signal.SIG_DFL:
+        return _on
+    signal.signal(number, _tell)
+    _on = True
+    return True
+
+
+@contextlib.contextmanager
+def listens() -> Iterator[None]:
+    """Inside, as after `listen()`; at the end the signal does what it did before."""
+    global _on
+    mine = not _on and listen()
+    try:
+        yield
+    finally:
+        number = getattr(signal, "SIGUSR1", None)
+        if mine and number is not None and threading.current_thread() is threading.main_thread():
+            if signal.getsignal(number) is _tell:
+                signal.signal(number, signal.SIG_DFL)
+            _on = False
+
+
+def _tell(_: int, __: FrameType | None) -> None:
+    # Only what is there already: a handler is no place for imports. It may have come in the middle of another print.
+    with contextlib.suppress(Exception):
+        loader = sys.modules.get(f"{__package__}.loader")
+        text = "" if loader is None else loader.activity_of_all()
+        print(f"fastnnunet: {text or 'no loader is open; the threads of Python are at'}", file=sys.stderr, flush=True)
+        if not text:
+            faulthandler.dump_traceback(2)  # standard error, whatever Python has under that name

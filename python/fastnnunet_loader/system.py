@@ -1,0 +1,328 @@
+"""What the machine gives this process: cores and memory, each with where the number comes from.
+
+The least of these counts:
+
+- the machine itself, the affinity of the process, and Linux' control groups of both versions, which containers, Kubernetes and
+  most batch systems set (a job object on Windows);
+- what the process may have by `ulimit`. The address space (-v) and the data segment (-d) are enforced by the system. The resident
+  set (-m) is not, on Linux, but it is how OpenPBS and LSF hand a job's memory limit to its processes: `mem` and `pmem` in
+  OpenPBS's `mom_set_limits`, MEMLIMIT in "OS memory limit enforcement" of LSF's reference;
+- what a batch system says in the environment of its jobs. Where it polls what jobs use, and kills, nothing else tells.
+
+What is read of batch systems:
+
+| | cores | memory |
+|---|---|---|
+| Slurm (`man sbatch`, `man srun`, output environment variables) | `SLURM_CPUS_PER_TASK`, `SLURM_CPUS_ON_NODE`, `SLURM_JOB_CPUS_PER_NODE` | `SLURM_MEM_PER_NODE`, `SLURM_MEM_PER_CPU`, `SLURM_MEM_PER_GPU`, in MiB |
+| LSF ("Environment variables set for job execution") | `LSB_MCPU_HOSTS`, `LSB_DJOB_NUMPROC` | none is documented; see `ulimit` above |
+| OpenPBS, PBS Professional ("Environment variables" of the user's guide) | `NCPUS` | none; see `ulimit` above |
+| TORQUE ("Exported batch environment variables") | `PBS_NUM_PPN`, `PBS_NP` over `PBS_NUM_NODES` | `PBS_RESC_MEM` where a site sets it, as MetaCentrum does, in bytes |
+| Grid Engine (`man qsub`) | `NSLOTS` | none; see `ulimit` above |
+
+Kubernetes says both by control groups; what its downward API puts into variables has names of the user's own.
+
+A value that is no number from 1 on is ignored, as are variables without their system's number of a job.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import _core
+from .settings import parse_bytes
+
+__all__ = [
+    "MOST_MEMORY",
+    "MOST_THREADS",
+    "Allotment",
+    "Cores",
+    "Memory",
+    "allotment",
+    "available_cores",
+    "cores",
+    "default_budget",
+    "default_threads",
+    "given_threads",
+    "memory",
+    "physical_memory",
+    "tasks_of_step",
+    "threads_of",
+]
+
+MOST_THREADS = 8
+"""Threads that are started where nobody asks for a number. One makes some 140 samples of 128^3 voxels in a second by nnU-Net's
+default recipe, two 260 (benchmarks/results/loader.json). An epoch of nnU-Net's takes 500, and tens of seconds on the fastest
+GPUs: so eight are enough for recipes and files that take ten times as long. On a shared machine the other cores are somebody
+else's."""
+
+MOST_MEMORY = 32 * 2**30
+"""Bytes that the loaders of one training take where nobody gives a budget. What they keep is decompressed cases, so they never
+take more than the data set has, but one of 200 GiB is no reason to take half of a machine that others work on, too."""
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Cores that this process may use, at least 1, and what limits them."""
+
+    count: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of memory that this process may use, what of them is free, and what limits them."""
+
+    limit: int
+    available: int
+    source: str = "the machine"
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What a batch system gives this process: a number and the variables that it is from, or None where it says nothing."""
+
+    cores: tuple[int, str] | None = None
+    memory: tuple[int, str] | None = None
+    tasks: int = 1
+    """Processes of the same kind that the batch system started on this node; all other numbers are this one's share."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use, by affinity, control groups and the batch system. At least 1."""
+    return cores().count
+
+
+def cores(environment: Mapping[str, str] | None = None) -> Cores:
+    """Cores that this process may use, and what limits them."""
+    machine = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    measured = int(_core.available_cores())
+    found = Cores(measured, "the machine")
+    if measured < affinity:
+        found = Cores(measured, "a control group (container, job)")
+    elif affinity < machine:
+        found = Cores(measured, "the process's affinity")
+    given = allotment(environment).cores
+    if given is not None and given[0] < found.count:
+        found = Cores(*given)
+    return found
+
+
+def memory(environment: Mapping[str, str] | None = None) -> Memory:
+    """Bytes of memory that this process may use, what of them is free, and what limits them."""
+    measured = _core.memory()
+    machine = physical_memory()
+    limited = machine is not None and measured.limit < machine
+    given = allotment(environment)
+    # Several tasks of a batch system share what the machine and the control group have.
+    found = Memory(
+        measured.limit // given.tasks,
+        measured.available // given.tasks,
+        "a control group (container, job)" if limited else "the machine",
+    )
+    limits: list[tuple[int, int, str]] = list(_limits())
+    if given.memory is not None:
+        limits.append((given.memory[0], int(_core.resident_memory()), given.memory[1]))
+    for limit, used, source in limits:
+        if limit < found.limit:
+            found = Memory(limit, found.available, source)
+        found = Memory(found.limit, min(found.available, max(0, limit - used)), found.source)
+    return found
+
+
+def given_threads() -> int | None:
+    """nnUNet_n_proc_DA, nnU-Net's number of worker processes, at least 1; None where it is not set.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    given = os.environ.get("nnUNet_n_proc_DA", "").strip()
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit()):
+        raise ValueError(f"[nnUNet_n_proc_DA] expected a number, got {given!r}")
+    return max(1, int(given))
+
+
+def default_threads() -> int:
+    """nnUNet_n_proc_DA where it is set, but no more than the cores; else every core but one, and at most 8.
+
+    Raises:
+        ValueError: nnUNet_n_proc_DA is no number.
+    """
+    given = given_threads()
+    return threads_of(available_cores()) if given is None else min(given, available_cores())
+
+
+def threads_of(count: int, beside: int = 1) -> int:
+    """Threads for a process with so many cores, of which some are left to what it does beside them: from 1 to 8."""
+    return max(1, min(count - beside, MOST_THREADS))
+
+
+def default_budget() -> int:
+    """Bytes that all loaders of a training take together on this machine unless told otherwise."""
+    return min(memory().available // 2, MOST_MEMORY)
+
+
+def tasks_of_step(environment: Mapping[str, str] | None = None) -> int | None:
+    """How many processes `srun` has started in all, of which this is one; None outside of its steps."""
+    environment = os.environ if environment is None else environment
+    return _number(environment, "SLURM_STEP_NUM_TASKS") if _number(environment, "SLURM_JOB_ID") else None
+
+
+def allotment(environment: Mapping[str, str] | None = None, host: str | None = None) -> Allotment:
+    """What batch systems say in an environment (this process's if None) of a job on `host` (this one if None)."""
+    environment = os.environ if environment is None else environment
+    found = Allotment()
+    for system in (_slurm, _lsf, _pbs, _grid_engine):
+        told = system(environment, host)
+        if told is not None:  # a job of one system inside of another's is held by both
+            found = Allotment(_least(found.cores, told.cores), _least(found.memory, told.memory), max(found.tasks, told.tasks))
+    return found
+
+
+def _least(one: tuple[int, str] | None, other: tuple[int, str] | None) -> tuple[int, str] | None:
+    return min((told for told in (one, other) if told is not None), default=None)
+
+
+def _slurm(environment: Mapping[str, str], _: str | None) -> Allotment | None:
+    if not _number(environment, "SLURM_JOB_ID"):
+        return None
+    # srun starts each task for itself; the batch script, and a shell of salloc, stand for all tasks of their node.
+    in_step = _number(environment, "SLURM_STEP_NUM_TASKS") is not None
+    tasks = _of_node(environment, "SLURM_STEP_TASKS_PER_NODE" if in_step else "SLURM_TASKS_PER_NODE") or 1
+    per_task = _number(environment, "SLURM_CPUS_PER_TASK")
+    on_node = _number(environment, "SLURM_CPUS_ON_NODE") or _of_node(environment, "SLURM_JOB_CPUS_PER_NODE")
+    told = []
+    if per_task is not None:
+        told.append((per_task if in_step else per_task * tasks, "SLURM_CPUS_PER_TASK"))
+    if on_node is not None:
+        told.append((max(1, on_node // tasks) if in_step else on_node, "SLURM_CPUS_ON_NODE"))
+    found = min(told, key=lambda one: one[0], default=None)  # where both say the same, what the user asked for is named
+
+    amounts = [
+        (_mib(environment, "SLURM_MEM_PER_NODE"), 1, "SLURM_MEM_PER_NODE"),
+        (_mib(environment, "SLURM_MEM_PER_CPU"), on_node or (None if found is None else found[0]), "SLURM_MEM_PER_CPU"),
+        (_mib(environment, "SLURM_MEM_PER_GPU"), _number(environment, "SLURM_GPUS_ON_NODE"), "SLURM_MEM_PER_GPU"),
+    ]
+    share = tasks if in_step else 1
+    of_memory = [(each * times // share, name) for each, times, name in amounts if each is not None and times is not None]
+    return Allotment(found, min(of_memory, default=None), share)
+
+
+def _lsf(environment: Mapping[str, str], host: str | None) -> Allotment | None:
+    if not _number(environment, "LSB_JOBID"):
+        return None
+    words = environment.get("LSB_MCPU_HOSTS", "").split()  # "hostA 2 hostB 4"
+    pairs = list(zip(words[::2], words[1::2], strict=False))
+    slots = {name.partition(".")[0]: int(count) for name, count in pairs if count.isdigit() and int(count) > 0}
+    here = (socket.gethostname() if host is None else host).partition(".")[0]
+    if here in slots:
+        return Allotment((slots[here], "LSB_MCPU_HOSTS"))
+    total = _number(environment, "LSB_DJOB_NUMPROC")
+    return Allotment(None if total is None else (max(1, total // max(1, len(slots))), "LSB_DJOB_NUMPROC"))
+
+
+def _pbs(environment: Mapping[str, str], _: str | None) -> Allotment | None:
+    if not environment.get("PBS_JOBID"):
+        return None
+    per_node = _number(environment, "PBS_NUM_PPN")
+    if per_node is not None:
+        # Where processors were asked for without nodes, TORQUE says one for each node.
+        total, nodes = _number(environment, "PBS_NP"), _number(environment, "PBS_NUM_NODES")
+        found: tuple[int, str] | None = (per_node, "PBS_NUM_PPN")
+        if total is not None and nodes is not None and total // nodes > per_node:
+            found = (total // nodes, "PBS_NP")
+    else:
+        count = _number(environment, "NCPUS")
+        found = None if count is None else (count, "NCPUS")
+    size = _bytes(environment, "PBS_RESC_MEM")
+    return Allotment(found, None if size is None else (size, "PBS_RESC_MEM"))
+
+
+def _grid_engine(environment: Mapping[str, str], _: str | None) -> Allotment | None:
+    if not _number(environment, "JOB_ID") or not environment.get("SGE_TASK_ID"):
+        return None
+    count = _number(environment, "NSLOTS")
+    return Allotment(None if count is None else (count, "NSLOTS"))
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0 else None
+
+
+def _of_node(environment: Mapping[str, str], name: str) -> int | None:
+    """This node's number in a list such as '72(x2),36'."""
+    numbers: list[int] = []
+    for part in environment.get(name, "").split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\(x(\d{1,6})\))?\s*", part, re.ASCII)
+        if match is None:
+            return None
+        numbers += [int(match[1])] * int(match[2] or 1)
+    text = environment.get("SLURM_NODEID", "0").strip()
+    node = int(text) if text.isascii() and text.isdigit() else 0
+    return numbers[node] or None if node < len(numbers) else None
+
+
+def _mib(environment: Mapping[str, str], name: str) -> int | None:
+    # A number, as Slurm sets it; with a unit where a user did. 0 is all of the node.
+    text = environment.get(name, "").strip()
+    count = _number(environment, name)
+    return count * _MIB if count is not None else _size(text) if text[-1:].isalpha() else None
+
+
+def _bytes(environment: Mapping[str, str], name: str) -> int | None:
+    return _size(environment.get(name, ""))
+
+
+def _size(text: str) -> int | None:
+    try:
+        return parse_bytes(text) or None if text.isascii() and len(text) < 32 else None
+    except ValueError:
+        return None
+
+
+def physical_memory() -> int | None:
+    """Bytes that the machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _limits() -> Iterable[tuple[int, int, str]]:
+    """(limit, what of it this process has, name) in bytes of each `ulimit` that is set."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    kinds: tuple[tuple[str, str, Callable[[], int]], ...] = (
+        ("RLIMIT_AS", "ulimit -v", lambda: _status("VmSize")),
+        ("RLIMIT_DATA", "ulimit -d", lambda: _status("VmData")),
+        ("RLIMIT_RSS", "ulimit -m", lambda: int(_core.resident_memory())),
+    )
+    for kind, name, used in kinds:
+        number = getattr(resource, kind, None)
+        if number is None:
+            continue
+        soft = resource.getrlimit(number)[0]
+        if soft != resource.RLIM_INFINITY and soft > 0:
+            yield soft, used(), name
+
+
+def _status(key: str) -> int:
+    """Bytes of one line, in kB, of what Linux says of this process; 0 elsewhere."""
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    return 1024 * int(match[1]) if match else 0
