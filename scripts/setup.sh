@@ -73,7 +73,7 @@ echo "torch==$(installed_torch)" >>"$constraints"
 
 # The build uses this torch and this blosc2, so it takes place in this environment and not in one of pip's own.
 say "build tools"
-pip_install -c "$constraints" "scikit-build-core>=0.11" "pybind11>=3.0" "blosc2>=3.7" cmake ninja
+pip_install -c "$constraints" "scikit-build-core>=0.11" "pybind11>=3.0" "blosc2>=4.12; python_version>='3.11'" "blosc2>=4.3; python_version<'3.11'" cmake ninja
 say "fastnnunet-loader[$extras], with torch $(installed_torch)"
 pip_install -c "$constraints" --no-build-isolation ".[$extras]"
 say "set up in ${python%/bin/python}"

@@ -71,6 +71,7 @@ struct BoundPipeline {
   std::shared_ptr<Pipeline> pipeline;
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
+  std::size_t borrowed = 0;  // workspaces
 
   explicit BoundPipeline(std::shared_ptr<Pipeline> made) : pipeline(std::move(made)) {}
 };

@@ -61,8 +61,10 @@ void check_signals() {
 }
 
 py::capsule keep(const std::shared_ptr<BatchMemory>& memory) {
-  return py::capsule(new std::shared_ptr<BatchMemory>(memory),
-                     [](void* held) { delete static_cast<std::shared_ptr<BatchMemory>*>(held); });
+  auto held = std::make_unique<std::shared_ptr<BatchMemory>>(memory);
+  py::capsule capsule(held.get(), [](void* kept) { delete static_cast<std::shared_ptr<BatchMemory>*>(kept); });
+  (void)held.release();
+  return capsule;
 }
 
 std::vector<py::ssize_t> batch_shape(std::int64_t samples, std::int64_t channels, const Index3& shape, int dims) {

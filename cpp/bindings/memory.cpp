@@ -31,9 +31,11 @@ class Blocks {
     return memory;
   }
 
+  // The tensor is destroyed when the lock is not held any more: that may ask for Python's lock, or for this one.
   void remove(void* memory) {
+    std::unordered_map<void*, torch::stable::Tensor>::node_type removed;
     const std::lock_guard lock(mutex_);
-    tensors_.erase(memory);
+    removed = tensors_.extract(memory);
   }
 
   torch::stable::Tensor at(std::int64_t address) const {

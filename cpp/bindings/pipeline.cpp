@@ -73,15 +73,19 @@ class BorrowedWorkspace {
  public:
   explicit BorrowedWorkspace(BoundPipeline& from) : from_(from) {
     const std::lock_guard lock(from_.mutex);
+    // So that giving it back needs no memory.
+    from_.idle.reserve(from_.idle.size() + from_.borrowed + 1);
     if (from_.idle.empty()) {
       workspace_ = std::make_unique<Workspace>();
     } else {
       workspace_ = std::move(from_.idle.back());
       from_.idle.pop_back();
     }
+    ++from_.borrowed;
   }
   ~BorrowedWorkspace() {
     const std::lock_guard lock(from_.mutex);
+    --from_.borrowed;
     from_.idle.push_back(std::move(workspace_));
   }
   BorrowedWorkspace(const BorrowedWorkspace&) = delete;

@@ -1,4 +1,8 @@
 # The static c-blosc2 and its headers: from BLOSC2_ROOT, or from the PyPI package `blosc2`, whose wheels carry both.
+#
+# Versions before 3.3.3 (package: 4.12) write out of bounds when they decompress damaged BloscLZ; of what else is known, up
+# to 3.3.0, nothing is on our way, which is blosc2_getitem_ctx() behind checks of our own. nnU-Net's files have Zstd. As
+# Python 3.10 has no later package than 4.3.3, older ones are taken, and then files with BloscLZ are refused.
 if(NOT BLOSC2_ROOT)
   find_package(Python 3.10 QUIET COMPONENTS Interpreter)
   if(Python_EXECUTABLE)
@@ -12,12 +16,22 @@ endif()
 find_path(Blosc2Static_INCLUDE_DIR b2nd.h HINTS ${BLOSC2_ROOT} PATH_SUFFIXES include)
 find_library(Blosc2Static_LIBRARY NAMES libblosc2.a blosc2 HINTS ${BLOSC2_ROOT} PATH_SUFFIXES lib lib64)
 
+if(Blosc2Static_INCLUDE_DIR)
+  file(STRINGS ${Blosc2Static_INCLUDE_DIR}/blosc2.h blosc2_version REGEX "define BLOSC2_VERSION_STRING")
+  string(REGEX REPLACE ".*\"([0-9.]+).*" "\\1" Blosc2Static_VERSION "${blosc2_version}")
+endif()
+
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Blosc2Static REQUIRED_VARS Blosc2Static_LIBRARY Blosc2Static_INCLUDE_DIR
+  VERSION_VAR Blosc2Static_VERSION
   REASON_FAILURE_MESSAGE "Install the Python package blosc2 or set BLOSC2_ROOT.")
 if(Blosc2Static_FOUND AND NOT TARGET Blosc2Static::blosc2)
   add_library(Blosc2Static::blosc2 UNKNOWN IMPORTED)
   set_target_properties(Blosc2Static::blosc2 PROPERTIES
     IMPORTED_LOCATION ${Blosc2Static_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${Blosc2Static_INCLUDE_DIR})
+  if(Blosc2Static_VERSION VERSION_LESS 3.3.3)
+    message(STATUS "c-blosc2 ${Blosc2Static_VERSION} is older than 3.3.3: files compressed with BloscLZ will be refused")
+    target_compile_definitions(Blosc2Static::blosc2 INTERFACE FASTNNUNET_WITHOUT_BLOSCLZ)
+  endif()
   target_link_libraries(Blosc2Static::blosc2 INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 endif()

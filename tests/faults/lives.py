@@ -8,12 +8,14 @@ import signal
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 import fastnnunet_loader as fl
+import fastnnunet_loader.loader
 
 from .fault import Ending, expect, fault
 from .scene import Scene
@@ -223,6 +225,41 @@ def _(scene: Scene) -> str:
         expected = scene.take(loader, 3)
     child = os.fork()
     if child == 0:
+        with scene.loader() as loader:
+            same = all(map(torch.equal, scene.take(loader, 3), expected))
+        os._exit(0 if same else 6)
+    _expect_ends(child)
+    return "the same 3 batches"
+
+
+@fault("what is done at the end of one tensor asks for the memory of another", "neither waits for the other")
+def _(scene: Scene) -> str:
+    # Memory of torch's goes the way of pinned memory.
+    fastnnunet_loader.loader._memory_kind = lambda _: "torch"
+    ended: list[int] = []
+    with scene.loader() as loader:
+        batch, other = next(loader), next(loader)["data"]
+        block = torch.ops.fastnnunet_loader.block(batch["data"].data_ptr())
+        weakref.finalize(block, lambda: ended.append(torch.ops.fastnnunet_loader.block(other.data_ptr()).numel()))
+        # The block lives as long as the batch, and the tensor on it as long as the block.
+        del block
+        expect(not ended, "the tensor has ended before its block")
+        del batch
+        gc.collect()
+        expect(ended == [other.nbytes], f"the tensor has not ended with its block: {ended}")
+    return "both went on"
+
+
+@fault("fork after the thread that trains has resized an image", "the child can make a loader, with the same batches")
+def _(scene: Scene) -> str:
+    image = torch.rand(1, 24, 24, 24).numpy()
+    with scene.loader() as loader:
+        expected = scene.take(loader, 3)
+        fl.resample(image, (30, 30, 30), threads=2)
+    fl.resample(image, (30, 30, 30), threads=2)
+    child = os.fork()
+    if child == 0:
+        fl.resample(image, (30, 30, 30), threads=2)
         with scene.loader() as loader:
             same = all(map(torch.equal, scene.take(loader, 3), expected))
         os._exit(0 if same else 6)

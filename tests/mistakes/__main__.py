@@ -35,7 +35,10 @@ def main() -> int:
         begin = time.monotonic()
         by = tree.caught_by(mistake)
         caught += bool(by)
-        print(f"| {number} | {mistake.file} | {mistake.what} | {by or '**nothing**'} | {time.monotonic() - begin:.0f} s |", flush=True)
+        print(
+            f"| {number} | {mistake.file} | {mistake.what} | {by or '**nothing**'} | {time.monotonic() - begin:.0f} s |",
+            flush=True,
+        )
     print(f"{caught} of {len(chosen)} caught")
     return 0 if caught >= SHARE * len(chosen) else 1
 
@@ -110,7 +113,9 @@ class Tree:
         """Return the first C++ test that fails, or nothing."""
         program = self.build / "cpp" / "fastnnunet_tests"
         try:
-            done = subprocess.run([program, "--abort", "-r", "xml"], cwd=self.folder, capture_output=True, text=True, timeout=LIMIT)
+            done = subprocess.run(
+                [program, "--abort", "-r", "xml"], cwd=self.folder, capture_output=True, text=True, timeout=LIMIT
+            )
         except subprocess.TimeoutExpired:
             return "the C++ tests, which do not end"
         if done.returncode == 0:

@@ -255,8 +255,8 @@ MISTAKES = [
     Mistake(
         f"{PACKAGE}/draws.py",
         "a function that somebody replaced meanwhile is put back",
-        "                if getattr(module, name) is value:  # else somebody else replaced it since\n                    setattr(",
-        "                if True:\n                    setattr(",
+        "if getattr(module, name) is value:  # else somebody else replaced it since",
+        "if True:",
         "tests/transforms/test_own_transforms.py tests/loader/test_own_transforms_in_batches.py tests/loader/test_loader.py",
     ),
     Mistake(

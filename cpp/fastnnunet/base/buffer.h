@@ -1,6 +1,7 @@
 // Memory of whole pages that grows and never shrinks: what one thread works in, sample after sample.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -15,7 +16,7 @@ class Buffer {
   template <typename T>
   T* reserve(std::size_t count) {
     const std::size_t bytes = count * sizeof(T);
-    if (bytes > bytes_ || (bytes > 0 && memory_.use_count() > 1)) {
+    if (bytes > bytes_ || (bytes > 0 && leased())) {
       memory_.reset();
       bytes_ = 0;
       const std::size_t whole = rounded(bytes);
@@ -34,6 +35,15 @@ class Buffer {
 
  private:
   static constexpr std::size_t kPage = 4096;
+
+  // The count of references is read without an order of its own. Whoever gave a lease back has read before that, and
+  // the fence makes these reads come before what is written next.
+  bool leased() const {
+    if (memory_.use_count() > 1) return true;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return false;
+  }
+
   std::shared_ptr<std::byte> memory_;
   std::size_t bytes_ = 0;
 };

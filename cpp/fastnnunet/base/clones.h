@@ -1,5 +1,6 @@
 // One build serves every processor: a function marked FASTNNUNET_CLONES is compiled once for each instruction set, and
-// the right one is chosen when the library is loaded. Contraction is off, so that all of them give the same bits.
+// the right one is chosen when the library is loaded. Contraction is off, so that all of them give the same bits, which
+// is checked for each (cpp/tests/levels). With other compilers than GCC, and for other processors, there is one.
 #pragma once
 
 #if !defined(FASTNNUNET_NO_CLONES) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \

@@ -9,7 +9,8 @@ namespace fastnnunet {
 // Calls body(begin, end) for ranges that together are [0, count), on up to `threads` threads, the caller's being one of
 // them, and no more than there are cores. One thread gets one range, more threads some ranges each. Which ranges there
 // are depends on `threads`, so what is computed for an index must not depend on its range. The first exception ends the
-// loop and is thrown here. Throws InvalidArgument where `threads` is below 1.
+// loop and is thrown here. Throws InvalidArgument where `threads` is below 1. Where the system has no more threads for
+// the process, those that it has do the work.
 //
 //   parallel_for(threads, planes, [&](std::int64_t begin, std::int64_t end) {
 //     std::vector<float> scratch(size);

@@ -2,13 +2,23 @@
 // widths. They are whole on every processor, where wider ones may be made of two halves that are slow to shuffle.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include "fastnnunet/base/clones.h"
 
-#if defined(__GNUC__)
+// Offsets into volumes and the bits of floats are taken apart as a little-endian processor has them.
+static_assert(std::endian::native == std::endian::little, "expected a little-endian processor");
+
+// FASTNNUNET_NO_VECTORS: the plain loops that compilers without such vectors get, for the tests.
+#if defined(__has_builtin) && !defined(FASTNNUNET_NO_VECTORS)
+#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
 #define FASTNNUNET_VECTORS
+#endif
+#endif
+
+#if defined(FASTNNUNET_VECTORS)
 
 namespace fastnnunet {
 

@@ -24,7 +24,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kSamplingPurpose = 0;
 constexpr std::chrono::milliseconds kPollInterval{50};
-constexpr std::uint32_t kMostAttempts = 4000;  // the counter of a stream has 12 bits for them
+constexpr std::uint32_t kMostAttempts = 4000;
+static_assert(kMostAttempts <= Stream::kMostAttempts);
 
 constexpr const char* kNoMemory = "expected memory of the system, got none: the process is at its limit";
 
@@ -96,7 +97,8 @@ class Loader::Impl {
     bool had_to_wait = false;
     for (;;) {
       if (closed_) throw ClosedError("loader", "an open loader", "one that was closed");
-      const std::exception_ptr missing = schedule();
+      const std::exception_ptr missing = schedule(lock);
+      if (closed_) continue;  // meanwhile
       Job* const found = ready_job(step_);
       if (found != nullptr && !redo_excluded(*found)) {
         Batch batch{std::move(found->memory), found->step};
@@ -112,7 +114,7 @@ class Loader::Impl {
         }
         // Before the consumer leaves, so that its place is filled while it computes. What is missing for that is no
         // reason to keep this batch, or its error, from it: the next call tries again.
-        schedule();
+        schedule(lock);
         const auto waited = Clock::now() - begin;
         waited_ += waited;
         waits_.add(waited);
@@ -120,7 +122,7 @@ class Loader::Impl {
         if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
         return batch;
       }
-      if (count(Job::State::being_made) + count(Job::State::ready) == 0) {
+      if (count(Job::State::being_made) + count(Job::State::ready) == 0 && !acquiring_) {
         if (missing) std::rethrow_exception(missing);
         throw BudgetError("memory budget of " + megabytes(options_.memory_budget),
                           "room for one more batch of " + megabytes(ring_->batch_bytes()),
@@ -603,8 +605,8 @@ class Loader::Impl {
   void plan_memory(LocationCache::Reader reader, std::shared_ptr<MemoryProvider> provider) {
     const auto measure = BatchRing::make(layout_, options_.sampling.batch_size, 0, provider);
     const std::size_t batch = measure->batch_bytes();
-    const std::size_t workspaces =
-        static_cast<std::size_t>(options_.threads) * (pipeline_->workspace_bytes(geometry_) + OpenVolumes::kMemory);
+    const std::size_t workspaces = static_cast<std::size_t>(options_.threads) *
+                                   (pipeline_->workspace_bytes(geometry_, layout_) + OpenVolumes::kMemory);
     // One batch in the consumer's hands and one being made.
     const std::size_t least = workspaces + 2 * batch;
     if (!options_.budget_binds) options_.memory_budget = std::max(options_.memory_budget, least);
@@ -632,12 +634,26 @@ class Loader::Impl {
   }
 
   // Starts as many batches as may be made ahead. Returns what was thrown where memory is missing: those that were
-  // started are on their way all the same. The lock is held.
-  std::exception_ptr schedule() noexcept {
+  // started are on their way all the same. The lock is held, but not while memory is asked for, which may take long
+  // where it is pinned: every thread that ends a sample would wait. One consumer at a time asks.
+  std::exception_ptr schedule(std::unique_lock<std::mutex>& lock) noexcept {
     try {
-      while (static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
-        auto memory = ring_->acquire();
-        if (!memory) break;
+      while (!acquiring_ && !closed_ &&
+             static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
+        std::shared_ptr<BatchMemory> memory;
+        std::exception_ptr missing;
+        acquiring_ = true;
+        lock.unlock();
+        try {
+          memory = ring_->acquire();
+        } catch (...) {
+          missing = std::current_exception();
+        }
+        lock.lock();
+        acquiring_ = false;
+        changed_.notify_all();
+        if (missing) return missing;
+        if (!memory || closed_) break;
         Job& job = unused_job();
         job.step = submitted_++;
         job.generation = generation_;
@@ -972,9 +988,10 @@ class Loader::Impl {
   std::uint64_t step_ = 0;       // of the next batch to hand out
   std::uint64_t submitted_ = 0;  // of the next batch to start
   std::uint64_t generation_ = 0;
-  int ahead_ = 1;       // batches made ahead
-  bool idled_ = false;  // a thread had nothing to do since `ahead_` was last raised
-  int running_ = 0;     // tasks in the arena
+  int ahead_ = 1;           // batches made ahead
+  bool idled_ = false;      // a thread had nothing to do since `ahead_` was last raised
+  int running_ = 0;         // tasks in the arena
+  bool acquiring_ = false;  // a consumer asks for a batch's memory, without the lock
   bool closed_ = false;
   bool overdue_ = false;  // a task did not end when the loader was closed
   std::optional<Clock::time_point> first_request_;

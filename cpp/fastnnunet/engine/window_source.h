@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "fastnnunet/base/activity.h"
+#include "fastnnunet/base/durations.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/engine/patience.h"
 #include "fastnnunet/storage/volume.h"
@@ -19,9 +20,9 @@ namespace fastnnunet {
 
 // nnU-Net's values outside of the image.
 template <typename T>
-constexpr T kOutside = T{0};
+constexpr T kOutsideImage = T{0};
 template <>
-inline constexpr std::int16_t kOutside<std::int16_t> = -1;
+inline constexpr std::int16_t kOutsideImage<std::int16_t> = -1;
 
 template <typename T>
 class WindowSource final : public Source<T> {
@@ -56,7 +57,7 @@ class WindowSource final : public Source<T> {
     return window_.intersect(Box::of_shape(first_.facts->shape))
         .shifted({-window_.lower[0], -window_.lower[1], -window_.lower[2]});
   }
-  T filling() const override { return kOutside<T>; }
+  T filling() const override { return kOutsideImage<T>; }
 
   void read(std::int64_t channel, const Box& box, T* out) override {
     const Reading reading(*this);
@@ -65,11 +66,11 @@ class WindowSource final : public Source<T> {
     const Box in_image = box.shifted(window_.lower);
     const Box inner = in_image.intersect(Box::of_shape(file.facts->shape));
     if (provide(file, number, inner)) {
-      file.cached->copy(number, in_image, out, kOutside<T>);
+      file.cached->copy(number, in_image, out, kOutsideImage<T>);
       return;
     }
     if (file.cached != nullptr && number == 0) file.cached->missed(inner);
-    files_->patiently([&] { files_->volume(file.which).read(number, in_image, out, kOutside<T>); });
+    files_->patiently([&] { files_->volume(file.which).read(number, in_image, out, kOutsideImage<T>); });
     if (check_finite_) require_finite(file, number, SourceView<T>::dense(out, in_image));
   }
 

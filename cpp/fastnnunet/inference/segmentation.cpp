@@ -299,9 +299,8 @@ template <typename Label>
 std::int64_t SegmentationStream<Label>::needed() const {
   if (complete()) return shape_[along_];
   const LinearAxis& axis = axes_.axes[along_];
-  // The last voxel of all lies between the last plane and the one before.
-  const std::int32_t last = std::min(axis.lower.back(), axis.upper.back());
-  return std::min({axis.lower[count_of(decided_)], axis.upper[count_of(decided_)], last});
+  // None that comes later needs an earlier one.
+  return std::min(axis.lower[count_of(decided_)], axis.upper[count_of(decided_)]);
 }
 
 template <typename Label>

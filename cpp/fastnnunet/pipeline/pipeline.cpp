@@ -12,6 +12,7 @@ namespace {
 // Purposes of a sample's streams: 0 is the sampling; node n draws with 2 n + 1, and its fields are 2 n + 2.
 std::uint32_t draw_purpose(std::uint32_t node) { return 2 * node + 1; }
 std::uint32_t field_purpose(std::uint32_t node) { return 2 * node + 2; }
+constexpr std::uint32_t most_nodes() { return (Stream::kMostPurposes - 1) / 2; }
 
 // Whether a native transform would find labels, or other entries, that it does not work on.
 bool is_for_python(const Transform& transform, const Sample& sample) {
@@ -73,10 +74,10 @@ Node Node::one_of(std::vector<Node> children) {
 Pipeline::Pipeline(Node root) : root_(std::move(root)) {
   std::uint32_t node = 0;
   number_nodes(root_, node);
+  if (node > most_nodes())
+    throw InvalidArgument("pipeline", "at most " + std::to_string(most_nodes()) + " transforms", std::to_string(node));
   applied_ = std::vector<Durations>(leaves_.size());
   stood_in_ = std::vector<std::atomic<bool>>(leaves_.size());
-  gives_target_list_ = std::any_of(leaves_.begin(), leaves_.end(),
-                                   [](const Transform* t) { return deep_supervision_scales(*t) != nullptr; });
 }
 
 void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
@@ -268,8 +269,8 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
   TargetType type = TargetType::int16;
   for (const Transform* transform : leaves_) {
     naming(*transform, [&] { at = transform->after(at); });
-    if (transform->name() == "ConvertSegmentationToRegionsTransform") type = TargetType::boolean;
-    const Record::Rows* scales = deep_supervision_scales(*transform);
+    if (transform->makes().regions) type = TargetType::boolean;
+    const Record::Rows* scales = transform->target_scales();
     if (scales == nullptr || !has_segmentation) continue;
     layout.target_is_list = true;
     layout.targets.clear();
@@ -287,64 +288,6 @@ Layout Pipeline::layout_of(const Sample& sample, Array<float> image) {
   Layout layout{image.channels, image.shape, sample.dims(), {}, sample.target_is_list()};
   for (const Target& target : sample.targets()) layout.targets.push_back({target.type, target.channels, target.shape});
   return layout;
-}
-
-std::size_t Pipeline::workspace_bytes(const Geometry& geometry) const {
-  const auto count = [](const Geometry& g) {  // voxels of one channel, with the planes that were made channels
-    return static_cast<std::size_t>(voxels(g.shape) * std::max<std::int64_t>(g.planes, 1));
-  };
-  const auto image_bytes = [](const Geometry& g) {
-    return static_cast<std::size_t>(voxels(g.shape) * g.image_channels) * sizeof(float);
-  };
-  const auto label_bytes = [](const Geometry& g) {
-    return static_cast<std::size_t>(voxels(g.shape) * g.segmentation_channels) * sizeof(std::int16_t);
-  };
-  Geometry last = geometry;
-  bool regions = false, full_target = !gives_target_list_;
-  for (const Transform* transform : leaves_) {
-    last = transform->after(last);
-    regions = regions || transform->name() == "ConvertSegmentationToRegionsTransform";
-    if (const Record::Rows* scales = deep_supervision_scales(*transform))
-      full_target = std::any_of(scales->begin(), scales->end(), is_full_scale);
-  }
-
-  // Arrays are made where voxels are read for the first time, and by every resampling. One image and one segmentation
-  // can be those of the batch; every other one lives in the workspace.
-  Workspace::ScratchSizes scratch{};
-  std::size_t held = 0;
-  bool image_placed = false, labels_placed = regions || !full_target;
-  const auto make = [&](const Geometry& g) {
-    const bool same = count(g) == count(last);
-    const bool fits = same && image_bytes(g) <= image_bytes(last);
-    if (!fits || image_placed) held += Buffer::rounded(image_bytes(g));
-    image_placed = image_placed || fits;
-    const bool labels_fit = same && label_bytes(g) == label_bytes(last);
-    if (!labels_fit || labels_placed) held += Buffer::rounded(label_bytes(g));
-    labels_placed = labels_placed || labels_fit;
-  };
-  Geometry at = geometry;
-  bool read = false;
-  for (const Transform* transform : leaves_) {
-    const Workspace::ScratchSizes needed = transform->scratch_bytes(at);
-    for (std::size_t i = 0; i < scratch.size(); ++i) scratch[i] = std::max(scratch[i], needed[i]);
-    const Geometry next = transform->after(at);
-    const bool folds = next.planes != at.planes;
-    const bool resamples = transform->name() == "SpatialTransform";
-    if (resamples) {
-      make(next);
-    } else if (!read && !folds) {
-      make(at);
-    }
-    // What comes back from Python is memory of Python's.
-    if (!transform->native()) held += image_bytes(next) + label_bytes(next);
-    read = read || !folds;
-    at = next;
-    if (regions && !full_target && transform->name() == "ConvertSegmentationToRegionsTransform")
-      held += Buffer::rounded(static_cast<std::size_t>(voxels(at.shape) * at.segmentation_channels));
-  }
-  if (!read) make(at);
-  for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);
-  return held;
 }
 
 }  // namespace fastnnunet

@@ -117,8 +117,9 @@ class Pipeline {
   // The layout of a finished sample.
   static Layout layout_of(const Sample& sample, Array<float> image);
 
-  // An upper bound of a workspace's memory for samples of this geometry.
-  std::size_t workspace_bytes(const Geometry& geometry) const;
+  // An upper bound of what one thread holds for samples of this geometry that come out in this layout, which also tells
+  // what transforms in Python make of them.
+  std::size_t workspace_bytes(const Geometry& geometry, const Layout& layout) const;
 
   // How often each leaf was applied and for how long, over all threads; reading voxels from files is not in it.
   Durations::Summary statistics(std::size_t leaf) const { return applied_[leaf].summary(); }
@@ -144,7 +145,6 @@ class Pipeline {
   mutable std::vector<Durations> applied_;   // of the leaves
   mutable std::vector<std::atomic<bool>> stood_in_;
   mutable Durations written_;
-  bool gives_target_list_ = false;
 };
 
 }  // namespace fastnnunet

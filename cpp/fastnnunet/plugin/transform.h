@@ -8,8 +8,21 @@
 
 namespace fastnnunet::plugin {
 
-// Name of the PyCapsule that holds a `Transform*`; its number changes whenever this header does.
-inline constexpr const char* kCapsule = "fastnnunet_loader.plugin.Transform.1";
+// Transforms and the exceptions that they throw cross from one library to the other as C++ has them: both must have
+// been built with the same C++ runtime. Any versions of GCC and Clang will do.
+#if defined(_MSC_VER)
+#define FASTNNUNET_PLUGIN_RUNTIME "msvc"
+#elif defined(_LIBCPP_VERSION)
+#define FASTNNUNET_PLUGIN_RUNTIME "libc++"
+#elif defined(__GLIBCXX__)
+#define FASTNNUNET_PLUGIN_RUNTIME "libstdc++"
+#else
+#define FASTNNUNET_PLUGIN_RUNTIME "unknown"
+#endif
+
+// Name of the PyCapsule that holds a `Transform*`; its number changes whenever this header does. A transform that was
+// built with another runtime has another name, and is refused by it.
+inline constexpr const char* kCapsule = "fastnnunet_loader.plugin.Transform.2/" FASTNNUNET_PLUGIN_RUNTIME;
 
 struct Geometry {
   std::int64_t image_channels;

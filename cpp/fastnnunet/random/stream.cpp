@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <string>
 #include <utility>
 
 #include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/base/vector_math.h"
 
 namespace fastnnunet {
@@ -17,6 +19,11 @@ std::uint64_t mix(std::uint64_t value) {
   value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
   value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
   return value ^ (value >> 31);
+}
+
+void require_room(const char* what, std::uint64_t number, std::uint64_t most) {
+  if (number >= most)
+    throw InvalidArgument("random numbers", what + (" below " + std::to_string(most)), std::to_string(number));
 }
 
 // Box-Muller on so many blocks at a time, laid out so that a compiler sees plain loops over lanes: enough to keep the
@@ -81,11 +88,15 @@ void add_scaled(float* FASTNNUNET_RESTRICT out, const float* FASTNNUNET_RESTRICT
 }  // namespace
 
 Stream::Stream(const SampleId& sample, std::uint32_t purpose) {
+  require_room("a slot", sample.slot, kMostSlots);
+  require_room("a purpose", purpose, kMostPurposes);
+  require_room("an attempt", sample.attempt, kMostAttempts);
+  require_room("a step", sample.step, kMostSteps);
   const std::uint64_t key = mix(mix(sample.seed) ^ ((std::uint64_t{sample.rank} << 32) | sample.role));
   key_ = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
   // 2^32 blocks for each purpose; 2^48 steps, 2^16 slots, 2^20 purposes, 2^12 attempts.
-  counter_ = {0, (sample.attempt << 20) | (purpose & 0xFFFFFu), static_cast<std::uint32_t>(sample.step),
-              static_cast<std::uint32_t>((sample.step >> 32) << 16) | (sample.slot & 0xFFFFu)};
+  counter_ = {0, (sample.attempt << 20) | purpose, static_cast<std::uint32_t>(sample.step),
+              static_cast<std::uint32_t>((sample.step >> 32) << 16) | sample.slot};
 }
 
 std::uint32_t Stream::next_uint32() {

@@ -23,7 +23,12 @@ struct SampleId {
 
 class Stream {
  public:
+  // What the counter of a stream has room for: two streams of one run never share numbers.
+  static constexpr std::uint32_t kMostSlots = 1u << 16, kMostPurposes = 1u << 20, kMostAttempts = 1u << 12;
+  static constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 48;
+
   // `purpose` numbers the consumers of one sample: 0 is the sampling, transforms follow in the order of the tree.
+  // Throws InvalidArgument for a sample or a purpose beyond the above.
   Stream(const SampleId& sample, std::uint32_t purpose);
 
   std::uint32_t next_uint32();

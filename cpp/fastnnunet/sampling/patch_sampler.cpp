@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "fastnnunet/base/error.h"
 
@@ -13,11 +14,14 @@ PatchSampler::PatchSampler(SamplingOptions options, std::int64_t cases) : option
   if (cases_ <= 0) throw InvalidArgument("sampling", "at least one case", std::to_string(cases_));
   if (options_.batch_size <= 0)
     throw InvalidArgument("sampling", "a batch size above 0", std::to_string(options_.batch_size));
-  for (int axis = 0; axis < 3; ++axis) {
-    if (options_.patch_size[axis] <= 0 || options_.final_patch_size[axis] <= 0)
-      throw InvalidArgument("sampling", "a patch size above 0 on every axis",
-                            std::to_string(options_.patch_size[axis]));
-  }
+  if (options_.batch_size > Stream::kMostSlots)
+    throw InvalidArgument("sampling", "a batch size of at most " + std::to_string(Stream::kMostSlots),
+                          std::to_string(options_.batch_size));
+  for (const auto& [name, size] :
+       {std::pair("patch_size", options_.patch_size), std::pair("final_patch_size", options_.final_patch_size)})
+    for (const std::int64_t along : size)
+      if (along <= 0)
+        throw InvalidArgument("sampling", std::string("a '") + name + "' above 0 on every axis", std::to_string(along));
   const auto& probabilities = options_.sampling_probabilities;
   if (!probabilities.empty()) {
     if (std::ssize(probabilities) != cases_)

@@ -148,6 +148,11 @@ class ChunkReader {
         codec != BLOSC_ZSTD_FORMAT) {
       damaged("expected codec BloscLZ, LZ4, Zlib or Zstd, got number " + std::to_string(codec));
     }
+#ifdef FASTNNUNET_WITHOUT_BLOSCLZ
+    if (codec == BLOSC_BLOSCLZ_FORMAT)
+      damaged("expected codec LZ4, Zlib or Zstd, got BloscLZ: this build's c-blosc2 " BLOSC2_VERSION_STRING
+              " writes out of bounds where such data is damaged, 3.3.3 does not");
+#endif
     if ((flags2 & BLOSC2_USEDICT) != 0) damaged("expected compression without a dictionary");
     for (int i = 0; i < BLOSC2_MAX_FILTERS; ++i) {
       const unsigned filter = at(header, BLOSC2_CHUNK_FILTER_CODES + i);
@@ -289,7 +294,7 @@ class B2ndVolume final : public StoredVolume {
                             voxel_);
   }
 
-  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override {
+  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) override {
     const Index4 lower = {first, box.lower[0], box.lower[1], box.lower[2]};
     const Index4 upper = {last, box.upper[0], box.upper[1], box.upper[2]};
     for_each_tile(lower, upper, header_.chunk, header_.chunks, [&](const Index4& origin, std::int64_t number) {
@@ -301,7 +306,7 @@ class B2ndVolume final : public StoredVolume {
   }
 
   // `part` counts from the chunk's corner.
-  void read_chunk(const Chunk& chunk, const Part& part, const Index4& corner, const Target& target) {
+  void read_chunk(const Chunk& chunk, const Part& part, const Index4& corner, const VoxelWriter& target) {
     if (chunk.kind == Chunk::Kind::constant) {
       rows_of(part, corner, target,
               [&](std::int64_t, std::byte* to, std::int64_t count) { target.fill(chunk.bytes, to, count); });
@@ -333,7 +338,7 @@ class B2ndVolume final : public StoredVolume {
     if (input().mapped()) count_bytes(static_cast<std::uint64_t>(bytes_of(chunk) * used / blocks));
   }
 
-  void write_block(const std::byte* block, const Part& part, const Index4& corner, const Target& target) const {
+  void write_block(const std::byte* block, const Part& part, const Index4& corner, const VoxelWriter& target) const {
     rows_of(part, corner, target, [&](std::int64_t voxel, std::byte* row, std::int64_t count) {
       const std::byte* from = block + voxel * static_cast<std::int64_t>(voxel_);
       if (target.same_type())
@@ -345,7 +350,7 @@ class B2ndVolume final : public StoredVolume {
 
   // Calls row(voxel, to, count) for the rows of a part of a tile; `voxel` is the row's first, counted in a block.
   template <typename Row>
-  void rows_of(const Part& part, const Index4& corner, const Target& target, Row row) const {
+  void rows_of(const Part& part, const Index4& corner, const VoxelWriter& target, Row row) const {
     const Index4& block = header_.block;
     for (std::int64_t c = part.lower[0]; c < part.upper[0]; ++c) {
       for (std::int64_t x = part.lower[1]; x < part.upper[1]; ++x) {

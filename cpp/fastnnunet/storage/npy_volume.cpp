@@ -42,7 +42,7 @@ NpyVolume::NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, c
   }
 }
 
-void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) {
+void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) {
   const auto [planes, rows, columns] = box.shape();
   const std::int64_t voxel = static_cast<std::int64_t>(size_of(element()));
   // From the first to the last byte of a row along Z: the voxels between are others where the order is Fortran's.

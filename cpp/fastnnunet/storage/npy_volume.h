@@ -21,7 +21,7 @@ class NpyVolume final : public StoredVolume {
 
  private:
   NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, const VolumeShape& shape, std::uint64_t data);
-  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override;
+  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) override;
 
   std::uint64_t data_;    // where the voxels begin in the file
   std::int64_t step_[4];  // bytes from one voxel to the next along C, X, Y, Z

@@ -268,7 +268,7 @@ class NpzVolume final : public StoredVolume {
   }
 
  private:
-  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) override {
+  void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) override {
     const auto [planes, rows, columns] = box.shape();
     const Index3& whole = shape();
     const auto voxel = static_cast<std::int64_t>(size_of(element()));

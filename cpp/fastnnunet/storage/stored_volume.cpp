@@ -9,8 +9,8 @@
 namespace fastnnunet {
 
 template <typename T>
-void Target::write_as(const Target& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
-                      std::int64_t count) {
+void VoxelWriter::write_as(const VoxelWriter& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
+                           std::int64_t count) {
   T* row = reinterpret_cast<T*>(to);  // it was a T* when the target was made
   ConvertRow<T> convert;
   if constexpr (std::is_same_v<T, float>) {
@@ -27,7 +27,7 @@ void Target::write_as(const Target& target, const std::byte* from, std::ptrdiff_
 }
 
 template <typename T>
-Target::Target(Element stored, T* first, const Steps& steps)
+VoxelWriter::VoxelWriter(Element stored, T* first, const Steps& steps)
     : first_(reinterpret_cast<std::byte*>(first)), steps_(steps), voxel_(sizeof(T)), write_(write_as<T>) {
   if constexpr (std::is_same_v<T, float>) {
     same_type_ = stored == Element::float32;
@@ -67,20 +67,20 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
   if (inner.empty()) return;
   T* corner = out + ((inner.lower[0] - box.lower[0]) * extent[1] + inner.lower[1] - box.lower[1]) * extent[2] +
               inner.lower[2] - box.lower[2];
-  read_checked(first, last, inner, Target(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
+  read_checked(first, last, inner, VoxelWriter(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
 }
 
 template <typename T>
 void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
   if (box.empty() || !(box.intersect(Box::of_shape(shape())) == box))
     throw InvalidArgument(file(), "a box inside the image", text_of(box));
-  read_checked(0, channels(), box, Target(element_, corner, steps));
+  read_checked(0, channels(), box, VoxelWriter(element_, corner, steps));
 }
 
-void StoredVolume::read_checked(std::int64_t first, std::int64_t last, const Box& box, const Target& target) {
+void StoredVolume::read_checked(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer) {
   if (unchecked_) check();
   try {
-    read_inside(first, last, box, target);
+    read_inside(first, last, box, writer);
   } catch (const StorageError& error) {
     suspect_ = suspect_ || error.passing() == Passing::yes;
     unchecked_ = true;

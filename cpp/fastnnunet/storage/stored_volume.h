@@ -17,11 +17,11 @@
 namespace fastnnunet {
 
 // Where the voxels of a region go: rows along Z of a (C, X, Y, Z) buffer of float32 or int16.
-class Target {
+class VoxelWriter {
  public:
   // `first` is the voxel at the region's lower corner.
   template <typename T>
-  Target(Element stored, T* first, const Steps& steps);
+  VoxelWriter(Element stored, T* first, const Steps& steps);
 
   bool same_type() const { return same_type_; }
 
@@ -44,14 +44,14 @@ class Target {
 
  private:
   template <typename T>
-  static void write_as(const Target& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
+  static void write_as(const VoxelWriter& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
                        std::int64_t count);
 
   std::byte* first_;
   Steps steps_;
   std::int64_t voxel_;
   bool same_type_;
-  void (*write_)(const Target&, const std::byte*, std::ptrdiff_t, std::byte*, std::int64_t);
+  void (*write_)(const VoxelWriter&, const std::byte*, std::ptrdiff_t, std::byte*, std::int64_t);
   ConvertRow<float> to_float_ = nullptr;
   ConvertRow<std::int16_t> to_int16_ = nullptr;
 };
@@ -87,7 +87,7 @@ class StoredVolume : public Volume {
   [[noreturn]] void fail(const std::string& reason) const;
 
   // Channels [first, last) of `box`, which is not empty and wholly inside the image.
-  virtual void read_inside(std::int64_t first, std::int64_t last, const Box& box, const Target& target) = 0;
+  virtual void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer) = 0;
 
  private:
   template <typename T>
@@ -95,7 +95,7 @@ class StoredVolume : public Volume {
   template <typename T>
   void read_part(const Box& box, T* corner, const Steps& steps);
   // Checks the file, where that is due, before it reads.
-  void read_checked(std::int64_t first, std::int64_t last, const Box& box, const Target& target);
+  void read_checked(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer);
 
   std::unique_ptr<InputFile> input_;
   Element element_;

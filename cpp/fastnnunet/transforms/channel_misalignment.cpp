@@ -89,6 +89,8 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     p.affine = kIdentity;
     if (p.has_affine)
       p.affine = geometry.dims == 3 ? affine_3d(angles, scales) : affine_2d(angles[1], scales[0], scales[1]);
+    for (const auto& row : p.affine)
+      for (const double entry : row) check_affine_entry(kName, entry);
     for (int axis = first; axis < 3; ++axis) {
       p.centre[axis] = static_cast<double>(geometry.shape[axis]) / 2;
       if (!shift) continue;
@@ -169,6 +171,7 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
       if (rows.size() != dims || rows[axis].size() != dims)
         throw InvalidArgument(kName, "'affine' of " + std::to_string(dims) + " rows and columns",
                               std::to_string(rows.size()) + " rows");
+      for (const double entry : rows[axis]) check_affine_entry(kName, entry);
       std::copy(rows[axis].begin(), rows[axis].end(),
                 p.affine[axis + first].begin() + static_cast<std::ptrdiff_t>(first));
     }
@@ -206,7 +209,7 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
       // The grid is centred on the image and the matrix passes through float32, as in bgv2.
       positions.offset[axis] = static_cast<double>(shape[axis] - 1) / 2;
       for (std::size_t of = 0; of < 3; ++of) {
-        const double entry = static_cast<float>(p.affine[axis][of]);
+        const double entry = through_float(p.affine[axis][of]);
         positions.matrix[axis][of] = entry;
         positions.offset[axis] += entry * (static_cast<double>(p.shift[of]) - static_cast<double>(shape[of] - 1) / 2);
       }

@@ -40,6 +40,8 @@ class ConvertSegmentationToRegions final : public FixedTransform {
     return changed;
   }
 
+  Makes makes() const override { return {.regions = true}; }
+
  protected:
   void apply(Sample& sample) const override {
     if (!sample.has_segmentation()) return;

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
 
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/flips.h"
 #include "fastnnunet/transforms/positions.h"
 #include "fastnnunet/transforms/resampling.h"
@@ -52,23 +54,26 @@ class Input {
     return box.intersect(content);
   }
 
-  // `box` of a channel where it lies in memory; no data where it has to be read.
+  // `box` of a channel where it lies in memory; no data where it has to be read, or lies too far apart.
   SourceView<T> view_in_place(std::int64_t channel, const Box& box) {
-    if (pending_ != nullptr) {
-      const SourceView<T> there = pending_->view(channel, box);
-      return countable(there) ? there : SourceView<T>{};
-    }
-    SourceView<T> all = SourceView<T>::dense(array_.channel(channel), Box::of_shape(array_.shape));
-    all.data += box.lower[0] * all.plane_step + box.lower[1] * all.row_step + box.lower[2];
-    all.box = box;
-    return all;
+    const SourceView<T> there = in_memory(channel, box);
+    return countable(there) ? there : SourceView<T>{};
   }
 
-  // The same; what has to be read is, and stays until the next call.
+  // The same; what has to be read or brought together is, and stays until the next call.
   SourceView<T> view(std::int64_t channel, const Box& box) {
     if (const SourceView<T> there = view_in_place(channel, box); there.data != nullptr) return there;
+    const SourceView<T> dense = SourceView<T>::dense(nullptr, box);
+    if (!countable(dense))
+      throw InvalidArgument("SpatialTransform", "a part of the image of at most 2147483647 voxels to be turned",
+                            std::to_string(voxels(box.shape())) + " voxels");
     T* memory = workspace_.scratch<T>(0, voxels(box.shape()));
-    if (!box.empty()) pending_->read(channel, box, memory);
+    if (!box.empty()) {
+      if (const SourceView<T> far = in_memory(channel, box); far.data != nullptr)
+        copy(far, memory);
+      else
+        pending_->read(channel, box, memory);
+    }
     return SourceView<T>::dense(memory, box);
   }
 
@@ -77,7 +82,7 @@ class Input {
     const Index3 size = box.shape();
     const Box common = box.intersect(Box::of_shape(shape()));
     if (common == box)
-      if (const SourceView<T> view = view_in_place(channel, box); view.data != nullptr) {
+      if (const SourceView<T> view = in_memory(channel, box); view.data != nullptr) {
         workspace_.share(size[0], [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t x = begin; x < end; ++x)
             for (std::int64_t y = 0; y < size[1]; ++y)
@@ -94,6 +99,21 @@ class Input {
   }
 
  private:
+  SourceView<T> in_memory(std::int64_t channel, const Box& box) {
+    if (pending_ != nullptr) return pending_->view(channel, box);
+    SourceView<T> all = SourceView<T>::dense(array_.channel(channel), Box::of_shape(array_.shape));
+    all.data += box.lower[0] * all.plane_step + box.lower[1] * all.row_step + box.lower[2];
+    all.box = box;
+    return all;
+  }
+
+  static void copy(const SourceView<T>& from, T* out) {
+    const Index3 size = from.box.shape();
+    for (std::int64_t x = 0; x < size[0]; ++x)
+      for (std::int64_t y = 0; y < size[1]; ++y, out += size[2])
+        std::copy_n(from.data + x * from.plane_step + y * from.row_step, size[2], out);
+  }
+
   void fill(std::int64_t channel, const Box& box, const Box& common, Border border, T outside, T* out) {
     const Index3 size = box.shape();
     if (!(common == box) && border == Border::constant) std::fill(out, out + voxels(size), outside);

@@ -38,7 +38,7 @@ class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
 
   bool takes_regions() const override { return true; }
 
-  const Record::Rows& scales() const { return scales_; }
+  const Record::Rows* target_scales() const override { return &scales_; }
 
  protected:
   void draw(Stream&, const Geometry&, DownsampleParameters&) const override {}
@@ -102,11 +102,6 @@ Index3 downsampled_shape(const Index3& shape, int dims, const Record::Numbers& s
 
 std::unique_ptr<Transform> make_downsample_seg_for_ds(const Record& attributes) {
   return std::make_unique<DownsampleSegForDS>(attributes);
-}
-
-const Record::Rows* deep_supervision_scales(const Transform& transform) {
-  const auto* downsample = dynamic_cast<const DownsampleSegForDS*>(&transform);
-  return downsample != nullptr ? &downsample->scales() : nullptr;
 }
 
 }  // namespace fastnnunet

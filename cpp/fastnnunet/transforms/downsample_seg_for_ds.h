@@ -5,8 +5,6 @@
 
 namespace fastnnunet {
 
-// Null for any other transform.
-const Record::Rows* deep_supervision_scales(const Transform& transform);
 bool is_full_scale(const Record::Numbers& scale);
 // Python's round of shape * scale on the axes that count.
 Index3 downsampled_shape(const Index3& shape, int dims, const Record::Numbers& scale);

@@ -97,6 +97,12 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
+  // No kernel reaches further than the image (check_reach).
+  std::size_t room_bytes(const Geometry& geometry) const override {
+    const Index3& shape = geometry.shape;
+    return room_of<float>(2 * shape[2] + kLine) + room_of<const float*>(2 * shape[0]) +
+           room_of<const float*>(2 * shape[1]) + room_of<const float*>(2 * shape[2]);
+  }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, BlurParameters& p) const override {

@@ -127,6 +127,8 @@ const float* LocalKernel::row(std::int64_t x, std::int64_t y) const {
   return weights;
 }
 
+std::size_t LocalTransform::room_bytes(const Geometry& geometry) const { return room_of<float>(geometry.shape[2]); }
+
 double LocalKernel::total() const {
   if (ready_ != nullptr) return sum(ready_, voxels(shape_));
   const double product = sum(profiles_, shape_[0]) * sum(profiles_ + shape_[0], shape_[1]) *

@@ -57,6 +57,9 @@ class LocalKernel {
 };
 
 class LocalTransform : public ImageTransformOf<LocalParameters> {
+ public:
+  std::size_t room_bytes(const Geometry& geometry) const override;
+
  protected:
   // `value` is the attribute that the values are drawn from, `values` their name in a record.
   LocalTransform(const Record& attributes, const char* value, const char* values);

@@ -16,9 +16,11 @@ constexpr double kTruncate = 4.0;
 constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
 constexpr double kSmallestSigma = 1e-15;  // below, SciPy does not filter
 
+std::int64_t radius_of(double sigma) { return static_cast<std::int64_t>(kTruncate * sigma + 0.5); }
+
 // taps[0] is the middle one.
 void build_taps(double sigma, std::vector<float>& taps) {
-  const auto radius = static_cast<std::int64_t>(kTruncate * sigma + 0.5);
+  const std::int64_t radius = radius_of(sigma);
   double sum = 0;
   for (std::int64_t i = -radius; i <= radius; ++i) sum += std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i));
   taps.clear();
@@ -77,6 +79,12 @@ class LocalSmoothing final : public LocalTransform {
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
+  }
+  std::size_t room_bytes(const Geometry& geometry) const override {
+    const double most = sigma_.upper_bound().value_or(kLargestSigma);
+    const std::int64_t radius = radius_of(most >= 0 && most <= kLargestSigma ? most : kLargestSigma);
+    return LocalTransform::room_bytes(geometry) + room_of<const float*>(2 * radius + 1) +
+           room_of<float>(geometry.shape[2] + 2 * radius) + room_of<float>(geometry.shape[2]);
   }
 
  protected:

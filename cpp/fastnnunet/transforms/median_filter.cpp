@@ -256,7 +256,7 @@ class MedianFilter final : public ImageTransformOf<MedianParameters> {
     for (std::int64_t size = smallest_; size <= largest_; ++size)
       most = std::max(most, voxels(Layout(size, geometry.shape, geometry.dims).padded()));
     const auto bytes = [](std::int64_t count, std::size_t each) { return static_cast<std::size_t>(count) * each; };
-    return {bytes(voxels(geometry.shape), sizeof(float)),
+    return {bytes(Padded::count(geometry.shape, largest_), sizeof(float)),
             bytes(most, sizeof(Entry)),
             bytes(most, sizeof(Entry)),
             bytes(most, sizeof(std::uint32_t)),

@@ -80,6 +80,11 @@ class MoveChannels final : public FixedTransform {
     return changed;
   }
 
+  Makes makes() const override {
+    if (from_image_ == to_image_) return {};
+    return to_image_ ? Makes{.image = Makes::Room::behind} : Makes{.labels = Makes::Room::behind};
+  }
+
  protected:
   bool acts(const NoParameters&) const override { return !ids_.empty(); }
 

@@ -31,6 +31,8 @@ class MoveSegAsOneHotToData final : public FixedTransform {
     return changed;
   }
 
+  Makes makes() const override { return {.image = Makes::Room::behind}; }
+
  protected:
   void apply(Sample& sample) const override {
     Array<std::int16_t>& labels = sample.segmentation();

@@ -1,8 +1,10 @@
 #include "fastnnunet/transforms/positions.h"
 
 #include <cmath>
+#include <string>
 
 #include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/base/vectors.h"
 
 namespace fastnnunet {
@@ -192,6 +194,19 @@ double rounding_of(const Lattice& lattice, double low, double high) {
 }
 
 }  // namespace
+
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+double through_float(double value) {
+  return static_cast<double>(static_cast<float>(value));
+}
+
+void check_affine_entry(std::string_view owner, double entry) {
+  constexpr double kLargest = 1e9;  // a patch is smaller than a voxel, or larger than any image, long before
+  if (!std::isfinite(entry)) throw InvalidArgument(owner, "'affine' to be finite", std::to_string(entry));
+  if (std::abs(entry) > kLargest) throw InvalidArgument(owner, "'affine' within 1e9", std::to_string(entry));
+}
 
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
   Box box;

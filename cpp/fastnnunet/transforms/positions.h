@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "fastnnunet/base/box.h"
 
@@ -50,6 +51,13 @@ struct Positions {
   bool align_corners = false;  // mirrors lie on the outermost voxels, not at their outer edges
   bool planar = false;         // 2D: X numbers planes, which are kept, and all of them are displaced alike
 };
+
+// A number rounded to float32, as a double. A call, and not a pair of conversions: where these stand in a loop, GCC
+// 12's vectoriser (-O3) uses the number as it was before.
+double through_float(double value);
+
+// Throws InvalidArgument for an entry of a matrix that is not finite, or so large that positions are not.
+void check_affine_entry(std::string_view owner, double entry);
 
 // The voxels of the window that linear interpolation of the patch touches, cut to the window.
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window);

@@ -6,6 +6,7 @@
 
 #include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/placement.h"
 
 namespace fastnnunet {
 namespace {
@@ -49,6 +50,12 @@ std::size_t Workspace::bytes() const {
   for (const Buffer& buffer : targets_) total += buffer.bytes();
   for (const Buffer& buffer : regions_) total += buffer.bytes();
   return total;
+}
+
+Workspace::ScratchSizes Workspace::scratch_bytes() const {
+  ScratchSizes sizes{};
+  for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = scratch_[i].bytes();
+  return sizes;
 }
 
 void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int dims, const Destination* destination) {
@@ -139,38 +146,34 @@ Array<std::int16_t>& Sample::segmentation() {
 
 Array<float> Sample::new_image(std::int64_t channels, const Index3& shape) {
   Array<float> image{nullptr, channels, shape};
-  if (destination_ != nullptr) {
-    const Array<float>& wanted = destination_->image;
-    // Fewer channels are the first of the wanted ones. A folded sample has the same voxels under another shape.
-    const bool fits = wanted.shape == shape ? channels <= wanted.channels : folded() && image.size() <= wanted.size();
-    if (wanted.data != nullptr && fits && wanted.data != image_.data) {
-      image.data = wanted.data;
-      return image;
-    }
-  }
-  const int buffer = image_.data != nullptr && image_.data == workspace_.image_[0].reserve<float>(0) ? 1 : 0;
-  image.data = workspace_.image_[buffer].reserve<float>(static_cast<std::size_t>(image.size()));
+  const Form form{channels, shape, folded()};
+  const Array<float> wanted = destination_ != nullptr ? destination_->image : Array<float>{};
+  const auto fits = [&](std::size_t) { return fits_image({wanted.channels, wanted.shape}, form); };
+  MemoryPlace present = image_.data != nullptr && image_.data == workspace_.image_[0].address() ? kFirst : kSecond;
+  if (wanted.data != nullptr && image_.data == wanted.data) present = kBatch;
+  const MemoryPlace place = place_beside(present, wanted.data != nullptr ? 1 : 0, fits);
+  image.data =
+      place == kBatch ? wanted.data : workspace_.image_[place].reserve<float>(static_cast<std::size_t>(image.size()));
   return image;
 }
 
 Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3& shape) {
   Array<std::int16_t> segmentation{nullptr, channels, shape};
-  if (destination_ != nullptr) {
-    for (const Target& wanted : destination_->targets) {
-      const bool fits =
-          wanted.type == TargetType::int16 &&
-          (wanted.shape == shape ? channels == wanted.channels
-                                 : folded() && segmentation.size() == wanted.channels * voxels(wanted.shape));
-      if (fits && wanted.data != segmentation_.data) {
-        segmentation.data = static_cast<std::int16_t*>(wanted.data);
-        return segmentation;
-      }
-    }
-  }
-  const auto* first = workspace_.segmentation_[0].reserve<std::int16_t>(0);
-  const int buffer = segmentation_.data != nullptr && segmentation_.data == first ? 1 : 0;
+  const Form form{channels, shape, folded()};
+  const std::span<const Target> wanted =
+      destination_ != nullptr ? std::span<const Target>(destination_->targets) : std::span<const Target>{};
+  const auto fits = [&](std::size_t i) {
+    return fits_labels(wanted[i].type, {wanted[i].channels, wanted[i].shape}, form);
+  };
+  const bool in_first = segmentation_.data != nullptr && segmentation_.data == workspace_.segmentation_[0].address();
+  MemoryPlace present = in_first ? kFirst : kSecond;
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    if (wanted[i].data == segmentation_.data) present = kBatch + static_cast<MemoryPlace>(i);
+  const MemoryPlace place = place_beside(present, wanted.size(), fits);
   segmentation.data =
-      workspace_.segmentation_[buffer].reserve<std::int16_t>(static_cast<std::size_t>(segmentation.size()));
+      place >= kBatch
+          ? static_cast<std::int16_t*>(wanted[static_cast<std::size_t>(place - kBatch)].data)
+          : workspace_.segmentation_[place].reserve<std::int16_t>(static_cast<std::size_t>(segmentation.size()));
   return segmentation;
 }
 
@@ -187,8 +190,8 @@ void Sample::set_segmentation(const Array<std::int16_t>& segmentation) {
 
 void Sample::extend_image(std::int64_t channels) {
   const Array<float> present = image();
-  if (destination_ != nullptr && present.data == destination_->image.data && channels <= destination_->image.channels &&
-      present.shape == destination_->image.shape) {
+  if (destination_ != nullptr && present.data == destination_->image.data &&
+      fits_image({destination_->image.channels, destination_->image.shape}, {channels, present.shape})) {
     image_.channels = channels;
     return;
   }
@@ -251,7 +254,8 @@ Target Sample::new_target(std::size_t number, TargetType type, std::int64_t chan
   Target target{type, nullptr, channels, shape};
   if (destination_ != nullptr && number < destination_->targets.size()) {
     const Target& wanted = destination_->targets[number];
-    if (wanted.type == type && wanted.bytes() == target.bytes() && wanted.data != segmentation_.data) {
+    if (fits_target(wanted.type, {wanted.channels, wanted.shape}, type, {channels, shape}) &&
+        wanted.data != segmentation_.data) {
       target.data = wanted.data;
       return target;
     }
@@ -264,7 +268,7 @@ Target Sample::new_regions(std::int64_t channels, const Index3& shape) {
   Target regions{TargetType::boolean, nullptr, channels, shape};
   if (destination_ != nullptr)
     for (const Target& wanted : destination_->targets)
-      if (wanted.type == regions.type && wanted.channels == channels && wanted.shape == shape) {
+      if (fits_regions(wanted.type, {wanted.channels, wanted.shape}, {channels, shape})) {
         regions.data = wanted.data;
         return regions;
       }

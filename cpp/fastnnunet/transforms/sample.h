@@ -59,6 +59,7 @@ class Workspace {
     return scratch_[number].reserve<T>(static_cast<std::size_t>(count));
   }
   std::size_t bytes() const;
+  ScratchSizes scratch_bytes() const;
 
   // How many other threads have no sample to make, as far as one can tell.
   int idle() const { return crew_ != nullptr ? crew_->idle() : 0; }

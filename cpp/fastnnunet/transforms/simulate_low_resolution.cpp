@@ -2,6 +2,7 @@
 // with sizes given and align_corners=False.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "fastnnunet/base/clones.h"
@@ -74,6 +75,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
+  std::size_t room_bytes(const Geometry& geometry) const override { return room_of<float>(geometry.shape[2]); }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, LowResolutionParameters& p) const override {
@@ -125,8 +127,20 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
       }
       if (low == shape) continue;
       for (int axis = 0; axis < 3; ++axis) {
-        nearest_exact_positions(shape[axis], low[axis], p.nearest[axis]);
         linear_positions(low[axis], shape[axis], p.positions[axis]);
+        if (low[axis] <= shape[axis]) {
+          nearest_exact_positions(shape[axis], low[axis], p.nearest[axis]);
+          continue;
+        }
+        // A grid that is larger than the image repeats its voxels: these are taken in place of the grid's, so that what
+        // is kept is never more than the image.
+        for (Between& at : p.positions[axis]) {
+          at.lower = nearest_exact(at.lower, shape[axis], low[axis]);
+          at.upper = nearest_exact(at.upper, shape[axis], low[axis]);
+        }
+        p.nearest[axis].resize(static_cast<std::size_t>(shape[axis]));
+        std::iota(p.nearest[axis].begin(), p.nearest[axis].end(), 0);
+        low[axis] = shape[axis];
       }
       resample(sample.workspace(), image.channel(p.channels[i]), shape, low, p);
     }

@@ -122,6 +122,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     return cut;
   }
 
+  Makes makes() const override { return {.image = Makes::Room::anew, .labels = Makes::Room::anew}; }
+
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     // One channel of the whole window, the most that a rotation can ask for.
     Workspace::ScratchSizes bytes{
@@ -251,7 +253,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
       if (!(std::abs(p.grid.centre[axis]) <= 1e9))
         throw InvalidArgument(kName, "'center_location_in_pixels' within 1e9 voxels",
                               std::to_string(p.grid.centre[axis]));
-    if (!p.grid.affine.allFinite()) throw InvalidArgument(kName, "'affine' to be finite", "infinity or NaN");
+    for (int axis = 0; axis < 3; ++axis)
+      for (int of = 0; of < 3; ++of) check_affine_entry(kName, p.grid.affine(axis, of));
   }
 
   void draw_deformation(Stream& stream, const Geometry& geometry, SpatialParameters& p) const {

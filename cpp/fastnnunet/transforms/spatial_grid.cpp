@@ -62,7 +62,7 @@ Positions grid_positions(const Grid& grid, int dims, const Index3& patch, const 
     double offset = grid.centre[axis] - size / 2;
     for (int of = 0; of < 3; ++of) {
       // The grid is centred on the patch and the matrix passes through float32, as in bgv2.
-      const double entry = of < 3 - dims ? 0.0 : double{static_cast<float>(grid.affine(axis, of))};
+      const double entry = of < 3 - dims ? 0.0 : through_float(grid.affine(axis, of));
       positions.matrix[axis][of] = entry * stretch;
       offset -= entry * static_cast<double>(patch[of] - 1) / 2;
       if (displacements != nullptr && grid.centred) offset -= entry * displacements->mean[of];

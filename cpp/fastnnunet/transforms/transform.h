@@ -47,12 +47,29 @@ class Transform {
   virtual Geometry after(const Geometry& geometry) const { return geometry; }
   virtual void apply(Sample& sample, const Parameters& parameters, const Stream& field) const = 0;
 
+  // What apply() asks the sample to make room for, so that the budget counts it (Pipeline::workspace_bytes).
+  struct Makes {
+    enum class Room : std::uint8_t {
+      none,    // works in place
+      anew,    // new_image, new_segmentation, of what may not have been read yet
+      behind,  // more channels behind those that are there
+    };
+    Room image = Room::none;
+    Room labels = Room::none;
+    bool regions = false;  // new_regions: from here on the labels are regions
+  };
+  virtual Makes makes() const { return {}; }
+  // The scales of deep supervision that the labels become a list of; null for any other transform.
+  virtual const Record::Rows* target_scales() const { return nullptr; }
+
   // Parameters under batchgeneratorsv2's names, out of the core and into it (replay).
   virtual Record describe(const Parameters& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const = 0;
 
   // Working memory beside image and segmentation: an upper bound for each of the workspace's scratch buffers.
   virtual Workspace::ScratchSizes scratch_bytes(const Geometry&) const { return {}; }
+  // And for what every thread that helps takes of base/thread_room.h.
+  virtual std::size_t room_bytes(const Geometry&) const { return 0; }
 };
 
 // Takes the cast from the base of the parameters off every transform.

@@ -1,5 +1,6 @@
 #include "fastnnunet/base/parallel.h"
 
+#include <atomic>
 #include <stdexcept>
 #include <vector>
 
@@ -29,6 +30,15 @@ TEST_CASE("parallel_for: an exception reaches the caller", "[base]") {
                                  }),
                     std::out_of_range);
   CHECK_THROWS_AS(parallel_for(0, 50, [](std::int64_t, std::int64_t) {}), InvalidArgument);
+}
+
+TEST_CASE("parallel_for: in a loop of its own", "[base]") {
+  std::atomic<int> seen{0};
+  parallel_for(2, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      parallel_for(2, 10, [&](std::int64_t first, std::int64_t last) { seen += static_cast<int>(last - first); });
+  });
+  CHECK(seen == 80);
 }
 
 }  // namespace

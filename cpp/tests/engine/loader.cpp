@@ -3,12 +3,15 @@
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
+#include <functional>
 #include <limits>
+#include <mutex>
 #include <set>
 #include <thread>
 
 #include "engine/cases.h"
 #include "fastnnunet/storage/open_volumes.h"
+#include "transforms/foreign.h"
 
 namespace fastnnunet {
 namespace {
@@ -185,10 +188,11 @@ TEST_CASE("loader: a case that is bad in some windows only is left out from the 
   Cases cases(2);
   for (const Index3& at : {Index3{15, 26, 20}, Index3{8, 10, 10}, Index3{22, 40, 30}, Index3{5, 40, 10}})
     cases.put(0, at, at[0] == 5 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN());
-  int changed_late = 0;
-  for (const std::uint64_t seed : {1, 2, 3, 4}) {
+  int changed_late = 0, still_used = 0;
+  for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
     std::vector<Content> expected;
     std::uint64_t since = 0;
+    BadCase first;
     for (const int threads : {1, 2, 8})
       for (const int prefetch : {1, 6}) {
         CAPTURE(seed, threads, prefetch);
@@ -201,19 +205,24 @@ TEST_CASE("loader: a case that is bad in some windows only is left out from the 
         if (expected.empty()) {
           expected = found;
           REQUIRE(loader->bad_cases().size() == 1);
-          since = loader->bad_cases()[0].step;
+          first = loader->bad_cases()[0];
+          since = first.step;
           CHECK(has(loader->bad_cases()[0].reason, "expected finite voxels"));
         }
         CHECK(found == expected);
         CHECK(loader->bad_cases()[0].step == since);
+        CHECK(loader->bad_cases()[0].slot == first.slot);
+        CHECK(loader->bad_cases()[0].attempt == first.attempt);
       }
     for (const Content& content : expected)
       for (const std::size_t number : content.cases) {
         if (content.step > since) CHECK(number == 1);
         changed_late += content.step < since && number == 0;
+        still_used += content.step == since && number == 0;
       }
   }
   CHECK(changed_late > 0);  // case 0 was used before it was found bad
+  CHECK(still_used > 0);    // and by other samples of that step: it is left out from the next one on
 }
 
 TEST_CASE("loader: a resumed run knows the cases that were left out", "[engine]") {
@@ -366,6 +375,70 @@ TEST_CASE("loader: the budget is kept", "[engine]") {
         options.memory_budget);
 }
 
+TEST_CASE("loader: a consumer that keeps batches does not get the memory of class locations", "[engine]") {
+  const Cases cases(4);
+  LoaderOptions options = options_for(cases, 2, 2);
+  options.sampling.oversample_foreground = 1.0;
+  options.keep_blocks = false;
+  options.memory_budget = 4000000 + 2 * OpenVolumes::kMemory;
+  // Of four cases, which together take more than their share of what is left.
+  const auto many = [](std::size_t number, const Index3& shape) {
+    ClassLocations locations(shape);
+    std::vector<std::int64_t> voxels;
+    for (std::int64_t i = 0; i < 100000; ++i)
+      for (const std::int64_t size : shape) voxels.push_back((i + static_cast<std::int64_t>(number)) % size);
+    locations.add({1}, false, false, voxels, 3);
+    return locations;
+  };
+  const auto memory = std::make_shared<CountedMemory>(true);
+  const auto loader = loader_of(options, TreeKind::full_3d, many, memory);
+  take(*loader, 10);
+  std::vector<Batch> kept;
+  CHECK_THROWS_AS(
+      [&] {
+        for (;;) kept.push_back(loader->next({}));
+      }(),
+      BudgetError);
+  const LoaderStatistics after = loader->statistics();
+  CHECK(after.location_bytes > 2 * after.batch_bytes);
+  // Files may yet take all of their share.
+  CHECK(memory->most_bytes() + after.workspace_bytes + after.location_bytes + 2 * OpenVolumes::kMemory <=
+        options.memory_budget);
+}
+
+// Keeps what it was shown, as a user's transform may that mixes samples.
+struct Kept {
+  std::shared_ptr<void> lease;
+  const float* image;
+  std::vector<float> content;
+};
+
+TEST_CASE("loader: memory that a transform keeps is not written again, though its batch is gone", "[engine]") {
+  const Cases cases(3);
+  std::mutex mutex;
+  std::vector<Kept> kept;
+  std::vector<Node> nodes;
+  nodes.push_back(make_tree(TreeKind::validation));
+  nodes.push_back(Node::leaf(std::make_unique<Foreign>("Foreign", [&](Sample& sample) {
+    const fastnnunet::Array<float> image = sample.image();
+    const std::lock_guard lock(mutex);
+    // The first few are of the sample that tells the layout.
+    if (kept.size() < 6)
+      kept.push_back({sample.lease(image.data), image.data, {image.data, image.data + image.size()}});
+  })));
+  LoaderOptions options = options_for(cases, 2, 2, TreeKind::validation);
+  Loader loader(options, std::make_shared<Pipeline>(Node::compose(std::move(nodes))), some_locations,
+                std::make_shared<OrdinaryMemory>());
+  take(loader, 12);
+  REQUIRE(kept.size() == 6);
+  for (const Kept& sample : kept) {
+    CHECK(sample.lease != nullptr);
+    CHECK(std::equal(sample.content.begin(), sample.content.end(), sample.image));
+  }
+  CHECK(loader.statistics().batches_in_use >= 2);
+  kept.clear();
+}
+
 TEST_CASE("loader: a consumer that keeps batches is told, not left waiting", "[engine]") {
   const Cases cases(3);
   LoaderOptions options = options_for(cases, 2, 2);
@@ -414,6 +487,66 @@ TEST_CASE("loader: memory that a device may still read goes back to where it cam
   }
   CHECK(memory->living() == 0);
   CHECK(memory->errors() == 0);
+}
+
+// Memory that takes until somebody else has been heard, as pinned memory takes its time.
+class SlowMemory final : public MemoryProvider {
+ public:
+  void* allocate(std::size_t bytes) override {
+    if (asked) asked();
+    return ordinary_.allocate(bytes);
+  }
+  void release(void* memory, std::size_t bytes) noexcept override { ordinary_.release(memory, bytes); }
+  bool rewritable() const override { return false; }
+  std::function<void()> asked;
+
+ private:
+  OrdinaryMemory ordinary_;
+};
+
+TEST_CASE("loader: while a batch's memory is asked for, threads end their samples and anybody may ask", "[engine]") {
+  const Cases cases(3);
+  const auto memory = std::make_shared<SlowMemory>();
+  const auto loader = loader_of(options_for(cases, 2, 3), TreeKind::full_3d, some_locations, memory);
+  const auto expected = take(*loader_of(options_for(cases, 2, 3)), 8);
+  std::atomic<int> heard{0};
+  memory->asked = [&] {
+    std::thread other([&] {
+      (void)loader->statistics();
+      (void)loader->activity();
+      ++heard;
+    });
+    other.join();
+  };
+  CHECK(take(*loader, 8) == expected);
+  CHECK(heard > 0);
+  // Two consumers at once share the batches, and closing finds one of them there.
+  std::set<std::uint64_t> steps;
+  std::mutex mutex;
+  const auto consume = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const Batch batch = loader->next({});
+      const std::lock_guard lock(mutex);
+      steps.insert(batch.step);
+    }
+  };
+  std::thread second(consume, 10);
+  consume(10);
+  second.join();
+  CHECK(steps.size() == 20);
+  CHECK(*steps.rbegin() == 27);
+  std::atomic<bool> once{false}, closed{false};
+  memory->asked = [&] {
+    if (once.exchange(true)) return;
+    std::thread other([&] { closed = loader->close(); });
+    other.join();
+  };
+  CHECK_THROWS_AS(
+      [&] {
+        for (;;) loader->next({});
+      }(),
+      ClosedError);
+  CHECK(closed);
 }
 
 TEST_CASE("loader: closing ends what is under way", "[engine]") {

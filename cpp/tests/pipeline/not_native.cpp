@@ -2,33 +2,13 @@
 #include <functional>
 
 #include "fastnnunet/pipeline/pipeline.h"
+#include "transforms/foreign.h"
 #include "transforms/samples.h"
 
 namespace fastnnunet {
 namespace {
 
 using namespace testing;
-
-struct Nothing : Parameters {};
-
-// Stands for a transform of another language: what it does to a sample is told by nobody.
-class Foreign final : public TransformOf<Nothing> {
- public:
-  using Body = std::function<void(Sample&)>;
-  Foreign(std::string name, Body body) : name_(std::move(name)), body_(std::move(body)) {}
-  std::string_view name() const override { return name_; }
-  bool native() const override { return false; }
-
- protected:
-  void draw(Stream&, const Geometry&, Nothing&) const override {}
-  void apply(Sample& sample, const Nothing&, const Stream&) const override { body_(sample); }
-  Record describe(const Nothing&) const override { return Record{name_}; }
-  void restore(const Record&, const Geometry&, Nothing&) const override {}
-
- private:
-  std::string name_;
-  Body body_;
-};
 
 class Extra final : public Companion {
  public:

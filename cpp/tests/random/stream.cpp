@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "message.h"
 
 using fastnnunet::SampleId;
 using fastnnunet::Stream;
@@ -122,4 +123,21 @@ TEST_CASE("A normal field is the same however it is cut", "[random]") {
   }
   REQUIRE(begin == parts.size());
   CHECK(whole == parts);
+}
+
+TEST_CASE("A stream is not made where its counter has no room for the name", "[random]") {
+  using fastnnunet::testing::has;
+  using fastnnunet::testing::message_of;
+  const SampleId last{
+      .step = Stream::kMostSteps - 1, .slot = Stream::kMostSlots - 1, .attempt = Stream::kMostAttempts - 1};
+  CHECK_NOTHROW(Stream(last, Stream::kMostPurposes - 1));
+  const auto refused = [&](void (*change)(SampleId&)) {
+    SampleId id = last;
+    change(id);
+    return message_of([&] { Stream(id, 0); });
+  };
+  CHECK(has(refused([](SampleId& id) { ++id.slot; }), "a slot below 65536, got 65536"));
+  CHECK(has(refused([](SampleId& id) { ++id.attempt; }), "an attempt below 4096, got 4096"));
+  CHECK(has(refused([](SampleId& id) { ++id.step; }), "a step below 281474976710656"));
+  CHECK(has(message_of([&] { Stream(last, Stream::kMostPurposes); }), "a purpose below 1048576"));
 }

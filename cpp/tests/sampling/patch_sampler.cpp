@@ -208,7 +208,12 @@ TEST_CASE("patch sampler: options that contradict each other are named", "[sampl
   options.sampling_probabilities = {0.5, 0.1};
   CHECK(has(message_of([&] { PatchSampler(options, 2); }), "sum of 1"));
   options = options_of({8, 0, 8}, {8, 8, 8});
-  CHECK_THROWS_AS(PatchSampler(options, 1), InvalidArgument);
+  CHECK(has(message_of([&] { PatchSampler(options, 1); }), "'patch_size' above 0 on every axis, got 0"));
+  options = options_of({8, 8, 8}, {8, 8, -3});
+  CHECK(has(message_of([&] { PatchSampler(options, 1); }), "'final_patch_size' above 0 on every axis, got -3"));
+  options = options_of({8, 8, 8}, {8, 8, 8});
+  options.batch_size = (1 << 16) + 1;
+  CHECK(has(message_of([&] { PatchSampler(options, 1); }), "a batch size of at most 65536, got 65537"));
 }
 
 }  // namespace

@@ -83,6 +83,8 @@ TEST_CASE("channel misalignment: what does not fit is named", "[transforms]") {
   CHECK(has(refused(parameters({2, 2})), "'center_location_in_pixels' of 3 numbers, got 2"));
   CHECK(has(refused(parameters({2 + 5, 2, 3})), "a shift of at most the image's 4 voxels along axis 0, got 5"));
   CHECK(has(refused(parameters({2, 2, 3}, Rows{{1, 0}, {0, 1}})), "'affine' of 3 rows"));
+  for (const double entry : {std::nan(""), double{INFINITY}, 1e300})
+    CHECK(has(refused(parameters({2, 2, 3}, Rows{{1, 0, 0}, {0, entry, 0}, {0, 0, 1}})), "expected 'affine'"));
   CHECK(has(message_of([] { first->after({0, 1, {4, 5, 6}}); }), "'im_channels_2_misalign' below 0, got 0"));
   Stream stream({}, 1);
   const auto p = first->new_parameters();

@@ -37,6 +37,59 @@ TEST_CASE("low resolution: a scale of 1 changes nothing, a constant image neithe
   }
 }
 
+TEST_CASE("low resolution: half a voxel is rounded to the even number, as in Python", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  Data data = data_of(1, {1, 1, 9});
+  for (std::size_t i = 0; i < 9; ++i) data.image[i] = static_cast<float>(i);
+  const Data out = apply(*low, parameters({1, 0.5}), data, 2);
+  // Four voxels and not five: nearest-exact takes 1, 3, 5 and 7, and the ends are these.
+  CHECK(out.image.front() == 1);
+  CHECK(out.image[4] == Catch::Approx(4));
+  CHECK(out.image.back() == 7);
+}
+
+TEST_CASE("low resolution: a scale above 1 repeats voxels and mixes them again", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(1, {5, 6, 7});
+  for (const double scale : {1.6, 2.0, 3.7, 11.0}) {
+    CAPTURE(scale);
+    const Data out = apply(*low, parameters({scale, 0.6, scale}), data);
+    // In full: the large grid, and the image in it.
+    const Index3 grid{std::lrint(5 * scale), 4, std::lrint(7 * scale)};
+    const auto nearest = [&](int axis, double at) {
+      const double from = static_cast<double>(data.shape[axis]) / static_cast<double>(grid[axis]);
+      return std::min(static_cast<std::int64_t>(std::floor((at + 0.5) * from)), data.shape[axis] - 1);
+    };
+    const auto between = [&](int axis, std::int64_t i, std::int64_t& lower, std::int64_t& upper) {
+      const double to = static_cast<double>(grid[axis]) / static_cast<double>(data.shape[axis]);
+      const double at = std::max(0.0, to * (static_cast<double>(i) + 0.5) - 0.5);
+      lower = std::min(static_cast<std::int64_t>(at), grid[axis] - 1);
+      upper = std::min(lower + 1, grid[axis] - 1);
+      return at - static_cast<double>(lower);
+    };
+    std::size_t voxel = 0;
+    for (std::int64_t x = 0; x < 5; ++x)
+      for (std::int64_t y = 0; y < 6; ++y)
+        for (std::int64_t z = 0; z < 7; ++z, ++voxel) {
+          std::int64_t at[3][2];
+          const double weight[3] = {between(0, x, at[0][0], at[0][1]), between(1, y, at[1][0], at[1][1]),
+                                    between(2, z, at[2][0], at[2][1])};
+          double expected = 0;
+          for (int corner = 0; corner < 8; ++corner) {
+            double share = 1;
+            std::int64_t place[3];
+            for (int axis = 0; axis < 3; ++axis) {
+              const int side = corner >> axis & 1;
+              share *= side == 1 ? weight[axis] : 1 - weight[axis];
+              place[axis] = nearest(axis, static_cast<double>(at[axis][side]));
+            }
+            expected += share * data.at(0, place[0], place[1], place[2]);
+          }
+          REQUIRE(out.image[voxel] == Catch::Approx(expected).margin(2e-6));
+        }
+  }
+}
+
 TEST_CASE("low resolution: ignored axes and allowed channels", "[transforms]") {
   Record restricted = attributes();
   restricted.set("ignore_axes", Numbers{0});

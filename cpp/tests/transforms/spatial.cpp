@@ -431,6 +431,11 @@ TEST_CASE("spatial: what does not fit together is named", "[transforms]") {
   const Data data = data_of(1, {12, 12, 12});
   CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5}), data); }), "center_location_in_pixels"));
   CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0}, {0, 1}}), data); }), "affine"));
+  // Finite as it is, and infinite in float32; or only when it is multiplied by voxels.
+  for (const double entry : {std::nan(""), 1e300, -1e39, 3e38})
+    CHECK(has(
+        message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0, 0}, {0, 1, entry}, {0, 0, 1}}), data); }),
+        "expected 'affine'"));
   CHECK(has(message_of([&] { spatial->after({1, 1, {1, 12, 12}, 2, 0}); }), "3 spatial axes"));
   Record offsets = parameters({6, 6, 6});
   offsets.set("elastic_offsets",

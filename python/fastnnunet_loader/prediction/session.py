@@ -156,8 +156,10 @@ class Session:
     def need_of_prepared(self, name: str, properties: Any) -> Need | None:
         """How much memory a case needs from now on that someone else preprocessed; None where its properties do not tell."""
         shape = properties.get("shape_before_cropping") if isinstance(properties, dict) else None
+        channels = self._checks.channels
         try:
-            header = _header_of(name, np.broadcast_to(np.float32(0), (1, *map(int, shape))), properties)  # type: ignore[arg-type]
+            voxels = np.broadcast_to(np.float32(0), (len(channels), *map(int, shape)))  # type: ignore[arg-type]
+            header = _header_of(name, voxels, properties, channels)
         except (PredictionError, TypeError, ValueError):
             return None
         need = self.need(header)

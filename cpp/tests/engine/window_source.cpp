@@ -1,0 +1,64 @@
+#include "fastnnunet/engine/window_source.h"
+
+#include <string>
+#include <vector>
+
+#include "catch.h"
+#include "fastnnunet/storage/npy_volume.h"
+#include "fastnnunet/storage/open_volumes.h"
+#include "storage/files.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+// One open file.
+struct OneFile final : SampleFiles {
+  explicit OneFile(Volume& volume) : open(volume) {}
+  Volume& volume(int) override { return open; }
+  std::string name(int) const override { return open.file(); }
+  bool wait(const StorageError&, Attempts&) override { return false; }
+  Volume& open;
+};
+
+template <typename T>
+void check_outside(const char* dtype, T outside) {
+  const TemporaryFolder folder;
+  const auto values = ramp<T>({1, 3, 4, 5});
+  write_file(folder / "volume.npy", npy_bytes(values, dtype));
+  OpenVolumes files(3);
+  Volume& volume = files.get(folder / "volume.npy", "");
+  const VolumeFacts facts = volume.facts();
+  OneFile opened(volume);
+  Activity activity;
+  // From one voxel before the image to two behind it, from memory and from the file.
+  const Box window{{-1, -1, -1}, {5, 6, 7}};
+  VolumeCache cache(1 << 20);
+  for (CachedVolume<T>* cached : {static_cast<CachedVolume<T>*>(nullptr), cache.find<T>(0, volume)}) {
+    CAPTURE(cached != nullptr);
+    WindowSource<T> source;
+    source.open(opened, {0, &facts, cached}, {}, window, false, activity);
+    CHECK(source.filling() == outside);
+    CHECK(source.content() == Box{{1, 1, 1}, {4, 5, 6}});
+    const Index3 shape = source.shape();
+    std::vector<T> read(static_cast<std::size_t>(voxels(shape)), T{77});
+    source.read(0, Box::of_shape(shape), read.data());
+    std::size_t at = 0;
+    for (std::int64_t x = -1; x < 5; ++x)
+      for (std::int64_t y = -1; y < 6; ++y)
+        for (std::int64_t z = -1; z < 7; ++z) {
+          const bool inside = x >= 0 && x < 3 && y >= 0 && y < 4 && z >= 0 && z < 5;
+          const T expected = inside ? values.values[static_cast<std::size_t>((x * 4 + y) * 5 + z)] : outside;
+          REQUIRE(read[at++] == expected);
+        }
+  }
+}
+
+TEST_CASE("window source: outside of the image are zeros, and labels of -1", "[engine]") {
+  check_outside<float>("<f4", 0.0f);
+  check_outside<std::int16_t>("<i2", -1);
+}
+
+}  // namespace
+}  // namespace fastnnunet
