@@ -234,8 +234,8 @@ MISTAKES = [
     Mistake(
         f"{PACKAGE}/nnunet/checkpoint.py",
         "a case that two ranks found to be bad is left out from the later step on",
-        "excluded[case] = min(step, excluded.get(case, step))",
-        "excluded[case] = max(step, excluded.get(case, step))",
+        "if step < excluded.get(case, step + 1):",
+        "if step > excluded.get(case, step - 1):",
         "tests/nnunet/test_checkpoint.py tests/nnunet/test_ranks.py tests/nnunet/test_ddp.py",
     ),
     Mistake(
