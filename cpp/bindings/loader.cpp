@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <optional>
 #include <tuple>
 
 #include "bindings.h"
@@ -73,26 +74,24 @@ std::vector<py::ssize_t> batch_shape(std::int64_t samples, std::int64_t channels
   return sizes;
 }
 
-// Hears signals, and calls `on_stall` once when the wait has taken `patience` seconds.
+// Hears signals, and calls `on_stall` with the seconds that the wait has taken when these are `patience`; again when
+// they are what it returned, if that is not None. What it raises ends the wait.
 class Waiting {
  public:
-  Waiting(double patience, const py::function& on_stall)
-      : until_(std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                                      std::chrono::duration<double>(std::min(patience, 1e8)))),
-        on_stall_(on_stall) {}
+  Waiting(double patience, const py::function& on_stall) : patience_(patience), on_stall_(on_stall) {}
 
   void operator()() {
     check_signals();
-    if (told_ || std::chrono::steady_clock::now() < until_) return;
-    told_ = true;
+    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    if (!patience_ || waited < *patience_) return;
     const py::gil_scoped_acquire lock;
-    on_stall_();
+    patience_ = on_stall_(waited).cast<std::optional<double>>();
   }
 
  private:
-  std::chrono::steady_clock::time_point until_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::optional<double> patience_;
   const py::function& on_stall_;
-  bool told_ = false;
 };
 
 // (data, targets, case numbers, step): arrays over the batch's memory, which they keep.

@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
         RankError,
         ResourceError,
         SampleError,
+        StallError,
         StorageError,
         TransformError,
     )
@@ -79,6 +80,7 @@ def install(
     log_stats: bool = False,
     live: bool = False,
     stall_after: float = _STALL_AFTER,
+    abort_after: float | None = None,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
@@ -107,6 +109,8 @@ def install(
         log_stats: a line with the statistics of each epoch in nnU-Net's log.
         live: statistics in the terminal while training; where the output is no terminal, a line every minute.
         stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
+        abort_after: seconds; a batch that takes longer ends the training with a StallError, so that a batch system can start
+            it again: `--c` goes on from the last checkpoint. None waits for ever.
 
     Raises:
         ValueError: an argument is out of range, or a file of the statistics holds something else.
@@ -132,6 +136,7 @@ def install(
             log_stats=log_stats,
             live=live,
             stall_after=stall_after,
+            abort_after=abort_after,
         )
     )
 
@@ -164,6 +169,7 @@ __all__ = [
     "SegmentationStream",
     "Stage",
     "StageStats",
+    "StallError",
     "StorageError",
     "TransformError",
     "__version__",

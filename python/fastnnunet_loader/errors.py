@@ -12,6 +12,7 @@ __all__ = [
     "RankError",
     "ResourceError",
     "SampleError",
+    "StallError",
     "StorageError",
     "TransformError",
 ]
@@ -120,6 +121,10 @@ class ResourceError(FastnnUNetError):
 
 class LoaderClosedError(FastnnUNetError):
     """The loader was closed, or belongs to the process before a fork."""
+
+
+class StallError(FastnnUNetError):
+    """A batch has taken longer than `abort_after`; the message says what each thread is doing."""
 
 
 class NotSupportedError(FastnnUNetError):

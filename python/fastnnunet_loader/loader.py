@@ -27,12 +27,12 @@ from . import _core
 from .activity import describe_activity
 from .cases import ClassLocations, class_locations, read_off
 from .compiler import Pipeline, compile_transforms
-from .errors import FastnnUNetError, LoaderClosedError, SampleError
+from .errors import FastnnUNetError, LoaderClosedError, SampleError, StallError
 from .fallback import interrupt, makes_a_sample, noted, python_stacks
 from .origins import differences, versions
 from .pickles import read_properties
 from .reproducing import Origin, command, line
-from .settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, check_patience, check_share, parse_bytes
+from .settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, check_abort_after, check_patience, check_share, parse_bytes
 from .statistics.gpu import device_in_use, gpu_stats
 from .statistics.model import LoaderStats, loader_stats
 from .system import Memory, available_cores, default_budget, default_threads, memory
@@ -157,6 +157,7 @@ class DataLoader:
         budget_binds: bool = True,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
+        abort_after: float | None = None,
         origin: Origin | None = None,
         report: Callable[[str], None] = _log.warning,
     ) -> None:
@@ -166,6 +167,7 @@ class DataLoader:
             raise ValueError(f"[threads] expected at least 1, got {threads}")
         if not stall_after > 0:
             raise ValueError(f"[stall_after] expected seconds above 0, got {stall_after}")
+        check_abort_after(abort_after)
         check_patience(patience)
         check_share(max_skipped)
         if not cases:
@@ -179,6 +181,7 @@ class DataLoader:
         self.max_skipped = max_skipped
         self.patience = patience
         self.stall_after = stall_after
+        self.abort_after = abort_after
         self.report = report  # takes what has to be said while batches are made
         self.origin = origin  # the training that this loader belongs to
         self.pin_memory = pin_memory
@@ -228,6 +231,7 @@ class DataLoader:
         budget_binds: bool | None = None,
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
+        abort_after: float | None = None,
         origin: Origin | None = None,
         report: Callable[[str], None] = _log.warning,
     ) -> DataLoader:
@@ -258,6 +262,7 @@ class DataLoader:
             unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
                 holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
             stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
+            abort_after: seconds; a batch that takes longer is a StallError. None waits for ever.
             origin: the training that it belongs to, for the line of code in errors that makes a sample again.
             report: takes what has to be said while batches are made, such as stalls.
 
@@ -299,6 +304,7 @@ class DataLoader:
             budget_binds=budget_binds is None or budget_binds,
             unrestricted_pickles=unrestricted_pickles,
             stall_after=float(stall_after),
+            abort_after=abort_after,
             origin=origin,
             report=report,
         )
@@ -330,7 +336,7 @@ class DataLoader:
             with noted():
                 return class_locations(file, read_properties(file, unrestricted), annotated)
 
-        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self.stall_after, self._first_stall)
+        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._first_look, self._first_stall)
         taken = core.statistics().memory_budget
         if taken > self.memory_budget:
             self.report(
@@ -360,11 +366,12 @@ class DataLoader:
             SampleError: a sample failed otherwise; the original is the cause. The next call goes on with the next batch. Or
                 more cases are bad than `max_skipped` says.
             MemoryBudgetError: the caller still refers to as many batches as the budget allows.
+            StallError: the batch has taken longer than `abort_after`. The next call waits for it again.
             LoaderClosedError: the loader was closed, or made before a fork.
         """
         core = self._opened()
         try:
-            data, targets, numbers, _ = core.next(self.stall_after, self._report_stall)
+            data, targets, numbers, _ = core.next(self._first_look, self._report_stall)
         except SampleError as error:
             self._add_reproduction(error)
             raise
@@ -427,17 +434,29 @@ class DataLoader:
         print(text, file=sys.stderr if file is None else file)
         return text
 
-    def _report_stall(self) -> None:
-        self.report(f"fastnnunet_loader: a batch has taken more than {self.stall_after:g} s. {self._activity()}")
+    @property
+    def _first_look(self) -> float:
+        return self.stall_after if self.abort_after is None else min(self.stall_after, self.abort_after)
 
-    def _first_stall(self) -> None:
-        text = f"fastnnunet_loader: opening the files of the first cases has taken more than {self.stall_after:g} s"
+    def _report_stall(self, waited: float) -> float | None:
+        doing = self._activity()
+        self._abort_if_late(waited, "a batch", doing)
+        self.report(f"fastnnunet_loader: a batch has taken more than {self.stall_after:g} s. {doing}")
+        return self.abort_after
+
+    def _abort_if_late(self, waited: float, what: str, doing: str) -> None:
+        if self.abort_after is not None and waited >= self.abort_after:
+            raise StallError(f"[loader] expected {what} within {self.abort_after:g} s, got none. {doing}")
+
+    def _first_stall(self, waited: float) -> float | None:
+        opening, doing = "opening the files of the first cases has", ""
         if self.pipeline.fallbacks:
-            text = (
-                f"fastnnunet_loader: opening the first cases, and the first sample, have taken more than {self.stall_after:g} "
-                f"s. Its transforms in Python: {', '.join(self.pipeline.fallbacks)}\n" + "\n".join(python_stacks())
-            )
-        self.report(text)
+            opening = "opening the first cases, and the first sample, have"
+            stacks = "\n".join(python_stacks())
+            doing = f"Its transforms in Python: {', '.join(self.pipeline.fallbacks)}\n{stacks}"
+        self._abort_if_late(waited, "the first cases and the first sample", doing)
+        self.report(f"fastnnunet_loader: {opening} taken more than {self.stall_after:g} s. {doing}".rstrip())
+        return self.abort_after
 
     def sample(self, step: int, slot: int, attempt: int = 0) -> dict[str, Any]:
         """Makes one sample by itself, the same that stands in the batch of that step, and leaves the loader where it is.

@@ -15,6 +15,7 @@ __all__ = [
     "STALL_AFTER",
     "STATS_EVERY",
     "Settings",
+    "check_abort_after",
     "check_patience",
     "check_share",
     "parse_bytes",
@@ -62,6 +63,7 @@ class Settings:
     log_stats: bool = False
     live: bool = False
     stall_after: float = STALL_AFTER
+    abort_after: float | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -72,6 +74,7 @@ class Settings:
             raise ValueError(f"[seed] expected a number from 0 to 2**64 - 1, got {self.seed}")
         if not self.stall_after > 0:
             raise ValueError(f"[stall_after] expected seconds above 0, got {self.stall_after}")
+        check_abort_after(self.abort_after)
         check_patience(self.patience)
         check_share(self.max_skipped)
         if not self.stats_every > 0:
@@ -89,6 +92,12 @@ class Settings:
         """The memory budget in bytes."""
         assert not isinstance(self.memory_budget, str)
         return self.memory_budget
+
+
+def check_abort_after(seconds: float | None) -> None:
+    """Raise ValueError for what is no time after which a training gives up."""
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"[abort_after] expected seconds above 0, got {seconds}")
 
 
 def check_patience(seconds: float) -> None:

@@ -89,6 +89,45 @@ def _(scene: Scene) -> str:
     return next(line.strip() for line in said[0].splitlines() if "Waiting" in line)
 
 
+@fault(
+    "transform never returns, abort_after",
+    "a StallError within 2 s, with the line of code it is at; close() ends it within 4 s",
+)
+def _(scene: Scene) -> str:
+    waiting = Waiting()
+    loader = scene.loader(waiting, stall_after=0.3, abort_after=1.0)
+    said: list[str] = []
+    loader.report = said.append
+    waiting.seconds = 1e6
+    with scene.within(6):
+        error = scene.error_of(loader, fl.StallError)
+    expect(len(said) == 1, f"{len(said)} reports")
+    expect("within 1 s" in str(error) and "transforms.py:" in str(error), str(error))
+    with scene.within(4):
+        loader.close()
+    waiting.seconds = 0
+    with scene.loader(waiting, abort_after=60.0) as other:
+        scene.take(other, 2)
+    scene.settle()
+    return "StallError: " + str(error).splitlines()[0]
+
+
+@fault("transform never returns in the first sample, abort_after", "a StallError within 3 s; nothing is left")
+def _(scene: Scene) -> str:
+    said: list[str] = []
+    with scene.within(4):
+        try:
+            scene.loader(Waiting(1e6), abort_after=0.5, report=said.append)
+        except fl.StallError as error:
+            found = str(error)
+        else:
+            expect(False, "a loader was made")
+    expect("the first cases and the first sample within 0.5 s" in found and "Waiting" in found, found)
+    expect(said == [], f"reported before it was late: {said}")
+    scene.settle()
+    return "StallError: " + found.splitlines()[0]
+
+
 @fault("transform never returns in the first sample", "reported once; Ctrl-C ends it within 2 s")
 def _(scene: Scene) -> str:
     import logging

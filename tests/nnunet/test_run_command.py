@@ -204,7 +204,7 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path) -> None:
 
     given = shlex.split(
         "--threads 3 --seed 4 --memory-budget 2GB --on-bad-case skip --max-skipped 0.2 --patience 60 --stall-after 5 "
-        "--check-finite --unrestricted-pickles "
+        "--abort-after 600 --check-finite --unrestricted-pickles "
         f"--leave-to-nnunet validation --live --log-stats --stats {tmp_path}/s.jsonl --stats-every 30 "
         f"--metrics {tmp_path}/m.prom"
     )

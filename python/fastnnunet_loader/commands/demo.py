@@ -114,7 +114,7 @@ def _check_demo_extra() -> None:
 
     missing = [name for name in ("nnunetv2", "nilearn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise CommandError(f"[demo] expected {' and '.join(missing)}, got none\n  pip install 'fastnnunet-loader[demo]'")
+        raise CommandError(f"[demo] expected {' and '.join(missing)}, got none\n  pip install {' '.join(missing)}")
     if importlib.util.find_spec("nnunetv2.utilities.find_objects") is None:
         version = importlib.metadata.version("nnunetv2")
         raise CommandError(

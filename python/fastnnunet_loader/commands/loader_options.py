@@ -58,6 +58,12 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
         default=STALL_AFTER,
         help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
     )
+    add(
+        "--abort-after",
+        metavar="SECONDS",
+        type=seconds,
+        help="end the training with an error when a batch takes longer, so that a batch system starts it again (default: wait)",
+    )
     add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
     add(
         "--unrestricted-pickles",

@@ -21,7 +21,7 @@ from .report import Check, Task, Verdict
 
 __all__ = ["compiling", "cuda", "nnunet", "python_version", "tasks", "this_package", "torch_version"]
 
-INSTALL = "pip install 'fastnnunet-loader[nnunet]'"
+INSTALL = "pip install nnunetv2 batchgeneratorsv2"
 # The stable interface that the extension was built on.
 LEAST_TORCH = (2, 10)
 LEAST_PYTHON = (3, 10)
@@ -98,7 +98,7 @@ def this_package() -> Check:
     if against is None:
         why = "Without it there is no pinned memory, and copies to a GPU wait for the training thread."
         verdict = Verdict.WARNING if torch.cuda.is_available() else Verdict.NOTE
-        mend = "pip install --no-deps --force-reinstall --no-binary fastnnunet-loader fastnnunet-loader"
+        mend = "pip install --no-build-isolation --force-reinstall --no-deps .  # in the folder of this package's sources"
         return Check(name, verdict, f"{__version__}, built without torch", why, mend)
     return Check(name, Verdict.OK, f"{__version__}, built against torch {against}")
 

@@ -86,6 +86,7 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             check_finite=settings.check_finite,
             unrestricted_pickles=settings.unrestricted_pickles,
             stall_after=settings.stall_after,
+            abort_after=settings.abort_after,
             origin=_origin(trainer),
             report=sayer(trainer),
         )
