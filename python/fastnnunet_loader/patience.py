@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from . import _core
 from .errors import StorageError
+from .settings import PATIENCE
 
-__all__ = ["may_pass", "patiently"]
+__all__ = ["Patience", "may_pass", "patiently"]
 
 T = TypeVar("T")
 
@@ -50,3 +53,36 @@ def patiently(work: Callable[[], T], patience: float, say: Callable[[str], None]
                 say(f"waiting for the file server, for up to {patience:g} s: {error}")
         time.sleep(min(pause, left))
         pause = min(2 * pause, 2.0)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long files are read again that another library reads."""
+
+    seconds: float = PATIENCE
+    say: Callable[[str], None] = print
+
+    def reading(self, files: Sequence[str], read: Callable[[], T]) -> T:
+        """Return what `read()` returns, which reads these files; call it again while a disk or a server does not answer."""
+
+        def read_or_tell() -> T:
+            try:
+                return read()
+            except Exception as error:
+                if not may_pass(error) and (found := _trouble_with(files)) is not None:
+                    raise found from error
+                raise
+
+        return patiently(read_or_tell, self.seconds, self.say)
+
+
+def _trouble_with(files: Sequence[str]) -> OSError | None:
+    """Return the error of a disk or a file server that may pass, if that is why files cannot be read. SimpleITK tells none."""
+    try:
+        for file in files:
+            with Path(file).open("rb") as stream:
+                while stream.read(1 << 24):
+                    pass
+    except OSError as error:
+        return error if may_pass(error) else None
+    return None

@@ -1,5 +1,5 @@
 /* A disk, or a file server, that fails, as `faults_disk` and the variables beside it say, see scene.py. What is opened, asked
-   for, read and mapped of .b2nd and .pkl files is concerned. And locks that hang or lie. Loaded before the C library. */
+   for, read and mapped of .b2nd, .pkl and .nii.gz files is concerned. And locks that hang or lie. Loaded before the C library. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,7 +26,8 @@ enum { READ = 1, STAT = 2, OPEN = 4 };
 static int named(const char *path) {
   const size_t length = path == NULL ? 0 : strlen(path);
   return (length > 5 && memcmp(path + length - 5, ".b2nd", 5) == 0) ||
-         (length > 4 && memcmp(path + length - 4, ".pkl", 4) == 0);
+         (length > 4 && memcmp(path + length - 4, ".pkl", 4) == 0) ||
+         (length > 7 && memcmp(path + length - 7, ".nii.gz", 7) == 0);
 }
 
 static int concerns(int file) {

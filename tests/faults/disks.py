@@ -167,6 +167,35 @@ for passing in PASSING:
     _passes(passing, for_ever=passing in ("EIO", "ESTALE"))
 
 
+@fault("file server gives EIO while images are checked for a prediction", "told once; they are checked when it answers again")
+def _(scene: Scene) -> str:
+    import SimpleITK
+    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    from fastnnunet_loader.patience import Patience
+    from fastnnunet_loader.prediction.cases import Case
+    from fastnnunet_loader.prediction.checks import CaseChecks
+
+    file = str(scene.root / "case_0000.nii.gz")
+    SimpleITK.WriteImage(SimpleITK.Image([5, 6, 7], SimpleITK.sitkInt16), file)
+    said: list[str] = []
+    for reader in (SimpleITKIO, NibabelIO):
+        checks = CaseChecks.of_raw(reader, {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz"})
+        checks.patience = Patience(60, said.append)
+        scene.disk(1, calls=AWAY)
+        scene.later(0.5, lambda: scene.disk(0))
+        good, bad = checks.check([Case("case", (file,))])
+        expect(len(good) == 1 and not bad, f"{reader.__name__}: {bad}")
+        scene.disk(1, calls=AWAY)
+        checks.patience = Patience(0, said.append)
+        good, bad = checks.check([Case("case", (file,))])
+        scene.disk(0)
+        expect(len(bad) == 1 and file in str(bad[0]), f"{reader.__name__}, patience 0: {good} {bad}")
+    expect(len(said) == 2 and all("waiting for the file server" in text for text in said), f"{said}")
+    return f"{said[0]}; with patience 0: {bad[0].reason}"
+
+
 @fault("all files gone for a moment", SAME)
 def _(scene: Scene) -> str:
     away = scene.root / "away"

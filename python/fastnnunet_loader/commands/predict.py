@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from . import CommandError, count, size
+from ..settings import PATIENCE
+from . import CommandError, count, patience, size
 from .folders import dataset_name, listed
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("raise", "skip"),
         default="raise",
         help="stop at a case that cannot be predicted, or finish the others and list it at the end (default: %(default)s)",
+    )
+    add(
+        "--patience",
+        metavar="SECONDS",
+        type=patience,
+        default=PATIENCE,
+        help="how long an image is read again when a disk or a file server does not answer (default: %(default)g)",
     )
 
 
@@ -131,6 +139,7 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
         save_probabilities=args.save_probabilities,
         memory_budget=args.memory_budget,
         on_bad_case=args.on_bad_case,
+        patience=args.patience,
         progress=not args.disable_progress_bar,
         model=model,
         say=lambda text: say(f"fastnnunet: {text}"),

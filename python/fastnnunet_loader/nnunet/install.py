@@ -68,7 +68,12 @@ def _prediction_options() -> dict[str, Any]:
     installed = installation()
     assert installed is not None
     chosen = installed.settings
-    return {"memory_budget": chosen.budget, "on_bad_case": chosen.on_bad_case, "threads": chosen.threads}
+    return {
+        "memory_budget": chosen.budget,
+        "on_bad_case": chosen.on_bad_case,
+        "threads": chosen.threads,
+        "patience": chosen.patience,
+    }
 
 
 def install(settings: Settings) -> None:

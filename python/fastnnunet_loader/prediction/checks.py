@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
+from ..patience import Patience
 from .cases import Case, name_of
 from .images import Header, missing_voxels, of_image, read_header, unwritable
 from .memory import readable
@@ -24,9 +25,13 @@ TYPICAL_COMPRESSION = 0.02
 
 
 class CaseChecks:
-    """Checks cases against a plan."""
+    """Checks cases against a plan.
 
-    def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any]) -> None:
+    patience: with files.
+    """
+
+    def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any], patience: Patience | None = None) -> None:
+        self.patience = Patience() if patience is None else patience
         self.channels = _channels(dataset_json)
         """Their names, as dataset.json has them."""
         self.reader: type = plans.image_reader_writer_class
@@ -38,6 +43,7 @@ class CaseChecks:
     def of_raw(cls, reader: type, dataset_json: dict[str, Any]) -> CaseChecks:
         """For the images of a data set that need not be planned yet."""
         checks = cls.__new__(cls)
+        checks.patience = Patience()
         checks.channels = _channels(dataset_json)
         checks.reader = reader
         checks._schemes = len(checks.channels)
@@ -92,6 +98,14 @@ class CaseChecks:
             self._compare(case, file, case.files[0], header, image, spacing=False)
 
     def _header(self, case: Case, file: str) -> Header | None:
+        try:
+            return self.patience.reading([file], lambda: self._header_of(case, file))
+        except PredictionError:
+            raise
+        except Exception as error:
+            raise _problem(case, file, f"expected an image that can be read, got {_said(error)}") from error
+
+    def _header_of(self, case: Case, file: str) -> Header | None:
         if not Path(file).is_file():
             raise _problem(case, file, "expected a file, got none")
         if not Path(file).stat().st_size:

@@ -11,6 +11,7 @@ from typing import Any
 from nnunetv2.inference import data_iterators
 from nnunetv2.utilities import utils
 
+from ..patience import Patience
 from . import options
 from .cases import Case, name_of
 from .checks import CaseChecks
@@ -102,11 +103,12 @@ class Preprocessed:
             items.close()
 
     def _made(self) -> Iterator[dict[str, Any]]:
-        preprocessing = Preprocessing(*self._plan, options.threads(), say, self._verbose)
+        patience = Patience(options.patience(), say)
+        preprocessing = Preprocessing(*self._plan, options.threads(), say, self._verbose, patience)
         if isinstance(self.source, Files):
             cases = self.source.cases(str(self._plan[2]["file_ending"]))
             checked, bad = (
-                CaseChecks(*self._plan).check(cases, writes=False)
+                CaseChecks(*self._plan, patience).check(cases, writes=False)
                 if preprocessing.reads_as_nnunet
                 else ([(c, None) for c in cases], [])
             )

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..settings import PATIENCE
 from ..system import available_cores, threads_of
 from .stand_ins import Patches
 
-__all__ = ["Options", "install", "installed", "threads"]
+__all__ = ["Options", "install", "installed", "patience", "threads"]
 
 Options = Callable[[], dict[str, Any]]
-"""Gives memory_budget, on_bad_case and threads of a Session."""
+"""Gives memory_budget, on_bad_case, threads and patience of a Session."""
 
 current: Options | None = None
 """None before install() and after uninstall()."""
@@ -26,6 +27,11 @@ def install(patches: Patches, options: Options) -> None:
 def installed() -> bool:
     """Whether they are."""
     return current is not None
+
+
+def patience() -> float:
+    """With files that are read: as install() was told."""
+    return PATIENCE if current is None else float(current()["patience"])
 
 
 def threads() -> int:

@@ -12,9 +12,8 @@ import torch
 
 from .. import known
 from ..errors import PredictionError
-from ..patience import may_pass, patiently
+from ..patience import Patience
 from ..resampling import resample
-from ..settings import PATIENCE
 from .cropping import bounding_box, fill_holes
 from .fingerprint import intensity_warnings
 from .followed import own_preprocessing, reads_as_nnunet
@@ -34,6 +33,7 @@ class Preprocessing:
         threads: that work on one case.
         say: is told what has no native counterpart and runs in Python.
         verbose: of a preprocessor of the plans' own.
+        patience: with files.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class Preprocessing:
         threads: int,
         say: Callable[[str], None],
         verbose: bool = False,
+        patience: Patience | None = None,
     ) -> None:
+        self._patience = Patience(say=say) if patience is None else patience
         self._plans = plans
         self._configuration = configuration
         self._dataset_json = dataset_json
@@ -87,10 +89,10 @@ class Preprocessing:
             )
             return self._stacked(data, seg, properties, previous is not None)
         reader = self._reader()
-        image, properties = _read(case, files, lambda: reader.read_images(list(files)), self._say)
+        image, properties = _read(case, files, lambda: reader.read_images(list(files)), self._patience)
         segmentation = None
         if previous is not None:
-            segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous), self._say)
+            segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous), self._patience)
         known = self._plans.foreground_intensity_properties_per_channel
         for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
             self._say(f"warning: {warning}")
@@ -248,17 +250,9 @@ def _is_nnunets_scheme(kind: type) -> bool:
     return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes" and not known.changed(kind)
 
 
-def _read(case: str, files: Sequence[str], read: Callable[[], Any], say: Callable[[str], None]) -> Any:
-    def read_or_tell() -> Any:
-        try:
-            return read()
-        except Exception as error:
-            if (found := _trouble_with(files)) is not None:
-                raise found from error
-            raise
-
+def _read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
     try:
-        return patiently(read_or_tell, PATIENCE, say)
+        return patience.reading(files, read)
     except Exception as error:
         said = " ".join(str(error).split()) or "no reason"
         listed = ", ".join(files)
@@ -268,18 +262,6 @@ def _read(case: str, files: Sequence[str], read: Callable[[], Any], say: Callabl
             file=listed,
             reason=f"expected images that can be read, got {type(error).__name__}: {said}",
         ) from error
-
-
-def _trouble_with(files: Sequence[str]) -> OSError | None:
-    """Return the error of a disk or a file server that may pass, if that is why files cannot be read. SimpleITK tells none."""
-    try:
-        for file in files:
-            with Path(file).open("rb") as stream:
-                while stream.read(1 << 24):
-                    pass
-    except OSError as error:
-        return error if may_pass(error) else None
-    return None
 
 
 def _not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from ..errors import PredictionError
+from ..patience import Patience
+from ..settings import PATIENCE
 from ..system import available_cores, memory, threads_of
 from .cases import Case
 from .checks import CaseChecks, Checked
@@ -43,6 +45,7 @@ class Session:
         say: is told what a user may want to know.
         own_export: whether what stands in the place of nnU-Net's functions of the export, in its predictor's module, is called.
         budget: in the place of one of `memory_budget`.
+        patience: seconds that an image is read again where the disk or the file server does not answer.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Session:
         say: Callable[[str], None] = print,
         own_export: bool = True,
         budget: Budget | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.failures: list[PredictionError] = []
         if budget is None:
@@ -71,9 +75,10 @@ class Session:
         self._say = say
         plan = (predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json)
         count = threads_of(available_cores()) if threads is None else threads
-        self._preprocessing = Preprocessing(*plan, count, say, bool(predictor.verbose_preprocessing))
+        patient = Patience(patience, say)
+        self._preprocessing = Preprocessing(*plan, count, say, bool(predictor.verbose_preprocessing), patient)
         self._exporting = Exporting(*plan, count, say, predictor if own_export else None)
-        self._checks = CaseChecks(*plan)
+        self._checks = CaseChecks(*plan, patient)
         self._fingerprint = None if model is None else Fingerprint.read(model)
         self._progress: Progress | None = None
         own = own_way(predictor)
