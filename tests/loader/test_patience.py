@@ -10,7 +10,7 @@ import pytest
 
 import fastnnunet_loader as fl
 from fastnnunet_loader import pickles
-from fastnnunet_loader.patience import may_pass, patiently
+from fastnnunet_loader.patience import Patience, may_pass, patiently
 
 
 class Failing:
@@ -82,14 +82,17 @@ def test_images_of_a_prediction_are_waited_for(tmp_path: Path, monkeypatch: pyte
         return opened(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", failing)
-    assert preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 2), said.append) == "read"
+    patience = Patience(60, said.append)
+    assert preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 2), patience) == "read"
     assert len(said) == 1
     assert str(image) in said[0]
     with pytest.raises(fl.PredictionError, match="unable to read"):
-        preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 1), said.append)
+        preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 1), patience)
 
 
-@pytest.mark.parametrize(("name", "value"), [("patience", -1), ("patience", float("nan")), ("max_skipped", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("patience", -1), ("patience", float("nan")), ("max_skipped", 1.5), ("abort_after", 0)]
+)
 def test_settings_are_checked(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"\[{name}\]"):
         fl.install(**{name: value})  # type: ignore[arg-type]
