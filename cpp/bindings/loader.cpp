@@ -9,6 +9,7 @@
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/platform.h"
 
 namespace fastnnunet::bindings {
 namespace {
@@ -31,6 +32,7 @@ LocationCache::Reader location_reader(const py::function& reader) {
       const auto file = py::cast<std::string>(error.value().attr("file"));
       const auto reason = py::cast<std::string>(error.value().attr("reason"));
       const py::object code = error.value().attr("errno");
+      if (!code.is_none() && is_limit(py::cast<int>(code))) throw ResourceError(file, reason);
       const Passing may_pass = code.is_none() ? Passing::no : passing(py::cast<int>(code));
       throw PythonStorageError(file, reason, may_pass, std::move(error));
     }

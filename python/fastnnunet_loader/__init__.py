@@ -92,7 +92,7 @@ def install(
             most 32 GiB. Only a budget that is given refuses what does not fit: otherwise the loaders take the least that they
             need, and predictions go on one by one, with a warning.
         on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
-        max_skipped: share of a loader's cases that "skip" may go on without, rounded down; one case always may be missing.
+        max_skipped: share of a loader's cases that "skip" may go on without, rounded down; at least one may always be skipped.
             With more, the training ends with an error that lists them.
         patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE, ETIMEDOUT
             and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile the log tells of a stall.

@@ -176,7 +176,7 @@ class DataLoader:
         self.rank = rank
         self.role = role
         self.threads = threads
-        self.memory_budget = memory_budget
+        self.memory_budget = self._asked = memory_budget
         self.on_bad_case = on_bad_case
         self.max_skipped = max_skipped
         self.patience = patience
@@ -246,8 +246,8 @@ class DataLoader:
             memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
                 quarter of the memory that is free, and at most 16 GiB.
             on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
-            max_skipped: share of the cases that "skip" may go on without, rounded down; one case always may be missing. With
-                more, the next batch is a SampleError that lists them.
+            max_skipped: share of the cases that "skip" may go on without, rounded down; at least one may always be skipped.
+                With more, the next batch is a SampleError that lists them.
             patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE,
                 ETIMEDOUT and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile it is told as
                 a stall. The batches are the same.
@@ -340,10 +340,10 @@ class DataLoader:
         taken = core.statistics().memory_budget
         if taken > self.memory_budget:
             self.report(
-                f"fastnnunet_loader: batches need {taken / 2**20:.0f} MiB at least, of two batches and the working memory of "
-                f"{self.threads} threads. That is more than this loader's share of what is free, "
-                f"{self.memory_budget / 2**20:.0f} MiB, and taken all the same, for nobody gave a budget. Fewer threads "
-                "need less."
+                f"fastnnunet_loader: two batches and the working memory of {self.threads} threads need at least "
+                f"{taken / 2**20:.0f} MiB, more than this loader's share of the free memory "
+                f"({self.memory_budget / 2**20:.0f} MiB). No memory budget was given, so it is used anyway; fewer threads need "
+                "less."
             )
             self.memory_budget = taken
         return core
@@ -573,17 +573,14 @@ class DataLoader:
         files = dict(zip(self._names, self._cases, strict=True))
         known = [bad for bad in skipped if bad.name in files]  # a state may be of other cases
         if self.on_bad_case != "skip":
-            still, why = [], "on_bad_case is 'raise'"
+            still, why = [], "because on_bad_case is 'raise'"
         else:
             still = [bad for bad in known if bad.stamp and _core.stamp_of_case(files[bad.name]) == bad.stamp]
-            why = "their files are not known to be as they were"
+            why = "because their files may have changed since"
         again = [bad for bad in known if bad not in still]
         if again:
             listed = "".join(f"\n  {bad.name}: [{bad.file}] {bad.reason}" for bad in again)
-            self.report(
-                f"fastnnunet_loader, role {self.role}: {len(again)} case(s) that were skipped before are tried again, "
-                f"for {why}:{listed}"
-            )
+            self.report(f"fastnnunet_loader, role {self.role}: trying {len(again)} skipped case(s) again, {why}:{listed}")
         return still
 
     def differences(self, state: dict[str, Any]) -> list[str]:
@@ -594,9 +591,9 @@ class DataLoader:
         """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.
 
         Raises:
-            MemoryBudgetError: it does not hold two batches and the threads' working memory.
+            MemoryBudgetError: it does not hold two batches and the threads' working memory, and somebody gave it.
         """
-        if memory_budget != self.memory_budget:
+        if memory_budget != self._asked:
             self.reopen(role=self.role, memory_budget=memory_budget)
 
     def reopen(self, *, role: int, memory_budget: int) -> None:
@@ -605,7 +602,7 @@ class DataLoader:
         core, self._core = self._core, None
         if core is not None:
             _end(core)
-        self.role, self.memory_budget = role, memory_budget
+        self.role, self.memory_budget, self._asked = role, memory_budget, memory_budget
         self._core = self._make()
         self._state_at_end = None
         self._core.set_step(int(state["step"]), [astuple(bad) for bad in _skipped_in(state)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import TypeVar
 
 from . import _core
 from .errors import StorageError
-from .settings import PATIENCE
 
 __all__ = ["Patience", "may_pass", "patiently"]
 
@@ -30,12 +30,27 @@ def may_pass(error: BaseException) -> bool:
     """Whether an error, or what it came from, may be over after a while: EIO, ESTALE, ETIMEDOUT and the like."""
     return any(
         (isinstance(one, StorageError) and one.passing)
-        or (isinstance(one, OSError) and one.errno is not None and _core.passing(one.errno))
+        or (isinstance(one, OSError) and (number := _number(one)) is not None and _core.passing(number))
         for one in _chain(error)
     )
 
 
-def patiently(work: Callable[[], T], patience: float, say: Callable[[str], None]) -> T:
+def _number(error: OSError) -> int | None:
+    """The system's own number: on Windows errno is the C library's."""
+    number: int | None = getattr(error, "winerror", None)
+    return error.errno if number is None else number
+
+
+def _is_gone(error: BaseException) -> bool:
+    return any(isinstance(one, OSError) and one.errno == errno.ENOENT for one in _chain(error))
+
+
+def patiently(
+    work: Callable[[], T],
+    patience: float,
+    say: Callable[[str], None],
+    passes: Callable[[BaseException], bool] = may_pass,
+) -> T:
     """Return what `work()` returns, which is called again while its errors may pass, for `patience` seconds at the most.
 
     say: is told once what is waited for.
@@ -46,7 +61,7 @@ def patiently(work: Callable[[], T], patience: float, say: Callable[[str], None]
             return work()
         except Exception as error:
             left = begin + patience - time.monotonic()
-            if left <= 0 or not may_pass(error):
+            if left <= 0 or not passes(error):
                 raise
             if not told:
                 told = True
@@ -59,30 +74,36 @@ def patiently(work: Callable[[], T], patience: float, say: Callable[[str], None]
 class Patience:
     """How long files are read again that another library reads."""
 
-    seconds: float = PATIENCE
-    say: Callable[[str], None] = print
+    seconds: float
+    say: Callable[[str], None]
 
-    def reading(self, files: Sequence[str], read: Callable[[], T]) -> T:
-        """Return what `read()` returns, which reads these files; call it again while a disk or a server does not answer."""
+    def reading(self, files: Sequence[str], read: Callable[[], T], *, were_there: bool = False) -> T:
+        """Return what `read()` returns, which reads these files; call it again while a disk or a server does not answer.
+
+        were_there: files that are gone may come back.
+        """
+
+        def passes(error: BaseException) -> bool:
+            return may_pass(error) or (were_there and _is_gone(error))
 
         def read_or_tell() -> T:
             try:
                 return read()
             except Exception as error:
-                if not may_pass(error) and (found := _trouble_with(files)) is not None:
+                if not passes(error) and (found := _trouble_with(files)) is not None and passes(found):
                     raise found from error
                 raise
 
-        return patiently(read_or_tell, self.seconds, self.say)
+        return patiently(read_or_tell, self.seconds, self.say, passes)
 
 
 def _trouble_with(files: Sequence[str]) -> OSError | None:
-    """Return the error of a disk or a file server that may pass, if that is why files cannot be read. SimpleITK tells none."""
+    """Return the system's error where files cannot be read to their end. SimpleITK tells none."""
     try:
         for file in files:
             with Path(file).open("rb") as stream:
                 while stream.read(1 << 24):
                     pass
     except OSError as error:
-        return error if may_pass(error) else None
+        return error
     return None

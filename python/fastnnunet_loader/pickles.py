@@ -181,7 +181,7 @@ def read_properties(file: Path, unrestricted: bool = False) -> dict[str, Any]:
         with file.open("rb") as stream:
             properties = pickle.load(stream) if unrestricted else _Unpickler(stream).load()
     except OSError as error:
-        raise _bad(file, error.strerror or str(error), error.errno) from error
+        raise _bad(file, error.strerror or str(error), getattr(error, "winerror", None) or error.errno) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = f"expected a whole pickle of nnU-Net's properties, got {type(error).__name__}: {error}"
         raise _bad(file, reason) from error

@@ -28,7 +28,7 @@ PATIENCE = 300.0
 """Seconds that a file is tried again where a disk or a file server does not answer, or where a file that was there is gone."""
 
 MAX_SKIPPED = 0.05
-"""Share of the cases that `on_bad_case="skip"` may go on without; one case always may be missing."""
+"""Share of the cases that `on_bad_case="skip"` may go on without; at least one case may always be skipped."""
 
 STATS_EVERY = 60.0
 """Seconds between two lines of statistics of a loader, in a file of JSON lines."""

@@ -122,11 +122,10 @@ def memory(environment: Mapping[str, str] | None = None) -> Memory:
     limited = machine is not None and measured.limit < machine
     given = allotment(environment)
     # Several tasks of a batch system share what the machine and the control group have.
-    found = Memory(
-        measured.limit // given.tasks,
-        measured.available // given.tasks,
-        "a control group (container, job)" if limited else "the machine",
-    )
+    source = "a control group (container, job)" if limited else "the machine"
+    if given.tasks > 1:
+        source = f"{source}, shared by {given.tasks} tasks"
+    found = Memory(measured.limit // given.tasks, measured.available // given.tasks, source)
     limits: list[tuple[int, int, str]] = list(_limits())
     if given.memory is not None:
         limits.append((given.memory[0], int(_core.resident_memory()), given.memory[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ def naming_bad_cases(
         return
     folder, previous = Path(trainer.preprocessed_dataset_folder), trainer.folder_with_segs_from_previous_stage
 
-    def fault(case: str) -> PredictionError | None:
+    def fault(case: str, patience: float = patience) -> PredictionError | None:
         files = find(folder, None if previous is None else Path(previous), case)
 
         def read_all() -> None:
@@ -107,13 +108,19 @@ def naming_bad_cases(
                 data, segmentation, stage_before, properties = super(Naming, self).load_case(identifier)
                 return data[:], segmentation, None if stage_before is None else stage_before[:], properties
 
+            begin = time.monotonic()
             try:
                 return patiently(load, patience, waiting)
             except Exception as error:
-                found = fault(identifier)
-                raise found or PredictionError(
-                    case=identifier, stage="read", reason=f"expected a case, got {type(error).__name__}: {error}"
-                ) from error
+                first = error
+            # Errors of blosc2 have no number: the core says whether a file server is the reason, and waits for it.
+            if (found := fault(identifier, max(begin + patience - time.monotonic(), 0.0))) is not None:
+                raise found from first
+            try:
+                return load()
+            except Exception as error:
+                reason = f"expected a case, got {type(error).__name__}: {error}"
+                raise PredictionError(case=identifier, stage="read", reason=reason) from error
 
     Naming.__name__ = known.__name__
     split = trainer.do_split

@@ -18,7 +18,7 @@ import torch
 
 import fastnnunet_loader as fl
 
-from .fault import expect, fault
+from .fault import expect, fault, not_tried
 from .scene import OPENS, READS, STATS, Scene
 
 __all__: list[str] = []
@@ -68,7 +68,7 @@ def _(scene: Scene) -> str:
 @fault("files moved to another device", SAME + "; where nothing can be mounted, it says so")
 def _(scene: Scene) -> str:
     if not scene.may_mount():
-        return "not tried: nothing can be mounted here"
+        return not_tried("nothing can be mounted here")
     other = scene.root / "other"
     other.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True)
@@ -137,7 +137,9 @@ def _passes(name: str, *, for_ever: bool) -> None:
             scene.disk(1, error=number, calls=AWAY)
             scene.later(0.7, lambda: scene.disk(0))
 
+        begin = time.monotonic()
         _same(scene, fail)
+        expect(time.monotonic() - begin > 0.9, "nothing was waited for")
         return "24 batches"
 
     if not for_ever:
@@ -219,6 +221,27 @@ def _(scene: Scene) -> str:
     expect(time.monotonic() - begin > 0.9, "nothing was waited for")
     expect(all(map(torch.equal, found, expected)), "the batches are others")
     return "12 batches"
+
+
+@fault("file server does not answer at all, abort_after", "a StallError names file and stage within 3 s; then the same batches")
+def _(scene: Scene) -> str:
+    with scene.loader(keep_blocks=False) as undisturbed:
+        expected = scene.take(undisturbed, 12)
+    loader = scene.loader(keep_blocks=False, prefetch=1, abort_after=0.7)
+    found = scene.take(loader, 3)
+    scene.disk(2)
+    said = ""
+    with scene.within(5):
+        while not said and len(found) < 12:
+            try:
+                found += scene.take(loader, 1)
+            except fl.StallError as error:
+                said = str(error)
+    expect("within 0.7 s" in said and "case" in said, said or "no error")
+    scene.disk(0)
+    found += scene.take(loader, 12 - len(found))
+    expect(all(map(torch.equal, found, expected)), "the batches are others")
+    return f"StallError: {said}"
 
 
 @fault("file server away for long", "the stall names file and error; Ctrl-C and close() are heard; then the same batches")
@@ -385,14 +408,14 @@ def _(scene: Scene) -> str:
 def _(scene: Scene) -> str:
     tools = [shutil.which(name, path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin") for name in ("mke2fs", "mount")]
     if None in tools or not scene.may_mount():
-        return "not tried: nothing can be mounted here"
+        return not_tried("nothing can be mounted here")
     disk, mounted = scene.root / "disk.img", scene.root / "mounted"
     with disk.open("wb") as image:
         image.truncate(sum(file.stat().st_size for file in scene.folder.iterdir()) + (16 << 20))
     subprocess.run([str(tools[0]), "-q", "-F", "-d", scene.folder, disk], check=True)
     mounted.mkdir()
     if subprocess.run(["mount", "-o", "loop,ro", disk, mounted], check=False, capture_output=True).returncode:
-        return "not tried: no loop device here"
+        return not_tried("no loop device here")
     try:
         with scene.loader(keep_blocks=False) as undisturbed:
             expected = scene.take(undisturbed, 24)

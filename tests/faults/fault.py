@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,11 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .scene import Scene
 
-__all__ = ["FAULTS", "Difference", "Ending", "Fault", "expect", "fault"]
+__all__ = ["FAULTS", "Difference", "Ending", "Fault", "expect", "fault", "not_tried"]
 
 
 class Difference(Exception):
     """Something else happened than was promised; the message says what."""
+
+
+def not_tried(why: str) -> str:
+    """What is seen where the machine cannot do it; in CI it has to."""
+    expect(not os.environ.get("CI"), why)
+    return f"not tried: {why}"
 
 
 def expect(condition: object, otherwise: str) -> None:

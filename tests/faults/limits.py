@@ -63,7 +63,7 @@ def _(scene: Scene) -> str:
     with scene.loader(report=said.append) as loader:
         expect(all(map(torch.equal, expected, scene.take(loader, 10))), "the batches differ")
         stats = loader.stats()
-    expect(len(said) == 1 and "nobody gave a budget" in said[0], str(said))
+    expect(len(said) == 1 and "No memory budget was given" in said[0], str(said))
     expect(0 < stats.memory_used <= stats.memory_budget < 2**30, f"{stats.memory_used} of {stats.memory_budget} bytes")
     return said[0].partition(",")[0]
 

@@ -18,6 +18,8 @@ def difference(row: Row, theirs: Verdict, ours: Verdict) -> str:
             if np.array_equal(theirs.labels, ours.labels)
             else f"{np.count_nonzero(theirs.labels != ours.labels)} labels differ"
         )
+    if row.refused and ours.made:
+        return f"expected it to be refused, for {row.refused}"
     if theirs.made != ours.made and not (row.refused and ours.stage == "check"):
         return f"nnU-Net {theirs}; this package {ours}"
     if ours.stage != "check" and not row.late:

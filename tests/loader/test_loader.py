@@ -411,13 +411,30 @@ def test_a_skipped_case_is_tried_again_unless_its_files_are_the_same(damaged: An
     with resumed(state, said, on_bad_case="raise", patience=0) as loader:
         assert loader.bad_cases == []
         assert batches_until_error(loader).case == name
-    assert f"1 case(s) that were skipped before are tried again, for on_bad_case is 'raise':\n  {name}: [{file}] " in said[1]
+    assert f"trying 1 skipped case(s) again, because on_bad_case is 'raise':\n  {name}: [{file}] " in said[1]
     file.write_bytes(whole)
     with resumed({**state, "step": 0}, said, on_bad_case="skip") as loader:
         for a, b in zip(take(loader, 40), good, strict=True):
             assert_equal(a, b)
         assert loader.bad_cases == []
     assert bad.reason in said[2]
+
+
+def test_a_file_that_was_replaced_while_another_loader_had_it_open_is_read_anew(damaged: Any) -> None:
+    """Loaders of as many threads share them, and their open files."""
+    name = damaged.indices[0]
+    file = Path(damaged._data.source_folder) / f"{name}.b2nd"
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=5, keep_blocks=False) as before:
+        old = take(before, 20)
+        other = blosc2.open(str(file))[:]
+        file.unlink()
+        blosc2.asarray(np.ascontiguousarray(other[:, ::-1]), urlpath=str(file))
+        with fl.DataLoader.from_nnunet(damaged, threads=2, seed=5, keep_blocks=False, patience=0) as after:
+            new = take(after, 20)
+    with fl.DataLoader.from_nnunet(damaged, threads=2, seed=5, keep_blocks=False, patience=0) as alone:
+        for a, b in zip(new, take(alone, 20), strict=True):
+            assert_equal(a, b)
+    assert any(not torch.equal(a["data"], b["data"]) for a, b in zip(old, new, strict=True))
 
 
 def test_skip_has_a_limit(damaged: Any) -> None:

@@ -43,9 +43,6 @@
 
 namespace fastnnunet {
 
-namespace {
-
-// Whether the process has reached a limit, and the file is as good as it was.
 bool is_limit(int code) {
 #ifdef _WIN32
   return code == ERROR_TOO_MANY_OPEN_FILES || code == ERROR_NOT_ENOUGH_MEMORY || code == ERROR_OUTOFMEMORY ||
@@ -55,13 +52,15 @@ bool is_limit(int code) {
 #endif
 }
 
+namespace {
+
 [[noreturn]] void fail(const std::string& name, const std::string& what, int code) {
   const std::string reason = what + ": " + std::system_category().message(code);
   if (is_limit(code)) throw ResourceError(name, reason);
   throw StorageError(name, reason, passing(code));
 }
 
-// FNV-1a. What it tells apart was not made to deceive.
+// FNV-1a, which is not cryptographic.
 std::uint64_t hash(std::uint64_t so_far, const void* bytes, std::size_t count) {
   const auto* next = static_cast<const unsigned char*>(bytes);
   for (std::size_t i = 0; i < count; ++i) so_far = (so_far ^ next[i]) * 0x100000001b3u;

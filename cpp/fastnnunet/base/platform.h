@@ -94,6 +94,9 @@ class InputFile {
 
 std::string utf8(const std::filesystem::path& path);
 
+// Whether an error with this number says that the process has reached a limit, and the file is as good as it was.
+bool is_limit(int code);
+
 // Whether an error with this number of the system's (errno; GetLastError on Windows) may be over after a while.
 Passing passing(int code);
 

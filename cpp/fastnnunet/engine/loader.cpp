@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <tuple>
 
 #include "fastnnunet/base/platform.h"
 #include "fastnnunet/engine/arena.h"
@@ -103,7 +104,7 @@ class Loader::Impl {
       if (found != nullptr && !redo_excluded(*found)) {
         Batch batch{std::move(found->memory), found->step};
         std::exception_ptr error = std::exchange(found->error, nullptr);
-        if (!error) error = too_many_skipped(found->step);
+        if (std::exception_ptr many = too_many_skipped(found->step)) error = std::move(many);
         found->state = Job::State::unused;
         ++step_;
         // For the first one everybody waits, and as long as no thread was idle more batches ahead would not have
@@ -165,7 +166,7 @@ class Loader::Impl {
     for (Job& job : jobs_)
       if (job.state == Job::State::ready) job.drop();
     submitted_ = step_;
-    changed_.notify_all();  // whoever waits for a disk need not any more
+    changed_.notify_all();  // wake threads that wait for files
     while (!changed_.wait_for(lock, kPollInterval, [&] { return running_ == 0; })) {
       if (!poll) continue;
       lock.unlock();
@@ -413,7 +414,7 @@ class Loader::Impl {
   }
 
   Attempts::Clock::duration patience_for_files() const {
-    // A hundred years are for ever, and can be counted.
+    // Capped so that it fits the clock's ticks.
     return std::chrono::duration_cast<Attempts::Clock::duration>(
         std::min(options_.patience, std::chrono::duration<double>(3e9)));
   }
@@ -441,19 +442,24 @@ class Loader::Impl {
   Volume& open_volume_of(Arena::ThreadState& thread, std::size_t number, int which) {
     const auto [path, member] = path_of(number, which);
     const std::uint32_t file = file_number(number, which);
-    try {
-      Volume& volume = thread.files.get(*path, *member);
-      volume.check_once();
-      known_.admit(file, volume);
-      return volume;
-    } catch (const StorageError& error) {
-      // Another handle may have the right content.
-      if (error.passing() != Passing::no) thread.files.close(*path, *member);
-      if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
-      if (error.passing() == Passing::if_it_was_there) throw StorageError(error.file(), error.reason(), Passing::yes);
-      // It was good: what is wrong with it now may be that it is not all there yet.
-      if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
-      throw;
+    // Another loader of this thread may have opened the file before it was replaced.
+    if (known_.find(file) == nullptr) thread.files.close(*path, *member);
+    for (bool first = true;; first = false) {
+      try {
+        Volume& volume = thread.files.get(*path, *member);
+        volume.check_once();
+        known_.admit(file, volume);
+        return volume;
+      } catch (const StorageError& error) {
+        // Another handle may have the right content.
+        if (error.passing() != Passing::no) thread.files.close(*path, *member);
+        if (first && error.passing() == Passing::if_it_changes) continue;
+        if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
+        if (error.passing() == Passing::if_it_was_there) throw StorageError(error.file(), error.reason(), Passing::yes);
+        // It was good: what is wrong with it now may be that it is not all there yet.
+        if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
+        throw;
+      }
     }
   }
 
@@ -467,7 +473,9 @@ class Loader::Impl {
     const bool stop = changed_.wait_for(lock, pause, unwanted);
     lock.unlock();
     activity.enter(before);
-    if (stop) throw ClosedError("loader", "to wait for " + error.file(), "one that was closed or set to another step");
+    if (stop)
+      throw ClosedError("loader", "a loader that stays open while " + error.file() + " is waited for",
+                        "one that was closed or set to another step");
   }
 
   // Channels and window of any sample: those that most of the first cases have, the earlier ones where as many have
@@ -478,10 +486,12 @@ class Loader::Impl {
     std::vector<std::pair<Geometry, int>> found;
     OpenVolumes files(OpenVolumes::kOfOneSample);
     std::size_t asked = 0;
-    for (const CaseFiles& at : options_.cases) {
-      if (asked == kAsked) break;
+    Attempts attempts;  // of all cases together: a server that is away is not waited for again with each of them
+    for (std::size_t number = 0; number < options_.cases.size() && asked < kAsked; ++number) {
+      const CaseFiles& at = options_.cases[number];
       try {
-        const Geometry geometry = geometry_of(at, files, poll);
+        const Geometry geometry = geometry_of(at, files, attempts, poll);
+        for (int which = 0; which < 3; ++which) known_.saw(file_number(number, which));
         ++asked;
         const auto same = std::find_if(found.begin(), found.end(), [&](const auto& other) {
           return other.first.image_channels == geometry.image_channels &&
@@ -508,8 +518,8 @@ class Loader::Impl {
   }
 
   // Of one case's samples, with the patience for files that the loader has. No thread is at work yet.
-  Geometry geometry_of(const CaseFiles& at, OpenVolumes& files, const std::function<void()>& poll) const {
-    Attempts attempts;
+  Geometry geometry_of(const CaseFiles& at, OpenVolumes& files, Attempts& attempts,
+                       const std::function<void()>& poll) const {
     for (;;) {
       try {
         Geometry geometry;
@@ -651,9 +661,15 @@ class Loader::Impl {
         }
         lock.lock();
         acquiring_ = false;
-        changed_.notify_all();
+        if (memory || missing) changed_.notify_all();
         if (missing) return missing;
-        if (!memory || closed_) break;
+        if (!memory) break;
+        if (closed_) {  // giving it back may take long, too
+          lock.unlock();
+          memory.reset();
+          lock.lock();
+          break;
+        }
         Job& job = unused_job();
         job.step = submitted_++;
         job.generation = generation_;
@@ -667,12 +683,12 @@ class Loader::Impl {
     return nullptr;
   }
 
-  // Those slots of the job that are `wanted`. Returns how many.
-  template <typename Wanted>
-  int start(Job& job, const Wanted& wanted) {
+  // Those slots of the job that are `selected`. Returns how many.
+  template <typename Select>
+  int start(Job& job, const Select& selected) {
     int started = 0;
     for (SlotTask& task : job.tasks) {
-      if (!wanted(task)) continue;
+      if (!selected(task)) continue;
       ++started;
       arena_->enqueue(task);  // it waits for the lock before it counts itself as done
     }
@@ -792,8 +808,11 @@ class Loader::Impl {
       const auto number = static_cast<std::size_t>(choice.case_number);
       {
         const std::lock_guard lock(mutex_);
-        if (is_excluded(number, step) || std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end()) {
+        const bool met = std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end();
+        if (met || is_excluded(number, step)) {
+          if (!met) bad_here.push_back(number);
           require_good_case_left(id, bad_here);
+          require_few_skipped(bad_here);
           continue;
         }
       }
@@ -805,7 +824,7 @@ class Loader::Impl {
         exclude(number, error.failure());
         bad_here.push_back(number);
         const std::lock_guard lock(mutex_);
-        require_few_skipped(id, bad_here);
+        require_few_skipped(bad_here);
       }
     }
     throw SampleError({id, "any", "", "", "no readable case in " + std::to_string(kMostAttempts) + " draws", false},
@@ -883,6 +902,8 @@ class Loader::Impl {
       throw SampleError(failure("", error.transform(), error.what(), false), error.cause());
     } catch (const SampleError&) {
       throw;
+    } catch (const ClosedError&) {
+      throw;
     } catch (const std::bad_alloc&) {
       throw SampleError(failure("", "", kNoMemory, false), std::current_exception());
     } catch (const std::exception& error) {
@@ -936,14 +957,18 @@ class Loader::Impl {
     return std::max<std::size_t>(1, static_cast<std::size_t>(share + 1e-6));
   }
 
-  std::exception_ptr too_many(const SampleId& id, const std::vector<const BadCase*>& skipped) const {
+  std::exception_ptr too_many(const std::vector<const BadCase*>& skipped) const {
     char share[32];
     std::snprintf(share, sizeof(share), "%g", options_.max_skipped);
     std::string reason = "expected at most " + std::to_string(most_skipped()) + " of " +
                          std::to_string(options_.cases.size()) + " cases to be skipped (max_skipped=" + share +
                          ", at least one), got " + std::to_string(skipped.size()) + ":";
     for (const BadCase* bad : skipped) reason += "\n  " + bad->name + ": [" + bad->file + "] " + bad->reason;
-    const BadCase& last = *skipped.back();
+    const auto place = [](const BadCase* bad) { return std::tuple(bad->step, bad->slot, bad->attempt); };
+    const BadCase& last = **std::max_element(skipped.begin(), skipped.end(),
+                                             [&](const auto* a, const auto* b) { return place(a) < place(b); });
+    SampleId id = sample_id(last.step, last.slot);
+    id.attempt = last.attempt;
     return std::make_exception_ptr(SampleError({id, last.name, last.file, "", std::move(reason), false}, nullptr));
   }
 
@@ -954,18 +979,19 @@ class Loader::Impl {
     std::vector<const BadCase*> skipped;
     for (const auto& [number, bad] : bad_)
       if (bad.step <= step) skipped.push_back(&bad);
-    return skipped.size() > most_skipped() ? too_many(sample_id(step, 0), skipped) : nullptr;
+    // Where all are bad, require_good_case_left() says so.
+    return skipped.size() > most_skipped() && skipped.size() < options_.cases.size() ? too_many(skipped) : nullptr;
   }
 
-  // A sample does not go through all cases where all are bad. As in require_good_case_left(). The lock is held.
-  void require_few_skipped(const SampleId& id, const std::vector<std::size_t>& bad_here) const {
+  // A sample does not go through all cases where all are bad. It counts those that it has drawn, for these do not
+  // depend on what others have found meanwhile. The lock is held.
+  void require_few_skipped(const std::vector<std::size_t>& bad_here) const {
+    // Where all are bad, require_good_case_left() says so.
+    if (bad_here.size() <= most_skipped() || bad_here.size() >= options_.cases.size()) return;
     std::vector<const BadCase*> skipped;
     for (const auto& [number, bad] : bad_)
-      if (is_excluded(number, id.step) || std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end())
-        skipped.push_back(&bad);
-    // Where all are bad, require_good_case_left() says so.
-    if (skipped.size() > most_skipped() && skipped.size() < options_.cases.size())
-      std::rethrow_exception(too_many(id, skipped));
+      if (std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end()) skipped.push_back(&bad);
+    std::rethrow_exception(too_many(skipped));
   }
 
   LoaderOptions options_;

@@ -34,6 +34,8 @@ void naming(const Transform& transform, Body&& body) {
     throw;  // the file is to blame, not the transform that happened to read it
   } catch (const std::bad_alloc&) {
     throw;  // so is the system
+  } catch (const ClosedError&) {
+    throw;
   } catch (const std::exception& error) {
     throw TransformError(std::string(transform.name()), error.what(), std::current_exception());
   }

@@ -1,7 +1,5 @@
 #include "fastnnunet/storage/known_files.h"
 
-#include <optional>
-
 #include "fastnnunet/base/error.h"
 
 namespace fastnnunet {

@@ -84,12 +84,17 @@ void StoredVolume::read_checked(std::int64_t first, std::int64_t last, const Box
   } catch (const StorageError& error) {
     suspect_ = suspect_ || error.passing() == Passing::yes;
     unchecked_ = true;
+    // A file that was good, and is not what it was, may not be all there yet.
+    if (error.passing() == Passing::no && content_ && dynamic_cast<const ResourceError*>(&error) == nullptr &&
+        !input_->current())
+      throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
     throw;
   }
 }
 
 void StoredVolume::check() {
-  if (suspect_ || !input_->current()) input_->reopen(content_);
+  // In this order, for a file that is gone may come back, where one that cannot be opened was perhaps never there.
+  if (!input_->current() || suspect_) input_->reopen(content_);
   suspect_ = false;
   unchecked_ = checks_each_read_;
 }

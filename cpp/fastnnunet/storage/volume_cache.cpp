@@ -141,7 +141,8 @@ typename CachedVolume<T>::State CachedVolume<T>::fill(Volume& volume, const Inde
     volume.read_channels(box, corner, steps);
   } catch (const StorageError& error) {
     // What is read without a cache must not depend on it: a box may end before the damage.
-    if (size == shape_ && error.passing() == Passing::no) return State::unreadable;
+    const bool damaged = error.passing() == Passing::no && dynamic_cast<const ResourceError*>(&error) == nullptr;
+    if (size == shape_ && damaged) return State::unreadable;
     throw;
   }
   bool finite = true;

@@ -41,7 +41,7 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=share,
         default=MAX_SKIPPED,
-        help="share of the cases that 'skip' may go on without; one always may be missing (default: %(default)g)",
+        help="share of the cases that 'skip' may go on without; at least one may always be skipped (default: %(default)g)",
     )
     add(
         "--patience",

@@ -51,8 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--save_probabilities", action="store_true", help="write them too, as ensembling needs them")
     add("--continue_prediction", "--c", action="store_true", help="leave out cases whose files are there already")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="name of the checkpoint (default: %(default)s)")
-    add("-npp", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
-    add("-nps", metavar="N", type=int, default=3, help="taken, and without effect: no processes are started")
+    add(
+        "-npp",
+        metavar="N",
+        type=int,
+        default=3,
+        help="accepted for compatibility, has no effect: no worker processes are started",
+    )
+    add(
+        "-nps",
+        metavar="N",
+        type=int,
+        default=3,
+        help="accepted for compatibility, has no effect: no worker processes are started",
+    )
     add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="segmentations of the stage before, of a cascade")
     add("-num_parts", metavar="N", type=count, default=1, help="commands that share the cases (default: %(default)s)")
     add("-part_id", metavar="N", type=int, default=0, help="which of them this one is, from 0 (default: %(default)s)")

@@ -54,8 +54,8 @@ def describe(run: Run, trainer: Any) -> None:
     if given is not None and installed is not None and installed.settings.threads is None and given > rank_threads():
         say(
             trainer,
-            f"fastnnunet_loader: nnUNet_n_proc_DA asks for {given} threads, and this process has {available_cores()} cores: "
-            f"{rank_threads()} make batches. --threads, or threads in install(), is followed as it is.",
+            f"fastnnunet_loader: nnUNet_n_proc_DA asks for {given} threads, but this process has {available_cores()} cores, so "
+            f"{rank_threads()} are used. To use more, pass --threads, or threads to install().",
             timestamp=False,
         )
     for name, augmenter in run.names():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
-from ..patience import Patience
+from ..patience import Patience, may_pass
 from .cases import Case, name_of
 from .images import Header, missing_voxels, of_image, read_header, unwritable
 from .memory import readable
@@ -24,14 +26,17 @@ TYPICAL_COMPRESSION = 0.02
 """Compressed labels for each byte of labels: less than what is found in practice."""
 
 
+_NONE = Patience(0.0, lambda _: None)
+
+
 class CaseChecks:
     """Checks cases against a plan.
 
-    patience: with files.
+    patience: with files; without it none that is away is waited for.
     """
 
     def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any], patience: Patience | None = None) -> None:
-        self.patience = Patience() if patience is None else patience
+        self.patience = _NONE if patience is None else patience
         self.channels = _channels(dataset_json)
         """Their names, as dataset.json has them."""
         self.reader: type = plans.image_reader_writer_class
@@ -43,7 +48,7 @@ class CaseChecks:
     def of_raw(cls, reader: type, dataset_json: dict[str, Any]) -> CaseChecks:
         """For the images of a data set that need not be planned yet."""
         checks = cls.__new__(cls)
-        checks.patience = Patience()
+        checks.patience = _NONE
         checks.channels = _channels(dataset_json)
         checks.reader = reader
         checks._schemes = len(checks.channels)
@@ -58,11 +63,17 @@ class CaseChecks:
         """
         good: list[Checked] = []
         bad = []
-        for case in cases:
-            try:
-                good.append((case, self.check_case(case, writes)))
-            except PredictionError as error:
-                bad.append(error)
+        asked = self.patience
+        try:
+            for case in cases:
+                try:
+                    good.append((case, self.check_case(case, writes)))
+                except PredictionError as error:
+                    bad.append(error)
+                    if may_pass(error):  # a server that was waited for in vain is not waited for again with every file
+                        self.patience = replace(asked, seconds=0.0)
+        finally:
+            self.patience = asked
         return good, bad
 
     def check_case(self, case: Case, writes: bool = True) -> Header | None:
@@ -93,7 +104,7 @@ class CaseChecks:
         if header is None:
             return
         if header.channels != 1:
-            raise _problem(case, file, f"expected a segmentation of 1 channel, got {header.channels}")
+            raise _problem(case, file, f"expected a segmentation with 1 channel, got {header.channels}")
         if image is not None:
             self._compare(case, file, case.files[0], header, image, spacing=False)
 
@@ -106,9 +117,13 @@ class CaseChecks:
             raise _problem(case, file, f"expected an image that can be read, got {_said(error)}") from error
 
     def _header_of(self, case: Case, file: str) -> Header | None:
-        if not Path(file).is_file():
+        try:
+            found = Path(file).stat()
+        except FileNotFoundError as error:
+            raise _problem(case, file, "expected a file, got none") from error
+        if not stat.S_ISREG(found.st_mode):
             raise _problem(case, file, "expected a file, got none")
-        if not Path(file).stat().st_size:
+        if not found.st_size:
             raise _problem(case, file, "expected an image, got an empty file")
         try:
             header = read_header(self.reader, file)

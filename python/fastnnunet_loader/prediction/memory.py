@@ -142,7 +142,7 @@ class Budget:
             return None
         return (
             f"needs about {readable(need.most)}, more than the {readable(self.limit)} that cases at once may take: it is "
-            "predicted alone. Should the system end the process, the machine or the job has too little memory for it"
+            "predicted alone. If the process is killed, the machine or the job does not have enough memory for this case"
         )
 
     def reserve(self, key: int, need: int | None, stopped: Callable[[], bool]) -> bool:

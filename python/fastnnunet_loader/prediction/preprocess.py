@@ -14,6 +14,7 @@ from .. import known
 from ..errors import PredictionError
 from ..patience import Patience
 from ..resampling import resample
+from ..settings import PATIENCE
 from .cropping import bounding_box, fill_holes
 from .fingerprint import intensity_warnings
 from .followed import own_preprocessing, reads_as_nnunet
@@ -46,7 +47,7 @@ class Preprocessing:
         verbose: bool = False,
         patience: Patience | None = None,
     ) -> None:
-        self._patience = Patience(say=say) if patience is None else patience
+        self._patience = Patience(PATIENCE, say) if patience is None else patience
         self._plans = plans
         self._configuration = configuration
         self._dataset_json = dataset_json
@@ -174,7 +175,9 @@ class Preprocessing:
         # A scheme that clips to what the training has seen makes infinity finite.
         left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
         for said in left:
-            self._say(f"warning: {said}; nnU-Net predicts such an image, but where the network meets them it says nothing")
+            self._say(
+                f"warning: {said}; nnU-Net predicts such images too, but the result is meaningless where the network sees them"
+            )
         finite = self._stays_finite and not left
         image = self._resize(
             image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, finite
@@ -252,7 +255,7 @@ def _is_nnunets_scheme(kind: type) -> bool:
 
 def _read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
     try:
-        return patience.reading(files, read)
+        return patience.reading(files, read, were_there=True)  # when they were checked
     except Exception as error:
         said = " ".join(str(error).split()) or "no reason"
         listed = ", ".join(files)

@@ -163,9 +163,10 @@ class Session:
         shape = properties.get("shape_before_cropping") if isinstance(properties, dict) else None
         channels = self._checks.channels
         try:
-            voxels = np.broadcast_to(np.float32(0), (len(channels), *map(int, shape)))  # type: ignore[arg-type]
+            turned = [int(shape[axis]) for axis in self._predictor.plans_manager.transpose_backward]  # type: ignore[index]
+            voxels = np.broadcast_to(np.float32(0), (len(channels), *turned))
             header = _header_of(name, voxels, properties, channels)
-        except (PredictionError, TypeError, ValueError):
+        except (PredictionError, TypeError, ValueError, IndexError):
             return None
         need = self.need(header)
         return replace(need, preprocess=0)  # that memory is taken already, by whoever did it

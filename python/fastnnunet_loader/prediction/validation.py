@@ -30,7 +30,7 @@ class _Course:
     """One final validation, from its first case to its last.
 
     export: what the trainer's module has under the name of nnU-Net's `export_prediction_from_logits`.
-    budget: of memory; a case reserves what it needs before its voxels are read, and gives it back when it is exported.
+    budget: of memory; a case reserves what it needs before it is predicted, and gives it back when it is exported.
     """
 
     def __init__(
@@ -102,10 +102,11 @@ class _Course:
         """Return logits, or what was decided of them where nothing else needs them."""
         as_nnunet = self._exports_as_nnunet and not args and not kwargs
         session = self.session(predictor)
+        if self._exports_as_nnunet:  # its export gives back what the case has reserved
+            self._waiting = None
         if self.loaded is None or not as_nnunet or self.trainer.configuration_manager.next_stage_names is not None:
             return predictor.predict_sliding_window_return_logits(image, *args, **kwargs)
         case, properties = self.loaded
-        self._waiting = None
         target = Path(self.trainer.output_folder, "validation", case)
         predicted = session.predict(case, image, properties, str(target))
         need = session.need_of_prepared(case, properties)
@@ -224,7 +225,7 @@ def predicting_validation(
             found = isinstance(case, (tuple, list)) and len(case) > 0 and isinstance(case[-1], dict)
             course.loaded = (identifier, case[-1]) if found else None
             if found:
-                course.reserve(identifier, case[-1])  # before nnU-Net reads the voxels
+                course.reserve(identifier, case[-1])
             return case
 
     Remembering.__name__ = dataset_class.__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,9 @@ _METRICS: dict[str, tuple[str, str, str]] = {
 }
 
 
+_appending = threading.Lock()
+
+
 def append_json(file: Path, entry: Mapping[str, Any]) -> None:
     """One line. It appears whole, also where several processes write. Numbers that are not finite become null.
 
@@ -53,6 +57,11 @@ def append_json(file: Path, entry: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     text = json.dumps(_finite({"time": time.time(), **entry}), allow_nan=False) + "\n"
+    with _appending:  # of two threads that find the file full, one begins another
+        _append(file, text)
+
+
+def _append(file: Path, text: str) -> None:
     with file.open("ab", buffering=0) as stream:
         full = stream.tell() + len(text) > MOST_BYTES and stream.tell() > 0
         if not full:
