@@ -198,6 +198,43 @@ def _(scene: Scene) -> str:
     return f"{said[0]}; with patience 0: {bad[0].reason}"
 
 
+@fault("file server away in the final validation", "the same voxels; one that stays away is named, in one patience")
+def _(scene: Scene) -> str:
+    from types import SimpleNamespace
+
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    from fastnnunet_loader.validation import naming_bad_cases
+
+    name, away = _files(scene)[0].stem, scene.root / "away"
+    trainer = SimpleNamespace(
+        dataset_class=nnUNetDatasetBlosc2,
+        preprocessed_dataset_folder=str(scene.folder),
+        folder_with_segs_from_previous_stage=None,
+        do_split=lambda: ([], [name]),
+    )
+    said: list[str] = []
+    with naming_bad_cases(trainer, False, False, said.append, patience=1.0):
+        data = trainer.dataset_class(str(scene.folder), [name], None)
+        expected = data.load_case(name)[0]
+        scene.disk(1, calls=AWAY)
+        scene.later(0.5, lambda: scene.disk(0))
+        found = data.load_case(name)[0]
+        expect((found == expected).all(), "the voxels are others")
+        expect(len(said) == 1 and "waiting for the file server" in said[0], f"{said}")
+        scene.disk(1, calls=AWAY)
+        with scene.within(2):
+            try:
+                data.load_case(name)
+            except fl.PredictionError as error:
+                reason = str(error)
+            else:
+                expect(False, "no error")
+        scene.disk(0)
+    expect(name in reason and str(scene.folder) in reason, reason)
+    return reason
+
+
 @fault("all files gone for a moment", SAME)
 def _(scene: Scene) -> str:
     away = scene.root / "away"
