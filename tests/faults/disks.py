@@ -206,7 +206,7 @@ def _(scene: Scene) -> str:
 
     from fastnnunet_loader.validation import naming_bad_cases
 
-    name, away = _files(scene)[0].stem, scene.root / "away"
+    name = _files(scene)[0].stem
     trainer = SimpleNamespace(
         dataset_class=nnUNetDatasetBlosc2,
         preprocessed_dataset_folder=str(scene.folder),
