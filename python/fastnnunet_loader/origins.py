@@ -65,5 +65,5 @@ def _plain(value: Any, depth: int) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(sorted(f'{_plain(k, depth + 1)}: {_plain(v, depth + 1)}' for k, v in value.items()))}}}"
     if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
+        return f"{getattr(value, '__module__', None)}.{value.__qualname__}"  # methods of built-in types have no module
     return f"{name}{_plain(getattr(value, '__dict__', {}), depth + 1)}"

@@ -7,6 +7,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from nnunet_loaders import nnunet_loaders
 
 import fastnnunet_loader as fl
 from fastnnunet_loader import known
-from fastnnunet_loader.cases import check_augmenter
+from fastnnunet_loader.cases import check_augmenter, numpy_files
 from fastnnunet_loader.known.walk import Found, Walk
 
 DATA_LOADER = "nnunetv2.training.dataloading.data_loader"
@@ -297,3 +298,19 @@ def test_functions_and_methods_are_what_this_file_takes_them_for() -> None:
     counter = Counter()
     assert isinstance(counting(len, counter), FunctionType)
     assert isinstance(MethodType(counting(len, counter), []), MethodType)
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_the_files_of_a_cascade_of_numpy_files(tmp_path: Path, unpacked: bool) -> None:
+    """As nnUNetDatasetNumpy.load_case reads them: .npy where it is there, else a member of .npz."""
+    folder, previous = tmp_path / "cases", tmp_path / "previous"
+    endings = (".npz", ".npy", "_seg.npy") if unpacked else (".npz",)
+    for place in (folder, previous):
+        place.mkdir()
+        for ending in endings:
+            (place / f"case{ending}").touch()
+    files = numpy_files(folder, previous, "case")
+    assert Path(files.image) == folder / ("case.npy" if unpacked else "case.npz")
+    assert Path(files.segmentation) == folder / ("case_seg.npy" if unpacked else "case.npz")
+    assert Path(files.previous) == previous / ("case.npy" if unpacked else "case.npz")
+    assert Path(numpy_files(folder, None, "case").previous) == Path()

@@ -602,6 +602,32 @@ def test_torch_draws_inside_as_the_process_would_with_this_seed() -> None:
         assert torch.equal(a, b), number
 
 
+def test_generators_that_one_call_makes_differ_and_are_the_seeds() -> None:
+    made = []
+    for _ in range(2):
+        with drawing(7, Turn()):
+            made.append(
+                [np.random.default_rng().random(4), np.random.default_rng().random(4), np.random.default_rng(3).random(4)]
+            )
+    first, second = made
+    assert not np.array_equal(first[0], first[1])
+    assert all(map(np.array_equal, first, second))
+    assert np.array_equal(first[2], np.random.default_rng(3).random(4))
+
+
+def test_a_function_that_somebody_replaces_meanwhile_stays_theirs(monkeypatch: Any) -> None:
+    monkeypatch.setattr(np.random, "uniform", np.random.uniform)  # to be put back in the end
+    shuffle = np.random.shuffle
+
+    def mine(*_: Any) -> float:
+        return 0.5
+
+    with drawing(7, Turn()):
+        np.random.uniform = mine
+    assert np.random.uniform is mine
+    assert np.random.shuffle is shuffle
+
+
 class Seeding(ImageOnlyTransform):  # type: ignore[misc]
     """Seeds the generators of the process, as some do."""
 

@@ -25,7 +25,7 @@ import torch
 import fastnnunet_loader as fl
 
 if __name__ == "__main__":
-    fl.install(threads=1, on_bad_case="skip", stall_after=0.5, memory_budget="400MB")
+    fl.install(threads=1, on_bad_case="skip", max_skipped=1, stall_after=0.5, memory_budget="400MB")
     from nnunetv2.run.run_training import run_training
 
     run_training(sys.argv[1], "3d_fullres", 0, "nnUNetTrainerRanks", num_gpus=2, device=torch.device("cuda"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from nnunetv2.inference import predict_from_raw_data as theirs
-from prediction_runs import assert_same_segmentations, environment, nnunet_predict
+from prediction_runs import TIES, assert_same_segmentations, environment, nnunet_predict
 from raw_images import copy_images
 
 from fastnnunet_loader import cli
@@ -112,4 +112,4 @@ def test_nnunets_command_for_folders_runs_under_this_package(trained: Any, tmp_p
     variables = {**os.environ, **environment(dataset, model), "nnUNet_results": ""}
     said = printed(call(*RUN, *program, *options, "-o", tmp_path / "ours", environment=variables))
     assert any(CITATION in line for line in said)
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)

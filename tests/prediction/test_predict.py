@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from prediction_runs import OURS, assert_same_segmentations, nnunet_predict, predict, private_mounts, run
+from prediction_runs import OURS, TIES, assert_same_segmentations, nnunet_predict, predict, private_mounts, run
 from raw_images import copy_images
 
 from nnunet.processes import SHORT_PROGRAMS, created_processes
@@ -41,7 +41,7 @@ def test_segmentations_are_nnunets(
     images = copy_images(dataset, tmp_path / "images", 1)
     nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
     predict(dataset, model, images, tmp_path / "ours", *more)
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
     given = [load_json(str(tmp_path / name / "predict_from_raw_data_args.json")) for name in ("ours", "theirs")]
     assert given[0].keys() >= given[1].keys()
 
@@ -68,7 +68,7 @@ def test_files_as_people_have_them(trained: Any, tmp_path: Path) -> None:
     more = ("--disable_tta", "-step_size", "1")
     nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
     predict(dataset, model, images, tmp_path / "ours", *more)
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
 
 
 def test_probabilities_are_nnunets(trained: Any, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_probabilities_are_nnunets(trained: Any, tmp_path: Path) -> None:
     more = ("--save_probabilities", "--disable_tta")
     nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, "-npp", "1", "-nps", "1")
     predict(dataset, model, images, tmp_path / "ours", *more)
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
     with np.load(tmp_path / "ours" / "brain_000.npz") as ours, np.load(tmp_path / "theirs" / "brain_000.npz") as theirs:
         np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=2e-3)
 
@@ -90,7 +90,7 @@ def test_cascade_takes_the_stage_before(trained: Any, tmp_path: Path) -> None:
     more = ("-prev_stage_predictions", str(tmp_path / "before"), "--disable_tta")
     nnunet_predict(dataset, model, images, tmp_path / "theirs", *more, *WITHOUT_PROCESSES)
     predict(dataset, model, images, tmp_path / "ours", *more)
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
 
 
 LIMITED = """

@@ -13,7 +13,7 @@ import pytest
 import torch
 from nnunetv2.inference import predict_from_raw_data as module
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from prediction_runs import assert_same_segmentations
+from prediction_runs import TIES, assert_same_segmentations
 from raw_images import copy_images, images_of
 
 import fastnnunet_loader as fl
@@ -61,7 +61,7 @@ def test_files(predictor: Any, images: Path, installed: None, tmp_path: Path) ->
     lists = [images_of(images, f"brain_00{i}") for i in range(2)]
     SEQUENTIAL(predictor, lists, [str(tmp_path / "theirs" / f"brain_00{i}") for i in range(2)])
     assert predictor.predict_from_files(str(images), str(tmp_path / "ours")) == [None, None]
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
 
 
 def test_files_one_after_another(predictor: Any, images: Path, installed: None, tmp_path: Path, monkeypatch: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prediction_runs import assert_same_segmentations, environment, nnunet_predict, options
+from prediction_runs import TIES, assert_same_segmentations, environment, nnunet_predict, options
 from raw_images import copy_images
 
 from nnunet.processes import SHORT_PROGRAMS, created_processes
@@ -28,4 +28,4 @@ def test_nnunetv2_predict_writes_what_it_writes_without(trained: Any, tmp_path: 
     printed(call(*RUN, *strace, sys.executable, SCRIPTS / "nnUNetv2_predict", *chosen, environment=variables))
     created = created_processes(trace.read_text(encoding="utf-8"))
     assert set(created.values()) <= SHORT_PROGRAMS, created
-    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs")
+    assert_same_segmentations(tmp_path / "ours", tmp_path / "theirs", TIES)
