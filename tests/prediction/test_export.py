@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -215,6 +216,24 @@ def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:
         # Nothing here can tell that it is gone.
         assert remove_leftovers(tmp_path).removed == []
         assert hidden(tmp_path) == held
+
+
+def test_the_segmentation_comes_last(tmp_path: Path) -> None:
+    """--continue_prediction takes a case with a segmentation for done, so it must not be there before its probabilities."""
+    from fastnnunet_loader.prediction.outputs import Outputs
+
+    outputs, target = Outputs(), tmp_path / "case"
+    for in_the_way in ("case.npz", "case.pkl"):
+        (tmp_path / in_the_way / "something").mkdir(parents=True)
+        folder = outputs.begin(target)
+        for ending in (".nii.gz", ".npz", ".pkl"):
+            (folder / f"case{ending}").write_bytes(b"1")
+        with pytest.raises(OSError, match=in_the_way):
+            outputs.complete(folder, target, last="case.nii.gz")
+        assert not (tmp_path / "case.nii.gz").exists()
+        outputs.discard(folder)
+        shutil.rmtree(tmp_path / in_the_way)
+        (tmp_path / "case.npz").unlink(missing_ok=True)
 
 
 def test_closed_outputs_remove_what_is_incomplete(tmp_path: Path) -> None:

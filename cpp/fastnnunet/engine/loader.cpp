@@ -442,8 +442,16 @@ class Loader::Impl {
   Volume& open_volume_of(Arena::ThreadState& thread, std::size_t number, int which) {
     const auto [path, member] = path_of(number, which);
     const std::uint32_t file = file_number(number, which);
+    const auto close = [&, path = path, member = member] {
+      // A case whose previous stage is its own segmentation has one handle for both, and it may be in use.
+      for (int other = 0; other < 3; ++other)
+        if (const auto [its, its_member] = path_of(number, other);
+            other != which && *its == *path && *its_member == *member)
+          return;
+      thread.files.close(*path, *member);
+    };
     // Another loader of this thread may have opened the file before it was replaced.
-    if (known_.find(file) == nullptr) thread.files.close(*path, *member);
+    if (known_.find(file) == nullptr) close();
     for (bool first = true;; first = false) {
       try {
         Volume& volume = thread.files.get(*path, *member);
@@ -452,7 +460,7 @@ class Loader::Impl {
         return volume;
       } catch (const StorageError& error) {
         // Another handle may have the right content.
-        if (error.passing() != Passing::no) thread.files.close(*path, *member);
+        if (error.passing() != Passing::no) close();
         if (first && error.passing() == Passing::if_it_changes) continue;
         if (!known_.was_there(file) || dynamic_cast<const ResourceError*>(&error) != nullptr) throw;
         if (error.passing() == Passing::if_it_was_there) throw StorageError(error.file(), error.reason(), Passing::yes);
