@@ -2,8 +2,8 @@
 
     python -m benchmarks.charts
 
-Draws docs/images/loader.png, stages.png, transforms.png, peers.png and
-prediction.png from the JSON that the benchmarks wrote.
+Draws docs/images/training.png, loader.png, stages.png, transforms.png, peers.png and prediction.png from the JSON that the
+benchmarks wrote.
 """
 
 from __future__ import annotations
@@ -88,6 +88,32 @@ def peers_chart(figures: dict[str, Any], file: Path) -> None:
     axes.invert_yaxis()
     axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
     _finish_seconds(figure, figures, file)
+
+
+def training_chart(figures: list[dict[str, Any]], file: Path) -> None:
+    """Iterations per second on a GPU, for each set-up that was measured."""
+    sides = (("fastnnunet", "fed by fastnnunet-loader", OURS), ("nnunet", "fed by nnU-Net's loader", THEIRS))
+    figure = Figure(figsize=(9, 0.8 * len(figures) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    names = []
+    for place, measured in enumerate(figures):
+        facts, runs = measured["machine"], measured["runs"]
+        speeds = {feed: statistics.median(run["iterations_per_second"] for run in runs[feed]) for feed in runs}
+        names.append(f"{facts['cores']} cores, network {'' if facts['compiled'] else 'not '}compiled")
+        for shift, (feed, label, colour) in zip((-0.2, 0.2), sides, strict=True):
+            bar = axes.barh(place + shift, speeds[feed], 0.38, color=colour, label=label if place == 0 else None)
+            axes.bar_label(bar, [f"{speeds[feed]:.1f}"], label_type="center", fontsize=8)
+        label = "fed with one batch again and again" if place == 0 else None
+        axes.vlines(speeds["one batch"], place - 0.42, place + 0.42, color=FLOOR, linewidth=2, label=label)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set(xlabel="iterations per second of nnU-Net's default training, 2 x 128^3 (more is better)")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    facts = figures[0]["machine"]
+    figure.supxlabel(f"{facts['device']}; {facts['processor']}, {facts['vectors']}; commit {facts['commit']}", fontsize=7)
+    figure.savefig(file, dpi=110)
+    print(file)
 
 
 def prediction_chart(figures: dict[str, Any], file: Path) -> None:
@@ -175,6 +201,8 @@ def main() -> int:
         else:
             print(f"expected {results}, got none: python -m benchmarks.{name} --json {results}", file=sys.stderr)
             missing = 1
+    trainings = [RESULTS / f"training{kind}.json" for kind in ("", "_not_compiled", "_two_cores")]
+    training_chart([json.loads(file.read_text(encoding="utf-8")) for file in trainings], IMAGES / "training.png")
     return missing
 
 

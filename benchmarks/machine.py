@@ -89,7 +89,9 @@ def machine() -> dict[str, Any]:
     lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     flags = next((line for line in lines if line.startswith("flags")), "").split()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=False
+    ).stdout.strip()
     return {
         "processor": models[0] if models else platform.processor(),
         "vectors": "AVX-512" if "avx512vl" in flags else "AVX2" if "avx2" in flags else "as by default",

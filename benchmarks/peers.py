@@ -258,7 +258,7 @@ def measure_here(peer: str, folder: Path, seconds: float) -> dict[str, float]:
 
 def measure_peer(peer: str, folder: Path, seconds: float) -> dict[str, float]:
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.peers", "--peer", peer, "--folder", str(folder)]
-    done = subprocess.run([*command, "--seconds", str(seconds)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--seconds", str(seconds)], capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         raise RuntimeError(f"[{peer}] expected figures, got exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -200,7 +200,7 @@ def measure_here(side: str, work: str, result: Path) -> Figures:
 
 def measure(side: str, work: str, result: Path) -> Figures:
     command = [sys.executable, "-m", "benchmarks.prediction", "--measure", side, work, str(result)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         raise RuntimeError(f"[prediction] expected figures of {side}, got exit code {done.returncode}:\n{done.stderr}")
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
@@ -251,7 +251,7 @@ def measure_run(side: str, images: Path, output: Path, cases: int) -> Run:
             [sys.executable, *program, *options, "-device", "cpu", "--disable_tta"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
         ) as process,
         PeakMemory(process.pid) as peak,
     ):

@@ -1,10 +1,12 @@
 """What the loader costs a training: iterations per second fed by it, against the same training fed with one batch.
 
     python -m benchmarks.training [--device cuda] [--json FILE]
+    nnUNet_compile=f taskset -c 0,1 python -m benchmarks.training --threads 2      a network that is not compiled, two cores
 
-nnU-Net's default trainer on six real brains of 1 mm, patches of 128^3, batches of two; each side in a process of its own,
-alternating, with medians. "one batch" is the idea of nnU-Net's nnUNetTrainerBenchmark_5epochs_noDataLoading: a batch that is
-made before anything is timed. Before that, samples are compared with what nnU-Net's own code makes of the same windows.
+nnU-Net's default trainer on six real brains of 1 mm, patches of 128^3, batches of two, compiled by torch.compile where nnU-Net
+does that; each side in a process of its own, alternating, with medians. "one batch" is the idea of nnU-Net's
+nnUNetTrainerBenchmark_5epochs_noDataLoading: a batch that is made before anything is timed. Before that, samples are compared
+with what nnU-Net's own code makes of the same windows.
 Where there is no CUDA device nothing is measured, for on a CPU the network takes the cores that the loader needs;
 `--device cpu` does it all the same, and judges nothing. Exits with 1 where the loader costs more than it may.
 """
@@ -91,7 +93,7 @@ def measure(feed: str, args: argparse.Namespace) -> dict[str, float]:
     environment = {**os.environ}
     if args.threads is not None:
         environment["nnUNet_n_proc_DA"] = str(args.threads)  # nnU-Net's processes
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         raise RuntimeError(f"[{feed}] expected figures, got exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -119,7 +121,10 @@ def main() -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         console.print("not measured: there is no CUDA device here (--device cpu trains on the processor)")
         return 0
+    compiled = os.environ.get("nnUNet_compile")
     args.dataset = args.dataset or prepare(args.data.resolve(), log)
+    # The preparation asks for no compilation; a training here is as the user has it, and nnU-Net's default is to compile.
+    os.environ["nnUNet_compile"] = "t" if compiled is None else compiled
     log.print("comparing samples with nnU-Net's", highlight=False)
     check_agreement(args.dataset, "3d_fullres")
     runs: dict[str, list[dict[str, float]]] = {feed: [] for feed in FEEDS}
@@ -139,7 +144,9 @@ def main() -> int:
     console.print(table)
     facts = machine()
     facts["device"] = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
-    console.print(f"{facts['device']}; {described(facts)}", style="dim")
+    facts["compiled"] = args.device == "cuda" and os.environ["nnUNet_compile"].lower() in ("true", "1", "t")
+    how = "compiled" if facts["compiled"] else "not compiled"
+    console.print(f"{facts['device']}, network {how}; {described(facts)}", style="dim")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({"machine": facts, "runs": runs}, indent=1) + "\n", encoding="utf-8")

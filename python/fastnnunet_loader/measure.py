@@ -147,7 +147,9 @@ def measure(
     # joblib makes a semaphore in shared memory when it is imported; neither loader needs it. nnU-Net is measured as it is.
     env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0", "FASTNNUNET_RUN": "0"}
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", env=env
+        ) as process,
         PeakMemory(process.pid) if watch_memory else contextlib.nullcontext() as peak,
     ):
         printed, errors = process.communicate()

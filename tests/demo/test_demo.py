@@ -34,7 +34,9 @@ process.wait()
 
 
 def test_children_are_counted_while_they_live() -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
         assert process.stdin and process.stdout
         with PeakMemory(process.pid, interval=0.02) as peak:
             assert process.stdout.readline() == "worked\n"
@@ -72,7 +74,7 @@ def test_the_demo_trains_and_tells(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fastnnunet_loader.cli", "demo", "-o", str(tmp_path / "out"), "-device", "cpu"]
     command += ["--cases", "5", "--resolution", "5", "--epochs", "2", "--iterations", "8", "--seconds", "1"]
     env = {**os.environ, "COLUMNS": "140"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "validation Dice: " in done.stdout
     for row in ("samples per second", "CPU seconds per sample", "first batch after", "peak memory"):

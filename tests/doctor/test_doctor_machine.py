@@ -26,7 +26,7 @@ for _ in range(2):
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 """
     command = ["bash", "-c", 'ulimit -S -n 64; exec "$@"', "bash", sys.executable, "-c", code]
-    soft, hard = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    soft, hard = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=120).stdout.splitlines()
     assert soft.startswith("warning|at most 64|ulimit -n ")
     assert hard.startswith("warning|at most 64|docker run --ulimit nofile=4096")
 

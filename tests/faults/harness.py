@@ -50,7 +50,7 @@ class Faults:
             [sys.executable, "-m", f"{_HERE.name}.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env={
                 **os.environ,
                 **environment,

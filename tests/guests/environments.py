@@ -54,7 +54,7 @@ def _constraints(guest: Guest) -> list[str]:
 def _pip(python: Path, *arguments: str) -> None:
     # The environment has no pip of its own: it finds that of the interpreter that runs the tests.
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise NotInstalled("; ".join(errors) or done.stderr[-300:])

@@ -22,7 +22,7 @@ def folder_of(package: str, version: str, cache: Path) -> Path:
     folder = cache / f"{package}-{version}"
     if not folder.is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={folder}.part"]
-        done = subprocess.run([*command, f"{package}=={version}"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, f"{package}=={version}"], capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stderr
         Path(f"{folder}.part").rename(folder)
     return folder
@@ -33,7 +33,7 @@ def run(code: str, *folders: Path) -> str:
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *sys.path])},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -50,14 +50,16 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
         for name in filter(None, files.split("\0")):
             source, target = ROOT / name, folder / name
             if not target.exists() or target.read_bytes() != source.read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
         self.build = folder / "build" / "mistakes"
-        pybind11 = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], check=True, capture_output=True, text=True)
+        pybind11 = subprocess.run(
+            [sys.executable, "-m", "pybind11", "--cmakedir"], check=True, capture_output=True, encoding="utf-8"
+        )
         options = {
             "CMAKE_BUILD_TYPE": "Release",
             "FASTNNUNET_BUILD_PYTHON": "ON",
@@ -73,7 +75,7 @@ class Tree:
 
     def run(self, command: list[str]) -> None:
         """Run what has to succeed."""
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, encoding="utf-8")
         if done.returncode:
             sys.exit(f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
 
@@ -116,7 +118,7 @@ class Tree:
         program = self.build / "cpp" / "fastnnunet_tests"
         try:
             done = subprocess.run(
-                [program, "--abort", "-r", "xml"], cwd=self.folder, capture_output=True, text=True, timeout=LIMIT
+                [program, "--abort", "-r", "xml"], cwd=self.folder, capture_output=True, encoding="utf-8", timeout=LIMIT
             )
         except subprocess.TimeoutExpired:
             return "the C++ tests, which do not end"
@@ -130,7 +132,9 @@ class Tree:
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "python"), "OMP_WAIT_POLICY": "PASSIVE"}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests.split()]
         try:
-            done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment, capture_output=True, encoding="utf-8", timeout=LIMIT
+            )
         except subprocess.TimeoutExpired:
             return f"{tests}, which do not end"
         if done.returncode == 0:

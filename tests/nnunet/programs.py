@@ -33,7 +33,7 @@ def call(
     variables.pop("FASTNNUNET_RUN", None)
     return subprocess.run(
         [str(word) for word in command], env={**variables, **(environment or {})}, input=stdin, cwd=cwd,
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, encoding="utf-8", timeout=600, check=False,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class RankRun:
 
     def _run(self, command: list[str], asked: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environment(**asked), capture_output=True, text=True, timeout=900, check=False
+            command, env=self.environment(**asked), capture_output=True, encoding="utf-8", timeout=900, check=False
         )  # fmt: skip
 
     @property

@@ -256,7 +256,7 @@ with writing(lambda: {"loaders": []}):
 def test_a_kill_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint_latest.pth"
     for attempt in range(6):
-        with subprocess.Popen([sys.executable, "-c", SAVING, str(file)], stdout=subprocess.PIPE, text=True) as saving:
+        with subprocess.Popen([sys.executable, "-c", SAVING, str(file)], stdout=subprocess.PIPE, encoding="utf-8") as saving:
             assert saving.stdout is not None
             saving.stdout.readline()  # there is a first one
             time.sleep(0.013 * attempt)

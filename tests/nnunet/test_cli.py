@@ -205,7 +205,7 @@ def openmp(command: Sequence[str], environment: Mapping[str, str]) -> str:
         command,
         env={**own, "OMP_DISPLAY_ENV": "verbose", **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )
@@ -233,7 +233,9 @@ def test_what_run_starts_gets_it_too(tmp_path: Path) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
 
     def printed(**more: str) -> str:
-        return subprocess.run([*run, program], env={**own, **more}, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            [*run, program], env={**own, **more}, capture_output=True, encoding="utf-8", check=True
+        ).stdout.strip()
 
     assert printed() == "PASSIVE 0"
     assert printed(KMP_BLOCKTIME="30") == "30"
@@ -270,6 +272,6 @@ def test_all_of_nnunets_options_are_taken() -> None:
 def test_command_runs_as_a_module() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "fastnnunet_loader.cli", "--help"],
-        capture_output=True, text=True, check=True, env=dict(os.environ),
+        capture_output=True, encoding="utf-8", check=True, env=dict(os.environ),
     )  # fmt: skip
     assert all(name in run.stdout for name in cli.COMMANDS)

@@ -228,7 +228,7 @@ def test_error_of_a_rank_is_what_the_user_sees(damaged: Any, tmp_path: Path) -> 
     """Rank 0 waits for rank 1 meanwhile, and fails a moment later, for rank 1 is gone."""
     run = RankRun(damaged, tmp_path)
     process = subprocess.Popen(
-        run.command("--seed", "1"), env=run.environment(own_cases=True, epochs=20), text=True,
+        run.command("--seed", "1"), env=run.environment(own_cases=True, epochs=20), encoding="utf-8",
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     _, said = process.communicate(timeout=600)
@@ -244,7 +244,7 @@ def test_error_of_a_rank_is_what_the_user_sees(damaged: Any, tmp_path: Path) -> 
     # The line that makes the same sample again does, in one process: the rank's share of the batch, and of the cases.
     (line,) = (line.strip() for line in told.splitlines() if "fl.reproduce(" in line)
     again = subprocess.run(
-        [sys.executable, "-c", line], env=run.environment(own_cases=True), capture_output=True, text=True, check=False
+        [sys.executable, "-c", line], env=run.environment(own_cases=True), capture_output=True, encoding="utf-8", check=False
     )  # fmt: skip
     message = again.stderr[again.stderr.index("[case ") :].splitlines()[0]
     assert message in told
@@ -306,7 +306,7 @@ def test_first_rank_to_fail_is_told_whoever_ends_first(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(FAILING, encoding="utf-8")
     run = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False,
+        [sys.executable, str(script)], capture_output=True, encoding="utf-8", timeout=600, check=False,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert run.stdout.startswith("1"), run.stdout + run.stderr

@@ -42,7 +42,7 @@ def final_dice(loader: str, seed: int, dataset: Any, folder: Path) -> float:
         "FASTNNUNET_DEMO_VAL_ITERATIONS": "1",
     }  # fmt: skip
     command = [sys.executable, str(script), loader, str(seed), dataset.name]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    run = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     said = "in-process" if loader == "fastnnunet" else "processes"
     assert ("fastnnunet_loader, training" in run.stdout) == (loader == "fastnnunet"), f"expected batches from {said}"

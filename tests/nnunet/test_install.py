@@ -216,7 +216,7 @@ def test_number_of_processes_is_number_of_threads(
     trainer = prepared(environment, "nnUNetTrainer")
     assert trainer.dataloader_train.loader.threads == threads
     log = Path(trainer.log_file).read_text(encoding="utf-8")
-    assert ("nnUNet_n_proc_DA asks for 1000 threads, and this process has" in log) == (given == "1000")
+    assert ("nnUNet_n_proc_DA asks for 1000 threads, but this process has" in log) == (given == "1000")
     next(trainer.dataloader_train)
     close(trainer)
 

@@ -211,7 +211,8 @@ if __name__ == "__main__":
         with multiprocessing.get_context(method).Pool(1) as pool:
             print(pool.map(child, [0])[0])
     program = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import program; print(program.child())"
-    print(subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout.strip())
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, encoding="utf-8", check=True)
+    print(run.stdout.strip())
 """
 
 

@@ -77,7 +77,7 @@ def test_files_are_named_from_any_folder(tmp_path: Path) -> None:
 
 def test_the_process_is_the_programs() -> None:
     """No process stays in between: signals reach the program, and its exit code is the command's."""
-    with subprocess.Popen([*RUN, "sh", "-c", "echo $$; exit 41"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*RUN, "sh", "-c", "echo $$; exit 41"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         said = process.communicate()[0]
     assert int(said) == process.pid
     assert process.returncode == 41

@@ -217,7 +217,7 @@ def test_truncated_file_is_named(damaged: tuple[Any, Path], tmp_path: Path) -> N
     # The error ends with the line that makes the same sample, and so the same error, again.
     (line,) = (line.strip() for line in run.stderr.splitlines() if "fl.reproduce(" in line)
     environment = {**os.environ, **dataset.env, "nnUNet_extTrainer": str(TRAINERS)}
-    again = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True, check=False)
+    again = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, encoding="utf-8", check=False)
     message = again.stderr[again.stderr.index("[case ") :].splitlines()[0]
     assert message in run.stderr
     assert str(file) in message

@@ -36,7 +36,9 @@ def train(
         **(environment or {}),
     }
     command = [*under, sys.executable, "-m", "fastnnunet_loader.cli", "train", dataset.name, configuration, fold]
-    return subprocess.run([*command, *SHORT, *options], env=variables, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        [*command, *SHORT, *options], env=variables, capture_output=True, encoding="utf-8", timeout=600, check=False
+    )
 
 
 def output_folder(

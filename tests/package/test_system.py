@@ -161,7 +161,7 @@ def tell(environment: Mapping[str, str], under: str = 'exec "$@"', more: str = "
     """What a process says of itself that has these variables, and that a shell has started so."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(BATCH_SYSTEMS)}
     command = ["bash", "-c", under, "bash", sys.executable, "-c", f"{OF_ITSELF}{more}print(json.dumps(said))"]
-    done = subprocess.run(command, env={**own, **environment}, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env={**own, **environment}, capture_output=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return said

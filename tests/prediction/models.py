@@ -30,7 +30,7 @@ def model_folder(dataset: Any, cache: Path, configuration: str = "3d_fullres", f
             replace(dataset, results=results).add_previous_stage(TRAINER)
         environment = {**os.environ, **dataset.env, "nnUNet_results": str(results)}
         command = [sys.executable, __file__, dataset.name, configuration, str(fold)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return folder
 

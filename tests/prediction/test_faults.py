@@ -301,7 +301,7 @@ print("goes on")
 def test_a_program_that_calls_the_command_goes_on_after_ctrl_c(model: tuple[Any, Path], tmp_path: Path) -> None:
     folder = copy_images(model[0], tmp_path / "images", 1)
     command = [sys.executable, "-c", NOTEBOOK, *options(model[1], folder, tmp_path / "out")]
-    done = subprocess.run(command, env=environment(*model), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(*model), capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("code 130\ngoes on\n")
 
@@ -322,7 +322,7 @@ def test_sigterm_in_each_stage(model: tuple[Any, Path], tmp_path: Path, where: s
     more = ("--save_probabilities", "-step_size", "1", "--disable_tta")
     with subprocess.Popen(
         [sys.executable, "-c", ANNOUNCING, where, name, *options(model[1], folder, out, *more)],
-        env=environment(*model), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=environment(*model), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
     ) as process:  # fmt: skip
         assert process.stderr is not None
         said = ""
@@ -350,7 +350,7 @@ def test_stopped_prediction_ends_at_once_and_leaves_whole_files(
     more = ("--save_probabilities", "-step_size", "0.3")
     process = subprocess.Popen(
         [*OURS, *options(model[1], folder, out, *more)],
-        env=environment(*model), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(*model), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     end = time.monotonic() + 120
     while not segmentations(out) and time.monotonic() < end:

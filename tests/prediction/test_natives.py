@@ -308,7 +308,11 @@ def test_memory_and_time_of_a_direct_call() -> None:
     figures = {}
     for side in ("nnunet", "fastnnunet"):
         done = subprocess.run(
-            [sys.executable, "-c", MEASURED, side], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+            [sys.executable, "-c", MEASURED, side],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            cwd=Path(__file__).parents[2],
         )
         figures[side] = [float(word) for word in done.stdout.split()[-2:]]
     assert figures["fastnnunet"][0] <= 300

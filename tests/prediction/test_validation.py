@@ -63,7 +63,7 @@ def nnunet_validate(dataset: Any, model: Path, configuration: str, *more: str) -
     """Validate with nnU-Net's command."""
     command = [sys.executable, "-c", THEIRS, dataset.name, configuration, "0", "-tr", TRAINER, "--val", "-device", "cpu", *more]
     env = {**environment(dataset, model), "nnUNet_def_n_proc": "2"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
 
 

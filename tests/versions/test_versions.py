@@ -27,7 +27,7 @@ def folder_of(package: str, version: str, cache: Path) -> Path:
     folder = cache / f"{package}-{version}"
     if not folder.is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={folder}.part"]
-        done = subprocess.run([*command, f"{package}=={version}"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, f"{package}=={version}"], capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stderr
         Path(f"{folder}.part").rename(folder)
     return folder
@@ -44,7 +44,7 @@ def run(code: str, environment: dict[str, str], *, stderr: bool = False) -> str:
         [sys.executable, "-c", code, str(TESTS), str(TESTS / "transforms")],
         env={**os.environ, **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
@@ -92,7 +92,7 @@ def test_trees_of_nnunet_2_6(nnunet_dataset: Callable[[str], Any], dataset_cache
 def test_the_demo_asks_for_a_newer_nnunet(dataset_cache: Path, tmp_path: Path) -> None:
     environment = os.environ | with_folder(folder_of("nnunetv2", "2.6.4", dataset_cache))
     command = [sys.executable, "-m", "fastnnunet_loader.cli", "demo", "-o", str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 2
     assert "finds trainers outside of its own folder, got 2.6.4" in " ".join(done.stderr.split())
 

@@ -110,7 +110,13 @@ def _check_environment(found: Path, command: Sequence[str], environment: dict[st
     code = "import importlib.util as u, sys; print('fastnnunet_autoload' in sys.modules, u.find_spec('nnunetv2') is not None)"
     try:
         done = subprocess.run(
-            [*python, "-c", code], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            [*python, "-c", code],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
     except OSError:
         return  # the program will say so

@@ -86,7 +86,7 @@ def driver_version() -> str | None:
         return None
     try:
         command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return run.stdout.strip().splitlines()[0] if run.stdout.strip() else None
