@@ -7,6 +7,7 @@ function of this file, and nothing of another module is imported or called by na
 from __future__ import annotations
 
 import collections
+import errno
 import functools
 import math
 import os
@@ -183,6 +184,9 @@ def read_properties(file: Path, unrestricted: bool = False) -> dict[str, Any]:
     except OSError as error:
         raise _bad(file, error.strerror or str(error), getattr(error, "winerror", None) or error.errno) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
+        # Python's own unpickler believes the sizes that a file names, so there the file may be what is wrong.
+        if isinstance(error, MemoryError) and not unrestricted:
+            raise _bad(file, "no memory is left to read it", _NO_MEMORY) from error
         reason = f"expected a whole pickle of nnU-Net's properties, got {type(error).__name__}: {error}"
         raise _bad(file, reason) from error
     if not isinstance(properties, dict):
@@ -190,5 +194,8 @@ def read_properties(file: Path, unrestricted: bool = False) -> dict[str, Any]:
     return properties
 
 
-def _bad(file: Path, reason: str, errno: int | None = None) -> StorageError:
-    return StorageError(f"[{file}] {reason}", file=str(file), reason=reason, errno=errno)
+_NO_MEMORY = 8 if os.name == "nt" else errno.ENOMEM  # as the system's own calls would say it
+
+
+def _bad(file: Path, reason: str, code: int | None = None) -> StorageError:
+    return StorageError(f"[{file}] {reason}", file=str(file), reason=reason, errno=code)

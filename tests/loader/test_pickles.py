@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import collections
+import errno
 import io
 import os
 import pathlib
 import pickle
 import resource
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -224,3 +227,28 @@ def test_the_plain_unpickler_where_asked_for(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
     assert read_properties(file, unrestricted=True) == {"a": None}
     assert (tmp_path / "made").is_dir()
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+import fastnnunet_loader as fl
+from fastnnunet_loader.pickles import read_properties
+StorageError = fl.StorageError  # what is imported late is there before the limit is, and so is the core
+import fastnnunet_loader._core
+used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), resource.RLIM_INFINITY))
+try:
+    read_properties(Path(sys.argv[1]))
+except StorageError as error:
+    print(error.errno, error)
+"""
+
+
+def test_lack_of_memory_is_not_the_files_fault(tmp_path: Path) -> None:
+    file = tmp_path / "case.pkl"
+    file.write_bytes(pickle.dumps({"class_locations": {1: np.zeros((500_000, 4), np.int64)}}))
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, str(file)], capture_output=True, encoding="utf-8", check=True, timeout=120
+    )
+    assert run.stdout == f"{errno.ENOMEM} [{file}] no memory is left to read it\n"

@@ -42,7 +42,7 @@ Context make_context(const std::string& file) {
   blosc2_dparams parameters = BLOSC2_DPARAMS_DEFAULTS;
   parameters.nthreads = 1;
   Context context(blosc2_create_dctx(parameters));
-  if (context == nullptr) throw StorageError(file, "no memory for a context of blosc2");
+  if (context == nullptr) throw ResourceError(file, "no memory is left for a context of c-blosc2");
   return context;
 }
 
@@ -125,6 +125,10 @@ class ChunkReader {
     const auto bytes = static_cast<std::int32_t>(count * static_cast<std::int64_t>(voxel));
     const int result = blosc2_getitem_ctx(context_.get(), chunk.bytes, chunk.size, static_cast<int>(first),
                                           static_cast<int>(count), to, bytes);
+    if (result == BLOSC2_ERROR_MEMORY_ALLOC || result == BLOSC2_ERROR_THREAD_CREATE) {
+      throw ResourceError(file_.name(), "no memory is left to decompress it (c-blosc2: " +
+                                            std::string(print_error(result)) + ")");
+    }
     if (result < 0) damaged(print_error(result));
     if (result != bytes) damaged("fewer voxels than it should have");
   }
