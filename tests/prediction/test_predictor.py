@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.process
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,19 @@ def test_items_of_another_iterator_overlap(predictor: Any, images: Path, install
     bare = [{**item, "data_properties": {**item["data_properties"]}} for item in items]
     assert Session(predictor, say=lambda _: None).need_of_prepared("a", {}) is None
     assert all(job.need is not None and job.need.preprocess == 0 for job in Session(predictor).jobs_of_items(bare))
+
+
+def test_a_preprocessed_case_needs_what_its_image_needs(predictor: Any, images: Path, installed: None) -> None:
+    """Its properties have the shape in the order of the network's axes, and the spacing in the order of the file's."""
+    image, properties = read(predictor, images, "brain_000")
+    image, properties["spacing"] = image[:, ::3], [12.0, 4.0, 3.0]
+    predictor.plans_manager.plans.update(transpose_forward=[2, 0, 1], transpose_backward=[1, 2, 0])
+    session = Session(predictor, progress=False, say=lambda _: None)
+    (job,) = session.jobs_of_arrays([image], None, [properties], None)
+    (item,) = predictor.get_data_iterator_from_raw_npy_data([image], None, [properties], None)
+    need = session.need_of_prepared("a", item["data_properties"])
+    assert job.need is not None and need is not None
+    assert need == replace(job.need, preprocess=0)
 
 
 def test_bad_case(predictor: Any, images: Path, installed: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,6 +25,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.inference import logits_to_segmentation
 from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.validation import _Course
 from fastnnunet_loader.prediction.windows import predict_planes
 
 pytestmark = pytest.mark.slow
@@ -184,19 +185,23 @@ def test_the_next_stage_of_a_cascade_gets_nnunets_labels(copies: Any, monkeypatc
         assert np.array_equal(got[:], expected[:])
 
 
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [("default", "3d_fullres"), pytest.param("cascade", "3d_lowres", id="whose logits a next stage needs")],
+)
 def test_cases_overlap_as_far_as_the_budget_holds_them(
-    copies: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    copies: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variant: str, configuration: str
 ) -> None:
     """A case is exported while the next one is predicted, but not where both do not fit; the results are the same."""
-    _, ours, theirs = copies("default", "3d_fullres")
+    _, ours, theirs = copies(variant, configuration)
     at_work: list[str] = []
     most: list[int] = []
-    predict, export = Session.predict, Session.export
+    predict, export = _Course.predict, Session.export
 
-    def predicting(self: Any, case: str, *args: Any) -> Any:
-        at_work.append(case)
+    def predicting(self: Any, *args: Any) -> Any:
+        at_work.append(self.loaded[0])
         most.append(len(at_work))
-        return predict(self, case, *args)
+        return predict(self, *args)
 
     def exporting(self: Any, predicted: Any, properties: Any, target: Any) -> Any:
         time.sleep(2)  # longer than a prediction
@@ -204,14 +209,14 @@ def test_cases_overlap_as_far_as_the_budget_holds_them(
         at_work.remove(Path(target).name)
         return result
 
-    monkeypatch.setattr(Session, "predict", predicting)
+    monkeypatch.setattr(_Course, "predict", predicting)
     monkeypatch.setattr(Session, "export", exporting)
-    validate(ours, "3d_fullres", memory_budget="20GB")
+    validate(ours, configuration, memory_budget="20GB")
     assert max(most) > 1
     most.clear()
     monkeypatch.setenv("nnUNet_results", str(theirs.parents[1]))
     capsys.readouterr()
-    validate(theirs, "3d_fullres", memory_budget="1MB")  # of the loaders: the validation refuses nothing
+    validate(theirs, configuration, memory_budget="1MB")  # of the loaders: the validation refuses nothing
     assert max(most) == 1
     assert "needs about" in capsys.readouterr().out
     assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")
