@@ -24,12 +24,12 @@ def main(words: list[str]) -> int:
     differing = []
     for row in rows(words):
         with tempfile.TemporaryDirectory() as folder:
-            theirs, ours = judge(row, Path(folder))
-        if differs := difference(row, theirs, ours):
+            verdicts = judge(row, Path(folder))
+        if differs := difference(row, verdicts):
             differing.append(f"{row.name}: {differs}")
         why = f" ({row.refused or row.late})" if row.refused or row.late else ""
-        said = f"{'DIFFERS ' if differs else ''}{str(ours)[:110]}{why}"
-        table.add_row(row.reader, row.ending, row.voxels, row.kind, str(theirs)[:70], said)
+        said = f"{'DIFFERS ' if differs else ''}{str(verdicts.ours)[:110]}{why}"
+        table.add_row(row.reader, row.ending, row.voxels, row.kind, str(verdicts.theirs)[:70], said)
     console.print(table)
     console.print(
         f"{table.row_count} files, {len(differing)} differ" + "".join(f"\n  {line}" for line in differing), markup=False

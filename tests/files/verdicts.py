@@ -1,9 +1,10 @@
-"""nnU-Net's verdict on a file, and this package's: both predict it with the same network."""
+"""nnU-Net's verdict on a file, and this package's: both predict it with the same network, and the doctor looks at it."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastnnunet_loader.doctor import report
+from fastnnunet_loader.doctor.raw import check_raw
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.cases import Case
 from fastnnunet_loader.prediction.session import Session
 
 from .row import Row
 
-__all__ = ["Verdict", "judge", "predictor_for"]
+__all__ = ["Verdict", "Verdicts", "judge", "predictor_for"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,16 @@ class Verdict:
 
     def __str__(self) -> str:
         return "predicted" if self.made else f"{self.stage}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """All of a file."""
+
+    theirs: Verdict
+    ours: Verdict
+    doctor: tuple[str, ...]
+    """What `fastnnunet doctor` finds wrong with it in a raw data set."""
 
 
 @cache
@@ -123,10 +136,10 @@ def _plans(reader: str, flat: bool, channels: int, scheme: str) -> dict[str, Any
     }
 
 
-def judge(row: Row, folder: Path) -> tuple[Verdict, Verdict]:
+def judge(row: Row, folder: Path) -> Verdicts:
     """Write a row's file and return nnU-Net's verdict and ours. What nnU-Net's readers print and warn of is not shown."""
-    images = folder / "images"
-    for name in ("images", "theirs", "ours"):
+    images = folder / "imagesTs"
+    for name in ("imagesTs", "theirs", "ours"):
         (folder / name).mkdir()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -134,7 +147,8 @@ def judge(row: Row, folder: Path) -> tuple[Verdict, Verdict]:
         files = sorted(str(file) for file in images.iterdir() if file.name.endswith(row.ending) and "_000" in file.name)
         assert files, "a row writes files"
         predictor = predictor_for(row.reader, row.ending, row.channels, row.scheme, row.flat)
-        return _theirs(predictor, files, folder / "theirs"), _ours(predictor, files, folder / "ours")
+        theirs, ours = _theirs(predictor, files, folder / "theirs"), _ours(predictor, files, folder / "ours")
+        return Verdicts(theirs, ours, _doctors(predictor, folder))
 
 
 def _theirs(predictor: Any, files: list[str], output: Path) -> Verdict:
@@ -166,6 +180,14 @@ def _ours(predictor: Any, files: list[str], output: Path) -> Verdict:
     except PredictionError as error:
         return Verdict(None, error.stage, str(error))
     return Verdict(_labels(predictor, output))
+
+
+def _doctors(predictor: Any, folder: Path) -> tuple[str, ...]:
+    (folder / "dataset.json").write_text(json.dumps(predictor.dataset_json), encoding="utf-8")
+    with contextlib.redirect_stderr(io.StringIO()):
+        check = check_raw(folder, predictor.plans_manager.plans, threads=1, quick=False)
+    assert (check.verdict is report.Verdict.OK) == (check.details == ()), check
+    return check.details
 
 
 def _labels(predictor: Any, output: Path) -> npt.NDArray[Any]:
