@@ -41,7 +41,7 @@ def test_all_names_are_there_before_one_is_used() -> None:
 
 def test_a_name_that_does_not_exist_is_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'instal'"):
-        getattr(fl, "instal")  # noqa: B009 - a typo that a type checker would find
+        getattr(fl, "instal")  # noqa: B009 - a typo that a type checker would find  # codespell:ignore instal
 
 
 @pytest.mark.parametrize("module", ["", ".cli", ".commands.train", ".errors"])
