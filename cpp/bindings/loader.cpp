@@ -292,6 +292,7 @@ void add_loader(py::module_& module) {
           "set_step",
           [](Loader& loader, std::uint64_t step, const std::vector<BadCaseTuple>& excluded) {
             std::vector<BadCase> bad;
+            bad.reserve(excluded.size());
             for (const auto& [name, file, reason, since, slot, attempt, stamp] : excluded)
               bad.push_back({name, file, reason, since, slot, attempt, stamp});
             loader.set_step(step, bad, check_signals);
