@@ -33,10 +33,21 @@ _LONG = ("train", "predict")
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
 
+class _Version(argparse.Action):
+    """Prints the version of the package, which the extension tells: it is loaded only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from . import __version__
+
+        print(f"fastnnunet-loader {__version__}")
+        parser.exit()
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastnnunet", description="nnU-Net's batches and predictions without worker processes and shared memory."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         # Abbreviations are off: nnU-Net has --c and --val beside --val_best.

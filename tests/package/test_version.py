@@ -1,0 +1,62 @@
+"""The version stands in pyproject.toml, and everybody else tells that one; the changelog goes with it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+import pytest
+
+import fastnnunet_loader as fl
+from fastnnunet_loader import cli
+
+ROOT = Path(__file__).parents[2]
+SECTION = re.compile(r"^## \[(?P<version>[^]]+)\](?: - (?P<date>\S+))?$", re.MULTILINE)
+
+
+def written() -> str:
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    return str(version)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """1.2.0rc1 -> (1, 2, 0)."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    assert found, version
+    return tuple(map(int, found.groups()))
+
+
+def test_the_extension_tells_the_written_version() -> None:
+    assert fl.__version__ == written()
+
+
+def test_the_command_tells_the_written_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--version"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out == f"fastnnunet-loader {written()}\n"
+
+
+def test_no_other_file_repeats_the_version() -> None:
+    """A citation or a build file with a number of its own is forgotten at the next release."""
+    for file in ("CMakeLists.txt", "cpp/bindings/CMakeLists.txt", "CITATION.cff", "README.md"):
+        assert written() not in (ROOT / file).read_text(encoding="utf-8"), file
+
+
+def test_the_changelog_lists_releases_from_the_latest_to_the_first() -> None:
+    first, *releases = SECTION.finditer((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert (first["version"], first["date"]) == ("Unreleased", None)
+    assert releases
+    versions = [numbers(release["version"]) for release in releases]
+    dates = [datetime.date.fromisoformat(release["date"]) for release in releases]
+    assert versions == sorted(set(versions), reverse=True)
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_the_version_is_the_latest_release_or_on_its_way_to_the_next() -> None:
+    """After a release the version is a later one with .dev0, so that a build of the main branch is not taken for the release."""
+    _, latest, *_ = SECTION.finditer((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    if written() != latest["version"]:
+        assert numbers(written()) > numbers(latest["version"])
+        assert ".dev" in written() or "rc" in written()
