@@ -275,8 +275,8 @@ FIRST = [
     Mistake(
         f"{PACKAGE}/prediction/conversion.py",
         "regions' labels from 255 are written with 16 bits, where nnU-Net has 8",
-        "if (highest >= 255) == (len(self.labels.foreground_labels) >= 255) and 0 <= lowest",
-        "if 0 <= lowest",
+        "if (highest >= 255) == (len(self.labels.foreground_labels) >= 255) and lowest >= 0",
+        "if lowest >= 0",
         "tests/prediction/test_natives.py tests/prediction/test_export.py",
     ),
     Mistake(
