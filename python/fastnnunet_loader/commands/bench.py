@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         metavar="N",
         type=count,
-        help="threads here, processes of nnU-Net's (default: every core but one, at most 8)",
+        help="number of threads here, and of nnU-Net's worker processes (default: one less than the cores, at most 8)",
     )
-    add("--seconds", metavar="S", type=seconds, default=20.0, help="to measure each loader for (default: %(default)s)")
-    add("--seed", metavar="N", type=seed, default=0, help="of the batches of this loader (default: %(default)s)")
-    add("--json", action="store_true", help="print the figures as JSON")
+    add("--seconds", metavar="S", type=seconds, default=20.0, help="how long to measure each loader (default: %(default)s)")
+    add("--seed", metavar="N", type=seed, default=0, help="seed of this loader's batches (default: %(default)s)")
+    add("--json", action="store_true", help="print the results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

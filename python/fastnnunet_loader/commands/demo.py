@@ -42,16 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         type=Path,
         default=Path("fastnnunet_demo"),
-        help="for all files: a new or empty folder, or that of an earlier demo (default: ./%(default)s)",
+        help="folder for all files: new, empty, or from an earlier demo (default: ./%(default)s)",
     )
-    add("--cases", metavar="N", type=count, default=8, help="brains, from 5 on (default: %(default)s)")
-    add("--resolution", metavar="MM", type=count, default=3, help="of the images, in mm (default: %(default)s)")
-    add("--epochs", metavar="N", type=count, default=8, help="of the training (default: %(default)s)")
-    add("--iterations", metavar="N", type=count, default=20, help="of an epoch (default: %(default)s)")
-    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one, at most 8)")
-    add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
-    add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
-    add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
+    add("--cases", metavar="N", type=count, default=8, help="number of brains, at least 5 (default: %(default)s)")
+    add("--resolution", metavar="MM", type=count, default=3, help="resolution of the images in mm (default: %(default)s)")
+    add("--epochs", metavar="N", type=count, default=8, help="number of epochs (default: %(default)s)")
+    add("--iterations", metavar="N", type=count, default=20, help="iterations per epoch (default: %(default)s)")
+    add(
+        "--threads",
+        metavar="N",
+        type=count,
+        help="number of threads that make batches (default: one less than the cores, at most 8)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="seed of data and batches (default: %(default)s)")
+    add("--seconds", metavar="S", type=float, default=10.0, help="how long to measure each loader (default: %(default)s)")
+    add("-device", choices=("cpu", "cuda"), help="device to train on (default: cuda if available)")
 
 
 def run(args: argparse.Namespace) -> int:

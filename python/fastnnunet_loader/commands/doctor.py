@@ -14,11 +14,13 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what to check, and how to say it."""
     add = parser.add_argument
-    add("dataset", metavar="DATASET", nargs="?", help="name or number of a preprocessed data set, all files of which are read")
-    add("-c", "--configuration", metavar="CONFIG", help="the only configuration to look at (default: all)")
+    add("dataset", metavar="DATASET", nargs="?", help="name or number of a data set; all of its files are read")
+    add("-c", "--configuration", metavar="CONFIG", help="check only this configuration (default: all)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("--quick", action="store_true", help="read a few cases instead of all")
-    add("--threads", metavar="N", type=count, help="that read files (default: every core, at most 8)")
+    add("--quick", action="store_true", help="read only a few cases")
+    add(
+        "--threads", metavar="N", type=count, help="number of threads that read files (default: the number of cores, at most 8)"
+    )
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.epilog = "exit code: 0 fine, 1 warnings, 2 something will fail"
 

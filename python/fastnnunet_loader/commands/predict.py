@@ -37,19 +37,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add nnUNetv2_predict's own arguments, with its names and defaults, and those of this package."""
     nnunet = parser.add_argument_group("options of nnUNetv2_predict and nnUNetv2_predict_from_modelfolder")
     add = nnunet.add_argument
-    add("-i", metavar="FOLDER", type=Path, required=True, help="images, CASE_0000 and so on, one file for each channel")
-    add("-o", metavar="FOLDER", type=Path, required=True, help="where the segmentations go; made if it is not there")
+    add(
+        "-i", metavar="FOLDER", type=Path, required=True, help="folder of the images: CASE_0000 and so on, one file per channel"
+    )
+    add("-o", metavar="FOLDER", type=Path, required=True, help="folder for the segmentations; created if it does not exist")
     add("-d", metavar="DATASET", help="name or number of the data set that the network was trained on")
     add("-p", metavar="PLANS", help="name of the plans (default: nnUNetPlans)")
     add("-tr", metavar="TRAINER", help="trainer class (default: nnUNetTrainer)")
     add("-c", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
-    add("-m", metavar="FOLDER", type=Path, help="folder of the trained model, instead of -d, -p, -tr, -c and nnUNet_results")
-    add("-f", metavar="FOLD", type=_fold, nargs="+", default=FOLDS, help="folds to average (default: 0 1 2 3 4)")
-    add("-step_size", metavar="X", type=_step, default=0.5, help="of the sliding window, in patches (default: %(default)s)")
-    add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
-    add("--verbose", action="store_true", help="let nnU-Net say what it does")
-    add("--save_probabilities", action="store_true", help="write them too, as ensembling needs them")
-    add("--continue_prediction", "--c", action="store_true", help="leave out cases whose files are there already")
+    add("-m", metavar="FOLDER", type=Path, help="folder of a trained model, in place of -d, -p, -tr, -c and nnUNet_results")
+    add(
+        "-f",
+        metavar="FOLD",
+        type=_fold,
+        nargs="+",
+        default=FOLDS,
+        help="folds whose predictions are averaged (default: 0 1 2 3 4)",
+    )
+    add(
+        "-step_size",
+        metavar="X",
+        type=_step,
+        default=0.5,
+        help="step of the sliding window, as a share of the patch size (default: %(default)s)",
+    )
+    add("--disable_tta", action="store_true", help="no test-time augmentation by mirroring: faster, less accurate")
+    add("--verbose", action="store_true", help="print nnU-Net's own messages")
+    add("--save_probabilities", action="store_true", help="also save probabilities, for ensembling")
+    add("--continue_prediction", "--c", action="store_true", help="skip cases whose output files exist already")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="name of the checkpoint (default: %(default)s)")
     add(
         "-npp",
@@ -65,28 +80,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="accepted for compatibility, has no effect: no worker processes are started",
     )
-    add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="segmentations of the stage before, of a cascade")
-    add("-num_parts", metavar="N", type=count, default=1, help="commands that share the cases (default: %(default)s)")
-    add("-part_id", metavar="N", type=int, default=0, help="which of them this one is, from 0 (default: %(default)s)")
+    add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="cascade: folder of the previous stage's segmentations")
+    add("-num_parts", metavar="N", type=count, default=1, help="number of commands that share the cases (default: %(default)s)")
+    add("-part_id", metavar="N", type=int, default=0, help="number of this command among them, from 0 (default: %(default)s)")
     add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to predict on (default: %(default)s)")
-    add("--disable_progress_bar", action="store_true", help="no line that tells how far it is")
-    add("--not_on_device", action="store_true", help="keep the results of windows in memory instead of on the device")
+    add("--disable_progress_bar", action="store_true", help="show no progress bar")
+    add("--not_on_device", action="store_true", help="keep the results of windows in main memory instead of on the device")
 
     ours = parser.add_argument_group("options of this package")
     add = ours.add_argument
-    add("--memory-budget", metavar="SIZE", type=size, help="of the cases at work, such as 8GB (default: half of what is free)")
+    add(
+        "--memory-budget",
+        metavar="SIZE",
+        type=size,
+        help="memory limit of the cases in progress, such as 8GB (default: half of the free memory)",
+    )
     add(
         "--on-bad-case",
         choices=("raise", "skip"),
         default="raise",
-        help="stop at a case that cannot be predicted, or finish the others and list it at the end (default: %(default)s)",
+        help="if a case cannot be predicted: stop, or finish the others and list it at the end (default: %(default)s)",
     )
     add(
         "--patience",
         metavar="SECONDS",
         type=patience,
         default=PATIENCE,
-        help="how long an image is read again when a disk or a file server does not answer (default: %(default)g)",
+        help="how long to retry reading an image if its disk or file server does not answer (default: %(default)g)",
     )
 
 

@@ -22,27 +22,27 @@ from .openmp import sleeping
 __all__ = ["add_arguments", "interpreter", "run"]
 
 DESCRIPTION = """\
-Runs a program with this package under nnU-Net: a console script, a Python script, or a shell script that calls them.
-It works in that process and in all that it starts, and nothing in the program has to change:
+Runs a program that uses nnU-Net with this package's loader and predictor: a console script, a Python script, or a shell
+script that calls them. It covers that process and every process that it starts, and the program needs no change:
 
   fastnnunet run nnUNetv2_train 1 3d_fullres 0
   fastnnunet run --threads 4 --seed 1 python my_training.py
   fastnnunet run torchrun --nproc_per_node 2 my_training.py
   fastnnunet run bash all_folds.sh
 
-Programs without nnU-Net are left alone. Where the program calls fastnnunet_loader.install() itself, its settings win.
-The package has to be installed in the environment of the program's Python.
+Programs that do not use nnU-Net are unaffected. If a program calls fastnnunet_loader.install() itself, its settings win.
+The package must be installed in the Python environment of the program.
 """
 
 EPILOG = f"""\
-Where the command is fixed, as in a container image, the environment variable {VARIABLE} does the same. It holds 1, or
-options of the loader; 0 or nothing turns it off:
+If the command line is fixed, as in a container image, set the environment variable {VARIABLE} instead: to 1, or to options
+of the loader. 0 or an empty value turns it off:
 
   docker run -e {VARIABLE}=1 IMAGE
   export {VARIABLE}="--threads 4 --on-bad-case skip"
 
-It has no effect in a Python that is started with -S, nor in programs with a frozen Python. The command also lets the threads of
-OpenMP sleep while they wait (OMP_WAIT_POLICY=PASSIVE), unless you have set that; with the variable alone you set it yourself.
+Neither works in a Python that is started with -S, or in a program with a frozen Python. The command also lets OpenMP threads
+sleep while they wait (OMP_WAIT_POLICY=PASSIVE) unless you have set that; with the variable alone, set it yourself.
 Exit code: that of COMMAND; 127 if it does not exist, 126 if it cannot be run, 2 if its Python does not have this package.
 """
 
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "fastnnunet run [options of the loader] COMMAND ..."
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_loader_options(parser)
-    parser.add_argument("program", metavar="COMMAND", help="the program, found on PATH as a shell finds it")
-    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its own arguments")
+    parser.add_argument("program", metavar="COMMAND", help="the program, searched for on PATH as in a shell")
+    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="arguments of the program")
 
 
 def run(args: argparse.Namespace) -> int:
