@@ -12,7 +12,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to check, and how to say it."""
+    """Add the options that choose what is checked, and the form of the report."""
     add = parser.add_argument
     add("dataset", metavar="DATASET", nargs="?", help="name or number of a data set; all of its files are read")
     add("-c", "--configuration", metavar="CONFIG", help="check only this configuration (default: all)")
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and report."""
-    # joblib, which scikit-learn brings, else makes a semaphore in shared memory when it is imported.
+    """Run the checks and print the report."""
+    # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
     from .. import doctor
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dataset is not None:
         threads = {} if args.threads is None else {"threads": args.threads}
         checks_of_dataset = dataset.DatasetChecks(args.dataset, args.p, args.configuration, args.quick, **threads)
-        # First, so that a wrong name is seen at once.
+        # First, so that a wrong name is reported at once.
         tasks.insert(0, ("data set", checks_of_dataset.find))
     later = () if checks_of_dataset is None else checks_of_dataset.tasks()
     printer = doctor.Printer()

@@ -15,11 +15,11 @@ from . import CommandError, count, patience, seconds, seed, share, size
 __all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
 
 VARIABLE = "FASTNNUNET_RUN"
-"""The environment variable that `fastnnunet_autoload` reads; that module does something when it is imported, so it is not."""
+"""The environment variable that `fastnnunet_autoload` reads. That module has side effects on import, so it is not imported."""
 
 
 def add_loader_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `install()` takes: how batches are made, and where their statistics go."""
+    """Add the options of `install()`: how batches are made, and where statistics are written."""
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
     add(
@@ -113,7 +113,7 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_loader_options(args: argparse.Namespace) -> None:
-    """Raise CommandError where a file of the statistics could not be written."""
+    """Raise CommandError if a file of statistics cannot be written."""
     for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
         if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
             raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
@@ -124,13 +124,13 @@ def check_loader_options(args: argparse.Namespace) -> None:
 
 
 def install_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Parsed options as the keyword arguments of `install()`."""
+    """Return parsed options as keyword arguments of `install()`."""
     values = {name: getattr(args, name) for name in _defaults()}
     return {**values, "leave_to_nnunet": values["leave_to_nnunet"] or ()}
 
 
 def as_text(args: argparse.Namespace) -> str:
-    """Parsed options as `from_text` reads them, in any folder: "1" where all are the defaults."""
+    """Return parsed options as text for `from_text`, with absolute paths; "1" if all are the defaults."""
     words = []
     for name, default in _defaults().items():
         value = getattr(args, name)
@@ -145,7 +145,7 @@ def as_text(args: argparse.Namespace) -> str:
 
 
 def from_text(text: str) -> dict[str, Any]:
-    """The keyword arguments of `install()` from options in one text, or from "1", which stands for the defaults.
+    """Return the keyword arguments of `install()` from a text of options, or from "1", which means the defaults.
 
     Raises:
         CommandError: an option does not exist, or its value is out of range.
@@ -167,7 +167,7 @@ def _defaults() -> dict[str, Any]:
 
 
 class _TextParser(argparse.ArgumentParser):
-    """Raises where a command would print its usage and exit."""
+    """Raises an error where argparse would print the usage and exit."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(message)

@@ -111,10 +111,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked before anything heavy is imported, then predict."""
+    """Check the arguments before torch and nnU-Net are imported, then predict."""
     model = _model_folder(args)
     _check_arguments(args)
-    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # joblib else makes a semaphore in shared memory
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     own_process = bool(getattr(args, "own_process", False))
     try:
         with _ending_on_sigterm() if own_process else contextlib.nullcontext():
@@ -124,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        if not own_process:  # a notebook's, or another program's, which goes on
+        if not own_process:  # a notebook or another program, which continues
             raise
-        # The threads may be far inside a computation that nothing can stop; nothing waits for them.
+        # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
         os._exit(code)
 
 
@@ -135,7 +135,7 @@ class _Terminated(BaseException):
 
 
 class _ending_on_sigterm:
-    """Inside, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
+    """Inside this context, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
 
     def __enter__(self) -> None:
         def end(_: int, __: FrameType | None) -> None:
@@ -227,11 +227,11 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
         if not torch.cuda.is_available():
             raise CommandError("[-device] expected a CUDA device, got none; -device cpu predicts without")
         torch.set_num_threads(1)  # as nnUNetv2_predict does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
-    tqdm.set_lock(threading.RLock())  # its own would be a semaphore in shared memory
+    tqdm.set_lock(threading.RLock())  # the default lock is a semaphore in shared memory
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
 
     print(citation(predict_entry_point))
@@ -250,14 +250,14 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
 
 
 def citation(command: Callable[..., Any]) -> str:
-    """What one of nnU-Net's commands asks its users to cite, in its own words."""
+    """Return the text with which one of nnU-Net's commands asks for a citation."""
     constants = getattr(command, "__code__", None)
     texts = [text for text in getattr(constants, "co_consts", ()) if isinstance(text, str) and "Please cite" in text]
     return texts[0] if texts else CITATION
 
 
 def _write_settings(args: argparse.Namespace, predictor: Any) -> None:
-    """Write the files that nnU-Net's postprocessing and ensembling look for beside the segmentations."""
+    """Write the files that nnU-Net's postprocessing and ensembling expect beside the segmentations."""
     from batchgenerators.utilities.file_and_folder_operations import save_json
 
     before = args.prev_stage_predictions
@@ -305,7 +305,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _model_folder(args: argparse.Namespace) -> Path:
-    """The folder that -m names, or the one that -d, -tr, -p and -c name below nnUNet_results."""
+    """Return the folder that -m names, or the one in nnUNet_results that -d, -tr, -p and -c name."""
     named = {"-d": args.d, "-c": args.c, "-p": args.p, "-tr": args.tr}
     if args.m is not None:
         if given := [option for option, value in named.items() if value is not None]:

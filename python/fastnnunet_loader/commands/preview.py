@@ -1,4 +1,4 @@
-"""`fastnnunet preview`: a picture of what the network will see, and of how the transforms get there."""
+"""`fastnnunet preview`: a picture of what the network will see, and of what each transform does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LAST_STEP = 2**48 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses the samples, and what is shown of them."""
+    """Add the options that choose the samples, and what is shown of them."""
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")

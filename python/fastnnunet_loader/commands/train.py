@@ -1,4 +1,4 @@
-"""`fastnnunet train`: nnUNetv2_train, with the batches made by this package."""
+"""`fastnnunet train`: nnUNetv2_train with batches from this package."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked before anything heavy is imported, then train."""
+    """Check the arguments before torch and nnU-Net are imported, then train."""
     _check_options(args)
     folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
     dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
     check_plans(dataset, args.p, args.configuration)
-    # joblib, which scikit-learn brings, else makes a semaphore in shared memory when it is imported.
+    # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
     import torch
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if gpus < args.num_gpus:
             raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
         torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
@@ -114,7 +114,7 @@ def _trainer_exists(name: str) -> bool:
 
 
 def _check_trainer(args: argparse.Namespace, results: Path) -> None:
-    """Check that the trainer exists, and what --val and a cascade need of an earlier training."""
+    """Check that the trainer exists, and that --val and a cascade find what they need of an earlier training."""
     if not _trainer_exists(args.tr):
         searched = os.environ.get("nnUNet_extTrainer") or "not set"
         raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}")
