@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command with the tools of the environment that scripts/setup.sh makes, also where it is not active, as in a git hook.
+# Runs a command of the environment that scripts/setup.sh makes, even if the environment is not active, as in a git hook.
 #
 #   scripts/in_environment.sh COMMAND [ARGUMENT ...]
 set -euo pipefail

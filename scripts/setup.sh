@@ -15,7 +15,7 @@ packages=(g++ libtbb-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-i
 if [[ ,$extras, == *,test,* ]]; then
   packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi
-# pre-commit asks git which files there are.
+# pre-commit gets the list of files from git.
 if [[ ,$extras, == *,lint,* ]]; then
   packages+=(git)
 fi

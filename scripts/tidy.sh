@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Looks for mistakes in C++ files with the checks of .clang-tidy.
+# Looks for bugs in C++ files with the checks of .clang-tidy.
 #
-#   scripts/tidy.sh [FILE ...]     default: all of the core and the bindings, three minutes on one core
+#   scripts/tidy.sh [FILE ...]     default: the core and the bindings, three minutes on one core
 #
-# How a file is compiled is read from BUILD/compile_commands.json: BUILD is TIDY_BUILD where it is set, else build/dev, else the
-# build of the preset core, which is configured where there is none.
+# Compiler options come from compile_commands.json in the folder TIDY_BUILD (default: build/dev). If build/dev does not exist, the
+# script configures the preset core, which has no bindings. TIDY_JOBS: processes at once (default: one per core).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -21,10 +21,10 @@ fi
 
 files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
-  # Of the sources of this build: the preset core has no bindings.
+  # Only sources of this build.
   mapfile -t files < <(sed -nE 's/^ *"file": "(.*)",?$/\1/p' "$build/compile_commands.json" | grep -E '/cpp/(fastnnunet|bindings)/' | sort -u)
 fi
-# GCC's flags are not all clang's.
+# clang does not know all warnings of GCC.
 printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "${TIDY_JOBS:-$(nproc)}" \
   clang-tidy -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option || fail "clang-tidy found something"
 say "clang-tidy: nothing in ${#files[@]} files"

@@ -34,7 +34,7 @@ _LONG = ("train", "predict")
 
 
 class _Version(argparse.Action):
-    """Prints the version of the package, which the extension tells: it is loaded only when it is asked for."""
+    """Prints the version of the package. The version is compiled into the extension, which is imported only for this option."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from . import __version__

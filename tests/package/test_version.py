@@ -1,4 +1,4 @@
-"""The version stands in pyproject.toml, and everybody else tells that one; the changelog goes with it."""
+"""pyproject.toml holds the version; the extension, the command and the changelog agree with it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def test_the_extension_tells_the_written_version() -> None:
+def test_the_extension_has_the_version_of_pyproject() -> None:
     assert fl.__version__ == written()
 
 
-def test_the_command_tells_the_written_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_version_of_pyproject(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         cli.main(["--version"])
     assert done.value.code == 0
@@ -47,7 +47,7 @@ def test_the_command_tells_the_written_version(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_no_other_file_has_a_version_of_its_own(file: str, own_version: str) -> None:
-    """It would be forgotten at the next release."""
+    """Nobody would update it at the next release."""
     assert re.search(own_version, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE) is None
 
 
@@ -61,8 +61,8 @@ def test_the_changelog_lists_releases_from_the_latest_to_the_first() -> None:
     assert dates == sorted(dates, reverse=True)
 
 
-def test_the_version_is_the_latest_release_or_on_its_way_to_the_next() -> None:
-    """After a release it is a later one with .dev0, so that a build of the main branch is not taken for the release."""
+def test_the_version_is_the_latest_release_or_later_with_dev() -> None:
+    """A build of the main branch must not be mistaken for a release, so its version is a later one with .dev0."""
     _, latest, *_ = SECTION.finditer((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if written() != latest["version"]:
         assert numbers(written()) > numbers(latest["version"])

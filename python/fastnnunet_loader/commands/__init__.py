@@ -1,6 +1,6 @@
 """The subcommands of `fastnnunet`, a module each with `add_arguments(parser)` and `run(args) -> int`.
 
-Torch and nnU-Net are imported inside `run`, after the arguments are known to be right.
+`run` imports torch and nnU-Net only after the arguments have been checked.
 """
 
 import argparse
@@ -12,25 +12,25 @@ __all__ = ["CommandError", "count", "fold", "patience", "seconds", "seed", "shar
 
 
 class CommandError(FastnnUNetError):
-    """The arguments or the set-up are wrong; the message says what exists instead, or what to do."""
+    """The arguments or the set-up are wrong; the message says which values exist, or what to do."""
 
 
 def count(text: str) -> int:
-    """An argument that is a number from 1 on."""
+    """Parse a whole number, at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
     return int(text)
 
 
 def fold(text: str) -> str:
-    """An argument that is a fold of the cross-validation, or 'all'."""
+    """Parse a fold of the cross-validation, or 'all'."""
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
     return text
 
 
 def seconds(text: str) -> float:
-    """An argument that is a time above 0."""
+    """Parse a positive number of seconds."""
     try:
         time = float(text)
     except ValueError:
@@ -41,7 +41,7 @@ def seconds(text: str) -> float:
 
 
 def patience(text: str) -> float:
-    """An argument that is a time, or 0."""
+    """Parse a number of seconds, at least 0."""
     try:
         time = float(text)
     except ValueError:
@@ -52,7 +52,7 @@ def patience(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """An argument that is a share, from 0 to 1."""
+    """Parse a share from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -63,14 +63,14 @@ def share(text: str) -> float:
 
 
 def seed(text: str) -> int:
-    """An argument that is a seed of a loader."""
+    """Parse the seed of a loader."""
     if not text.isdecimal() or int(text) >= 2**64:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**64 - 1, got {text!r}")
     return int(text)
 
 
 def size(text: str) -> int:
-    """An argument that is an amount of memory, in bytes."""
+    """Parse an amount of memory; returns bytes."""
     try:
         return parse_bytes(text)
     except ValueError as error:

@@ -23,7 +23,7 @@ MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is measured, and for how long."""
+    """Add the options that choose what is measured, and for how long."""
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         metavar="N",
         type=count,
-        help="threads here, processes of nnU-Net's (default: every core but one, at most 8)",
+        help="number of threads here, and of nnU-Net's worker processes (default: one less than the cores, at most 8)",
     )
-    add("--seconds", metavar="S", type=seconds, default=20.0, help="to measure each loader for (default: %(default)s)")
-    add("--seed", metavar="N", type=seed, default=0, help="of the batches of this loader (default: %(default)s)")
-    add("--json", action="store_true", help="print the figures as JSON")
+    add("--seconds", metavar="S", type=seconds, default=20.0, help="how long to measure each loader (default: %(default)s)")
+    add("--seed", metavar="N", type=seed, default=0, help="seed of this loader's batches (default: %(default)s)")
+    add("--json", action="store_true", help="print the results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure both loaders, one after the other, each in a process of its own, and print what they did."""
+    """Measure both loaders one after the other, each in its own process, and print the results."""
     if not sys.platform.startswith("linux"):
         raise CommandError(f"[bench] expected Linux, whose /proc tells what processes use, got {sys.platform}")
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def comparison(measured: Sequence[Measurement]) -> Table:
-    """A table of figures, a column for each loader."""
+    """Return a table of the measurements with one column per loader."""
     from rich.table import Table
 
     patch = " x ".join(str(n) for n in measured[0].patch_size)

@@ -35,27 +35,32 @@ GPU_MEMORY_GB = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the size of the demo; the defaults take less than ten minutes on two cores."""
+    """Add the options for the size of the demo; the defaults take less than ten minutes on two cores."""
     add = parser.add_argument
     add(
         "-o",
         metavar="FOLDER",
         type=Path,
         default=Path("fastnnunet_demo"),
-        help="for all files: a new or empty folder, or that of an earlier demo (default: ./%(default)s)",
+        help="folder for all files: new, empty, or from an earlier demo (default: ./%(default)s)",
     )
-    add("--cases", metavar="N", type=count, default=8, help="brains, from 5 on (default: %(default)s)")
-    add("--resolution", metavar="MM", type=count, default=3, help="of the images, in mm (default: %(default)s)")
-    add("--epochs", metavar="N", type=count, default=8, help="of the training (default: %(default)s)")
-    add("--iterations", metavar="N", type=count, default=20, help="of an epoch (default: %(default)s)")
-    add("--threads", metavar="N", type=count, help="that make batches (default: every core but one, at most 8)")
-    add("--seed", metavar="N", type=int, default=0, help="of data and batches (default: %(default)s)")
-    add("--seconds", metavar="S", type=float, default=10.0, help="to measure each loader for (default: %(default)s)")
-    add("-device", choices=("cpu", "cuda"), help="to train on (default: cuda where there is one)")
+    add("--cases", metavar="N", type=count, default=8, help="number of brains, at least 5 (default: %(default)s)")
+    add("--resolution", metavar="MM", type=count, default=3, help="resolution of the images in mm (default: %(default)s)")
+    add("--epochs", metavar="N", type=count, default=8, help="number of epochs (default: %(default)s)")
+    add("--iterations", metavar="N", type=count, default=20, help="iterations per epoch (default: %(default)s)")
+    add(
+        "--threads",
+        metavar="N",
+        type=count,
+        help="number of threads that make batches (default: one less than the cores, at most 8)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="seed of data and batches (default: %(default)s)")
+    add("--seconds", metavar="S", type=float, default=10.0, help="how long to measure each loader (default: %(default)s)")
+    add("-device", choices=("cpu", "cuda"), help="device to train on (default: cuda if available)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print what came of it."""
+    """Run the demo and print its results."""
     if args.cases < 5:
         raise CommandError(f"[--cases] expected at least 5, one for each fold, got {args.cases}")
     if args.o.exists() and not args.o.is_dir():
@@ -93,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _own_folder(root: Path) -> Path:
-    """Return a folder in which everything is the demo's; what is in it may be removed by the next one."""
+    """Return a folder that belongs to the demo alone; the next demo may remove its content."""
     marker = root / MARKER
     if not marker.is_file():
         found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
@@ -125,7 +130,7 @@ def _check_demo_extra() -> None:
 
 @contextlib.contextmanager
 def _step(progress: Progress, what: str, total: float | None = None) -> Iterator[Callable[[str], None]]:
-    """Show a step while it lasts; the function that is given counts one part of it as done, with a word on it."""
+    """Show a step while it runs; yields a function that marks one part as done and shows a word about it."""
     task = progress.add_task(what, total=total)
     yield lambda word: progress.update(task, advance=1, description=f"{what}: {word}")
     progress.update(task, total=1, completed=1)
@@ -149,7 +154,7 @@ def _prepare(root: Path, args: argparse.Namespace, progress: Progress) -> str:
 
 
 def _train(name: str, args: argparse.Namespace, progress: Progress) -> tuple[float, float, str]:
-    """Train fold 0 as `fastnnunet train` does; return Dice before and after it, and what the loader says of itself."""
+    """Train fold 0 as `fastnnunet train` does; return the Dice before and after, and the loader's description of itself."""
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
@@ -208,7 +213,7 @@ def _validation_dice(trainer: Any) -> float:
 
 
 def _predict(name: str, args: argparse.Namespace, root: Path, progress: Progress) -> Path:
-    """Predict one of the cases that the network was not trained on, from its raw image."""
+    """Predict, from its raw image, one case that the network was not trained on."""
     from ..cli import main
 
     splits = json.loads((root / "nnUNet_preprocessed" / name / "splits_final.json").read_text(encoding="utf-8"))

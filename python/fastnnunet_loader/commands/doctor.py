@@ -12,20 +12,22 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to check, and how to say it."""
+    """Add the options that choose what is checked, and the form of the report."""
     add = parser.add_argument
-    add("dataset", metavar="DATASET", nargs="?", help="name or number of a preprocessed data set, all files of which are read")
-    add("-c", "--configuration", metavar="CONFIG", help="the only configuration to look at (default: all)")
+    add("dataset", metavar="DATASET", nargs="?", help="name or number of a data set; all of its files are read")
+    add("-c", "--configuration", metavar="CONFIG", help="check only this configuration (default: all)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("--quick", action="store_true", help="read a few cases instead of all")
-    add("--threads", metavar="N", type=count, help="that read files (default: every core, at most 8)")
+    add("--quick", action="store_true", help="read only a few cases")
+    add(
+        "--threads", metavar="N", type=count, help="number of threads that read files (default: the number of cores, at most 8)"
+    )
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.epilog = "exit code: 0 fine, 1 warnings, 2 something will fail"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and report."""
-    # joblib, which scikit-learn brings, else makes a semaphore in shared memory when it is imported.
+    """Run the checks and print the report."""
+    # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
     from .. import doctor
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dataset is not None:
         threads = {} if args.threads is None else {"threads": args.threads}
         checks_of_dataset = dataset.DatasetChecks(args.dataset, args.p, args.configuration, args.quick, **threads)
-        # First, so that a wrong name is seen at once.
+        # First, so that a wrong name is reported at once.
         tasks.insert(0, ("data set", checks_of_dataset.find))
     later = () if checks_of_dataset is None else checks_of_dataset.tasks()
     printer = doctor.Printer()

@@ -1,4 +1,4 @@
-"""nnU-Net's folders and data sets, as the arguments of the commands name them."""
+"""nnU-Net's folders and data sets, found from the arguments of the commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOTS = ("nnUNet_preprocessed", "nnUNet_raw", "nnUNet_results")
 
 
 def nnunet_folders(names: tuple[str, ...]) -> dict[str, Path]:
-    """The folders of nnU-Net's environment variables."""
+    """Return the folders that nnU-Net's environment variables name."""
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise CommandError(
@@ -41,10 +41,10 @@ def nnunet_folders(names: tuple[str, ...]) -> dict[str, Path]:
 
 
 def dataset_name(given: str, option: str = "DATASET") -> str:
-    """The name of a data set from its name or its number, as nnU-Net finds it.
+    """Return the name of a data set from its name or number, as nnU-Net finds it.
 
-    What begins with "Dataset" is a name. A number is that of the one name with it among nnU-Net's three folders; files
-    do not count, and neither does where the folder is. Raises CommandError.
+    Text that begins with "Dataset" is a name. A number stands for the only data set with that number in nnU-Net's three
+    folders, whichever of them it is in; files are ignored. Raises CommandError.
     """
     if given.startswith("Dataset"):
         return given
@@ -67,7 +67,7 @@ def dataset_name(given: str, option: str = "DATASET") -> str:
 
 
 def _datasets() -> list[Path]:
-    """The folders of data sets below all of nnU-Net's folders."""
+    """Return the folders of all data sets in nnU-Net's folders."""
     roots = [Path(os.environ[name]) for name in ROOTS if os.environ.get(name)]
     return [path for root in roots if root.is_dir() for path in sorted(root.glob("Dataset*")) if path.is_dir()]
 
@@ -78,7 +78,7 @@ def _known() -> str:
 
 
 def dataset_folder(given: str, preprocessed: Path) -> Path:
-    """The folder of a data set's preprocessed files, from its name or its number."""
+    """Return the folder of a data set's preprocessed files, from its name or number."""
     name = dataset_name(given)
     if not name or "/" in name or not (preprocessed / name).is_dir():
         known = sorted(path.name for path in preprocessed.glob("Dataset*") if path.is_dir())
@@ -90,13 +90,13 @@ def dataset_folder(given: str, preprocessed: Path) -> Path:
 
 
 def dataset_number(dataset: Path) -> int | str:
-    """The number in the name of a data set's folder, as commands take it; the name where it has none."""
+    """Return the number in the name of a data set's folder, or the name if it has none."""
     match = re.match(r"Dataset(\d+)", dataset.name)
     return dataset.name if match is None else int(match[1])
 
 
 def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
-    """Raise CommandError where the plans do not have the configuration, or it has not been preprocessed."""
+    """Raise CommandError if the plans lack the configuration, or if it has not been preprocessed."""
     file = dataset / f"{plans_name}.json"
     if not file.is_file():
         others = sorted(p.stem for p in dataset.glob("*.json") if "configurations" in read_json(p))
@@ -118,7 +118,7 @@ def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
 
 
 def inherited(configurations: dict[str, Any], name: str, key: str) -> Any:
-    """A setting of a configuration, or of the one that it inherits from."""
+    """Return a setting of a configuration, or of the configuration that it inherits from."""
     seen: set[str] = set()
     while name in configurations and name not in seen:
         seen.add(name)
@@ -129,7 +129,7 @@ def inherited(configurations: dict[str, Any], name: str, key: str) -> Any:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where the file holds something else."""
+    """Return the object in a JSON file, or an empty one if the file holds something else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -138,12 +138,12 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def listed(names: list[str]) -> str:
-    """Names in a sentence."""
+    """Return names as part of a sentence."""
     return ", ".join(names) if names else "none"
 
 
 def is_ours(picture: Path) -> bool:
-    """Whether a file is a picture that this package has written, and may write anew."""
+    """Return whether a file is a picture that this package wrote and may overwrite."""
     from PIL import Image
 
     from ..settings import PICTURES_BY

@@ -15,61 +15,66 @@ from . import CommandError, count, patience, seconds, seed, share, size
 __all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
 
 VARIABLE = "FASTNNUNET_RUN"
-"""The environment variable that `fastnnunet_autoload` reads; that module does something when it is imported, so it is not."""
+"""The environment variable that `fastnnunet_autoload` reads. That module has side effects on import, so it is not imported."""
 
 
 def add_loader_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `install()` takes: how batches are made, and where their statistics go."""
+    """Add the options of `install()`: how batches are made, and where statistics are written."""
     loader = parser.add_argument_group("options of the loader")
     add = loader.add_argument
-    add("--threads", metavar="N", type=count, help="threads that make batches (default: every core but one, at most 8)")
-    add("--seed", metavar="N", type=seed, help="of all random numbers of the batches (default: drawn, and logged)")
+    add(
+        "--threads",
+        metavar="N",
+        type=count,
+        help="number of threads that make batches (default: one less than the cores, at most 8)",
+    )
+    add("--seed", metavar="N", type=seed, help="seed of all batches (default: drawn at random and logged)")
     add(
         "--memory-budget",
         metavar="SIZE",
         type=size,
-        help="of the loaders, such as 4GB (default: half of what is free, at most 32GB)",
+        help="memory limit of the loaders, such as 4GB (default: half of the free memory, at most 32GB)",
     )
     add(
         "--on-bad-case",
         choices=("raise", "skip"),
         default="raise",
-        help="stop at a case that cannot be read, or go on without it and list it at the end (default: %(default)s)",
+        help="if a case cannot be read: stop, or skip it and list it at the end (default: %(default)s)",
     )
     add(
         "--max-skipped",
         metavar="SHARE",
         type=share,
         default=MAX_SKIPPED,
-        help="share of the cases that 'skip' may go on without; at least one may always be skipped (default: %(default)g)",
+        help="largest share of the cases that 'skip' may skip; one case may always be skipped (default: %(default)g)",
     )
     add(
         "--patience",
         metavar="SECONDS",
         type=patience,
         default=PATIENCE,
-        help="how long a file is tried again when a disk or a file server does not answer, or when a file that was there is "
-        "gone; 0 to give up at once (default: %(default)g)",
+        help="how long to retry reading a file if its disk or file server does not answer, or if the file disappeared; 0 gives "
+        "up at once (default: %(default)g)",
     )
     add(
         "--stall-after",
         metavar="SECONDS",
         type=seconds,
         default=STALL_AFTER,
-        help="say in the log what each thread is doing when a batch takes longer (default: %(default)g)",
+        help="if a batch takes longer, log what each thread is doing (default: %(default)g)",
     )
     add(
         "--abort-after",
         metavar="SECONDS",
         type=seconds,
-        help="end the training with an error when a batch takes longer, so that a batch system starts it again (default: wait)",
+        help="if a batch takes longer, end the training with an error, so that the batch system can restart it (default: wait)",
     )
-    add("--check-finite", action="store_true", help="take cases with NaN or infinite voxels for bad ones")
+    add("--check-finite", action="store_true", help="treat cases with NaN or infinite voxels as bad cases")
     add(
         "--unrestricted-pickles",
         action="store_true",
-        help="read the properties of cases with Python's own unpickler, which runs whatever code a file holds (default: refuse "
-        "what nnU-Net does not write)",
+        help="read the properties of cases with Python's own unpickler, which runs any code in the file (default: refuse what "
+        "nnU-Net does not write)",
     )
 
     add(
@@ -77,26 +82,38 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
         metavar="LOADER",
         action="append",
         choices=LOADERS,
-        help="training or validation: this loader stays nnU-Net's, with its worker processes; may be given twice",
+        help="keep nnU-Net's worker processes for this loader: training or validation; may be given twice",
     )
 
     telling = parser.add_argument_group("statistics of the loader")
     add = telling.add_argument
-    add("--live", action="store_true", help="show them while training; where the output is no terminal, a line every minute")
-    add("--log-stats", action="store_true", help="write a line into nnU-Net's log after every epoch")
-    add("--stats", metavar="FILE.jsonl", type=Path, help="add them to a file of JSON lines, of 64 MB at most (then FILE.1)")
+    add(
+        "--live", action="store_true", help="show statistics while training; if the output is not a terminal, one line a minute"
+    )
+    add("--log-stats", action="store_true", help="write one line of statistics to nnU-Net's log after every epoch")
+    add(
+        "--stats",
+        metavar="FILE.jsonl",
+        type=Path,
+        help="append statistics to a file of JSON lines; at 64 MB it is renamed to FILE.1",
+    )
     add(
         "--stats-every",
         metavar="SECONDS",
         type=seconds,
         default=STATS_EVERY,
-        help="between two lines of a loader in that file; there is one after every epoch, too (default: %(default)g)",
+        help="seconds between two lines of a loader in that file, besides one after every epoch (default: %(default)g)",
     )
-    add("--metrics", metavar="FILE.prom", type=Path, help="keep them in a file for Prometheus' node exporter (text format)")
+    add(
+        "--metrics",
+        metavar="FILE.prom",
+        type=Path,
+        help="write statistics to a file for Prometheus' node exporter (text format)",
+    )
 
 
 def check_loader_options(args: argparse.Namespace) -> None:
-    """Raise CommandError where a file of the statistics could not be written."""
+    """Raise CommandError if a file of statistics cannot be written."""
     for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
         if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
             raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
@@ -107,13 +124,13 @@ def check_loader_options(args: argparse.Namespace) -> None:
 
 
 def install_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Parsed options as the keyword arguments of `install()`."""
+    """Return parsed options as keyword arguments of `install()`."""
     values = {name: getattr(args, name) for name in _defaults()}
     return {**values, "leave_to_nnunet": values["leave_to_nnunet"] or ()}
 
 
 def as_text(args: argparse.Namespace) -> str:
-    """Parsed options as `from_text` reads them, in any folder: "1" where all are the defaults."""
+    """Return parsed options as text for `from_text`, with absolute paths; "1" if all are the defaults."""
     words = []
     for name, default in _defaults().items():
         value = getattr(args, name)
@@ -128,7 +145,7 @@ def as_text(args: argparse.Namespace) -> str:
 
 
 def from_text(text: str) -> dict[str, Any]:
-    """The keyword arguments of `install()` from options in one text, or from "1", which stands for the defaults.
+    """Return the keyword arguments of `install()` from a text of options, or from "1", which means the defaults.
 
     Raises:
         CommandError: an option does not exist, or its value is out of range.
@@ -150,7 +167,7 @@ def _defaults() -> dict[str, Any]:
 
 
 class _TextParser(argparse.ArgumentParser):
-    """Raises where a command would print its usage and exit."""
+    """Raises an error where argparse would print the usage and exit."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(message)

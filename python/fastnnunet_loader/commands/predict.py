@@ -37,19 +37,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add nnUNetv2_predict's own arguments, with its names and defaults, and those of this package."""
     nnunet = parser.add_argument_group("options of nnUNetv2_predict and nnUNetv2_predict_from_modelfolder")
     add = nnunet.add_argument
-    add("-i", metavar="FOLDER", type=Path, required=True, help="images, CASE_0000 and so on, one file for each channel")
-    add("-o", metavar="FOLDER", type=Path, required=True, help="where the segmentations go; made if it is not there")
+    add(
+        "-i", metavar="FOLDER", type=Path, required=True, help="folder of the images: CASE_0000 and so on, one file per channel"
+    )
+    add("-o", metavar="FOLDER", type=Path, required=True, help="folder for the segmentations; created if it does not exist")
     add("-d", metavar="DATASET", help="name or number of the data set that the network was trained on")
     add("-p", metavar="PLANS", help="name of the plans (default: nnUNetPlans)")
     add("-tr", metavar="TRAINER", help="trainer class (default: nnUNetTrainer)")
     add("-c", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
-    add("-m", metavar="FOLDER", type=Path, help="folder of the trained model, instead of -d, -p, -tr, -c and nnUNet_results")
-    add("-f", metavar="FOLD", type=_fold, nargs="+", default=FOLDS, help="folds to average (default: 0 1 2 3 4)")
-    add("-step_size", metavar="X", type=_step, default=0.5, help="of the sliding window, in patches (default: %(default)s)")
-    add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
-    add("--verbose", action="store_true", help="let nnU-Net say what it does")
-    add("--save_probabilities", action="store_true", help="write them too, as ensembling needs them")
-    add("--continue_prediction", "--c", action="store_true", help="leave out cases whose files are there already")
+    add("-m", metavar="FOLDER", type=Path, help="folder of a trained model, in place of -d, -p, -tr, -c and nnUNet_results")
+    add(
+        "-f",
+        metavar="FOLD",
+        type=_fold,
+        nargs="+",
+        default=FOLDS,
+        help="folds whose predictions are averaged (default: 0 1 2 3 4)",
+    )
+    add(
+        "-step_size",
+        metavar="X",
+        type=_step,
+        default=0.5,
+        help="step of the sliding window, as a share of the patch size (default: %(default)s)",
+    )
+    add("--disable_tta", action="store_true", help="no test-time augmentation by mirroring: faster, less accurate")
+    add("--verbose", action="store_true", help="print nnU-Net's own messages")
+    add("--save_probabilities", action="store_true", help="also save probabilities, for ensembling")
+    add("--continue_prediction", "--c", action="store_true", help="skip cases whose output files exist already")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="name of the checkpoint (default: %(default)s)")
     add(
         "-npp",
@@ -65,36 +80,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="accepted for compatibility, has no effect: no worker processes are started",
     )
-    add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="segmentations of the stage before, of a cascade")
-    add("-num_parts", metavar="N", type=count, default=1, help="commands that share the cases (default: %(default)s)")
-    add("-part_id", metavar="N", type=int, default=0, help="which of them this one is, from 0 (default: %(default)s)")
+    add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="cascade: folder of the previous stage's segmentations")
+    add("-num_parts", metavar="N", type=count, default=1, help="number of commands that share the cases (default: %(default)s)")
+    add("-part_id", metavar="N", type=int, default=0, help="number of this command among them, from 0 (default: %(default)s)")
     add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to predict on (default: %(default)s)")
-    add("--disable_progress_bar", action="store_true", help="no line that tells how far it is")
-    add("--not_on_device", action="store_true", help="keep the results of windows in memory instead of on the device")
+    add("--disable_progress_bar", action="store_true", help="show no progress bar")
+    add("--not_on_device", action="store_true", help="keep the results of windows in main memory instead of on the device")
 
     ours = parser.add_argument_group("options of this package")
     add = ours.add_argument
-    add("--memory-budget", metavar="SIZE", type=size, help="of the cases at work, such as 8GB (default: half of what is free)")
+    add(
+        "--memory-budget",
+        metavar="SIZE",
+        type=size,
+        help="memory limit of the cases in progress, such as 8GB (default: half of the free memory)",
+    )
     add(
         "--on-bad-case",
         choices=("raise", "skip"),
         default="raise",
-        help="stop at a case that cannot be predicted, or finish the others and list it at the end (default: %(default)s)",
+        help="if a case cannot be predicted: stop, or finish the others and list it at the end (default: %(default)s)",
     )
     add(
         "--patience",
         metavar="SECONDS",
         type=patience,
         default=PATIENCE,
-        help="how long an image is read again when a disk or a file server does not answer (default: %(default)g)",
+        help="how long to retry reading an image if its disk or file server does not answer (default: %(default)g)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked before anything heavy is imported, then predict."""
+    """Check the arguments before torch and nnU-Net are imported, then predict."""
     model = _model_folder(args)
     _check_arguments(args)
-    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # joblib else makes a semaphore in shared memory
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     own_process = bool(getattr(args, "own_process", False))
     try:
         with _ending_on_sigterm() if own_process else contextlib.nullcontext():
@@ -104,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        if not own_process:  # a notebook's, or another program's, which goes on
+        if not own_process:  # a notebook or another program, which continues
             raise
-        # The threads may be far inside a computation that nothing can stop; nothing waits for them.
+        # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
         os._exit(code)
 
 
@@ -115,7 +135,7 @@ class _Terminated(BaseException):
 
 
 class _ending_on_sigterm:
-    """Inside, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
+    """Inside this context, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
 
     def __enter__(self) -> None:
         def end(_: int, __: FrameType | None) -> None:
@@ -207,11 +227,11 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
         if not torch.cuda.is_available():
             raise CommandError("[-device] expected a CUDA device, got none; -device cpu predicts without")
         torch.set_num_threads(1)  # as nnUNetv2_predict does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
-    tqdm.set_lock(threading.RLock())  # its own would be a semaphore in shared memory
+    tqdm.set_lock(threading.RLock())  # the default lock is a semaphore in shared memory
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
 
     print(citation(predict_entry_point))
@@ -230,14 +250,14 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
 
 
 def citation(command: Callable[..., Any]) -> str:
-    """What one of nnU-Net's commands asks its users to cite, in its own words."""
+    """Return the text with which one of nnU-Net's commands asks for a citation."""
     constants = getattr(command, "__code__", None)
     texts = [text for text in getattr(constants, "co_consts", ()) if isinstance(text, str) and "Please cite" in text]
     return texts[0] if texts else CITATION
 
 
 def _write_settings(args: argparse.Namespace, predictor: Any) -> None:
-    """Write the files that nnU-Net's postprocessing and ensembling look for beside the segmentations."""
+    """Write the files that nnU-Net's postprocessing and ensembling expect beside the segmentations."""
     from batchgenerators.utilities.file_and_folder_operations import save_json
 
     before = args.prev_stage_predictions
@@ -285,7 +305,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _model_folder(args: argparse.Namespace) -> Path:
-    """The folder that -m names, or the one that -d, -tr, -p and -c name below nnUNet_results."""
+    """Return the folder that -m names, or the one in nnUNet_results that -d, -tr, -p and -c name."""
     named = {"-d": args.d, "-c": args.c, "-p": args.p, "-tr": args.tr}
     if args.m is not None:
         if given := [option for option, value in named.items() if value is not None]:

@@ -1,4 +1,4 @@
-"""`fastnnunet preview`: a picture of what the network will see, and of how the transforms get there."""
+"""`fastnnunet preview`: a picture of what the network will see, and of what each transform does."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ _LAST_STEP = 2**48 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses the samples, and what is shown of them."""
+    """Add the options that choose the samples, and what is shown of them."""
     add = parser.add_argument
     add("dataset", metavar="DATASET", help="name or number of the data set")
     add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
     add("fold", metavar="FOLD", type=fold, help="fold of the cross-validation, or 'all'")
-    add("-o", metavar="FILE", type=Path, required=True, help="the picture, a PNG")
+    add("-o", metavar="FILE", type=Path, required=True, help="PNG file to write")
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
     columns = parser.add_mutually_exclusive_group()
-    columns.add_argument("--stages", action="store_true", help="the patch as cut, and after each transform (the default)")
-    columns.add_argument("--draws", metavar="N", type=count, help="the whole pipeline, with N draws for the same patch")
-    add("--targets", action="store_true", help="show the targets of deep supervision too")
-    add("--rows", metavar="N", type=count, default=3, help="samples (default: %(default)s)")
-    add("--seed", metavar="N", type=seed, default=0, help="of the training (default: %(default)s)")
+    columns.add_argument(
+        "--stages", action="store_true", help="show the patch as cut, then after each transform that changed it (the default)"
+    )
+    columns.add_argument("--draws", metavar="N", type=count, help="show N draws of the whole pipeline for the same patch")
+    add("--targets", action="store_true", help="also show the deep-supervision targets")
+    add("--rows", metavar="N", type=count, default=3, help="number of samples (default: %(default)s)")
+    add("--seed", metavar="N", type=seed, default=0, help="seed of the training (default: %(default)s)")
     add(
         "--step",
         metavar="N",
         type=_step,
         default=1,
-        help="batch whose samples come first (default: %(default)s, the first that a training sees: nnU-Net drops batch 0)",
+        help="batch to start with (default: %(default)s, the first that a training sees, because nnU-Net drops batch 0)",
     )
-    add("--val", action="store_true", help="samples of the validation, which is not augmented")
+    add("--val", action="store_true", help="show samples of the validation, which is not augmented")
     add(
         "--reproduce",
         metavar="SAMPLE",

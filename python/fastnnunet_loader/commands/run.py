@@ -1,4 +1,4 @@
-"""`fastnnunet run`: any program that uses nnU-Net, with this package under it, unchanged."""
+"""`fastnnunet run`: runs any program that uses nnU-Net, unchanged, with this package's loader and predictor."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from .openmp import sleeping
 __all__ = ["add_arguments", "interpreter", "run"]
 
 DESCRIPTION = """\
-Runs a program with this package under nnU-Net: a console script, a Python script, or a shell script that calls them.
-It works in that process and in all that it starts, and nothing in the program has to change:
+Runs a program that uses nnU-Net with this package's loader and predictor: a console script, a Python script, or a shell
+script that calls them. It covers that process and every process that it starts, and the program needs no change:
 
   fastnnunet run nnUNetv2_train 1 3d_fullres 0
   fastnnunet run --threads 4 --seed 1 python my_training.py
   fastnnunet run torchrun --nproc_per_node 2 my_training.py
   fastnnunet run bash all_folds.sh
 
-Programs without nnU-Net are left alone. Where the program calls fastnnunet_loader.install() itself, its settings win.
-The package has to be installed in the environment of the program's Python.
+Programs that do not use nnU-Net are unaffected. If a program calls fastnnunet_loader.install() itself, its settings win.
+The package must be installed in the Python environment of the program.
 """
 
 EPILOG = f"""\
-Where the command is fixed, as in a container image, the environment variable {VARIABLE} does the same. It holds 1, or
-options of the loader; 0 or nothing turns it off:
+If the command line is fixed, as in a container image, set the environment variable {VARIABLE} instead: to 1, or to options
+of the loader. 0 or an empty value turns it off:
 
   docker run -e {VARIABLE}=1 IMAGE
   export {VARIABLE}="--threads 4 --on-bad-case skip"
 
-It has no effect in a Python that is started with -S, nor in programs with a frozen Python. The command also lets the threads of
-OpenMP sleep while they wait (OMP_WAIT_POLICY=PASSIVE), unless you have set that; with the variable alone you set it yourself.
+Neither works in a Python that is started with -S, or in a program with a frozen Python. The command also lets OpenMP threads
+sleep while they wait (OMP_WAIT_POLICY=PASSIVE) unless you have set that; with the variable alone, set it yourself.
 Exit code: that of COMMAND; 127 if it does not exist, 126 if it cannot be run, 2 if its Python does not have this package.
 """
 
-# Options of Python that decide which packages it finds.
+# Options of Python that affect which packages it finds.
 _PATH_OPTIONS = set("EIPsS")
 _FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+")
 
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "fastnnunet run [options of the loader] COMMAND ..."
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_loader_options(parser)
-    parser.add_argument("program", metavar="COMMAND", help="the program, found on PATH as a shell finds it")
-    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its own arguments")
+    parser.add_argument("program", metavar="COMMAND", help="the program, searched for on PATH as in a shell")
+    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="arguments of the program")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,19 +76,19 @@ def run(args: argparse.Namespace) -> int:
     sys.stderr.flush()
     if sys.platform == "win32":
         return _run_beside(found, command, environment)
-    for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores; what it becomes would inherit that
+    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, and the program would inherit that
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execve(found, command, environment)
     except OSError as error:
-        if error.errno == errno.ENOEXEC:  # a script without #!, which shells run themselves
+        if error.errno == errno.ENOEXEC:  # a script without #!, which a shell runs itself
             os.execve("/bin/sh", ["/bin/sh", found, *args.arguments], environment)
         print(f"fastnnunet: error: [COMMAND] expected a program that can be run, got {error}", file=sys.stderr)
         return 127 if error.errno == errno.ENOENT else 126
 
 
 def _missing(program: str) -> tuple[str, int]:
-    """What is wrong with a program that cannot be run, and the exit code that a shell gives for it."""
+    """Return why a program cannot be run, and the exit code that a shell would return."""
     file = Path(program)
     code = 126 if file.name != program and file.exists() else 127
     if file.suffix == ".py" and file.is_file():
@@ -97,13 +97,13 @@ def _missing(program: str) -> tuple[str, int]:
 
 
 def _run_beside(found: str, command: Sequence[str], environment: dict[str, str]) -> int:
-    """Windows has no exec. Ctrl-C reaches all processes of a console, so this one only waits."""
+    """Run the program and wait for it: Windows has no exec, and Ctrl-C reaches all processes of a console."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return subprocess.run([found, *command[1:]], env=environment, check=False).returncode
 
 
 def _check_environment(found: Path, command: Sequence[str], environment: dict[str, str]) -> None:
-    """Raise CommandError where the program's Python would not read the variable."""
+    """Raise CommandError if the program's Python would not read the variable."""
     python = interpreter(found, command[1:])
     if python is None:
         return
@@ -119,7 +119,7 @@ def _check_environment(found: Path, command: Sequence[str], environment: dict[st
             check=False,
         )
     except OSError:
-        return  # the program will say so
+        return  # the program itself will report it
     if done.returncode != 0 or len(answers := done.stdout.split()[-2:]) != 2:
         return  # as above
     ours, theirs = (answer == "True" for answer in answers)
@@ -131,7 +131,7 @@ def _check_environment(found: Path, command: Sequence[str], environment: dict[st
         raise CommandError(
             f"[{command[0]}] expected this package in the environment of {shlex.join(python)}, got none; install it there"
         )
-    # conda, poetry and their kin are Python, too, and start programs in other environments.
+    # conda, poetry and similar tools are Python programs that start programs in other environments.
     print(
         f"fastnnunet: warning: [{command[0]}] the environment of {shlex.join(python)} has neither nnU-Net nor this package; "
         "what it starts has to have both",
@@ -140,10 +140,10 @@ def _check_environment(found: Path, command: Sequence[str], environment: dict[st
 
 
 def interpreter(program: Path, arguments: Sequence[str] = ()) -> list[str] | None:
-    """The Python that runs a program, with those of its options that decide what it finds; None for other programs."""
+    """Return the Python that runs a program, with its options that affect what it imports; None for other programs."""
     if _is_python(program.name):
         return [str(program), *_path_options(arguments)]
-    if program.suffix.lower() == ".exe":  # what pip makes of a console script on Windows
+    if program.suffix.lower() == ".exe":  # a console script that pip made on Windows
         python = program.with_name("python.exe")
         return [str(python)] if python.is_file() else None
     try:
@@ -155,7 +155,7 @@ def interpreter(program: Path, arguments: Sequence[str] = ()) -> list[str] | Non
         return None
     words = first[2:].split()
     if words and Path(words[0]).name == "sh" and second.startswith("'''exec' "):
-        # What pip writes where the path of the interpreter is too long for a first line.
+        # pip writes this if the path of the interpreter is too long for the first line.
         words = shlex.split(second[len("'''exec' ") :])[:1]
     elif words and Path(words[0]).name == "env":
         words = list(itertools.dropwhile(lambda word: word.startswith("-") or "=" in word, words[1:]))
@@ -170,7 +170,7 @@ def _is_python(name: str) -> bool:
 
 
 def _path_options(arguments: Sequence[str]) -> list[str]:
-    """Of Python's own options, those that decide what it finds."""
+    """Return those of Python's options that affect what it imports."""
     found = []
     left = iter(arguments)
     for argument in left:

@@ -1,4 +1,4 @@
-"""`fastnnunet train`: nnUNetv2_train, with the batches made by this package."""
+"""`fastnnunet train`: nnUNetv2_train with batches from this package."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = nnunet.add_argument
     add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
     add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
-    add("-pretrained_weights", metavar="FILE", type=Path, help="checkpoint to take the first weights from")
+    add("-pretrained_weights", metavar="FILE", type=Path, help="checkpoint with the initial weights")
     add("-num_gpus", metavar="N", type=count, default=1, help="number of GPUs (default: %(default)s)")
-    add("--npz", action="store_true", help="save the probabilities of the final validation, as ensembling needs them")
-    add("--c", action="store_true", help="continue a training from its last checkpoint, with the batches that follow")
-    add("--val", action="store_true", help="run the validation of a finished training only")
+    add("--npz", action="store_true", help="save the probabilities of the final validation, for ensembling")
+    add("--c", action="store_true", help="continue from the last checkpoint, with the batches that would have followed")
+    add("--val", action="store_true", help="only run the validation of a finished training")
     add("--val_best", action="store_true", help="validate with checkpoint_best instead of checkpoint_final")
     add("--disable_checkpointing", action="store_true", help="save no checkpoint")
     add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to train on (default: %(default)s)")
@@ -37,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked before anything heavy is imported, then train."""
+    """Check the arguments before torch and nnU-Net are imported, then train."""
     _check_options(args)
     folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
     dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
     check_plans(dataset, args.p, args.configuration)
-    # joblib, which scikit-learn brings, else makes a semaphore in shared memory when it is imported.
+    # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
     import torch
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if gpus < args.num_gpus:
             raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
         torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch takes this once in a process
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif args.device == "cpu":
         torch.set_num_threads(available_cores())
@@ -114,7 +114,7 @@ def _trainer_exists(name: str) -> bool:
 
 
 def _check_trainer(args: argparse.Namespace, results: Path) -> None:
-    """Check that the trainer exists, and what --val and a cascade need of an earlier training."""
+    """Check that the trainer exists, and that --val and a cascade find what they need of an earlier training."""
     if not _trainer_exists(args.tr):
         searched = os.environ.get("nnUNet_extTrainer") or "not set"
         raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}")

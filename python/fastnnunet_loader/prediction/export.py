@@ -87,7 +87,7 @@ class Exporting:
         if not conversion.resizes:
             say(f"logits are resampled in Python: {function_name(configuration.resampling_fn_probabilities)}")
         elif not conversion.native:
-            say(f"logits become labels in Python: {type(labels).__name__}")
+            say(f"logits become labels in Python: {conversion.declines}")
 
     def _find_own(self, predictor: Any, say: Callable[[str], None]) -> None:
         self._labels = predictor.label_manager  # nnU-Net takes it where it returns what was predicted

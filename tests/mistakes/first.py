@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-CORE = "cpp/fastnnunet"
-PACKAGE = "python/fastnnunet_loader"
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One change of one file."""
-
-    file: str
-    what: str
-    right: str  # stands in the file exactly once
-    wrong: str
-    tests: str  # pytest's, separated by spaces: they run where the C++ tests pass, and for a mistake in Python
-
+from .mistake import CORE, PACKAGE, Mistake
 
 _SAMPLES = "tests/digests tests/transforms tests/loader"
 _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
-MISTAKES = [
+FIRST = [
     # Which patch
     Mistake(
         f"{CORE}/sampling/patch_sampler.cpp",
@@ -289,9 +274,9 @@ MISTAKES = [
     ),
     Mistake(
         f"{PACKAGE}/prediction/conversion.py",
-        "labels of a network with 256 classes are written with 8 bits",
-        "wide = len(self.labels.foreground_labels) >= 255",
-        "wide = len(self.labels.foreground_labels) > 255",
+        "regions' labels from 255 are written with 16 bits, where nnU-Net has 8",
+        "if (highest >= 255) == (len(self.labels.foreground_labels) >= 255) and lowest >= 0",
+        "if lowest >= 0",
         "tests/prediction/test_natives.py tests/prediction/test_export.py",
     ),
     Mistake(
