@@ -210,7 +210,6 @@ class Loader::Impl {
     require_open();
     const std::lock_guard lock(mutex_);
     std::vector<BadCase> list;
-    list.reserve(bad_.size());
     for (const auto& [number, bad] : bad_) list.push_back(bad);
     return list;
   }

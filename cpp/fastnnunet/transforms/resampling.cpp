@@ -279,7 +279,7 @@ void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::i
     const std::int16_t* p = data + offsets[k];
     const std::uint32_t pairs[4] = {pair_at(p), pair_at(p + stride_y), pair_at(p + up), pair_at(p + up + stride_y)};
     std::int32_t label[8];
-    for (std::size_t pair = 0; pair < 4; ++pair) {
+    for (int pair = 0; pair < 4; ++pair) {
       // Labels are told apart as they are; which of two is higher needs their signs.
       label[2 * pair] = static_cast<std::int32_t>(pairs[pair] << 16) >> 16;
       label[2 * pair + 1] = static_cast<std::int32_t>(pairs[pair]) >> 16;
