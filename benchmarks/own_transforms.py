@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fastnnunet_loader.measure import Measurement, measure
+from fastnnunet_loader.bench.measure import Measurement, measure
 
 from .machine import described, machine, prepare
 

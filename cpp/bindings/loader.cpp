@@ -130,7 +130,7 @@ std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, 
     } catch (py::error_already_set&) {
       // The first sample is waited for: what it does in Python must end.
       const py::gil_scoped_acquire lock;
-      py::module_::import("fastnnunet_loader.fallback").attr("interrupt_all")();
+      py::module_::import("fastnnunet_loader.transforms.python").attr("interrupt_all")();
       throw;
     }
   };

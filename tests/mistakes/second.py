@@ -198,14 +198,14 @@ SECOND = [
         "tests/nnunet/test_checkpoint.py tests/nnunet/test_ranks.py tests/nnunet/test_train.py",
     ),
     Mistake(
-        f"{PACKAGE}/loader.py",
+        f"{PACKAGE}/loading/loader.py",
         "a loader without a given budget takes half of the free memory, not a quarter",
         "memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)",
         "memory_budget, budget_binds = default_budget(), bool(budget_binds)",
         "tests/loader tests/package",
     ),
     Mistake(
-        f"{PACKAGE}/draws.py",
+        f"{PACKAGE}/transforms/draws.py",
         "two default_rng() without a seed in one call of a transform give the same numbers",
         "self._generators += 1",
         "self._generators = 1",
@@ -261,14 +261,14 @@ SECOND = [
         _PREDICTION,
     ),
     Mistake(
-        f"{PACKAGE}/commands/predict.py",
+        f"{PACKAGE}/cli/predict.py",
         "the exit code is 0 although cases were left out by the checks before the first prediction",
         "return 1 if bad else 0",
         "return 1 if session.failures else 0",
         "tests/prediction",
     ),
     Mistake(
-        f"{PACKAGE}/commands/loader_options.py",
+        f"{PACKAGE}/cli/loader_options.py",
         "a relative path of statistics means another folder once the program changes its own",
         "words.append(str(one.absolute() if isinstance(one, Path) else one))",
         "words.append(str(one))",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fastnnunet_loader as fl
-from fastnnunet_loader import cli
+from fastnnunet_loader.cli import command as cli
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^## \[(?P<version>[^]]+)\](?: - (?P<date>\S+))?$", re.MULTILINE)

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from .. import _core
-from ..commands import CommandError
-from ..commands.folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
+from ..errors import CommandError
+from ..folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
 from ..system import available_cores, default_budget, default_threads, memory, threads_of
 from . import files
 from .machine import size

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..cases import ClassLocations, blosc2_files, class_locations, numpy_files
 from ..errors import StorageError
-from ..pickles import read_properties
+from ..loading.cases import ClassLocations, blosc2_files, class_locations, numpy_files
+from ..loading.pickles import read_properties
 from ..prediction.images import unwritable
 from ..system import memory
 from .machine import MIB, size

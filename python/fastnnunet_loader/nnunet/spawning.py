@@ -16,7 +16,7 @@ from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from ..errors import RankError
 from ..listening import listen, listening
-from ..loader import draw_seed
+from ..loading.loader import draw_seed
 from ..settings import Settings
 
 __all__ = ["InstalledRank", "Spawning"]

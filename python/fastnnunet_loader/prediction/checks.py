@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
-from ..patience import Patience, may_pass
+from ..loading.patience import Patience, may_pass
 from .cases import Case, name_of
 from .images import Header, missing_voxels, of_image, read_header, unwritable
 from .memory import readable

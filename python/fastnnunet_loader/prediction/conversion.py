@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inference import logits_to_segmentation
+from .inference import logits_to_segmentation
 from .resizing import Resizing, native_resizing
 from .stand_ins import AsKnown
 

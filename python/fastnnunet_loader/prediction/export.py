@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inference import SegmentationStream
 from .conversion import Conversion, same_labels
 from .followed import own_export
 from .images import missing_voxels, read_header
+from .inference import SegmentationStream
 from .memory import readable
 from .outputs import Outputs
 from .resizing import function_name

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import PredictionError
-from ..patience import Patience
+from ..loading.patience import Patience
 from ..settings import PATIENCE
 from ..system import available_cores, memory, threads_of
 from .cases import Case
