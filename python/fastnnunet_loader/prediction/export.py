@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..settings import in_units
 from .conversion import Conversion, same_labels
 from .followed import own_export
 from .images import missing_voxels, read_header
 from .inference import SegmentationStream
-from .memory import readable
 from .outputs import Outputs
 from .resizing import function_name
 
@@ -188,7 +188,7 @@ class Exporting:
         except Exception as error:
             missing = f"a file that can be read again, got {type(error).__name__}"
         if missing is not None:
-            free = readable(shutil.disk_usage(file.parent).free)
+            free = in_units(shutil.disk_usage(file.parent).free)
             raise OSError(f"expected {missing}; {free} are free on the disk")
 
     def _write_probabilities(
