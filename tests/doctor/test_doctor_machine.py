@@ -145,8 +145,3 @@ def test_good_folder_is_left_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "free" in check.found
     assert check.verdict in (Verdict.OK, Verdict.WARNING)  # the disk of the tests may be full
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 bytes"), (2048, "2 KiB"), (3 * 2**20, "3.0 MiB"), (2**40, "1.0 TiB")])
-def test_sizes(count: int, text: str) -> None:
-    assert machine.size(count) == text
