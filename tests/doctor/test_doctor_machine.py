@@ -20,6 +20,7 @@ def test_few_open_files_warn() -> None:
     code = """
 import resource
 from fastnnunet_loader.doctor import machine
+from fastnnunet_loader.settings import in_units
 for _ in range(2):
     check = machine.file_limit()
     print(check.verdict.value, check.found, check.mend, sep="|")
@@ -85,7 +86,7 @@ def test_variables_of_thread_pools(monkeypatch: pytest.MonkeyPatch, value: str, 
 
 def test_memory_is_that_of_the_loader() -> None:
     check = machine.limits_of_memory()
-    assert machine.size(fl.memory().limit) in check.found
+    assert in_units(fl.memory().limit) in check.found
     assert (check.verdict is Verdict.WARNING) == (fl.memory().available < machine.LEAST_MEMORY)
 
 
