@@ -11,6 +11,7 @@ import pytest
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import Verdict, machine
+from fastnnunet_loader.settings import in_units
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX systems")
 
