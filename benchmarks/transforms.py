@@ -350,16 +350,16 @@ HEADINGS = ("transform", "native, ms", "bgv2, ms", "ratio", "image differs by", 
 
 
 INTRODUCTION = """# Transforms, measured
-`python -m benchmarks.transforms --markdown docs/transforms.md` writes this page: every transform of batchgeneratorsv2
-and the tree of every nnU-Net trainer, native and batchgeneratorsv2's, on the same patch of a real brain, {patch}
-voxels, one channel, {labels} labels, on one thread. batchgeneratorsv2 draws the parameters, the native transform
-replays them; times are averages over {draws} draws. A leaf is timed on voxels that are in memory, and the fastest of
-{repetitions} runs of a draw counts; "then Mirror" is what the leaf adds to a mirror, which does its arithmetic on the
-way. A tree is drawing and all of its transforms, once, random fields included, on both sides.
+`python -m benchmarks.transforms --markdown docs/transforms.md` writes this page. It compares every transform of
+batchgeneratorsv2 and the pipeline of every nnU-Net trainer, native and batchgeneratorsv2's, on the same patch of a real
+brain: {patch} voxels, one channel, {labels} labels, one thread. batchgeneratorsv2 draws the parameters and the native
+transform replays them; times are averages over {draws} draws. A single transform is timed on voxels in memory, and the
+fastest of {repetitions} runs of a draw counts. "Then Mirror" is the time that the transform adds to a mirror, which
+applies its deferred arithmetic. A pipeline is timed once, drawing and random fields included, on both sides.
 
-"Image differs by" is the largest difference of a voxel as a share of the intensity range; "labels differ in" the
-share of voxels. Where a transform draws while it is applied, voxels cannot be compared, and its distribution is
-tested instead (`tests/transforms/test_distributions.py`); in trees these transforms are off for the comparison.
+"Image differs by" is the largest difference of a voxel as a share of the intensity range; "labels differ in" is the
+share of voxels. If a transform draws while it is applied, voxels cannot be compared. Its distribution is tested instead
+(`tests/transforms/test_distributions.py`), and in pipelines it is switched off for the comparison.
 nnUNetTrainerDA5ord0 takes images from the nearest voxel: a tie between two voxels is then a whole step of intensity.
 
 {machine}.

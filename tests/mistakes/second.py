@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mistake import CORE, PACKAGE, Mistake
 
-_SAMPLES = "tests/digests tests/transforms tests/loader tests/faults"
+_SAMPLES = "tests/digests tests/transforms tests/loader tests/faults tests/package"
 _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 SECOND = [
