@@ -9,7 +9,7 @@
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/system_errors.h"
 
 namespace fastnnunet::bindings {
 namespace {

@@ -11,10 +11,12 @@
 #include <thread>
 #include <tuple>
 
-#include "fastnnunet/base/platform.h"
 #include "fastnnunet/engine/arena.h"
 #include "fastnnunet/engine/patience.h"
 #include "fastnnunet/engine/window_source.h"
+#include "fastnnunet/platform/input_file.h"
+#include "fastnnunet/platform/machine.h"
+#include "fastnnunet/platform/process.h"
 #include "fastnnunet/storage/known_files.h"
 #include "fastnnunet/storage/volume_cache.h"
 

@@ -4,8 +4,8 @@
 #include <bit>
 #include <limits>
 
-#include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/vector_math.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/vector_math.h"
 
 namespace fastnnunet {
 namespace {

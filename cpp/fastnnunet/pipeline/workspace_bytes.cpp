@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "fastnnunet/pipeline/pipeline.h"
-#include "fastnnunet/transforms/downsample_seg_for_ds.h"
-#include "fastnnunet/transforms/placement.h"
+#include "fastnnunet/sample/placement.h"
+#include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
 namespace fastnnunet {
 namespace {

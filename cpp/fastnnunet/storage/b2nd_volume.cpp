@@ -126,8 +126,8 @@ class ChunkReader {
     const int result = blosc2_getitem_ctx(context_.get(), chunk.bytes, chunk.size, static_cast<int>(first),
                                           static_cast<int>(count), to, bytes);
     if (result == BLOSC2_ERROR_MEMORY_ALLOC || result == BLOSC2_ERROR_THREAD_CREATE) {
-      throw ResourceError(file_.name(), "no memory is left to decompress it (c-blosc2: " +
-                                            std::string(print_error(result)) + ")");
+      throw ResourceError(file_.name(),
+                          "no memory is left to decompress it (c-blosc2: " + std::string(print_error(result)) + ")");
     }
     if (result < 0) damaged(print_error(result));
     if (result != bytes) damaged("fewer voxels than it should have");

@@ -1,0 +1,69 @@
+// InvertImageTransform: mirrors the intensities of each chosen channel at their mean.
+#include "fastnnunet/sample/statistics.h"
+#include "fastnnunet/transforms/channels.h"
+
+namespace fastnnunet {
+namespace {
+
+struct InvertParameters : Parameters {
+  bool apply = false;
+  std::vector<std::int64_t> channels;
+};
+
+class InvertImage final : public ImageTransformOf<InvertParameters> {
+ public:
+  explicit InvertImage(const Record& attributes)
+      : p_invert_image_(attributes.probability("p_invert_image")),
+        p_synchronize_channels_(attributes.probability("p_synchronize_channels")),
+        probability_(attributes.probability("p_per_channel")) {}
+
+  std::string_view name() const override { return "InvertImageTransform"; }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, InvertParameters& p) const override {
+    p.channels.clear();
+    p.apply = stream.bernoulli(p_invert_image_);
+    if (!p.apply) return;
+    // Synchronized means all of them, whatever the probability of each.
+    const double probability = stream.bernoulli(p_synchronize_channels_) ? 1.0 : probability_;
+    draw_channels(stream, geometry.image_channels, probability, p.channels);
+  }
+
+  bool acts(const InvertParameters& p) const override { return p.apply && !p.channels.empty(); }
+
+  void apply(Sample& sample, const InvertParameters& p, const Stream&) const override {
+    if (!p.apply) return;
+    Array<float>& image = sample.image_as_it_is();
+    for (const std::int64_t channel : p.channels) {
+      const Linear due = sample.take_due(channel);
+      const double centre = mean(image.channel_span(channel)) * double{due.factor} + double{due.shift};
+      sample.owe(channel, due);
+      sample.owe(channel, {.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)});
+    }
+  }
+
+  Record describe(const InvertParameters& p) const override {
+    Record record{std::string(name())};
+    record.set("apply", p.apply);
+    record.set("apply_to_channel", to_numbers(p.channels));
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, InvertParameters& p) const override {
+    p.apply = record.boolean("apply");
+    p.channels = restore_channels(record, "apply_to_channel", geometry);
+  }
+
+ private:
+  double p_invert_image_;
+  double p_synchronize_channels_;
+  double probability_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_invert_image(const Record& attributes) {
+  return std::make_unique<InvertImage>(attributes);
+}
+
+}  // namespace fastnnunet
