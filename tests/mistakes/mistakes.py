@@ -195,7 +195,7 @@ MISTAKES = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/engine/loader.cpp",
+        f"{CORE}/engine/loader/batch_queue.cpp",
         "of several errors in a batch the last slot's is given",
         "if (error && (job.error_slot < 0 || slot < job.error_slot)) {",
         "if (error && (job.error_slot < 0 || slot > job.error_slot)) {",
