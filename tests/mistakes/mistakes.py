@@ -210,7 +210,7 @@ MISTAKES = [
         _PREDICTION,
     ),
     Mistake(
-        f"{CORE}/inference/kernels.cpp",
+        f"{CORE}/base/simd/half.h",
         "the largest subnormal numbers of float16 are rounded as normal ones",
         "const float kept = magnitude < 0x38800000u ? subnormal : normal;",
         "const float kept = magnitude < 0x38000000u ? subnormal : normal;",

@@ -1,44 +1,27 @@
-// Resampling of one patch. Linear: intensities are interpolated, and the label with the most interpolated weight wins.
-// Nearest: both are a voxel's.
+// Linear interpolation of intensities.
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/sample/flips.h"
 #include "fastnnunet/sample/source.h"
-#include "fastnnunet/sample/workspace.h"
 #include "fastnnunet/warp/positions.h"
+#include "fastnnunet/warp/runs.h"
 
 namespace fastnnunet {
 
-enum class Interpolation { linear, nearest };
+// Writes out[first, last) of the piece. Corners outside of the box count as `outside`.
+void interpolate_run(const SourceView<float>& view, const Strides& strides, const RunOfPositions& run, float outside,
+                     float* out);
 
-// Which label wins where several share the greatest weight.
-enum class Tiebreak { nearest, lowest, highest };
+// The longest row along Z of a box that interpolate_separably() takes.
+inline constexpr std::int64_t kLongestRow = 4096;
 
-// What is resampled: the same box of every channel, with the same steps. Corners outside of the box count as `outside`.
-// out: (C, X, Y, Z), (X, Y, Z) being the patch, which is turned around as it is written.
-struct ImageResampling {
-  std::span<const SourceView<float>> channels;
-  Interpolation interpolation = Interpolation::linear;
-  float outside = 0.0f;
-  float* out = nullptr;
-  Flips flips{};
-};
-
-struct LabelResampling {
-  std::span<const SourceView<std::int16_t>> channels;
-  Interpolation interpolation = Interpolation::linear;
-  std::int16_t outside = 0;
-  Tiebreak tiebreak = Tiebreak::nearest;
-  std::int16_t* out = nullptr;
-  Flips flips{};
-};
-
-// One or both, at the same positions: these are made once. `box` is that of all channels, `window` what it is of.
-void resample(const Workspace& workspace, const Positions& positions, const Index3& patch, const Index3& window,
-              const Box& box, const ImageResampling* image, const LabelResampling* labels);
+// Planes [lower, upper) of the patch where the axes do not mix (Pieces::separable): rows are mixed as a whole, and then
+// interpolated along themselves. `outside` must be finite, since differences of infinities are none.
+// out: (X, Y, Z), the patch, which is turned around as it is written.
+void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const Index3& patch, std::int64_t lower,
+                           std::int64_t upper, float outside, const Flips& flips, float* out);
 
 }  // namespace fastnnunet

@@ -7,7 +7,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
-#include "fastnnunet/warp/interpolation.h"
+#include "fastnnunet/warp/resample.h"
 
 namespace fastnnunet {
 namespace {

@@ -11,7 +11,7 @@
 #include "fastnnunet/warp/crop.h"
 #include "fastnnunet/warp/elastic.h"
 #include "fastnnunet/warp/grid.h"
-#include "fastnnunet/warp/interpolation.h"
+#include "fastnnunet/warp/resample.h"
 
 namespace fastnnunet {
 namespace {
