@@ -75,10 +75,10 @@ MISTAKES = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/noise/gaussian_blur.cpp",
+        f"{CORE}/base/border.h",
         "the far border is reflected with its last voxel twice",
-        "return at >= size ? 2 * size - 2 - at : at;",
-        "return at >= size ? 2 * size - 1 - at : at;",
+        "return at < size ? at : 2 * (size - 1) - at;",
+        "return at < size ? at : 2 * size - 1 - at;",
         _SAMPLES,
     ),
     Mistake(

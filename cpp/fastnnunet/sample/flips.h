@@ -14,6 +14,12 @@ namespace fastnnunet {
 // Along X, Y and Z.
 using Flips = std::array<bool, 3>;
 
+// How a sample is to be turned around.
+struct SampleFlips {
+  Flips image{};
+  Flips labels{};
+};
+
 inline bool any_of(const Flips& flips) { return flips[0] || flips[1] || flips[2]; }
 
 // Where plane or row number `at` of `size` goes.

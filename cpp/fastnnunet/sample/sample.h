@@ -23,12 +23,6 @@
 
 namespace fastnnunet {
 
-// How a sample is to be turned around.
-struct SampleFlips {
-  Flips image{};
-  Flips labels{};
-};
-
 // What has been flipped before its mirror's turn.
 struct FlippedAhead {
   bool image = false;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 
+#include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/sample/array.h"
 #include "fastnnunet/sample/flips.h"
@@ -20,8 +21,7 @@ namespace fastnnunet {
 // The voxel of an axis of `size` voxels that stands for `at` outside of it. A reflection does not repeat the edge.
 inline std::int64_t folded(std::int64_t at, std::int64_t size, Border border) {
   if (border == Border::edge) return std::clamp<std::int64_t>(at, 0, size - 1);
-  if (at < 0) return -at;
-  return at < size ? at : 2 * (size - 1) - at;
+  return mirrored_without_edge(at, size);
 }
 
 // The voxels of the window that a crop of `box` takes.

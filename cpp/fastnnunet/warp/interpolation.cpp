@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/rows.h"
 #include "fastnnunet/base/simd/vectors.h"
 
 namespace fastnnunet {
@@ -63,16 +64,6 @@ void interpolate_inside(const float* data, const std::int32_t* offsets, std::int
     const float* q = p + up;
     const float corners[8] = {p[0], p[1], p[stride_y], p[stride_y + 1], q[0], q[1], q[stride_y], q[stride_y + 1]};
     out[k] = interpolate(corners, axes[0].fraction[k], axes[1].fraction[k], axes[2].fraction[k]);
-  }
-}
-
-// The four neighbouring rows of a row whose place is (fx, fy) of the way from the first to the last.
-FASTNNUNET_CLONES
-void mix_rows(const float* r00, const float* r01, const float* r10, const float* r11, std::int64_t count, float fx,
-              float fy, float* FASTNNUNET_RESTRICT out) {
-  for (std::int64_t z = 0; z < count; ++z) {
-    const float y0 = r00[z] + fy * (r01[z] - r00[z]), y1 = r10[z] + fy * (r11[z] - r10[z]);
-    out[z] = y0 + fx * (y1 - y0);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/text.h"
 #include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
@@ -22,10 +23,6 @@ constexpr std::uint32_t kMostAttempts = 4000;
 static_assert(kMostAttempts <= Stream::kMostAttempts);
 
 constexpr const char* kNoMemory = "expected memory of the system, got none: the process is at its limit";
-
-std::string text(const Index3& shape) {
-  return "(" + std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ")";
-}
 
 std::string tried_for(std::chrono::duration<double> patience) {
   char text[32];

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
@@ -26,13 +27,6 @@ void build_taps(double sigma, std::vector<float>& taps) {
   taps.clear();
   for (std::int64_t i = 0; i <= radius; ++i)
     taps.push_back(static_cast<float>(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i)) / sum));
-}
-
-// However far outside, for images that are thinner than the filter is wide.
-std::int64_t mirrored(std::int64_t at, std::int64_t size) {
-  at %= 2 * size;
-  if (at < 0) at += 2 * size;
-  return at < size ? at : 2 * size - 1 - at;
 }
 
 // out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
@@ -126,7 +120,7 @@ class LocalSmoothing final : public LocalTransform {
     const auto around = [radius](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
       const float** const rows = thread_room<const float*>(2 * radius + 1);
       for (std::int64_t tap = -radius; tap <= radius; ++tap)
-        rows[tap + radius] = from + mirrored(at + tap, size) * stride;
+        rows[tap + radius] = from + mirrored_with_edge(at + tap, size) * stride;
       return rows;
     };
 
@@ -146,8 +140,8 @@ class LocalSmoothing final : public LocalTransform {
       float* const along_y = padded + radius;
       filter_rows(around(along_x + x * plane, y, shape[1], size), p.taps.data(), radius, size, along_y);
       for (std::int64_t i = 1; i <= radius; ++i) {
-        along_y[-i] = along_y[mirrored(-i, size)];
-        along_y[size - 1 + i] = along_y[mirrored(size - 1 + i, size)];
+        along_y[-i] = along_y[mirrored_with_edge(-i, size)];
+        along_y[size - 1 + i] = along_y[mirrored_with_edge(size - 1 + i, size)];
       }
       const float** const shifted = thread_room<const float*>(2 * radius + 1);
       for (std::int64_t tap = 0; tap <= 2 * radius; ++tap) shifted[tap] = padded + tap;

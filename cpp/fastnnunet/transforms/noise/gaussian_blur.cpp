@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
@@ -61,11 +62,6 @@ void weighted_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FA
     }
     std::copy(sums, sums + length, out + begin);
   }
-}
-
-std::int64_t reflected(std::int64_t at, std::int64_t size) {
-  if (at < 0) return -at;
-  return at >= size ? 2 * size - 2 - at : at;
 }
 
 void check_reach(const Index3& shape, int axis, std::size_t taps) {
@@ -169,7 +165,7 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
     const auto across = [&](std::int64_t x) {
       const float** const rows = thread_room<const float*>(taps);
       for (std::int64_t tap = 0; tap < taps; ++tap)
-        rows[tap] = planes + reflected(x + tap - half, shape[0]) % kept * plane;
+        rows[tap] = planes + mirrored_without_edge(x + tap - half, shape[0]) % kept * plane;
       weigh(rows, p.kernels[0], channel + x * plane, plane);
     };
     if (alone) {
@@ -202,7 +198,7 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
     for (std::int64_t tap = 0; tap < taps_z; ++tap) shifted[tap] = row + tap - half;
     for (std::int64_t y = 0; y < shape[1]; ++y) {
       for (std::int64_t tap = 0; tap < taps_y; ++tap)
-        whole[tap] = in + reflected(y + tap - taps_y / 2, shape[1]) * size;
+        whole[tap] = in + mirrored_without_edge(y + tap - taps_y / 2, shape[1]) * size;
       weigh(whole, p.kernels[1], row, size);
       for (std::int64_t i = 1; i <= half; ++i) {
         row[-i] = row[i];

@@ -7,6 +7,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/warp/grid.h"
 #include "fastnnunet/warp/resample.h"
 
 namespace fastnnunet {
@@ -16,23 +17,6 @@ constexpr const char* kName = "ChannelMisalignmentTransform";
 
 using Matrix = std::array<std::array<double, 3>, 3>;
 constexpr Matrix kIdentity = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
-
-// Rotations about X, then Y, then Z, of a scaling along the axes.
-Matrix affine_3d(const double (&angles)[3], const double (&scales)[3]) {
-  const double sx = std::sin(angles[0]), sy = std::sin(angles[1]), sz = std::sin(angles[2]);
-  const double cx = std::cos(angles[0]), cy = std::cos(angles[1]), cz = std::cos(angles[2]);
-  Matrix m = {{{cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx},
-               {sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx},
-               {-sy, cy * sx, cy * cx}}};
-  for (auto& row : m)
-    for (int axis = 0; axis < 3; ++axis) row[static_cast<std::size_t>(axis)] *= scales[axis];
-  return m;
-}
-
-Matrix affine_2d(double angle, double scale_y, double scale_z) {
-  const double s = std::sin(angle), c = std::cos(angle);
-  return {{{1, 0, 0}, {0, c * scale_y, -s * scale_z}, {0, s * scale_y, c * scale_z}}};
-}
 
 // In the last `dims` entries of three axes.
 struct MisalignmentParameters : Parameters {
@@ -86,9 +70,14 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     if (rotate)
       for (std::size_t i = 0; i < dims; ++i) angles[i] = stream.uniform(-rotation_[i], rotation_[i]);
     p.has_affine = squeeze || rotate;
-    p.affine = kIdentity;
-    if (p.has_affine)
-      p.affine = geometry.dims == 3 ? affine_3d(angles, scales) : affine_2d(angles[1], scales[0], scales[1]);
+    Eigen::Matrix3d affine = Eigen::Matrix3d::Identity();
+    if (p.has_affine && geometry.dims == 3)
+      affine = affine_3d(angles, scales);
+    else if (p.has_affine)
+      affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
+    for (int axis = 0; axis < 3; ++axis)
+      for (int of = 0; of < 3; ++of)
+        p.affine[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)] = affine(axis, of);
     for (const auto& row : p.affine)
       for (const double entry : row) check_affine_entry(kName, entry);
     for (int axis = first; axis < 3; ++axis) {

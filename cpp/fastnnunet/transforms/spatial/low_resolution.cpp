@@ -7,6 +7,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/rows.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/nearest_exact.h"
@@ -38,16 +39,6 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
 
 // What is constant stays so to the last bit, whatever the weight.
 FASTNNUNET_INLINE float between(float lower, float upper, float weight) { return lower + weight * (upper - lower); }
-
-// Between four rows: lower and upper along X, and of each lower and upper along Y.
-FASTNNUNET_CLONES
-void mix_rows(const float* FASTNNUNET_RESTRICT lower_lower, const float* FASTNNUNET_RESTRICT lower_upper,
-              const float* FASTNNUNET_RESTRICT upper_lower, const float* FASTNNUNET_RESTRICT upper_upper, float along_x,
-              float along_y, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i)
-    out[i] = between(between(lower_lower[i], lower_upper[i], along_y), between(upper_lower[i], upper_upper[i], along_y),
-                     along_x);
-}
 
 struct LowResolutionParameters : Parameters {
   std::vector<std::int64_t> channels;
@@ -189,8 +180,8 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
         for (std::int64_t y = 0; y < shape[1]; ++y) {
           const Between& along_y = p.positions[1][static_cast<std::size_t>(y)];
           mix_rows(lower + along_y.lower * size, lower + along_y.upper * size, upper + along_y.lower * size,
-                   upper + along_y.upper * size, along_x.weight, along_y.weight, channel + (x * shape[1] + y) * size,
-                   size);
+                   upper + along_y.upper * size, size, along_x.weight, along_y.weight,
+                   channel + (x * shape[1] + y) * size);
         }
       }
     });

@@ -1,31 +1,20 @@
 // SpatialTransform: rotation, scaling, elastic deformation and random crop in one resampling. With none but the last it
 // is a crop.
 #include <cmath>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/transform.h"
-#include "fastnnunet/warp/crop.h"
 #include "fastnnunet/warp/elastic.h"
 #include "fastnnunet/warp/grid.h"
-#include "fastnnunet/warp/resample.h"
+#include "fastnnunet/warp/patch_warp.h"
 
 namespace fastnnunet {
 namespace {
 
 constexpr std::string_view kName = "SpatialTransform";
-
-// How one of the two inputs is resampled; "zeros" is a constant of 0.
-template <typename T>
-struct Sampling {
-  const char* border_name;  // of the parameter
-  Border border = Border::constant;
-  T outside = 0;
-  Interpolation interpolation = Interpolation::linear;
-};
 
 // The choice that `attributes` make of a few names.
 template <typename T>
@@ -63,8 +52,7 @@ struct SpatialParameters : Parameters {
   std::shared_ptr<const FloatArray> offsets;
   // Room for the work, kept from sample to sample.
   mutable ElasticField field;
-  mutable std::vector<SourceView<float>> image_views;
-  mutable std::vector<SourceView<std::int16_t>> label_views;
+  mutable WarpViews views;
 };
 
 class Spatial final : public TransformOf<SpatialParameters> {
@@ -84,13 +72,15 @@ class Spatial final : public TransformOf<SpatialParameters> {
         p_synchronize_deform_(attributes.probability("p_synchronize_def_scale_across_axes")),
         centre_deformation_(attributes.boolean("center_deformation")),
         align_corners_(attributes.boolean("align_corners")),
-        image_{"padding_mode_image", border_of(attributes, "padding_mode_image"), 0,
-               interpolation_of(attributes, "mode_image")},
-        segmentation_{"border_mode_seg", border_of(attributes, "border_mode_seg"), 0,
-                      interpolation_of(attributes, "mode_seg")},
-        tiebreak_(choose<Tiebreak>(
-            attributes, "seg_tiebreak",
-            {{"nearest", Tiebreak::nearest}, {"lowest", Tiebreak::lowest}, {"highest", Tiebreak::highest}})) {
+        warp_{
+            dims_,
+            {1, 1, 1},
+            {"padding_mode_image", border_of(attributes, "padding_mode_image"), 0,
+             interpolation_of(attributes, "mode_image")},
+            {"border_mode_seg", border_of(attributes, "border_mode_seg"), 0, interpolation_of(attributes, "mode_seg")},
+            choose<Tiebreak>(
+                attributes, "seg_tiebreak",
+                {{"nearest", Tiebreak::nearest}, {"lowest", Tiebreak::lowest}, {"highest", Tiebreak::highest}})} {
     if (dims_ != 2 && dims_ != 3) throw InvalidArgument(kName, "'patch_size' of 2 or 3 numbers", std::to_string(dims_));
     const auto patch = attributes.integers("patch_size");
     const auto distance = attributes.numbers("patch_center_dist_from_border");
@@ -103,10 +93,11 @@ class Spatial final : public TransformOf<SpatialParameters> {
       distance_[axis + 3 - dims_] = distance[static_cast<std::size_t>(axis)];
     }
     if (attributes.text("padding_mode_image") == "constant")
-      image_.outside = static_cast<float>(attributes.number("padding_value_image"));
+      warp_.image.outside = static_cast<float>(attributes.number("padding_value_image"));
     if (attributes.text("border_mode_seg") == "constant") {
-      segmentation_.outside = attributes.label("padding_value_seg");
+      warp_.labels.outside = attributes.label("padding_value_seg");
     }
+    warp_.patch = patch_;
   }
 
   std::string_view name() const override { return kName; }
@@ -183,11 +174,15 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const SampleFlips flips = sample.take_flips();
     Displacements displacements;
     if (p.deforms) displace(p, field, sample.workspace(), displacements);
+    Grid grid = p.grid;
+    grid.centred = centre_deformation_;
+    grid.align_corners = align_corners_;
+    const PatchPlace place{grid, !p.has_affine && !p.deforms, p.deforms ? &displacements : nullptr};
     Input<float> image(sample.pending_image(), sample.pending_image() != nullptr ? Array<float>{} : sample.image(),
                        sample.workspace());
     const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
     if (!sample.has_segmentation()) {
-      transform(image, p, displacements, image_, flips.image, image_out.data);
+      warp_.warp(image, place, flips.image, image_out.data);
       sample.set_image(image_out);
       return;
     }
@@ -195,9 +190,9 @@ class Spatial final : public TransformOf<SpatialParameters> {
                                sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
                                sample.workspace());
     const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    if (!transform_together(image, labels, p, displacements, flips, image_out.data, labels_out.data)) {
-      transform(image, p, displacements, image_, flips.image, image_out.data);
-      transform(labels, p, displacements, segmentation_, flips.labels, labels_out.data);
+    if (!warp_.warp_together(image, labels, place, flips, p.views, image_out.data, labels_out.data)) {
+      warp_.warp(image, place, flips.image, image_out.data);
+      warp_.warp(labels, place, flips.labels, labels_out.data);
     }
     sample.set_image(image_out);
     sample.set_segmentation(labels_out);
@@ -321,93 +316,6 @@ class Spatial final : public TransformOf<SpatialParameters> {
     }
   }
 
-  // In 2D, every plane of a source channel goes the same way; planes stay whole, and a position's X is its plane.
-  Index3 patch_of(const Index3& window) const {
-    Index3 patch = patch_;
-    if (dims_ == 2) patch[0] = window[0];
-    return patch;
-  }
-
-  Positions positions_in(const Index3& window, const SpatialParameters& p, const Displacements& displacements,
-                         Border border) const {
-    Grid grid = p.grid;
-    grid.centred = centre_deformation_;
-    grid.align_corners = align_corners_;
-    return grid_positions(grid, dims_, patch_of(window), window, p.deforms ? &displacements : nullptr, border);
-  }
-
-  // What of the window is looked at.
-  template <typename T>
-  Box box_for(const Input<T>& input, const Positions& positions, const Sampling<T>& sampling) const {
-    const Box box = needed_box(positions, patch_of(input.shape()), input.shape());
-    return sampling.border == Border::constant ? input.without(box, sampling.outside, 3 - dims_) : box;
-  }
-
-  ImageResampling resampling_of(std::span<const SourceView<float>> channels, const Flips& flips, float* out) const {
-    return {channels, image_.interpolation, image_.outside, out, flips};
-  }
-  LabelResampling resampling_of(std::span<const SourceView<std::int16_t>> channels, const Flips& flips,
-                                std::int16_t* out) const {
-    return {channels, segmentation_.interpolation, segmentation_.outside, tiebreak_, out, flips};
-  }
-  static void resample_one(const Workspace& workspace, const Positions& positions, const Index3& patch,
-                           const Index3& window, const Box& box, const ImageResampling& image) {
-    resample(workspace, positions, patch, window, box, &image, nullptr);
-  }
-  static void resample_one(const Workspace& workspace, const Positions& positions, const Index3& patch,
-                           const Index3& window, const Box& box, const LabelResampling& labels) {
-    resample(workspace, positions, patch, window, box, nullptr, &labels);
-  }
-
-  // Channel by channel: of what has to be read, one is in memory at a time.
-  template <typename T>
-  void transform(Input<T>& input, const SpatialParameters& p, const Displacements& displacements,
-                 const Sampling<T>& sampling, const Flips& flips, T* out) const {
-    const Index3 window = input.shape(), patch = patch_of(window);
-    const std::int64_t size = voxels(patch);
-    if (!p.has_affine && !p.deforms) {
-      const Box box = crop_box(p.grid.centre, dims_, patch, window, sampling.border, sampling.border_name);
-      for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-        input.crop(channel, box, sampling.border, sampling.outside, flips, out + channel * size);
-      return;
-    }
-    const Positions positions = positions_in(window, p, displacements, sampling.border);
-    const Box box = box_for(input, positions, sampling);
-    for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
-      const SourceView<T> view = input.view(channel, box);
-      resample_one(input.workspace(), positions, patch, window, box,
-                   resampling_of({&view, 1}, flips, out + channel * size));
-    }
-  }
-
-  // All channels of image and labels at once, where they are all in memory and follow the same positions: making these
-  // takes a good part of the time. False where it cannot be done, and nothing is.
-  bool transform_together(Input<float>& image, Input<std::int16_t>& labels, const SpatialParameters& p,
-                          const Displacements& displacements, const SampleFlips& flips, float* image_out,
-                          std::int16_t* labels_out) const {
-    if (!p.has_affine && !p.deforms) return false;
-    if (image_.border != segmentation_.border || image.shape() != labels.shape()) return false;
-    const Index3 window = image.shape();
-    const Positions positions = positions_in(window, p, displacements, image_.border);
-    const Box box = box_for(image, positions, image_);
-    if (!(box == box_for(labels, positions, segmentation_))) return false;
-    if (!in_place(image, box, p.image_views) || !in_place(labels, box, p.label_views)) return false;
-    const ImageResampling image_resampling = resampling_of(p.image_views, flips.image, image_out);
-    const LabelResampling label_resampling = resampling_of(p.label_views, flips.labels, labels_out);
-    resample(image.workspace(), positions, patch_of(window), window, box, &image_resampling, &label_resampling);
-    return true;
-  }
-
-  template <typename T>
-  static bool in_place(Input<T>& input, const Box& box, std::vector<SourceView<T>>& views) {
-    views.clear();
-    for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
-      views.push_back(input.view_in_place(channel, box));
-      if (views.back().data == nullptr) return false;
-    }
-    return true;
-  }
-
   int dims_;
   Index3 patch_{1, 1, 1};
   double distance_[3] = {};
@@ -424,9 +332,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
   double p_synchronize_deform_;
   bool centre_deformation_;
   bool align_corners_;
-  Sampling<float> image_;
-  Sampling<std::int16_t> segmentation_;
-  Tiebreak tiebreak_;
+  PatchWarp warp_;
 };
 
 }  // namespace
