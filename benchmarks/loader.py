@@ -23,8 +23,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fastnnunet_loader.measure import Measurement, PeakMemory, measure
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.bench.measure import Measurement, PeakMemory, measure
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .agreement import check_agreement
 from .floor import floor

@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fastnnunet_loader.measure import Measurement, measure
+from fastnnunet_loader.bench.measure import Measurement, measure
 
 from .machine import described, machine, prepare
 
@@ -68,7 +68,7 @@ def main() -> int:
         results[name] = {loader: [asdict(run) for run in measured] for loader, measured in runs.items()}
     console.print(table)
     if args.json is not None:
-        args.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1), encoding="utf-8")
+        args.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n", encoding="utf-8")
     return int(slower)
 
 

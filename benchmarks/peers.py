@@ -29,8 +29,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fastnnunet_loader.measure import measure, tree_cpu_seconds
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.bench.measure import measure, tree_cpu_seconds
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .agreement import check_agreement
 from .floor import floor

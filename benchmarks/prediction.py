@@ -35,7 +35,7 @@ from rich.table import Table
 
 import fastnnunet_loader as fl
 from fastnnunet_loader import demo
-from fastnnunet_loader.measure import PeakMemory
+from fastnnunet_loader.bench.measure import PeakMemory
 
 from .machine import machine
 

@@ -62,8 +62,8 @@ from rich.progress import track
 from rich.table import Table
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.recording import recording
-from fastnnunet_loader.sources import nnunet_trainers, open_source
+from fastnnunet_loader.nnunet.sources import nnunet_trainers, open_source
+from fastnnunet_loader.transforms.recording import recording
 
 from .agreement import DRAWN_WHILE_APPLIED, IMAGES, comparable, require_agreement, seed_all, tensors
 from .floor import floor

@@ -122,7 +122,7 @@ class _Watcher:
     def _install(self) -> bool:
         """Install, or say why not; False where another thread, which is importing nnU-Net now, is to do it at its end."""
         try:
-            from fastnnunet_loader.running import take_over
+            from fastnnunet_loader.cli.running import take_over
 
             return take_over(self._options, lambda: not self._depth)
         except Exception as error:

@@ -15,6 +15,10 @@ packages=(g++ libtbb-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-i
 if [[ ,$extras, == *,test,* ]]; then
   packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi
+# pre-commit gets the list of files from git.
+if [[ ,$extras, == *,lint,* ]]; then
+  packages+=(git)
+fi
 # Debian's own Python comes without these two; others bring them.
 if [ -z "$system_python" ] || [ "$system_python" = /usr/bin/python3 ]; then
   packages+=(python3-venv python3-dev)

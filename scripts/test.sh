@@ -24,10 +24,7 @@ PATH=${python%/*}:$PATH
 jobs=$(nproc)
 
 lint() {
-  "$python" -m ruff check .
-  "$python" -m ruff format --check .
-  "$python" -m mypy
-  find cpp -name '*.h' -o -name '*.cpp' | xargs clang-format --dry-run -Werror
+  "$python" -m pre_commit run --all-files --show-diff-on-failure
 }
 
 # A preset of CMakePresets.json; the rest is what the tests are started with.

@@ -56,7 +56,7 @@ py::dict to_dict(const Record& record);
 // (X, Y, Z), or (Y, Z) where only two axes count.
 py::tuple to_tuple(const Index3& shape, int dims);
 
-// A Python object with `apply` and `targets`, see python/fastnnunet_loader/fallback.py.
+// A Python object with `apply` and `targets`, see python/fastnnunet_loader/transforms/python.py.
 std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
 
 // A transform of another package: a capsule as in fastnnunet/plugin/transform.h. Throws InvalidType.

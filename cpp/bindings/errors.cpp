@@ -68,7 +68,7 @@ py::object to_python(const std::exception_ptr& error) {
 void add_errors(py::module_&) {
   py::register_exception_translator([](std::exception_ptr error) {
     try {
-      std::rethrow_exception(error);
+      std::rethrow_exception(std::move(error));
     } catch (const std::bad_alloc&) {
       PyErr_SetString(PyExc_MemoryError, kNoMemory);
     } catch (const Error&) {

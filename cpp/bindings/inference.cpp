@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
@@ -126,7 +127,7 @@ class Stream {
              const SegmentationOptions& options, const Probabilities* probabilities) {
     py::array_t<Label> out = zeros<Label>(options.image_shape);
     Label* data = out.mutable_data();
-    out_ = out;
+    out_ = std::move(out);
     const py::gil_scoped_release release;
     stream.emplace(channels, shape, along, options, data, probabilities);
   }

@@ -130,7 +130,7 @@ std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, 
     } catch (py::error_already_set&) {
       // The first sample is waited for: what it does in Python must end.
       const py::gil_scoped_acquire lock;
-      py::module_::import("fastnnunet_loader.fallback").attr("interrupt_all")();
+      py::module_::import("fastnnunet_loader.transforms.python").attr("interrupt_all")();
       throw;
     }
   };
@@ -292,6 +292,7 @@ void add_loader(py::module_& module) {
           "set_step",
           [](Loader& loader, std::uint64_t step, const std::vector<BadCaseTuple>& excluded) {
             std::vector<BadCase> bad;
+            bad.reserve(excluded.size());
             for (const auto& [name, file, reason, since, slot, attempt, stamp] : excluded)
               bad.push_back({name, file, reason, since, slot, attempt, stamp});
             loader.set_step(step, bad, check_signals);

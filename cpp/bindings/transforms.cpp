@@ -251,8 +251,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
       sample.set_regions(regions);
       return;
     }
-    if (found.type != TargetType::int16)
-      throw InvalidType("Python transform", "labels of int16", std::string(name_of(found.type)));
+    if (found.type != TargetType::int16) throw InvalidType("Python transform", "labels of int16", name_of(found.type));
     sample.set_regions({});
     if (labelled && sample.targets().empty() && sample.segmentation().data == found.data) {
       sample.set_segmentation({static_cast<std::int16_t*>(found.data), found.channels, found.shape});

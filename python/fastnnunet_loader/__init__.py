@@ -21,7 +21,6 @@ from .settings import Settings as _Settings
 
 if _TYPE_CHECKING:
     from ._core import __version__
-    from .compiler import DrawnParameters, Pipeline, Stage, compile_transforms
     from .errors import (
         BadCaseError,
         FastnnUNetError,
@@ -36,15 +35,26 @@ if _TYPE_CHECKING:
         StorageError,
         TransformError,
     )
-    from .inference import SegmentationStream, logits_to_segmentation
-    from .loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
-    from .plugins import get_include, register_transform
-    from .reproducing import reproduce
-    from .resampling import resample
-    from .statistics.model import GpuStats, StageStats
+    from .loading.loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
+    from .loading.statistics import GpuStats, StageStats
+    from .nnunet.reproducing import reproduce
+    from .prediction.inference import SegmentationStream, logits_to_segmentation
+    from .prediction.resampling import resample
+    from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
+    from .transforms.plugins import get_include, register_transform
 else:
     # The modules that hold these names.
-    _HOMES = ("errors", "compiler", "inference", "loader", "plugins", "reproducing", "resampling", "statistics.model", "_core")
+    _HOMES = (
+        "errors",
+        "transforms.pipeline",
+        "prediction.inference",
+        "loading.loader",
+        "transforms.plugins",
+        "prediction.resampling",
+        "loading.statistics",
+        "_core",
+        "nnunet.reproducing",
+    )
 
     def __getattr__(name: str) -> _Any:
         """Find a name when it is first used, so that what needs no torch, such as `fastnnunet run`, starts without it."""

@@ -159,3 +159,7 @@ class RankError(FastnnUNetError):
 
     rank: int
     because: str
+
+
+class CommandError(FastnnUNetError):
+    """The arguments or the set-up are wrong; the message says which values exist, or what to do."""

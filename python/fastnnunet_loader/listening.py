@@ -54,7 +54,7 @@ def listens() -> Iterator[None]:
 def _tell(_: int, __: FrameType | None) -> None:
     # Only what is there already: a handler is no place for imports. It may have come in the middle of another print.
     with contextlib.suppress(Exception):
-        loader = sys.modules.get(f"{__package__}.loader")
+        loader = sys.modules.get(f"{__package__}.loading.loader")
         text = "" if loader is None else loader.activity_of_all()
         print(f"fastnnunet: {text or 'no loader is open; the threads of Python are at'}", file=sys.stderr, flush=True)
         if not text:

@@ -18,6 +18,7 @@ __all__ = [
     "check_abort_after",
     "check_patience",
     "check_share",
+    "in_units",
     "parse_bytes",
 ]
 
@@ -124,3 +125,14 @@ def parse_bytes(text: str | int) -> int:
     if match is None:
         raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
     return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
+
+
+def in_units(count: float) -> str:
+    """A number of bytes for people: '1.4 GiB'."""
+    if count < 1024:
+        return f"{count:.0f} bytes"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1024:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1024:.1f} TiB"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastnnunet_loader.cli import main
+from fastnnunet_loader.cli.command import main
 
 
 @pytest.mark.slow

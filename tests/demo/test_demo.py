@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fastnnunet_loader.measure import PeakMemory, measure, process_tree, tree_cpu_seconds
+from fastnnunet_loader.bench.measure import PeakMemory, measure, process_tree, tree_cpu_seconds
 
 # A parent with one child, which works for half a second and holds 64 MiB.
 CHILD = """

@@ -14,7 +14,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .leaves import everything, leaves
 from .volumes import KINDS, Kind, image_of, labels_of, write

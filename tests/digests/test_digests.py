@@ -21,7 +21,7 @@ from datasets import KINDS_OF_DATA
 from digests.batches import TRAINERS, digests, environment, libm, versions
 from digests.leaves import leaves
 from digests.volumes import KINDS
-from fastnnunet_loader.transforms import NATIVE
+from fastnnunet_loader.transforms.registry import NATIVE
 
 COMMITTED: dict[str, Any] = json.loads(Path(__file__).with_name("digests.json").read_text())
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from damaging import truncate
 
-from fastnnunet_loader import cli
+from fastnnunet_loader.cli import command as cli
 from fastnnunet_loader.doctor import Check, Printer, Verdict, exit_code, run, to_json
 from fastnnunet_loader.doctor.report import progress
 

@@ -162,7 +162,7 @@ def test_plan_that_asks_for_more_memory_than_there_is(here: Any) -> None:
 
 @pytest.mark.parametrize(("variant", "threads"), [("default", 24), ("anisotropic", 24), ("regions", 24)])
 def test_estimate_of_memory_is_near_what_the_loader_asks_for(nnunet_dataset: Any, variant: str, threads: int) -> None:
-    from fastnnunet_loader.sources import open_source
+    from fastnnunet_loader.nnunet.sources import open_source
 
     dataset = nnunet_dataset(variant)
     checks = DatasetChecks(dataset.name, configuration="3d_fullres")

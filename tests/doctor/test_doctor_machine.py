@@ -20,6 +20,7 @@ def test_few_open_files_warn() -> None:
     code = """
 import resource
 from fastnnunet_loader.doctor import machine
+from fastnnunet_loader.settings import in_units
 for _ in range(2):
     check = machine.file_limit()
     print(check.verdict.value, check.found, check.mend, sep="|")
@@ -85,7 +86,7 @@ def test_variables_of_thread_pools(monkeypatch: pytest.MonkeyPatch, value: str, 
 
 def test_memory_is_that_of_the_loader() -> None:
     check = machine.limits_of_memory()
-    assert machine.size(fl.memory().limit) in check.found
+    assert in_units(fl.memory().limit) in check.found
     assert (check.verdict is Verdict.WARNING) == (fl.memory().available < machine.LEAST_MEMORY)
 
 
@@ -145,8 +146,3 @@ def test_good_folder_is_left_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "free" in check.found
     assert check.verdict in (Verdict.OK, Verdict.WARNING)  # the disk of the tests may be full
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 bytes"), (2048, "2 KiB"), (3 * 2**20, "3.0 MiB"), (2**40, "1.0 TiB")])
-def test_sizes(count: int, text: str) -> None:
-    assert machine.size(count) == text

@@ -1,5 +1,6 @@
-/* A disk, or a file server, that fails, as `faults_disk` and the variables beside it say, see scene.py. What is opened, asked
-   for, read and mapped of .b2nd, .pkl and .nii.gz files is concerned. And locks that hang or lie. Loaded before the C library. */
+/* A disk, or a file server, that fails, as `faults_disk` and the variables beside it say, see scene.py. What is opened,
+   asked for, read and mapped of .b2nd, .pkl and .nii.gz files is concerned. And locks that hang or lie. Loaded before
+   the C library. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-volatile int faults_disk = 0;  /* 1: errors, 2: no answer */
+volatile int faults_disk = 0; /* 1: errors, 2: no answer */
 volatile int faults_errno = EIO;
 volatile int faults_calls = 1; /* 1: reads, 2: stat, 4: open */
 volatile int faults_left = -1; /* so many calls fail; -1: all */
@@ -23,7 +24,7 @@ volatile int faults_opens = 0;
 
 enum { READ = 1, STAT = 2, OPEN = 4 };
 
-static int named(const char *path) {
+static int named(const char* path) {
   const size_t length = path == NULL ? 0 : strlen(path);
   return (length > 5 && memcmp(path + length - 5, ".b2nd", 5) == 0) ||
          (length > 4 && memcmp(path + length - 4, ".pkl", 4) == 0) ||
@@ -49,53 +50,53 @@ static int fails(int call) {
   return 0;
 }
 
-#define REAL(name, ...)                                                       \
-  static int (*real)(__VA_ARGS__);                                            \
-  if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, #name)
+#define REAL(name, ...)            \
+  static int (*real)(__VA_ARGS__); \
+  if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, #name)
 
-#define PREAD(name, offset_type)                                              \
-  ssize_t name(int file, void *to, size_t count, offset_type offset) {        \
-    static ssize_t (*real)(int, void *, size_t, offset_type);                 \
-    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, #name);              \
+#define PREAD(name, offset_type)                                                            \
+  ssize_t name(int file, void* to, size_t count, offset_type offset) {                      \
+    static ssize_t (*real)(int, void*, size_t, offset_type);                                \
+    if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, #name);                             \
     if (faults_disk != 0 && concerns(file) && fails(READ)) return errno = faults_errno, -1; \
-    return real(file, to, count, offset);                                     \
+    return real(file, to, count, offset);                                                   \
   }
 
 PREAD(pread, off_t)
 PREAD(pread64, off64_t)
 
-ssize_t read(int file, void *to, size_t count) {
-  static ssize_t (*real)(int, void *, size_t);
-  if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "read");
+ssize_t read(int file, void* to, size_t count) {
+  static ssize_t (*real)(int, void*, size_t);
+  if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, "read");
   if (faults_disk != 0 && concerns(file) && fails(READ)) return errno = faults_errno, -1;
   return real(file, to, count);
 }
 
-#define STATS(name, type)                                                     \
-  int name(const char *path, struct type *to) {                               \
-    REAL(name, const char *, struct type *);                                  \
-    if (named(path)) {                                                        \
-      __sync_fetch_and_add(&faults_stats, 1);                                 \
-      if (fails(STAT)) return errno = faults_errno, -1;                       \
-    }                                                                         \
-    return real(path, to);                                                    \
+#define STATS(name, type)                               \
+  int name(const char* path, struct type* to) {         \
+    REAL(name, const char*, struct type*);              \
+    if (named(path)) {                                  \
+      __sync_fetch_and_add(&faults_stats, 1);           \
+      if (fails(STAT)) return errno = faults_errno, -1; \
+    }                                                   \
+    return real(path, to);                              \
   }
 
 STATS(stat, stat)
 STATS(stat64, stat64)
 
-#define OPENS(name)                                                           \
-  int name(const char *path, int flags, ...) {                                \
-    REAL(name, const char *, int, ...);                                       \
-    va_list rest;                                                             \
-    va_start(rest, flags);                                                    \
+#define OPENS(name)                                                                      \
+  int name(const char* path, int flags, ...) {                                           \
+    REAL(name, const char*, int, ...);                                                   \
+    va_list rest;                                                                        \
+    va_start(rest, flags);                                                               \
     const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(rest, mode_t) : 0; \
-    va_end(rest);                                                             \
-    if (named(path)) {                                                        \
-      __sync_fetch_and_add(&faults_opens, 1);                                 \
-      if (fails(OPEN)) return errno = faults_errno, -1;                       \
-    }                                                                         \
-    return real(path, flags, mode);                                           \
+    va_end(rest);                                                                        \
+    if (named(path)) {                                                                   \
+      __sync_fetch_and_add(&faults_opens, 1);                                            \
+      if (fails(OPEN)) return errno = faults_errno, -1;                                  \
+    }                                                                                    \
+    return real(path, flags, mode);                                                      \
   }
 
 OPENS(open)
@@ -103,10 +104,10 @@ OPENS(open64)
 
 #define POPULATE 22 /* MADV_POPULATE_READ, which C libraries may not know */
 
-static int maps(void *address) {
+static int maps(void* address) {
   char line[4096];
   int found = 0;
-  FILE *all = fopen("/proc/self/maps", "r");
+  FILE* all = fopen("/proc/self/maps", "r");
   while (all != NULL && !found && fgets(line, sizeof line, all) != NULL) {
     unsigned long begin, end;
     if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin <= (unsigned long)address && (unsigned long)address < end)
@@ -116,8 +117,8 @@ static int maps(void *address) {
   return found == 1;
 }
 
-int madvise(void *address, size_t length, int advice) {
-  REAL(madvise, void *, size_t, int);
+int madvise(void* address, size_t length, int advice) {
+  REAL(madvise, void*, size_t, int);
   if (advice == POPULATE && faults_disk != 0 && maps(address) && fails(READ))
     return errno = EFAULT, -1; /* as the kernel says where a disk failed, whatever the disk's error was */
   return real(address, length, advice);
@@ -130,18 +131,18 @@ int flock(int file, int operation) {
   return real(file, operation);
 }
 
-#define FCNTL(name)                                                           \
-  int name(int file, int command, ...) {                                      \
-    REAL(name, int, int, ...);                                                \
-    va_list rest;                                                             \
-    va_start(rest, command);                                                  \
-    void *argument = va_arg(rest, void *);                                    \
-    va_end(rest);                                                             \
-    if (command == F_SETLK || command == F_SETLKW) {                          \
-      while (faults_locks == 1) usleep(10000);                                \
-      if (faults_locks == 2) return 0;                                        \
-    }                                                                         \
-    return real(file, command, argument);                                     \
+#define FCNTL(name)                                  \
+  int name(int file, int command, ...) {             \
+    REAL(name, int, int, ...);                       \
+    va_list rest;                                    \
+    va_start(rest, command);                         \
+    void* argument = va_arg(rest, void*);            \
+    va_end(rest);                                    \
+    if (command == F_SETLK || command == F_SETLKW) { \
+      while (faults_locks == 1) usleep(10000);       \
+      if (faults_locks == 2) return 0;               \
+    }                                                \
+    return real(file, command, argument);            \
   }
 
 FCNTL(fcntl)

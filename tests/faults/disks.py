@@ -175,7 +175,7 @@ def _(scene: Scene) -> str:
     from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from fastnnunet_loader.patience import Patience
+    from fastnnunet_loader.loading.patience import Patience
     from fastnnunet_loader.prediction.cases import Case
     from fastnnunet_loader.prediction.checks import CaseChecks
 
@@ -204,7 +204,7 @@ def _(scene: Scene) -> str:
 
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-    from fastnnunet_loader.validation import naming_bad_cases
+    from fastnnunet_loader.nnunet.validation import naming_bad_cases
 
     name = _files(scene)[0].stem
     trainer = SimpleNamespace(

@@ -21,7 +21,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import Source
+from fastnnunet_loader.nnunet.sources import Source
 
 from .fault import expect
 

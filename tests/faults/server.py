@@ -132,7 +132,7 @@ def main() -> None:
     # What faults and the loader print must not stand between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    from fastnnunet_loader.sources import open_source
+    from fastnnunet_loader.nnunet.sources import open_source
 
     source = open_source(os.environ["FAULTS_DATASET"], "3d_fullres", 0)
     by_name = {fault.name: fault for fault in FAULTS}

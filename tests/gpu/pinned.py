@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .check import Scene, check
 

@@ -47,11 +47,11 @@ def batches_are_those_of_the_cpu(scene: Scene) -> str:
 def compiled(scene: Scene) -> str:
     results = scene.folder / "results"
     results.mkdir()
-    environment = {**os.environ, **scene.dataset.env, "nnUNet_results": str(results), "FASTNNUNET_SEED": "7"}
+    environment = {**os.environ, **scene.dataset.env, "nnUNet_results": str(results)}
     environment.update(nnUNet_extTrainer=str(training_runs.TRAINERS), RECORD_FILE=str(results / "batches.txt"))
     environment.update(CUBLAS_WORKSPACE_CONFIG=":4096:8", nnUNet_compile="t")
     nnunet = "from nnunetv2.run.run_training import run_training_entry as train; train()"
-    command = [sys.executable, "-m", "fastnnunet_loader.cli", "run", sys.executable, "-c", nnunet]
+    command = [sys.executable, "-m", "fastnnunet_loader.cli", "run", "--seed", "7", sys.executable, "-c", nnunet]
     command += [scene.dataset.name, "3d_fullres", "0", "-tr", "nnUNetTrainerRecording"]
     run = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]

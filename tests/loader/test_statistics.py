@@ -22,7 +22,8 @@ from nnunet_loaders import nnunet_loaders
 from prometheus_client.parser import text_string_to_metric_families
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.statistics import files, gpu
+from fastnnunet_loader.loading import gpu
+from fastnnunet_loader.statistics import files
 from fastnnunet_loader.statistics import reporter as reporter_module
 from fastnnunet_loader.statistics.files import append_json, write_metrics
 from fastnnunet_loader.statistics.places import older, taken

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from fastnnunet_loader import cli
-from fastnnunet_loader.commands import CommandError
-from fastnnunet_loader.errors import FastnnUNetError, note_log
+from fastnnunet_loader.cli import command as cli
+from fastnnunet_loader.errors import CommandError, FastnnUNetError, note_log
 
 PLANS: dict[str, Any] = {
     "configurations": {
@@ -114,7 +113,7 @@ def test_exit_codes(
     code: int,
     said: str,
 ) -> None:
-    from fastnnunet_loader.commands import train
+    from fastnnunet_loader.cli import train
 
     def failing(_: object) -> int:
         raise raised
@@ -163,7 +162,7 @@ def test_an_error_leaves_its_traceback_somewhere(
     with_traceback: bool,
     said: str,
 ) -> None:
-    from fastnnunet_loader.commands import train
+    from fastnnunet_loader.cli import train
 
     monkeypatch.setattr(train, "run", failing_with(raised))
     assert cli.main(["train", "900", "3d_fullres", "0"]) != 0
@@ -176,7 +175,7 @@ def test_an_error_leaves_its_traceback_somewhere(
 def test_sigusr1_belongs_to_the_command(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from fastnnunet_loader.commands import train
+    from fastnnunet_loader.cli import train
 
     def sends(_: object) -> int:
         signal.raise_signal(signal.SIGUSR1)
@@ -246,7 +245,7 @@ def test_all_of_nnunets_options_are_taken() -> None:
 
     from nnunetv2.run import run_training
 
-    from fastnnunet_loader.commands import train
+    from fastnnunet_loader.cli import train
 
     ours = argparse.ArgumentParser(add_help=False)
     train.add_arguments(ours)

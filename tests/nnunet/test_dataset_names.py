@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-from fastnnunet_loader.commands import CommandError
-from fastnnunet_loader.commands.folders import dataset_folder, dataset_name, dataset_number
 from fastnnunet_loader.doctor.dataset import DatasetChecks
+from fastnnunet_loader.errors import CommandError
+from fastnnunet_loader.folders import dataset_folder, dataset_name, dataset_number
 
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 FOLDERS = {
@@ -86,7 +86,7 @@ def test_number_of_a_folder(name: str, number: int | str) -> None:
 
 @pytest.mark.parametrize("command", ["train", "bench", "preview", "predict"])
 def test_every_command_finds_them_alike(roots: Path, command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from fastnnunet_loader import cli
+    from fastnnunet_loader.cli import command as cli
 
     (tmp_path / "images").mkdir()
     more = {

@@ -284,6 +284,7 @@ def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) ->
 FAILING = """
 import atexit, time
 import torch.multiprocessing
+from fastnnunet_loader.nnunet.install import install
 from fastnnunet_loader.nnunet.spawning import Spawning
 from fastnnunet_loader.settings import Settings
 
@@ -296,7 +297,7 @@ def fails(rank):
 
 if __name__ == "__main__":
     try:
-        Spawning(torch.multiprocessing, lambda: Settings(seed=1)).spawn(fails, nprocs=2, join=True)
+        Spawning(torch.multiprocessing, lambda: Settings(seed=1), install).spawn(fails, nprocs=2, join=True)
     except torch.multiprocessing.ProcessRaisedException as error:
         print(error.error_index, error)
 """

@@ -15,9 +15,9 @@ import pytest
 from programs import RUN, call, needs_the_installed_package, printed
 
 import fastnnunet_loader as fl
-from fastnnunet_loader import cli
-from fastnnunet_loader.commands.loader_options import VARIABLE, as_text, from_text
-from fastnnunet_loader.commands.run import interpreter
+from fastnnunet_loader.cli import command as cli
+from fastnnunet_loader.cli.loader_options import VARIABLE, as_text, from_text
+from fastnnunet_loader.cli.run import interpreter
 
 SHOW = f"import os, sys; print(os.environ['{VARIABLE}']); print(sys.argv[1:])"
 
@@ -199,8 +199,8 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path) -> None:
     import argparse
     import inspect
 
-    from fastnnunet_loader.commands import train
-    from fastnnunet_loader.commands.loader_options import add_loader_options, install_arguments
+    from fastnnunet_loader.cli import train
+    from fastnnunet_loader.cli.loader_options import add_loader_options, install_arguments
 
     given = shlex.split(
         "--threads 3 --seed 4 --memory-budget 2GB --on-bad-case skip --max-skipped 0.2 --patience 60 --stall-after 5 "

@@ -36,22 +36,25 @@ def test_what_type_checkers_see_is_what_there_is() -> None:
 def test_all_names_are_there_before_one_is_used() -> None:
     complete = "import fastnnunet_loader as fl; print(set(fl.__all__) <= set(dir(fl)))"
     said = python(f"{complete}; from fastnnunet_loader import *; print(DataLoader)")
-    assert said.splitlines() == ["True", "<class 'fastnnunet_loader.loader.DataLoader'>"]
+    assert said.splitlines() == ["True", "<class 'fastnnunet_loader.loading.loader.DataLoader'>"]
 
 
 def test_a_name_that_does_not_exist_is_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'instal'"):
-        getattr(fl, "instal")  # noqa: B009 - a typo that a type checker would find
+        getattr(fl, "instal")  # noqa: B009 - a typo that a type checker would find  # codespell:ignore instal
 
 
-@pytest.mark.parametrize("module", ["", ".cli", ".commands.train", ".errors"])
+@pytest.mark.parametrize("module", ["", ".cli", ".cli.train", ".errors"])
 def test_what_starts_a_command_needs_no_torch(module: str) -> None:
     assert (
         python(f"import sys, fastnnunet_loader{module}; print('torch' in sys.modules, 'numpy' in sys.modules)") == "False False"
     )
 
 
-@pytest.mark.parametrize("module", ["activity", "pictures", "resampling", "statistics.model", "transforms.sharpening"])
+@pytest.mark.parametrize(
+    "module",
+    ["loading.activity", "preview.pictures", "prediction.resampling", "loading.statistics", "transforms.noise.sharpen"],
+)
 def test_torch_is_there_before_the_extension(module: str) -> None:
     """Whichever module is imported first: the extension uses the libraries that torch brings."""
     names = python(f"import sys, fastnnunet_loader.{module}; print(*sys.modules)").split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastnnunet_loader.settings import parse_bytes
+from fastnnunet_loader.settings import in_units, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,21 @@ def test_units_are_powers_of_1024(text: str | int, expected: int) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a size such as '4GB', got"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (5 * 2**20 + 2**19, "5.5 MiB"),
+        (2**30, "1.0 GiB"),
+        (3 * 2**40, "3.0 TiB"),
+        (2**60, "1048576.0 TiB"),
+    ],
+)
+def test_bytes_for_people(count: int, said: str) -> None:
+    assert in_units(count) == said
+    if count >= 1024:
+        assert parse_bytes(said) == count

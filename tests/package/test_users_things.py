@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fastnnunet_loader.cli import main
-from fastnnunet_loader.commands.demo import MARKER, _own_folder
+from fastnnunet_loader.cli.command import main
+from fastnnunet_loader.cli.demo import MARKER, _own_folder
 
 LIKELY = (
     "images/scan.nii.gz",

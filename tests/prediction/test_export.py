@@ -65,6 +65,22 @@ def test_files_are_nnunets(nnunet_dataset: Any, tmp_path: Path, variant: str, co
     assert_same_files(tmp_path / "theirs", tmp_path / "ours")
 
 
+@pytest.mark.parametrize("high", [254, 255, 300])
+def test_labels_of_regions_are_nnunets(
+    nnunet_dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], high: int
+) -> None:
+    """nnU-Net chooses the dtype by the number of labels, so that a region of label 300 gets 44."""
+    case = Case(nnunet_dataset("regions"), tmp_path)
+    case.about["regions_class_order"] = (1, high)
+    (tmp_path / "theirs").mkdir()
+    case.nnunet(tmp_path / "theirs" / "brain_000", False)
+    exporting = case.exporting()
+    assert exporting.native == (high < 255)
+    assert ("nnU-Net cuts label" in capsys.readouterr().out) == (high >= 255)
+    exporting.write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"), False)
+    assert_same_files(tmp_path / "theirs", tmp_path / "ours")
+
+
 def assert_same_files(theirs: Path, ours: Path) -> None:
     names = sorted(file.name for file in theirs.iterdir())
     assert names == sorted(file.name for file in ours.iterdir())

@@ -18,7 +18,7 @@ import pytest
 from prediction_runs import OURS, environment, options, private_mounts, run
 from raw_images import copy_images
 
-from fastnnunet_loader import cli
+from fastnnunet_loader.cli import command as cli
 
 Command = Callable[..., tuple[int, str, str]]
 

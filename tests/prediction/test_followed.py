@@ -30,6 +30,16 @@ CONVERT = export_prediction.convert_predicted_logits_to_segmentation_with_correc
 SEQUENTIAL = nnUNetPredictor.predict_from_files_sequential
 
 
+@pytest.fixture(autouse=True)
+def nnunets_names() -> Iterator[None]:
+    """What a test replaces after install() would be put back as it was then: as this package's."""
+    modules = (module, export_prediction, default_resampling, data_iterators, default_preprocessor)
+    before = [dict(vars(each)) for each in modules]
+    yield
+    for each, names in zip(modules, before, strict=True):
+        vars(each).update(names)
+
+
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_: object) -> None:

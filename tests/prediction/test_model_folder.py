@@ -15,8 +15,8 @@ from nnunetv2.inference import predict_from_raw_data as theirs
 from prediction_runs import TIES, assert_same_segmentations, environment, nnunet_predict
 from raw_images import copy_images
 
-from fastnnunet_loader import cli
-from fastnnunet_loader.commands import predict
+from fastnnunet_loader.cli import command as cli
+from fastnnunet_loader.cli import predict
 from nnunet.programs import RUN, SCRIPTS, call, needs_the_installed_package, printed
 
 CITATION = "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation."

@@ -23,7 +23,7 @@ from prediction_runs import assert_same_segmentations, environment
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
-from fastnnunet_loader.inference import logits_to_segmentation
+from fastnnunet_loader.prediction.inference import logits_to_segmentation
 from fastnnunet_loader.prediction.session import Session
 from fastnnunet_loader.prediction.validation import _Course
 from fastnnunet_loader.prediction.windows import predict_planes

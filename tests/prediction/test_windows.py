@@ -18,14 +18,7 @@ from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.memory import device_room
 from fastnnunet_loader.prediction.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session import Session
-from fastnnunet_loader.prediction.windows import (
-    HELD_BYTES,
-    Passage,
-    _OrderedSums,
-    plan_passage,
-    predict_planes,
-    whole_bytes,
-)
+from fastnnunet_loader.prediction.windows import HELD_BYTES, Passage, _OrderedSums, plan_passage, predict_planes, whole_bytes
 
 
 def predictor_of(model: Path, folds: tuple[int, ...] = (0,), *, step: float = 0.5, **options: Any) -> nnUNetPredictor:

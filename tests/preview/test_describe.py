@@ -14,7 +14,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import OneOfTransform, RandomTransform
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.nnunet.sources import open_source
 
 
 class Halve(ImageOnlyTransform):

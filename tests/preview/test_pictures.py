@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from fastnnunet_loader.pictures import Panel, Row, Tile, colour, draw_rows
+from fastnnunet_loader.preview.pictures import Panel, Row, Tile, colour, draw_rows
 
 RNG = np.random.default_rng(0)
 

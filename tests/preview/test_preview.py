@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from fastnnunet_loader.cli import main
+from fastnnunet_loader.cli.command import main
 
 TRAINER = "nnUNetTrainer"
 

@@ -11,9 +11,9 @@ import torch
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.pictures import Panel, Row, Tile
-from fastnnunet_loader.sources import Source, open_source
-from fastnnunet_loader.views import Viewer, parameter_text
+from fastnnunet_loader.nnunet.sources import Source, open_source
+from fastnnunet_loader.preview.pictures import Panel, Row, Tile
+from fastnnunet_loader.preview.views import Viewer, parameter_text
 
 
 def opened(nnunet_dataset: Any, variant: str, configuration: str, trainer: str = "nnUNetTrainer") -> Source:

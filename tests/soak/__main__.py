@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from datasets import prepared
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.nnunet.sources import open_source
 from soak.soak import soak
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.sources import Source
+from fastnnunet_loader.nnunet.sources import Source
 
 __all__ = ["Soaked", "soak"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastnnunet_loader.sources import open_source
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .soak import soak
 

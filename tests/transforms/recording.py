@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastnnunet_loader.recording import leaves, recording
+from fastnnunet_loader.transforms.recording import leaves, recording
 
 __all__ = ["Trace", "apply_recorded", "leaves", "recording", "seed_all"]
 

@@ -14,7 +14,7 @@ import test_properties as bgv2  # has every leaf transform
 from test_properties import EXAMPLES
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.compiler import DrawnParameters
+from fastnnunet_loader.transforms.pipeline import DrawnParameters
 
 NAN = float("nan")
 KERNEL = {"scale": 3.0, "same_for_all_channels": False}

@@ -24,7 +24,7 @@ from recording import leaves, recording, seed_all
 from scipy.stats import chi2_contingency, ks_2samp, kstest
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.transforms import NATIVE
+from fastnnunet_loader.transforms.registry import NATIVE
 
 DRAWS = 3000
 LEAST_P = 1e-4

@@ -52,7 +52,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader import known
 from fastnnunet_loader.known.roots import ROOTS
 from fastnnunet_loader.known.walk import Found, Walk
-from fastnnunet_loader.transforms import NATIVE
+from fastnnunet_loader.transforms.registry import NATIVE
 
 PATCH = (8, 8, 8)
 

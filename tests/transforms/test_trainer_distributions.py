@@ -24,7 +24,7 @@ from trainers import distinct_trees, window_of
 
 import fastnnunet_loader as fl
 from datasets import KINDS_OF_DATA
-from fastnnunet_loader.transforms import NATIVE
+from fastnnunet_loader.transforms.registry import NATIVE
 
 DRAWS = 1000
 

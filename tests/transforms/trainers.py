@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fastnnunet_loader.sources import nnunet_trainers, open_source
+from fastnnunet_loader.nnunet.sources import nnunet_trainers, open_source
 
 # They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
 ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}

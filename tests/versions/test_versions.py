@@ -16,7 +16,7 @@ import pytest
 import fastnnunet_loader as fl
 from datasets import KINDS_OF_DATA
 from fastnnunet_loader.known.versions import TESTED
-from fastnnunet_loader.sources import nnunet_trainers
+from fastnnunet_loader.nnunet.sources import nnunet_trainers
 
 TESTS = Path(__file__).parent.parent
 

@@ -48,7 +48,8 @@ class Durations {
 
   static std::size_t bucket_of(std::uint64_t nanoseconds) {
     if (nanoseconds < (std::uint64_t{1} << kSteps)) return static_cast<std::size_t>(nanoseconds);
-    const int power = std::bit_width(nanoseconds) - 1 - kSteps;  // how many of the low bits do not count
+    const int power =
+        static_cast<int>(std::bit_width(nanoseconds)) - 1 - kSteps;  // how many of the low bits do not count
     const std::size_t bucket = (static_cast<std::size_t>(power) << kSteps) + (nanoseconds >> power);
     return bucket < kBuckets ? bucket : kBuckets - 1;
   }

@@ -32,7 +32,7 @@ void parallel_for(int threads, std::int64_t count, const std::function<void(std:
   helpers.reserve(static_cast<std::size_t>(threads - 1));
   try {
     while (std::ssize(helpers) < threads - 1) helpers.emplace_back([&] { ranges.work(body); });
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
     // A limit of threads or of memory: those that there are do all of it.
   }
   ranges.work(body);

@@ -204,7 +204,7 @@ void Pipeline::apply_in_python(Sample& sample, const Plan& plan, std::size_t num
   const Plan::Step& step = plan.steps_[number];
   const Transform* stand_in = stand_ins_[step.leaf];
   if (stand_in == nullptr)
-    throw InvalidArgument(std::string(leaves_[step.leaf]->name()), "labels of the form (C, X, Y, Z) int16",
+    throw InvalidArgument(leaves_[step.leaf]->name(), "labels of the form (C, X, Y, Z) int16",
                           "regions, a list of targets, or what a transform in Python made of them");
   stood_in_[step.leaf].store(true, std::memory_order_relaxed);
   const std::unique_ptr<Parameters> parameters = stand_in->new_parameters();

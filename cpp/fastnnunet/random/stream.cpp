@@ -72,6 +72,7 @@ void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t 
     float sine0, cosine0, sine1, cosine1;
     math::sincos_turns(angle0, sine0, cosine0);
     math::sincos_turns(angle1, sine1, cosine1);
+    // NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result): at most 4 * kLanes
     out[4 * lane] = radius0 * cosine0;
     out[4 * lane + 1] = radius0 * sine0;
     out[4 * lane + 2] = radius1 * cosine1;

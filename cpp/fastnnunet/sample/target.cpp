@@ -116,7 +116,7 @@ void copy_values(const Target& from, const Target& to) {
   if (!done)
     throw InvalidArgument("targets",
                           std::string(name_of(to.type)) + ", as other samples have, or a type whose values it holds",
-                          std::string(name_of(from.type)));
+                          name_of(from.type));
 }
 
 }  // namespace fastnnunet

@@ -8,7 +8,7 @@ namespace fastnnunet {
 
 std::int64_t resolve_channel(std::string_view owner, const char* name, std::int64_t channel, std::int64_t channels) {
   if (channel < -channels || channel >= channels)
-    throw InvalidArgument(std::string(owner), std::string("'") + name + "' below " + std::to_string(channels),
+    throw InvalidArgument(owner, std::string("'") + name + "' below " + std::to_string(channels),
                           std::to_string(channel));
   return from_start(channel, channels);
 }

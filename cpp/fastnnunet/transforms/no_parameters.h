@@ -9,6 +9,7 @@ struct NoParameters : Parameters {};
 
 class FixedTransform : public TransformOf<NoParameters> {
  protected:
+  using TransformOf<NoParameters>::apply;
   virtual void apply(Sample& sample) const = 0;
 
   void draw(Stream&, const Geometry&, NoParameters&) const final {}

@@ -83,7 +83,7 @@ std::unique_ptr<Transform> make_transform(std::string_view name, const Record& a
   const auto& table = transform_table();
   const auto found =
       std::find_if(table.begin(), table.end(), [&](const TransformEntry& entry) { return entry.name == name; });
-  if (found == table.end()) throw InvalidArgument("pipeline", "the name of a native transform", std::string(name));
+  if (found == table.end()) throw InvalidArgument("pipeline", "the name of a native transform", name);
   return found->make(attributes);
 }
 

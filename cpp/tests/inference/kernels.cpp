@@ -64,6 +64,11 @@ TEST_CASE("logits: of float16 are rounded to float16, ties to even", "[inference
   // The smallest of all, and 0.
   CHECK(halfway(0x0000, 0x0001) == 0.0f);
   CHECK(halfway(0x0001, 0x0002) == 0x1p-23f);
+  // Subnormal numbers lie 2^-24 apart, up to the smallest normal one, 2^-14.
+  CHECK(halfway(0x0200, 0x0201) == 512 * 0x1p-24f);
+  CHECK(halfway(0x03fe, 0x03ff) == 1022 * 0x1p-24f);
+  CHECK(halfway(0x03ff, 0x0400) == 0x1p-14f);
+  CHECK(halfway(0x83fe, 0x83ff) == -1022 * 0x1p-24f);
   CHECK(interpolated(std::vector<float>{1.0f, 1.0f + 2.0f / 1024.0f}, 0.25f)[0] == 1.0f + 0.5f / 1024.0f);
 }
 

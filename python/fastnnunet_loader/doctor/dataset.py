@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from .. import _core
-from ..commands import CommandError
-from ..commands.folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
+from ..errors import CommandError
+from ..folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
+from ..settings import in_units
 from ..system import available_cores, default_budget, default_threads, memory, threads_of
 from . import files
-from .machine import size
 from .raw import check_raw
 from .report import Check, Task, Verdict
 
@@ -322,8 +322,8 @@ class DatasetChecks:
         budget = default_budget() // 2  # of each of the two loaders
         needed = loader_memory(configuration, self.regions, threads)
         found = (
-            f"the training loader needs about {size(needed)} with {threads} thread{'s' * (threads > 1)} and may take "
-            f"{size(budget)} of the {size(now.available)} that are free ({now.source})"
+            f"the training loader needs about {in_units(needed)} with {threads} thread{'s' * (threads > 1)} and may take "
+            f"{in_units(budget)} of the {in_units(now.available)} that are free ({now.source})"
         )
         if needed <= budget:
             return Check(name, Verdict.OK, found)
@@ -360,7 +360,7 @@ class DatasetChecks:
         if not torch.cuda.is_available():
             return Check("GPU memory", Verdict.OK, f"{plan}; no GPU here to compare with")
         least = min(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
-        found = f"{plan}; the smallest GPU has {size(least)}"
+        found = f"{plan}; the smallest GPU has {in_units(least)}"
         if target and least < target * GIB * 0.9:
             why = "The training is likely to end with 'CUDA out of memory'."
             return Check("GPU memory", Verdict.WARNING, found, why, f"{self._plan()} -gpu_memory_target {int(least / GIB)}")

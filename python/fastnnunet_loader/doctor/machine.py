@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from .. import _core, system
+from ..settings import in_units
 from .report import Check, Task, Verdict
 
-__all__ = ["cores", "file_limit", "folder", "limits_of_memory", "shared_memory", "size", "tasks", "thread_pools", "threads"]
+__all__ = ["cores", "file_limit", "folder", "limits_of_memory", "shared_memory", "tasks", "thread_pools", "threads"]
 
 GIB = 2**30
 MIB = 2**20
@@ -43,14 +44,6 @@ def tasks() -> list[Task]:
         ("open files", file_limit),
         *((name, partial(folder, name)) for name in ("nnUNet_preprocessed", "nnUNet_results", "nnUNet_raw")),
     ]
-
-
-def size(count: float) -> str:
-    """Bytes for a reader."""
-    for unit, name in ((2**40, "TiB"), (GIB, "GiB"), (MIB, "MiB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count / 1024:.0f} KiB" if count >= 1024 else f"{count:.0f} bytes"
 
 
 def cores() -> Check:
@@ -127,17 +120,17 @@ def thread_pools() -> Check:
 def limits_of_memory() -> Check:
     """Memory that this process may use, and what of it is free."""
     now, machine = system.memory(), system.physical_memory()
-    found = f"{size(now.available)} free of {size(now.limit)}"
+    found = f"{in_units(now.available)} free of {in_units(now.limit)}"
     limited = machine is not None and now.limit < machine
     if limited:
         assert machine is not None
-        found += f"; the machine has {size(machine)}, {now.source} allows less"
+        found += f"; the machine has {in_units(machine)}, {now.source} allows less"
     more = "docker run --memory=16g ...    or: sbatch --mem=16G ..."
     if now.available < LEAST_MEMORY:
-        why = f"A training in 3D takes about {size(LEAST_MEMORY)} with torch and nnU-Net; beyond the limit it is killed."
+        why = f"A training in 3D takes about {in_units(LEAST_MEMORY)} with torch and nnU-Net; beyond the limit it is killed."
         return Check("memory", Verdict.WARNING, found, why, more)
     if limited:
-        why = f"The loader keeps to half of what is free within the limit, and at most {size(system.MOST_MEMORY)}."
+        why = f"The loader keeps to half of what is free within the limit, and at most {in_units(system.MOST_MEMORY)}."
         return Check("memory", Verdict.NOTE, found, why, more)
     return Check("memory", Verdict.OK, found)
 
@@ -148,7 +141,7 @@ def shared_memory() -> Check:
         total = shutil.disk_usage("/dev/shm").total
     except OSError:
         return Check("/dev/shm", Verdict.OK, "none, and not needed: batches are made in the training process")
-    return Check("/dev/shm", Verdict.OK, f"{size(total)}, and not needed: batches are made in the training process")
+    return Check("/dev/shm", Verdict.OK, f"{in_units(total)}, and not needed: batches are made in the training process")
 
 
 def file_limit() -> Check:
@@ -196,7 +189,7 @@ def folder(variable: str) -> Check:
     if not path.is_dir():
         return Check(variable, needed, f"{given} is not a folder", use, f"export {variable}=/path/to/{variable}")
     writable, free = _writable(path), shutil.disk_usage(path).free
-    found = f"{given}; {size(free)} free"
+    found = f"{given}; {in_units(free)} free"
     if not writable:
         verdict = Verdict.FAIL if results else Verdict.NOTE
         return Check(

@@ -20,10 +20,10 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
 from .. import _core
-from ..cases import check_augmenter
 from ..errors import NotSupportedError
-from ..loader import DataLoader
-from ..reproducing import Origin
+from ..loading.cases import check_augmenter
+from ..loading.loader import DataLoader
+from ..loading.sample_lines import Origin
 from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of
 from .log import say_here, sayer

@@ -35,7 +35,7 @@ def _patch_ranks(patches: Patches) -> None:
         installed = installation()
         return None if installed is None else installed.settings
 
-    patches.set(run_training, "mp", Spawning(torch.multiprocessing, settings))
+    patches.set(run_training, "mp", Spawning(torch.multiprocessing, settings, install))
 
 
 def _patch_compiler(patches: Patches) -> None:

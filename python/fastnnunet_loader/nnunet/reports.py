@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..loader import DataLoader
+from ..loading.loader import DataLoader
 from ..statistics.places import taken
 from ..statistics.reporter import Reporter, ReportOptions
 from ..system import available_cores, given_threads

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..loader import draw_seed
+from ..loading.loader import draw_seed
 from ..settings import LOADERS, Settings
 from ..system import default_budget
 from .ranks import agree, ranks, ranks_here

@@ -16,7 +16,7 @@ from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from ..errors import RankError
 from ..listening import listen, listening
-from ..loader import draw_seed
+from ..loading.loader import draw_seed
 from ..settings import Settings
 
 __all__ = ["InstalledRank", "Spawning"]
@@ -31,26 +31,26 @@ _CHAIN = "\nThe above exception was the direct cause of the following exception:
 class InstalledRank:
     """nnU-Net's run_ddp in a new process, where everything has to be installed again."""
 
+    install: Callable[[Settings], None]
     settings: Settings
     listens: bool  # on SIGUSR1, as the command that started it does
     run_ddp: Callable[..., Any]  # found by its name in the new process
 
     def __call__(self, rank: int, *args: Any) -> Any:
         """As run_ddp."""
-        from .install import install
-
         if self.listens:
             listen()
-        install(self.settings)
+        self.install(self.settings)
         return self.run_ddp(rank, *args)
 
 
 class Spawning:
     """torch.multiprocessing as nnU-Net's run_training sees it: spawn() installs this package in the new processes."""
 
-    def __init__(self, module: Any, settings: Callable[[], Settings | None]) -> None:
+    def __init__(self, module: Any, settings: Callable[[], Settings | None], install: Callable[[Settings], None]) -> None:
         self._module = module
         self._settings = settings
+        self._install = install
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
@@ -69,7 +69,8 @@ class Spawning:
         if settings is None:
             return self._module.spawn(fn, args, nprocs, join, *further, **options)
         chosen = replace(settings, seed=draw_seed() if settings.seed is None else settings.seed)
-        context = self._module.spawn(InstalledRank(chosen, listening(), fn), args, nprocs, False, *further, **options)
+        ranked = InstalledRank(self._install, chosen, listening(), fn)
+        context = self._module.spawn(ranked, args, nprocs, False, *further, **options)
         if not join:
             return context
         try:

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..prediction.validation import predicting_validation
 from ..system import memory
-from ..validation import naming_bad_cases
 from .augmenter import InProcessAugmenter, named, rank_threads
 from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
 from .log import announce, recording, say, sayer, write_out
@@ -20,6 +19,7 @@ from .pools import patch_own_pool
 from .ranks import divide, ranks, ranks_here
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
+from .validation import naming_bad_cases
 
 __all__ = ["patch_trainer"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
-from ..patience import Patience, may_pass
+from ..loading.patience import Patience, may_pass
+from ..settings import in_units
 from .cases import Case, name_of
 from .images import Header, missing_voxels, of_image, read_header, unwritable
-from .memory import readable
 
 __all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
 
@@ -228,5 +228,5 @@ def free_space_problem(folder: Path, cases: Sequence[Checked], heads: int, save_
     needed = int(max(voxels) * each + TYPICAL_COMPRESSION * sum(voxels) * each)
     free = shutil.disk_usage(folder).free
     return (
-        None if free >= needed else f"expected at least {readable(needed)} free on the disk of {folder}, got {readable(free)}"
+        None if free >= needed else f"expected at least {in_units(needed)} free on the disk of {folder}, got {in_units(free)}"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inference import logits_to_segmentation
+from .inference import logits_to_segmentation
 from .resizing import Resizing, native_resizing
 from .stand_ins import AsKnown
 
@@ -36,12 +36,27 @@ class Conversion:
             resizing = None
         self.resizes = resizing is not None
         """Whether logits are resized as nnU-Net does by default."""
-        self._resizing: Resizing | None = resizing if self.labels_are_default else None
+        self.declines = self._declines()
+        """Why labels are decided in Python; "" where they need not be."""
+        self._resizing: Resizing | None = None if self.declines else resizing
 
     @property
     def native(self) -> bool:
         """Whether logits are converted here, without resizing them as a whole."""
         return self._resizing is not None
+
+    def _declines(self) -> str:
+        if not self.labels_are_default:
+            return type(self.labels).__name__
+        try:
+            order = self.labels.regions_class_order if self.labels.has_regions else range(self.heads)
+            highest, lowest = max(map(operator.index, order)), min(map(operator.index, order))
+        except (TypeError, ValueError):
+            return "the order of the regions' classes"  # and nnU-Net says what is wrong
+        # nnU-Net chooses the dtype by the number of labels.
+        if (highest >= 255) == (len(self.labels.foreground_labels) >= 255) and lowest >= 0 and highest < 2**16:
+            return ""
+        return f"nnU-Net cuts label {highest if lowest >= 0 else lowest} to the dtype that it chooses by the number of labels"
 
     @property
     def heads(self) -> int:
@@ -60,15 +75,9 @@ class Conversion:
                 for (lower, upper), size, full in zip(where["bbox"], sizes, shape, strict=True)
             )
             turned = sorted(where["transpose_backward"]) == [0, 1, 2]
-            order = where["regions_class_order"]
-            labels = range(self.heads) if order is None else [operator.index(label) for label in order]
         except (KeyError, IndexError, TypeError, ValueError, AssertionError):
             return False  # and nnU-Net says what is wrong
-        # nnU-Net chooses the dtype by the number of labels.
-        wide = len(self.labels.foreground_labels) >= 255
-        return (
-            inside and turned and min(sizes) > 0 and (max(labels) >= 255) == wide and min(labels) >= 0 and max(labels) < 2**16
-        )
+        return inside and turned and min(sizes) > 0
 
     def convert(
         self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any], probabilities: npt.NDArray[np.float32] | None

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inference import SegmentationStream
+from ..settings import in_units
 from .conversion import Conversion, same_labels
 from .followed import own_export
 from .images import missing_voxels, read_header
-from .memory import readable
+from .inference import SegmentationStream
 from .outputs import Outputs
 from .resizing import function_name
 
@@ -87,7 +87,7 @@ class Exporting:
         if not conversion.resizes:
             say(f"logits are resampled in Python: {function_name(configuration.resampling_fn_probabilities)}")
         elif not conversion.native:
-            say(f"logits become labels in Python: {type(labels).__name__}")
+            say(f"logits become labels in Python: {conversion.declines}")
 
     def _find_own(self, predictor: Any, say: Callable[[str], None]) -> None:
         self._labels = predictor.label_manager  # nnU-Net takes it where it returns what was predicted
@@ -188,7 +188,7 @@ class Exporting:
         except Exception as error:
             missing = f"a file that can be read again, got {type(error).__name__}"
         if missing is not None:
-            free = readable(shutil.disk_usage(file.parent).free)
+            free = in_units(shutil.disk_usage(file.parent).free)
             raise OSError(f"expected {missing}; {free} are free on the disk")
 
     def _write_probabilities(

@@ -11,7 +11,7 @@ from typing import Any
 from nnunetv2.inference import data_iterators
 from nnunetv2.utilities import utils
 
-from ..patience import Patience
+from ..loading.patience import Patience
 from . import options
 from .cases import Case, name_of
 from .checks import CaseChecks

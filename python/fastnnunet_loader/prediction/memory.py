@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from ..settings import in_units
 from .images import Header
 from .windows import plan_passage, whole_bytes
 
-__all__ = ["Budget", "Need", "device_room", "estimate", "readable"]
+__all__ = ["Budget", "Need", "device_room", "estimate"]
 
 NETWORK_ON_CPU = 64 * 2**20
 """What torch takes for its threads and kernels, whatever the size of the image."""
@@ -36,7 +37,7 @@ class Need:
         """Say that not even this case alone fits, or None."""
         if self.most <= limit:
             return None
-        return f"expected a memory budget of at least {readable(self.most)}, got {readable(limit)}"
+        return f"expected a memory budget of at least {in_units(self.most)}, got {in_units(limit)}"
 
     @property
     def after_preprocessing(self) -> int:
@@ -141,7 +142,7 @@ class Budget:
         if self.given or need.most <= self.limit:
             return None
         return (
-            f"needs about {readable(need.most)}, more than the {readable(self.limit)} that cases at once may take: it is "
+            f"needs about {in_units(need.most)}, more than the {in_units(self.limit)} that cases at once may take: it is "
             "predicted alone. If the process is killed, the machine or the job does not have enough memory for this case"
         )
 
@@ -178,13 +179,3 @@ def device_room(device: torch.device) -> int | None:
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def readable(size: int) -> str:
-    """Bytes for people: '1.4 GiB'."""
-    amount = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"

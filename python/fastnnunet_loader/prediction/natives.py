@@ -18,10 +18,10 @@ from nnunetv2.preprocessing.cropping import cropping
 from nnunetv2.preprocessing.resampling import default_resampling
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from ..resampling import resample
 from . import options
 from .conversion import Conversion
 from .cropping import bounding_box, fill_holes
+from .resampling import resample
 from .stand_ins import stands_for
 
 __all__ = [

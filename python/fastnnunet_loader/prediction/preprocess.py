@@ -12,12 +12,12 @@ import torch
 
 from .. import known
 from ..errors import PredictionError
-from ..patience import Patience
-from ..resampling import resample
+from ..loading.patience import Patience
 from ..settings import PATIENCE
 from .cropping import bounding_box, fill_holes
 from .fingerprint import intensity_warnings
 from .followed import own_preprocessing, reads_as_nnunet
+from .resampling import resample
 from .resizing import Resizing, function_name, native_resizing
 
 __all__ = ["Preprocessing"]

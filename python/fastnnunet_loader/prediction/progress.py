@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from .memory import Budget, readable
+from ..settings import in_units
+from .memory import Budget
 
 __all__ = ["Progress"]
 
@@ -78,7 +79,7 @@ class Progress:
         if self._total is not None and 0 < self._done < self._total:
             left = (self._clock() - self._started) / self._done * (self._total - self._done)
             parts.append(f"{_duration(left)} left")
-        parts.append(f"memory {readable(self._budget.reserved)} of {readable(self._budget.limit)}")
+        parts.append(f"memory {in_units(self._budget.reserved)} of {in_units(self._budget.limit)}")
         return " | ".join(parts)
 
     @property

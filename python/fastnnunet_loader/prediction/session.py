@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..errors import PredictionError
-from ..patience import Patience
-from ..settings import PATIENCE
+from ..loading.patience import Patience
+from ..settings import PATIENCE, in_units
 from ..system import available_cores, memory, threads_of
 from .cases import Case
 from .checks import CaseChecks, Checked
@@ -20,7 +20,7 @@ from .export import Deciding, Exporting
 from .fingerprint import Fingerprint
 from .followed import own_way
 from .images import Header
-from .memory import Budget, Need, device_room, estimate, readable
+from .memory import Budget, Need, device_room, estimate
 from .outputs import remove_leftovers
 from .pipeline import Job, Pipeline, Prepared
 from .preprocess import Preprocessing
@@ -262,7 +262,7 @@ class Session:
         heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
         needed = image.numel() * image.itemsize + passage.bytes(heads, folds)
         if needed > room:
-            self._say(f"[{case}] image and sums need {readable(needed)}, the device has {readable(room)}: the CPU keeps them")
+            self._say(f"[{case}] image and sums need {in_units(needed)}, the device has {in_units(room)}: the CPU keeps them")
         return needed <= room
 
     def export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:

@@ -15,7 +15,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from torch._dynamo import OptimizedModule
 
 from .. import known
-from ..pickles import read_properties
+from ..loading.pickles import read_properties
 from .export import Deciding
 from .memory import Budget
 from .outputs import remove_leftovers

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .model import LoaderStats
+from ..loading.statistics import LoaderStats
 from .places import older
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.live import Live
 
 from ..errors import LoaderClosedError
+from ..loading.statistics import LoaderStats
 from ..settings import STATS_EVERY
 from .files import append_json, write_metrics
-from .model import LoaderStats
 from .text import line, table
 
 if TYPE_CHECKING:
-    from ..loader import DataLoader
+    from ..loading.loader import DataLoader
 
 __all__ = ["ReportOptions", "Reporter"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from .model import LoaderStats
+from ..loading.statistics import LoaderStats
 
 __all__ = ["line", "table"]
 

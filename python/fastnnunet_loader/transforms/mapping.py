@@ -11,8 +11,8 @@ import torch
 
 from .. import _core
 from ..errors import NotSupportedError
-from ..fallback import scalar_function
 from ..known import changed
+from .python import scalar_function
 
 __all__ = [
     "Attributes",

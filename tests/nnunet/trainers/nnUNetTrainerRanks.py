@@ -15,7 +15,7 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from fastnnunet_loader import validation
+from fastnnunet_loader.nnunet import validation
 
 ASKED: dict[str, Any] = {
     "epochs": 2,

@@ -17,7 +17,10 @@ constexpr double kTruncate = 4.0;
 constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
 constexpr double kSmallestSigma = 1e-15;  // below, SciPy does not filter
 
-std::int64_t radius_of(double sigma) { return static_cast<std::int64_t>(kTruncate * sigma + 0.5); }
+// As SciPy rounds it.
+std::int64_t radius_of(double sigma) {
+  return static_cast<std::int64_t>(kTruncate * sigma + 0.5);  // NOLINT(bugprone-incorrect-roundings)
+}
 
 // taps[0] is the middle one.
 void build_taps(double sigma, std::vector<float>& taps) {

@@ -54,6 +54,7 @@ class Rot90 final : public TransformOf<Rot90Parameters> {
     p.axes.clear();
     // To even where it is half way, as Python's round.
     const double combinations = std::nearbyint(combinations_.draw(stream, {geometry, std::nullopt, std::nullopt}));
+    // NOLINTNEXTLINE(bugprone-float-loop-counter): a whole number that may exceed any integer type
     for (double i = 0; i < combinations; ++i) {
       p.turns.push_back(turns_[stream.below(turns_.size())]);
       const std::uint64_t first = stream.below(allowed_.size());

@@ -83,7 +83,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
                 {{"nearest", Tiebreak::nearest}, {"lowest", Tiebreak::lowest}, {"highest", Tiebreak::highest}})} {
     if (dims_ != 2 && dims_ != 3) throw InvalidArgument(kName, "'patch_size' of 2 or 3 numbers", std::to_string(dims_));
     const auto patch = attributes.integers("patch_size");
-    const auto distance = attributes.numbers("patch_center_dist_from_border");
+    const auto& distance = attributes.numbers("patch_center_dist_from_border");
     if (std::ssize(distance) != dims_)
       throw InvalidArgument(kName, "'patch_center_dist_from_border' for each axis", std::to_string(distance.size()));
     for (int axis = 0; axis < dims_; ++axis) {

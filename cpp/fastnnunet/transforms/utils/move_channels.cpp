@@ -132,6 +132,7 @@ class MoveChannels final : public FixedTransform {
   // In ascending order, whatever that of the attribute; each once.
   std::vector<std::int64_t> resolved(std::int64_t channels) const {
     std::vector<std::int64_t> ids;
+    ids.reserve(ids_.size());
     for (const std::int64_t id : ids_) ids.push_back(resolve_channel(kName, "channel_ids", id, channels));
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());

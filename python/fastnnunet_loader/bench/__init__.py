@@ -1,0 +1,1 @@
+"""Both loaders measured on a data set."""

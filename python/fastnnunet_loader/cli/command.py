@@ -1,0 +1,128 @@
+"""The command `fastnnunet`: finds the subcommand, and turns errors into a line or two that say what to do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from ..errors import CommandError, FastnnUNetError, PredictionError, RankError, log_of
+from ..listening import listens
+from .loader_options import VARIABLE
+from .openmp import sleeping
+
+__all__ = ["COMMANDS", "main"]
+
+# Name of the module, and its line in `fastnnunet --help`. Only the module that is asked for is imported.
+COMMANDS = {
+    "train": "train an nnU-Net whose batches are made by threads of this process",
+    "doctor": "check the machine, the settings and a data set, and say what to change",
+    "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
+    "run": "run any program that uses nnU-Net, with this package under it, unchanged",
+    "bench": "measure this loader and nnU-Net's, side by side, on a data set",
+    "preview": "draw what the network will see",
+    "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
+}
+
+_LONG = ("train", "predict")
+"""Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
+
+
+class _Version(argparse.Action):
+    """Prints the version of the package. The version is compiled into the extension, which is imported only for this option."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from .. import __version__
+
+        print(f"fastnnunet-loader {__version__}")
+        parser.exit()
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastnnunet", description="nnU-Net's batches and predictions without worker processes and shared memory."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        # Abbreviations are off: nnU-Net has --c and --val beside --val_best.
+        subparser = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        if name == chosen:
+            importlib.import_module(f"{__package__}.{name}").add_arguments(subparser)
+            subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `fastnnunet` with arguments (those of the process if None) and return its exit code.
+
+    0: done. 1: the work failed; the traceback is in nnU-Net's log of the training, or on standard error, unless the message
+    tells as much. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by
+    SIGTERM. `doctor` has its own meaning of 0 to 2.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    args = _parser(chosen).parse_args(arguments)
+    _ignore_variable(args.command)
+    args.own_process = argv is None
+    debug = bool(args.debug) or os.environ.get("FASTNNUNET_DEBUG", "") not in ("", "0")
+    if args.own_process and "torch" not in sys.modules:
+        os.environ.update(sleeping(os.environ))
+    try:
+        command = importlib.import_module(f"{__package__}.{args.command}")
+        with listens() if args.command in _LONG else contextlib.nullcontext():
+            return int(command.run(args))
+    except KeyboardInterrupt:
+        print("fastnnunet: interrupted", file=sys.stderr)
+        return 130
+    except CommandError as error:
+        return _tell(error, debug, 2)
+    except (FastnnUNetError, OSError) as error:
+        return _tell(error, debug, 1)
+
+
+def _ignore_variable(command: str) -> None:
+    """What FASTNNUNET_RUN asks for is for other programs: these commands install what they need."""
+    autoload = sys.modules.get("fastnnunet_autoload")
+    if autoload is not None:
+        autoload.stop()
+    if command not in ("train", "predict", "run"):
+        # The others look at nnU-Net as it is, in processes of their own too.
+        os.environ.pop(VARIABLE, None)
+
+
+def _tell(error: Exception, debug: bool, code: int) -> int:
+    if debug:
+        raise error
+    log = log_of(error)
+    if log is None and not _explains_itself(error):
+        traceback.print_exception(error)
+    place = ""
+    if isinstance(error, OSError) and (frames := traceback.extract_tb(error.__traceback__)):
+        place = f"\n  in {frames[-1].filename}, line {frames[-1].lineno}, {frames[-1].name}"
+    print(f"fastnnunet: error: {error}{place}", file=sys.stderr)
+    cause = error.__cause__
+    if isinstance(error, RankError):
+        if error.because and error.because.partition(": ")[2] not in str(error):
+            print(f"  because: {error.because}", file=sys.stderr)
+    elif cause is not None and str(cause) and str(cause) not in str(error):
+        print(f"  because: {type(cause).__name__}: {cause}", file=sys.stderr)
+    if log is not None:
+        print(f"  traceback: {log}", file=sys.stderr)
+    return code
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Whether the place in the code that it comes from would tell a user no more."""
+    if isinstance(error, PredictionError) and error.stage == "check":
+        return True
+    cause = error.__cause__
+    return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What `fastnnunet_autoload` does once a program has imported nnU-Net: install() as the environment variable says."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+from ..listening import listen
+from ..nnunet import install, installed
+from ..settings import Settings
+from .loader_options import from_text
+
+__all__ = ["take_over"]
+
+
+def take_over(text: str, alone: Callable[[], bool]) -> bool:
+    """Install with the options in a text, unless the program has done so itself: then its settings stay.
+
+    Args:
+        text: as `loader_options.from_text` reads it.
+        alone: tells whether no other thread is importing nnU-Net's modules.
+
+    Returns:
+        False where another thread is, and has to do this when it is ready.
+
+    Raises:
+        Exception: whatever install() raises, or CommandError for the text.
+    """
+    if installed():
+        return True
+    settings = from_text(text)
+    # All that install() replaces something in, so that it imports no more: a module that another thread has half made is
+    # replaced again when that thread goes on.
+    try:
+        importlib.import_module("nnunetv2.run.run_training")
+    except ImportError:
+        if alone():
+            raise
+    if not alone():
+        return False
+    install(Settings(**settings))
+    listen()
+    _tell_of_main()
+    return True
+
+
+def _tell_of_main() -> None:
+    """`python -m nnunetv2.…` runs a copy of the module, in which nothing is replaced."""
+    from fastnnunet_autoload import REPLACED, VARIABLE
+
+    name = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
+    # That of the training takes from other modules all that is replaced.
+    if name.startswith(REPLACED) and name != "nnunetv2.run.run_training" and sys.stderr is not None:
+        print(
+            f"fastnnunet: [{VARIABLE}] expected a program that imports {name}, got it run as a script (python -m), which stays "
+            "as nnU-Net has it",
+            file=sys.stderr,
+        )

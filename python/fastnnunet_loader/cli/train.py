@@ -1,0 +1,135 @@
+"""`fastnnunet train`: nnUNetv2_train with batches from this package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..errors import CommandError
+from ..folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
+from .arguments import count, fold
+from .loader_options import add_loader_options, check_loader_options, install_arguments
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nnUNetv2_train's own arguments, with its names and defaults, and those of the loader."""
+    add = parser.add_argument
+    add("dataset", metavar="DATASET", help="name or number of the data set")
+    add("configuration", metavar="CONFIG", help="configuration of the plans, such as 3d_fullres")
+    add("fold", metavar="FOLD", type=fold, help="fold of the cross-validation, or 'all'")
+
+    nnunet = parser.add_argument_group("options of nnUNetv2_train")
+    add = nnunet.add_argument
+    add("-tr", metavar="TRAINER", default="nnUNetTrainer", help="trainer class (default: %(default)s)")
+    add("-p", metavar="PLANS", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
+    add("-pretrained_weights", metavar="FILE", type=Path, help="checkpoint with the initial weights")
+    add("-num_gpus", metavar="N", type=count, default=1, help="number of GPUs (default: %(default)s)")
+    add("--npz", action="store_true", help="save the probabilities of the final validation, for ensembling")
+    add("--c", action="store_true", help="continue from the last checkpoint, with the batches that would have followed")
+    add("--val", action="store_true", help="only run the validation of a finished training")
+    add("--val_best", action="store_true", help="validate with checkpoint_best instead of checkpoint_final")
+    add("--disable_checkpointing", action="store_true", help="save no checkpoint")
+    add("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="device to train on (default: %(default)s)")
+
+    add_loader_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the arguments before torch and nnU-Net are imported, then train."""
+    _check_options(args)
+    folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
+    dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
+    check_plans(dataset, args.p, args.configuration)
+    # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
+
+    import torch
+
+    from .. import available_cores, install
+
+    if args.device == "cuda":
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if gpus < args.num_gpus:
+            raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
+        torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
+            torch.set_num_interop_threads(1)
+    elif args.device == "cpu":
+        torch.set_num_threads(available_cores())
+
+    install(**install_arguments(args))
+    _check_trainer(args, folders["nnUNet_results"] / dataset.name)
+
+    from nnunetv2.run.run_training import run_training
+
+    run_training(
+        dataset.name,
+        args.configuration,
+        args.fold,
+        args.tr,
+        args.p,
+        None if args.pretrained_weights is None else str(args.pretrained_weights),
+        args.num_gpus,
+        args.npz,
+        args.c,
+        args.val,
+        args.disable_checkpointing,
+        args.val_best,
+        device=torch.device(args.device),
+    )
+    return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.c and args.val:
+        raise CommandError("[--c, --val] expected one of them, got both")
+    if args.val_best and args.disable_checkpointing:
+        raise CommandError("[--val_best] expected a checkpoint to be saved, got --disable_checkpointing")
+    if args.num_gpus > 1 and args.device != "cuda":
+        raise CommandError(f"[-num_gpus] expected -device cuda with several, got -device {args.device}")
+    check_loader_options(args)
+    if args.pretrained_weights is not None:
+        if args.c:
+            raise CommandError("[-pretrained_weights] expected a new training, got --c")
+        if not args.pretrained_weights.is_file():
+            raise CommandError(f"[-pretrained_weights] expected a file, got {args.pretrained_weights}")
+
+
+def _trainer_exists(name: str) -> bool:
+    try:
+        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    except ImportError:  # nnU-Net 2.6, which looks in its own folders only
+        import nnunetv2
+        from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+        own = str(Path(nnunetv2.__path__[0]) / "training" / "nnUNetTrainer")
+        return recursive_find_python_class(own, name, "nnunetv2.training.nnUNetTrainer") is not None
+    try:
+        recursive_find_trainer_class_by_name(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_trainer(args: argparse.Namespace, results: Path) -> None:
+    """Check that the trainer exists, and that --val and a cascade find what they need of an earlier training."""
+    if not _trainer_exists(args.tr):
+        searched = os.environ.get("nnUNet_extTrainer") or "not set"
+        raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}")
+    trained = f"{args.tr}__{args.p}__"
+    output = results / f"{trained}{args.configuration}" / f"fold_{args.fold}"
+    if args.val and not (output / "checkpoint_final.pth").is_file():
+        raise CommandError(f"[--val] expected a finished training in {output}, got no checkpoint_final.pth")
+    preprocessed = Path(os.environ["nnUNet_preprocessed"]) / results.name
+    configurations = read_json(preprocessed / f"{args.p}.json")["configurations"]
+    previous = inherited(configurations, args.configuration, "previous_stage")
+    if previous:
+        folder = results / f"{trained}{previous}" / "predicted_next_stage" / args.configuration
+        if not folder.is_dir():
+            raise CommandError(
+                f"[CONFIG] expected predictions of {previous} in {folder}, got none\n"
+                f"  {args.configuration} comes after it: train all folds of {previous} first"
+            )

@@ -1,0 +1,58 @@
+"""One sample of a training, made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..loading.loader import DataLoader
+from .sources import open_source
+
+__all__ = ["reproduce"]
+
+
+def reproduce(
+    dataset: str,
+    configuration: str,
+    fold: int | str,
+    *,
+    seed: int,
+    step: int,
+    slot: int,
+    role: str | int = "train",
+    rank: int = 0,
+    ranks: int = 1,
+    attempt: int = 0,
+    trainer: str = "nnUNetTrainer",
+    plans: str = "nnUNetPlans",
+    check_finite: bool = False,
+) -> dict[str, Any]:
+    """Makes one sample of a training again, through the same code: errors and skipped cases print the call.
+
+    Args:
+        dataset, configuration, fold, trainer, plans: as nnUNetv2_train takes them.
+        seed: of the training; its log has it.
+        step, slot: the batch, and the place in it.
+        role: "train", "val", or the number of a further loader.
+        rank: of torch.distributed.
+        ranks: how many there were, each with its share of the batch.
+        attempt: 0, or how many draws of this sample were given up before, for skipped cases.
+        check_finite: as the training had it.
+
+    Returns:
+        'data' (C, X, Y, Z) float32, 'target' (R, X, Y, Z) int16 or bool or a list of them, and 'key', the case. 2D samples have
+        no X.
+
+    Raises:
+        SampleError: what the training met.
+    """
+    source = open_source(dataset, configuration, fold, trainer, plans, rank=rank, ranks=ranks)
+    with DataLoader.from_nnunet(
+        source.val if role in ("val", 1) else source.train,
+        threads=1,
+        prefetch=1,
+        seed=seed,
+        rank=rank,
+        role=role,
+        check_finite=check_finite,
+    ) as loader:
+        return loader.sample(step, slot, attempt)
