@@ -144,7 +144,7 @@ FIRST = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/sample/statistics.cpp",
+        f"{CORE}/transforms/statistics.cpp",
         "after a negative factor minimum and maximum change places",
         "moments.ordered_ = {std::min(ends[0], ends[1]), std::max(ends[0], ends[1])};",
         "moments.ordered_ = {ends[0], ends[1]};",

@@ -1,4 +1,4 @@
-#include "fastnnunet/sample/statistics.h"
+#include "fastnnunet/transforms/statistics.h"
 
 #include <algorithm>
 #include <bit>

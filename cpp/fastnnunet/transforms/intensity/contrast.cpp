@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {

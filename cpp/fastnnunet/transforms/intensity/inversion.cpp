@@ -1,6 +1,6 @@
 // InvertImageTransform: mirrors the intensities of each chosen channel at their mean.
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {

@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 

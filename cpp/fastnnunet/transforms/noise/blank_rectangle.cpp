@@ -9,8 +9,8 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/noise/medians.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {

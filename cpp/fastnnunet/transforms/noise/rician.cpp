@@ -6,8 +6,8 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/sample/statistics.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
 
 namespace fastnnunet {
 namespace {
