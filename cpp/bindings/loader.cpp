@@ -1,4 +1,4 @@
-#include "fastnnunet/engine/loader.h"
+#include "fastnnunet/engine/loader/loader.h"
 
 #include <pybind11/chrono.h>
 #include <pybind11/stl.h>
@@ -9,7 +9,7 @@
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/system_errors.h"
 
 namespace fastnnunet::bindings {
 namespace {
@@ -314,7 +314,7 @@ void add_loader(py::module_& module) {
       .def(
           "sampled",
           [](Loader& loader, std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) {
-            Loader::Sampled sampled{};
+            SampleChoice sampled{};
             {
               const py::gil_scoped_release release;
               sampled = loader.sampled(step, slot, attempt);

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "bindings.h"
-#include "fastnnunet/transforms/array_source.h"
+#include "fastnnunet/sample/array_source.h"
 
 namespace fastnnunet::bindings {
 namespace {

@@ -1,6 +1,5 @@
-#include "fastnnunet/base/platform.h"
-
 #include "bindings.h"
+#include "fastnnunet/platform/machine.h"
 
 namespace fastnnunet::bindings {
 

@@ -16,7 +16,8 @@
 
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
+#include "fastnnunet/platform/process.h"
 #include "fastnnunet/storage/formats.h"
 #include "fastnnunet/storage/volume.h"
 #include "fastnnunet/storage/volume_cache.h"

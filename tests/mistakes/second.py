@@ -9,14 +9,14 @@ _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 SECOND = [
     Mistake(
-        f"{CORE}/base/platform.cpp",
+        f"{CORE}/platform/machine_posix.cpp",
         "what a container's control group has left is forgotten: all of its limit counts as free memory",
         "memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));",
         "memory.available = std::min(memory.available, memory.limit);",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/base/platform.cpp",
+        f"{CORE}/platform/system_errors_posix.cpp",
         "a process that may open no more files takes good cases for bad ones",
         "return code == EMFILE || code == ENFILE || code == ENOMEM;",
         "return code == ENFILE || code == ENOMEM;",
@@ -30,17 +30,17 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/engine/loader.cpp",
+        f"{CORE}/engine/loader/batch_queue.cpp",
         "after one batch with an error, the errors of later batches in the same place are lost and old voxels handed out",
-        "        job.memory = std::move(memory);\n        job.error_slot = -1;\n",
-        "        job.memory = std::move(memory);\n",
+        "      job.memory = std::move(memory);\n      job.error_slot = -1;\n",
+        "      job.memory = std::move(memory);\n",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/engine/loader.cpp",
+        f"{CORE}/engine/loader/sample_maker.cpp",
         "a previous stage of another shape than its image is taken without a word",
-        "for (int which = 1; which < 3; ++which) {",
-        "for (int which = 1; which < 2; ++which) {",
+        "for (const int which : {CaseFiles::kSegmentation, CaseFiles::kPrevious}) {",
+        "for (const int which : {CaseFiles::kSegmentation}) {",
         _SAMPLES,
     ),
     Mistake(
@@ -163,28 +163,28 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/resampling.cpp",
+        f"{CORE}/warp/interpolation.cpp",
         "the pieces of a long mirrored row of a scaled patch do not change places",
         "copy_reversed(reversed, count, row + patch[2] - begin - count);",
         "copy_reversed(reversed, count, row + begin);",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/flips.cpp",
+        f"{CORE}/sample/flips.cpp",
         "of two rows that change places only one gets the arithmetic that is still due, such as a brightness",
         "      b[z] = map(value);",
         "      b[z] = value;",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/simulate_low_resolution.cpp",
+        f"{CORE}/transforms/spatial/low_resolution.cpp",
         "the axes to ignore are ignored in the first chosen channel only",
         "p.scales[i * dims + static_cast<std::size_t>(axis)] = 1.0;",
         "p.scales[static_cast<std::size_t>(axis)] = 1.0;",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/gaussian_blur.cpp",
+        f"{CORE}/transforms/noise/gaussian_blur.cpp",
         "behind the end of a row the last voxel is repeated, where it should be the mirror",
         "row[size - 1 + i] = row[size - 1 - i];",
         "row[size - 1 + i] = row[size - i];",

@@ -215,7 +215,7 @@ def control_group() -> Iterator[Path]:
             group.rmdir()
             return
         group.rmdir()
-    pytest.skip("no control group can be made here; those of a folder are read in cpp/tests/base/platform.cpp")
+    pytest.skip("no control group can be made here; those of a folder are read in cpp/tests/platform/control_groups.cpp")
 
 
 def test_a_real_control_group_counts(control_group: Path) -> None:

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/process.h"
 
 namespace fastnnunet {
 namespace {

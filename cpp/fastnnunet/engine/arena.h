@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "fastnnunet/sample/sample.h"
 #include "fastnnunet/storage/open_volumes.h"
-#include "fastnnunet/transforms/sample.h"
 
 namespace fastnnunet {
 
@@ -56,7 +56,7 @@ class Arena final : public Crew {
   std::size_t open_files() const;
   std::size_t open_file_bytes() const;
 
-  // `look(now)` for every thread, see base/activity.h.
+  // `look(now)` for every thread, see sample/activity.h.
   template <typename Look>
   void look(Look&& look) const {
     for (const auto& state : states_) state->workspace.activity().look(look);

@@ -1,6 +1,7 @@
 #include "fastnnunet/engine/batch_ring.h"
 
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/pages.h"
+#include "fastnnunet/platform/process.h"
 
 namespace fastnnunet {
 

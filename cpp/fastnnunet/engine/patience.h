@@ -6,7 +6,7 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet {

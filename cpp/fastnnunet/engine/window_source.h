@@ -8,13 +8,13 @@
 #include <type_traits>
 #include <utility>
 
-#include "fastnnunet/base/activity.h"
 #include "fastnnunet/base/durations.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/engine/patience.h"
+#include "fastnnunet/sample/activity.h"
+#include "fastnnunet/sample/sample.h"
 #include "fastnnunet/storage/volume.h"
 #include "fastnnunet/storage/volume_cache.h"
-#include "fastnnunet/transforms/sample.h"
 
 namespace fastnnunet {
 

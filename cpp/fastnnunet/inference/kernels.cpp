@@ -1,37 +1,18 @@
 #include "fastnnunet/inference/kernels.h"
 
 #include <algorithm>
-#include <bit>
 #include <limits>
 
-#include "fastnnunet/base/clones.h"
-#include "fastnnunet/base/vector_math.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/half.h"
+#include "fastnnunet/base/simd/vector_math.h"
 
 namespace fastnnunet {
 namespace {
 
 FASTNNUNET_INLINE float to_float(float value) { return value; }
 
-// Of a float16's bits: the exponent's bias is made up for by a factor, which also takes care of subnormal values.
-FASTNNUNET_INLINE float to_float(std::uint16_t half) {
-  const std::uint32_t bits = half;
-  const float scaled = std::bit_cast<float>((bits & 0x7fffu) << 13) * 0x1p112f;
-  const std::uint32_t special = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | (bits & 0x8000u) << 16);
-}
-
-// float32 with the precision of float16, ties to even. What is infinite or NaN stays so.
-FASTNNUNET_INLINE float rounded_to_half(float value) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t sign = bits & 0x80000000u;
-  const std::uint32_t magnitude = bits & 0x7fffffffu;
-  const float normal = std::bit_cast<float>((magnitude + 0xfffu + ((magnitude >> 13) & 1u)) & ~0x1fffu);
-  // Below 2^-14 steps are 2^-24, as those of floats from 0.5 to 1.
-  const float subnormal = (std::bit_cast<float>(magnitude) + 0.5f) - 0.5f;
-  const float kept = magnitude < 0x38800000u ? subnormal : normal;
-  const float result = magnitude < 0x7f800000u ? kept : std::bit_cast<float>(magnitude);
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(result) | sign);
-}
+FASTNNUNET_INLINE float to_float(std::uint16_t half) { return half_to_float(half); }
 
 template <typename T>
 FASTNNUNET_INLINE float kept_precision(float value) {

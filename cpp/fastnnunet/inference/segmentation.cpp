@@ -5,10 +5,10 @@
 #include <string>
 #include <utility>
 
-#include "fastnnunet/base/buffer.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/parallel.h"
 #include "fastnnunet/inference/kernels.h"
+#include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/resampling/checks.h"
 
 namespace fastnnunet {

@@ -4,7 +4,7 @@
 #include <new>
 #include <utility>
 
-#include "fastnnunet/transforms/downsample_seg_for_ds.h"
+#include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
 namespace fastnnunet {
 namespace {

@@ -1,13 +1,13 @@
 // What a thread holds for a sample, known before there is one: the tree is gone through as a sample goes through it,
-// and arrays are placed by the sample's own rules (transforms/placement.h). Transforms may fire or not, so an array may
+// and arrays are placed by the sample's own rules (sample/placement.h). Transforms may fire or not, so an array may
 // lie in several places; each of them counts.
 #include <algorithm>
 #include <array>
 #include <vector>
 
 #include "fastnnunet/pipeline/pipeline.h"
-#include "fastnnunet/transforms/downsample_seg_for_ds.h"
-#include "fastnnunet/transforms/placement.h"
+#include "fastnnunet/sample/placement.h"
+#include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
 namespace fastnnunet {
 namespace {

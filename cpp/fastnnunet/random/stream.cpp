@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/vector_math.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/vector_math.h"
 
 namespace fastnnunet {
 namespace {

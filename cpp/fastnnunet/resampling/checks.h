@@ -4,15 +4,10 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/text.h"
 #include "fastnnunet/resampling/resize.h"
 
 namespace fastnnunet {
-
-inline std::string text(const Index3& shape) {
-  std::string list = "(";
-  for (int axis = 0; axis < 3; ++axis) list.append(axis == 0 ? "" : ", ").append(std::to_string(shape[axis]));
-  return list + ")";
-}
 
 inline void check_sizes(const char* place, const Index3& from, const Index3& to) {
   for (const Index3& shape : {from, to})

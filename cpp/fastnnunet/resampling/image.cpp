@@ -5,9 +5,9 @@
 #include <mutex>
 #include <vector>
 
-#include "fastnnunet/base/buffer.h"
-#include "fastnnunet/base/clones.h"
 #include "fastnnunet/base/parallel.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/resampling/checks.h"
 #include "fastnnunet/resampling/lines.h"
 #include "fastnnunet/resampling/resize.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/simd/clones.h"
 
 namespace fastnnunet {
 namespace {

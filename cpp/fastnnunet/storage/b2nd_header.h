@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/element.h"
 #include "fastnnunet/storage/stored_volume.h"
 

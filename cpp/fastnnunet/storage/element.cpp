@@ -1,8 +1,9 @@
 #include "fastnnunet/storage/element.h"
 
-#include <bit>
 #include <cstring>
 #include <type_traits>
+
+#include "fastnnunet/base/simd/half.h"
 
 namespace fastnnunet {
 
@@ -23,27 +24,10 @@ T load(const std::byte* from) {
   return value;
 }
 
-// Without arithmetic on numbers that are subnormal in float32, which a thread may be set to flush to zero.
-float widened(Half half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000u) << 16;
-  const std::uint32_t exponent = half.bits & 0x7c00u;
-  std::uint32_t bits = static_cast<std::uint32_t>(half.bits & 0x7fffu) << 13;
-  if (exponent == 0x7c00u) {
-    bits |= 0x7f800000u;  // infinite or not a number
-  } else if (exponent != 0) {
-    bits += (127u - 15u) << 23;
-  } else {
-    // The half is mantissa * 2^-24: as the mantissa of a number at 2^-14, less 2^-14.
-    constexpr std::uint32_t kSmallest = (127u - 14u) << 23;
-    bits = std::bit_cast<std::uint32_t>(std::bit_cast<float>(bits + kSmallest) - std::bit_cast<float>(kSmallest));
-  }
-  return std::bit_cast<float>(bits | sign);
-}
-
 template <typename To, typename From>
 To converted(From value) {
   if constexpr (std::is_same_v<From, Half>) {
-    return converted<To>(widened(value));
+    return converted<To>(half_to_float_exactly(value.bits));
   } else if constexpr (std::is_same_v<From, Boolean>) {
     return static_cast<To>(value.bits != 0);
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {

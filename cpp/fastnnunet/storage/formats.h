@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/npy_header.h"
 #include "fastnnunet/storage/stored_volume.h"
 

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/formats.h"
 #include "fastnnunet/storage/npy_header.h"
 #include "fastnnunet/storage/npy_volume.h"

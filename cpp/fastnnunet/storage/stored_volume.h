@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/element.h"
 #include "fastnnunet/storage/volume.h"
 

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
 

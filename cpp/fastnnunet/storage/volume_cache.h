@@ -15,7 +15,7 @@
 #include <unordered_map>
 
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/pages.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet {

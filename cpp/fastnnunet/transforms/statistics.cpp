@@ -8,7 +8,7 @@
 #include <limits>
 #include <numeric>
 
-#include "fastnnunet/base/clones.h"
+#include "fastnnunet/base/simd/clones.h"
 
 namespace fastnnunet {
 namespace {

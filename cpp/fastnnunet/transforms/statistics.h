@@ -7,7 +7,8 @@
 #include <limits>
 #include <span>
 
-#include "fastnnunet/transforms/sample.h"
+#include "fastnnunet/sample/linear.h"
+#include "fastnnunet/sample/workspace.h"
 
 namespace fastnnunet {
 

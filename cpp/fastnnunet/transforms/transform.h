@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fastnnunet/sample/sample.h"
 #include "fastnnunet/transforms/record.h"
-#include "fastnnunet/transforms/sample.h"
 
 namespace fastnnunet {
 
@@ -68,7 +68,7 @@ class Transform {
 
   // Working memory beside image and segmentation: an upper bound for each of the workspace's scratch buffers.
   virtual Workspace::ScratchSizes scratch_bytes(const Geometry&) const { return {}; }
-  // And for what every thread that helps takes of base/thread_room.h.
+  // And for what every thread that helps takes of platform/thread_room.h.
   virtual std::size_t room_bytes(const Geometry&) const { return 0; }
 };
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "fastnnunet/engine/loader.h"
+#include "fastnnunet/engine/loader/loader.h"
 #include "message.h"
 #include "pipeline/trees.h"
 #include "storage/files.h"

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "engine/tasks.h"
-#include "transforms/local_kernels.h"
+#include "transforms/local/local_kernels.h"
 
 namespace fastnnunet {
 namespace {

@@ -3,7 +3,7 @@
 #include <thread>
 #include <utility>
 
-#include "fastnnunet/base/thread_room.h"
+#include "fastnnunet/platform/thread_room.h"
 #include "pipeline/slot.h"
 #include "pipeline/trees.h"
 #include "transforms/examples.h"

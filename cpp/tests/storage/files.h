@@ -19,7 +19,7 @@
 #include "catch.h"
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/platform.h"
+#include "fastnnunet/platform/process.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet::testing {

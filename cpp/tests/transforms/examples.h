@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "transforms/local_kernels.h"
+#include "transforms/local/local_kernels.h"
 
 namespace fastnnunet::testing {
 

@@ -7,7 +7,7 @@
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/transforms/array_source.h"
+#include "fastnnunet/sample/array_source.h"
 #include "fastnnunet/transforms/transform.h"
 #include "message.h"
 

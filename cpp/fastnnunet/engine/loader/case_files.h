@@ -1,0 +1,38 @@
+// The files of a case: where its voxels and its class locations come from.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+namespace fastnnunet {
+
+struct CaseFiles {
+  std::string name;
+  std::filesystem::path image;
+  std::filesystem::path segmentation;
+  std::filesystem::path previous;  // of the previous stage; empty outside of a cascade
+  // Arrays inside .npz files.
+  std::string image_member = "data";
+  std::string segmentation_member = "seg";
+  std::string previous_member = "seg";
+  std::filesystem::path properties = {};  // what class locations come from; for errors
+
+  static constexpr int kImage = 0, kSegmentation = 1, kPrevious = 2, kProperties = 3;
+  static constexpr int kVolumes = 3, kFiles = 4;
+  // Path and member of one of the volumes.
+  std::pair<const std::filesystem::path*, const std::string*> volume(int which) const;
+};
+
+// Files of all cases, numbered through.
+inline std::uint32_t file_number(std::size_t case_number, int which) {
+  return CaseFiles::kFiles * static_cast<std::uint32_t>(case_number) + static_cast<std::uint32_t>(which);
+}
+
+// A text that is the same as long as no file of the case has another content, or is there where it was not. Empty where
+// a file cannot be examined now, as on a disk that fails.
+std::string stamp_of_case(const CaseFiles& files);
+
+}  // namespace fastnnunet

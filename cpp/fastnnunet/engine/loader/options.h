@@ -1,0 +1,38 @@
+// What a loader is asked for.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fastnnunet/engine/loader/case_files.h"
+#include "fastnnunet/random/stream.h"
+#include "fastnnunet/sampling/patch_sampler.h"
+
+namespace fastnnunet {
+
+struct LoaderOptions {
+  std::vector<CaseFiles> cases;
+  SamplingOptions sampling;
+  int dims = 3;
+  std::uint64_t seed = 0;
+  std::uint32_t rank = 0;
+  std::uint32_t role = 0;
+  int threads = 1;
+  int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
+  std::size_t memory_budget = 0;  // bytes of everything that the loader holds
+  bool budget_binds = true;       // a budget that is too small is an error; else the least that is needed is taken
+  bool skip_bad_cases = false;
+  double max_skipped = 0.05;  // share of the cases that may be skipped; one always may
+  // How long what may pass is tried again: a disk or a file server that does not answer, a file that is gone.
+  std::chrono::duration<double> patience = std::chrono::minutes(5);
+  bool check_finite = false;  // NaN and infinite voxels make a case bad
+  bool keep_blocks = true;    // decompressed ones, as far as the budget has room
+
+  SampleId sample_id(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt = 0) const {
+    return {seed, rank, role, step, slot, attempt};
+  }
+};
+
+}  // namespace fastnnunet

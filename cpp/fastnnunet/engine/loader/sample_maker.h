@@ -1,0 +1,105 @@
+// The way of one sample: case, patch and parameters first, then voxels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "fastnnunet/base/durations.h"
+#include "fastnnunet/engine/arena.h"
+#include "fastnnunet/engine/loader/bad_cases.h"
+#include "fastnnunet/engine/loader/lock.h"
+#include "fastnnunet/engine/loader/options.h"
+#include "fastnnunet/engine/loader/task_files.h"
+#include "fastnnunet/engine/location_cache.h"
+#include "fastnnunet/engine/window_source.h"
+#include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/storage/volume_cache.h"
+
+namespace fastnnunet {
+
+// Which case and which window a sample takes.
+struct SampleChoice {
+  std::size_t case_number;
+  bool force_foreground;
+  Box window;
+};
+
+// What a task needs beside the thread's memory; kept from sample to sample.
+struct SampleScratch {
+  TaskFiles files;
+  Plan plan;
+  WindowSource<float> image;
+  WindowSource<std::int16_t> segmentation;
+  Destination destination;
+};
+
+// Used by all threads of a loader at once.
+class SampleMaker {
+ public:
+  // These must outlive it. `bad` is guarded by `lock`.
+  SampleMaker(const LoaderOptions& options, Pipeline& pipeline, BadCases& bad, LoaderLock& lock);
+
+  // Opens the first cases to learn what channels most have; `poll` is called now and then while files are waited for.
+  // Throws SampleError. Comes before any sample.
+  void learn_geometry(const std::function<void()>& poll);
+  const Geometry& geometry() const { return geometry_; }
+
+  // What samples take class locations and decompressed blocks from; no sample is being made.
+  void set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<VolumeCache> volumes);
+  const LocationCache& locations() const { return *locations_; }
+  const VolumeCache& volumes() const { return *volumes_; }
+
+  // nnU-Net's decisions, without making the sample.
+  SampleChoice choose(const SampleId& id) const;
+
+  // Makes the sample, with another case where one is bad and may be skipped. Returns the case. `destination` may be
+  // null. Throws SampleError, or ClosedError where the sample is not wanted any more.
+  std::size_t make(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, SampleId id,
+                   const Destination* destination, const Wanted& wanted);
+  // The same for one attempt: a bad case is an error.
+  std::size_t make_attempt(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, const SampleId& id,
+                           const Wanted& wanted);
+
+  std::unique_ptr<SampleScratch> take_scratch();
+  void give_scratch(std::unique_ptr<SampleScratch> scratch);
+
+  // Thread time of each sample.
+  Durations::Summary sampling_times() const { return sampling_times_.summary(); }
+  Durations::Summary reading_times() const { return reading_times_.summary(); }
+
+ private:
+  Geometry geometry_of(const CaseFiles& at, OpenVolumes& files, Attempts& attempts,
+                       const std::function<void()>& poll) const;
+  void fill(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, const SampleId& id, Stream& stream,
+            bool force_foreground, std::size_t number, const Destination* destination, const Wanted& wanted);
+  // What is known of a case's image, its segmentation, and the previous stage's (else null). Throws StorageError where
+  // they do not fit together, or not to the other cases.
+  struct Facts {
+    const VolumeFacts* image;
+    const VolumeFacts* segmentation;
+    const VolumeFacts* previous;
+  };
+  Facts checked_facts(TaskFiles& files, const CaseFiles& at) const;
+  std::shared_ptr<const ClassLocations> read_locations(std::size_t number, const Index3& shape);
+
+  const LoaderOptions& options_;
+  Pipeline& pipeline_;
+  PatchSampler sampler_;
+  BadCases& bad_;
+  LoaderLock& lock_;
+  LoaderFiles files_;
+  Geometry geometry_;
+  std::unique_ptr<LocationCache> locations_;
+  std::unique_ptr<VolumeCache> volumes_;
+  Durations sampling_times_;
+  Durations reading_times_;
+
+  std::mutex scratch_mutex_;
+  std::vector<std::unique_ptr<SampleScratch>> scratch_;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,62 @@
+// The files that the samples of a loader are read from: opened when they are needed, and with the loader's patience.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+
+#include "fastnnunet/engine/loader/lock.h"
+#include "fastnnunet/engine/loader/options.h"
+#include "fastnnunet/engine/patience.h"
+#include "fastnnunet/sample/activity.h"
+#include "fastnnunet/storage/known_files.h"
+#include "fastnnunet/storage/open_volumes.h"
+
+namespace fastnnunet {
+
+// Of all cases. Every thread has handles of its own, and all of them read the same content.
+class LoaderFiles {
+ public:
+  LoaderFiles(const LoaderOptions& options, LoaderLock& lock) : options_(options), lock_(lock) {}
+
+  const CaseFiles& of_case(std::size_t number) const { return options_.cases[number]; }
+  KnownFiles& known() { return known_; }
+  Attempts::Clock::duration patience() const;
+
+  // A thread's handle of a file, with the content that all threads know. Reads do not check it again in this sample.
+  // Throws StorageError.
+  Volume& open(OpenVolumes& handles, std::size_t number, int which);
+
+  // Waits before something is tried again. Throws ClosedError where the sample is not wanted any more.
+  void wait(Activity& activity, const StorageError& error, Attempts::Clock::duration pause, const Wanted& wanted);
+
+ private:
+  const LoaderOptions& options_;
+  LoaderLock& lock_;
+  KnownFiles known_;
+};
+
+// Of one sample, in one thread.
+class TaskFiles final : public SampleFiles {
+ public:
+  void begin(LoaderFiles& files, OpenVolumes& handles, Activity& activity, std::size_t number, const Wanted& wanted);
+
+  Volume& volume(int which) override;
+  std::string name(int which) const override;
+  bool wait(const StorageError& error, Attempts& attempts) override;
+  // What is known of a file, which is opened for that the first time. Throws StorageError.
+  const VolumeFacts& facts(int which);
+  // Whether the last error came after all patience.
+  bool gave_up() const { return gave_up_; }
+
+ private:
+  LoaderFiles* files_ = nullptr;
+  OpenVolumes* handles_ = nullptr;
+  Activity* activity_ = nullptr;
+  std::size_t number_ = 0;
+  Wanted wanted_;
+  std::array<Volume*, CaseFiles::kVolumes> opened_{};
+  bool gave_up_ = false;
+};
+
+}  // namespace fastnnunet

@@ -1,0 +1,96 @@
+// Files that are read: mapped where a failing disk cannot kill the process, else copied.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fastnnunet {
+
+// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. InputFile maps
+// only where it is asked to and the system can be asked to read a part of a mapping and say whether that went well
+// (Linux 5.14 and later): elsewhere a failing disk would kill the process. On Windows, a mapped file could be neither
+// replaced nor deleted either.
+enum class FileAccess { prefer_mapped, copied };
+
+// What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
+// same: the file was touched, moved to another disk or server, or replaced by a copy of itself.
+struct FileStamp {
+  std::uint64_t size = 0;
+  std::uint64_t device = 0;
+  std::uint64_t index = 0;
+  std::int64_t modified = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+// Absent where the system does not tell.
+std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
+// The same: 0 and the stamp, or the number of the system's error.
+int find_stamp(const std::filesystem::path& path, FileStamp& stamp);
+
+// A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
+// end of a file that somebody truncated would kill the process.
+//
+// Errors that may be over after a while say so (error.h, Passing): EIO, ESTALE, ETIMEDOUT, EAGAIN, ENOTCONN, EHOSTDOWN
+// and the like, as file servers give them that are away for a moment. Nobody waits here.
+class InputFile {
+ public:
+  // Throws StorageError.
+  InputFile(const std::filesystem::path& path, FileAccess access);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::string& name() const { return name_; }  // UTF-8, for messages
+  std::uint64_t size() const { return stamp_.size; }
+  const FileStamp& stamp() const { return stamp_; }
+  bool mapped() const { return data_ != nullptr; }
+
+  // Whether the path still leads to the file that was opened, untouched. Throws StorageError where it leads to none.
+  bool current() const;
+
+  // A number for the content, without reading all of it: of the size, the first 4 KiB, the last 16 KiB, and 16 pieces
+  // of 4 KiB between. So it covers the header of each format, the table of a .b2nd's chunks with their compressed
+  // sizes, the directory of an .npz with its checksums, and for an .npy, which has nothing of the kind, enough voxels
+  // to tell one image from another. Throws StorageError.
+  std::uint64_t content() const;
+
+  // Opens the path anew and goes on with what it leads to, where that has this content. Where it has not, or where the
+  // content was never looked at, throws StorageError, and this stays as it is. What bytes() gave is not valid any more.
+  void reopen(std::optional<std::uint64_t> content);
+
+  // Reads `count` bytes from `offset` into the system's cache where the file is mapped; to be called before bytes() of
+  // them. Throws StorageError where the disk fails.
+  void prepare(std::uint64_t offset, std::size_t count) const;
+
+  // `count` bytes from `offset`: in the mapping, or copied into `scratch`, which only ever grows. Throws StorageError.
+  const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;
+  void read(std::uint64_t offset, void* to, std::size_t count) const;
+
+  // Takes what was read of a mapped file out of the process's memory. The system's cache keeps it, and bytes() of it
+  // stay valid.
+  void let_go() const;
+
+ private:
+  void require(std::uint64_t offset, std::size_t count) const;
+  // Throws StorageError where there is none.
+  FileStamp stamp_at_path() const;
+  [[noreturn]] void changed(const FileStamp& now) const;
+
+  std::filesystem::path path_;
+  std::string name_;
+  FileAccess access_;
+  FileStamp stamp_;
+  const std::byte* data_ = nullptr;
+#ifdef _WIN32
+  void* handle_ = nullptr;
+#else
+  int handle_ = -1;
+#endif
+};
+
+std::string utf8(const std::filesystem::path& path);
+
+}  // namespace fastnnunet

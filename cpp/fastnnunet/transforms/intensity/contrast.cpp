@@ -1,0 +1,85 @@
+// ContrastTransform: scales the difference from the mean; with preserve_range the result is clamped to the old extent.
+#include <cmath>
+
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
+
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_CLONES
+void stretch(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = (due(values[i]) - mean) * factor + mean;
+}
+
+FASTNNUNET_CLONES
+void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor,
+                       float low, float high) {
+  for (std::size_t i = 0; i < count; ++i) {
+    float value = (due(values[i]) - mean) * factor + mean;
+    value = value < low ? low : value;
+    values[i] = value > high ? high : value;
+  }
+}
+
+class Contrast final : public ImageTransformOf<ChannelValues> {
+ public:
+  explicit Contrast(const Record& attributes)
+      : factor_(attributes.scalar("contrast_range")),
+        preserve_range_(attributes.boolean("preserve_range")),
+        probability_(attributes.probability("p_per_channel")),
+        synchronize_(attributes.boolean("synchronize_channels")) {}
+
+  std::string_view name() const override { return "ContrastTransform"; }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
+    draw_channels(stream, geometry.image_channels, probability_, p.channels);
+    draw_values(stream, geometry, factor_, synchronize_, p.channels, p.values);
+  }
+
+  bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
+
+  void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
+    Array<float>& image = sample.image_as_it_is();
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      const auto values = image.channel_span(p.channels[i]);
+      const Linear due = sample.take_due(p.channels[i]);
+      const Moments moments = Moments::of(sample.workspace(), values).after(due);
+      const auto centre = static_cast<float>(moments.mean());
+      const auto factor = static_cast<float>(p.values[i]);
+      const Extent range = moments.extent();
+      sample.workspace().share_values(values, [&](std::span<float> part, std::size_t) {
+        if (preserve_range_)
+          stretch_and_clamp(part.data(), part.size(), due, centre, factor, range.minimum, range.maximum);
+        else
+          stretch(part.data(), part.size(), due, centre, factor);
+      });
+    }
+  }
+
+  Record describe(const ChannelValues& p) const override {
+    Record record{std::string(name())};
+    record.set("apply_to_channel", to_numbers(p.channels));
+    record.set("multipliers", p.values);
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, ChannelValues& p) const override {
+    p.channels = restore_channels(record, "apply_to_channel", geometry);
+    p.values = restore_chosen(record, "multipliers", p.channels);
+  }
+
+ private:
+  Scalar factor_;
+  bool preserve_range_;
+  double probability_;
+  bool synchronize_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_contrast(const Record& attributes) { return std::make_unique<Contrast>(attributes); }
+
+}  // namespace fastnnunet

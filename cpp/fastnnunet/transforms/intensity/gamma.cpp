@@ -1,0 +1,147 @@
+// GammaTransform: raises the channel, scaled to [0, 1], to a power; optionally on the negated image and with mean and
+// standard deviation put back afterwards.
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/statistics.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
+
+// sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
+FASTNNUNET_CLONES
+void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
+           float inverse, float exponent, float sign_out) {
+  constexpr std::size_t kTile = 256;
+  float scaled[kTile], logarithms[kTile];
+  for (std::size_t begin = 0; begin < count; begin += kTile) {
+    float* FASTNNUNET_RESTRICT tile = values + begin;
+    const std::size_t size = std::min(kTile, count - begin);
+    for (std::size_t i = 0; i < size; ++i) {
+      scaled[i] = (sign_in * tile[i] - minimum) * inverse;
+      logarithms[i] = math::log2_of_power(scaled[i], exponent);
+    }
+    for (std::size_t i = 0; i < size; ++i)
+      tile[i] = sign_out * (math::power_of_log2(scaled[i], logarithms[i]) * range + minimum);
+  }
+}
+
+// The same for exponents that are not above 0, where zero does not stay zero. Nobody trains with them.
+void raise_zero(std::span<float> values, float sign_in, float minimum, float range, float inverse, float exponent,
+                float sign_out) {
+  for (float& value : values)
+    value = sign_out * (std::pow((sign_in * value - minimum) * inverse, exponent) * range + minimum);
+}
+
+struct GammaParameters : Parameters {
+  std::vector<std::int64_t> channels;
+  std::vector<std::int64_t> retain_stats;  // 0 or 1 for each of these
+  std::vector<std::int64_t> invert_image;
+  std::vector<double> gamma;
+};
+
+class Gamma final : public ImageTransformOf<GammaParameters> {
+ public:
+  explicit Gamma(const Record& attributes)
+      : gamma_(attributes.scalar("gamma")),
+        p_invert_image_(attributes.probability("p_invert_image")),
+        synchronize_(attributes.boolean("synchronize_channels")),
+        probability_(attributes.probability("p_per_channel")),
+        p_retain_stats_(attributes.probability("p_retain_stats")) {}
+
+  std::string_view name() const override { return "GammaTransform"; }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, GammaParameters& p) const override {
+    draw_channels(stream, geometry.image_channels, probability_, p.channels);
+    p.retain_stats.clear();
+    p.invert_image.clear();
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      p.retain_stats.push_back(stream.bernoulli(p_retain_stats_));
+      p.invert_image.push_back(stream.bernoulli(p_invert_image_));
+    }
+    draw_values(stream, geometry, gamma_, synchronize_, p.channels, p.gamma);
+  }
+
+  bool acts(const GammaParameters& p) const override { return !p.channels.empty(); }
+
+  void apply(Sample& sample, const GammaParameters& p, const Stream&) const override {
+    Array<float>& image = sample.image_as_it_is();
+    for (std::size_t i = 0; i < p.channels.size(); ++i) {
+      const std::int64_t channel = p.channels[i];
+      const Linear left = apply_to(sample.workspace(), image.channel_span(channel), sample.take_due(channel),
+                                   p.retain_stats[i] != 0, p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
+      if (left.changes()) sample.owe(channel, left);
+    }
+  }
+
+  Record describe(const GammaParameters& p) const override {
+    Record record{std::string(name())};
+    record.set("apply_to_channel", to_numbers(p.channels));
+    record.set("retain_stats", to_numbers(p.retain_stats));
+    record.set("invert_image", to_numbers(p.invert_image));
+    record.set("gamma", p.gamma);
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, GammaParameters& p) const override {
+    p.channels = restore_channels(record, "apply_to_channel", geometry);
+    p.retain_stats = restore_chosen_flags(record, "retain_stats", p.channels);
+    p.invert_image = restore_chosen_flags(record, "invert_image", p.channels);
+    p.gamma = restore_chosen(record, "gamma", p.channels);
+  }
+
+ private:
+  // Two passes: statistics; the curve, with the new statistics of what it has just written. Inversion is a sign in
+  // their arithmetic. Returns what is left to do, which puts back the old statistics.
+  static Linear apply_to(const Workspace& workspace, std::span<float> values, Linear due, bool retain_stats,
+                         bool invert, float gamma) {
+    const Moments before = Moments::of(workspace, values).after(due);
+    const float sign = invert ? -1.0f : 1.0f;
+    const Extent found = before.extent();
+    const float minimum = invert ? -found.maximum : found.minimum;
+    const float range = found.maximum - found.minimum;
+    const float inverse = 1.0f / (range < kEpsilon ? kEpsilon : range);
+    const double old_mean = static_cast<double>(sign) * before.mean();
+    const auto curve = [&](std::span<float> part, std::size_t = 0) {
+      settle(due, part);
+      const float sign_out = retain_stats ? 1.0f : sign;
+      if (gamma > 0)
+        raise(part.data(), part.size(), sign, minimum, range, inverse, gamma, sign_out);
+      else
+        raise_zero(part, sign, minimum, range, inverse, gamma, sign_out);
+    };
+    if (!retain_stats) {
+      workspace.share_values(values, curve);
+      return {};
+    }
+    Moments after(old_mean);
+    after.add_made(workspace, values, curve);
+    const double deviation = after.standard_deviation();
+    // Of one value, as of an exponent of 0, any deviation is rounding.
+    const bool flat = after.extent().minimum == after.extent().maximum;
+    const double factor =
+        flat ? 0 * before.standard_deviation()
+             : before.standard_deviation() / (deviation < double{kEpsilon} ? double{kEpsilon} : deviation);
+    // sign * ((value - new mean) * factor + old mean)
+    return {static_cast<float>(sign * factor), static_cast<float>(sign * (old_mean - after.mean() * factor))};
+  }
+
+  Scalar gamma_;
+  double p_invert_image_;
+  bool synchronize_;
+  double probability_;
+  double p_retain_stats_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_gamma(const Record& attributes) { return std::make_unique<Gamma>(attributes); }
+
+}  // namespace fastnnunet

@@ -1,0 +1,55 @@
+// LocalGammaTransform: raises the channel, scaled to [0, 1], to a power, as much as a local kernel says.
+#include <limits>
+
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/transforms/local/local_transform.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
+
+// `of_zero` is 0 to the power: 0, 1 or infinite.
+FASTNNUNET_CLONES
+void raise_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
+               float minimum, float denominator, float exponent, float of_zero) {
+  const float inverse = 1.0f / denominator;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float scaled = (values[i] - minimum) * inverse;
+    const float raised = math::power(scaled, exponent) + (scaled == 0.0f ? of_zero : 0.0f);
+    const float mixed = raised * weights[i] + (1.0f - weights[i]) * scaled;
+    values[i] = mixed * denominator + minimum;
+  }
+}
+
+class LocalGamma final : public LocalTransform {
+ public:
+  explicit LocalGamma(const Record& attributes) : LocalTransform(attributes, "gamma", "gammas") {}
+
+  std::string_view name() const override { return "LocalGammaTransform"; }
+
+ protected:
+  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double gamma,
+                        const LocalParameters&) const override {
+    Array<float>& image = sample.image();
+    const auto all = image.channel_span(channel);
+    if (kernel.flat() && all_finite(all)) return;
+    const Extent found = extent(all);
+    const float range = found.maximum - found.minimum;
+    const float of_zero = gamma > 0 ? 0.0f : gamma < 0 ? std::numeric_limits<float>::infinity() : 1.0f;
+    const Index3 shape = image.shape;
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      raise_row(all.data() + (x * shape[1] + y) * shape[2], weights, shape[2], found.minimum,
+                range < kEpsilon ? kEpsilon : range, static_cast<float>(gamma), of_zero);
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_local_gamma(const Record& attributes) {
+  return std::make_unique<LocalGamma>(attributes);
+}
+
+}  // namespace fastnnunet

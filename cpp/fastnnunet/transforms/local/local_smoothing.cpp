@@ -1,0 +1,167 @@
+// LocalSmoothingTransform: mixes the channel with a Gaussian-filtered copy, as much as a local kernel says. The filter
+// is SciPy's: cut at 4 sigma, borders mirrored with their outermost voxel repeated.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "fastnnunet/base/border.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/platform/thread_room.h"
+#include "fastnnunet/transforms/local/local_transform.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr double kTruncate = 4.0;
+constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
+constexpr double kSmallestSigma = 1e-15;  // below, SciPy does not filter
+
+// As SciPy rounds it.
+std::int64_t radius_of(double sigma) {
+  return static_cast<std::int64_t>(kTruncate * sigma + 0.5);  // NOLINT(bugprone-incorrect-roundings)
+}
+
+// taps[0] is the middle one.
+void build_taps(double sigma, std::vector<float>& taps) {
+  const std::int64_t radius = radius_of(sigma);
+  double sum = 0;
+  for (std::int64_t i = -radius; i <= radius; ++i) sum += std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i));
+  taps.clear();
+  for (std::int64_t i = 0; i <= radius; ++i)
+    taps.push_back(static_cast<float>(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i)) / sum));
+}
+
+// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
+FASTNNUNET_CLONES
+void filter_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT taps,
+                 std::int64_t radius, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+  constexpr std::int64_t kTile = 64;
+  const float* const* const middle = rows + radius;
+  std::int64_t begin = 0;
+  for (; begin + kTile <= count; begin += kTile) {
+    float sums[kTile];
+    const float* FASTNNUNET_RESTRICT centre = middle[0] + begin;
+    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) {
+      const float* FASTNNUNET_RESTRICT before = middle[-tap] + begin;
+      const float* FASTNNUNET_RESTRICT after = middle[tap] + begin;
+      const float weight = taps[tap];
+      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
+    }
+    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
+  }
+  for (; begin < count; ++begin) {
+    float sum = taps[0] * middle[0][begin];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
+    out[begin] = sum;
+  }
+}
+
+FASTNNUNET_CLONES
+void mix_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT smoothed,
+             const float* FASTNNUNET_RESTRICT weights, std::int64_t count, float strength) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float weight = weights[i] * strength;
+    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
+  }
+}
+
+class LocalSmoothing final : public LocalTransform {
+ public:
+  explicit LocalSmoothing(const Record& attributes)
+      : LocalTransform(attributes, "smoothing_strength", "strengths"), sigma_(attributes.scalar("kernel_size")) {}
+
+  std::string_view name() const override { return "LocalSmoothingTransform"; }
+
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+    return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
+  }
+  std::size_t room_bytes(const Geometry& geometry) const override {
+    const double most = sigma_.upper_bound().value_or(kLargestSigma);
+    const std::int64_t radius = radius_of(most >= 0 && most <= kLargestSigma ? most : kLargestSigma);
+    return LocalTransform::room_bytes(geometry) + room_of<const float*>(2 * radius + 1) +
+           room_of<float>(geometry.shape[2] + 2 * radius) + room_of<float>(geometry.shape[2]);
+  }
+
+ protected:
+  void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
+    LocalTransform::draw(stream, geometry, p);
+    p.sigma = p.channels.empty() ? 0.0 : sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
+    check_sigma(p.sigma);
+  }
+
+  Record describe(const LocalParameters& p) const override {
+    Record record = LocalTransform::describe(p);
+    record.set("sigma", p.channels.empty() ? Record::Value(std::monostate{}) : Record::Value(p.sigma));
+    return record;
+  }
+
+  void restore(const Record& record, const Geometry& geometry, LocalParameters& p) const override {
+    LocalTransform::restore(record, geometry, p);
+    p.sigma = p.channels.empty() ? 0.0 : record.number("sigma");
+    check_sigma(p.sigma);
+  }
+
+  static void check_sigma(double sigma) {
+    if (!(sigma <= kLargestSigma))
+      throw InvalidArgument("LocalSmoothingTransform", "'sigma' of at most " + std::to_string(kLargestSigma),
+                            std::to_string(sigma));
+  }
+
+  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
+                        const LocalParameters& p) const override {
+    Array<float>& image = sample.image();
+    if (kernel.flat() && all_finite(image.channel_span(channel))) return;
+    float* const values = image.channel(channel);
+    const Index3 shape = image.shape;
+    const std::int64_t plane = shape[1] * shape[2];
+    p.taps.assign(1, 1.0f);
+    if (p.sigma > kSmallestSigma) build_taps(p.sigma, p.taps);
+    const std::int64_t radius = std::ssize(p.taps) - 1;
+    // Rows around the one at `at`, of `size` that are `stride` apart.
+    const auto around = [radius](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
+      const float** const rows = thread_room<const float*>(2 * radius + 1);
+      for (std::int64_t tap = -radius; tap <= radius; ++tap)
+        rows[tap + radius] = from + mirrored_with_edge(at + tap, size) * stride;
+      return rows;
+    };
+
+    // Along X for all of the channel, whose voxels are overwritten below; along Y and Z a row at a time.
+    float* const along_x = sample.workspace().scratch<float>(0, shape[0] * plane);
+    sample.workspace().share(shape[0], [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t x = begin; x < end; ++x) {
+        if (sample.dims() == 2)
+          std::copy(values + x * plane, values + (x + 1) * plane, along_x + x * plane);
+        else
+          filter_rows(around(values, x, shape[0], plane), p.taps.data(), radius, plane, along_x + x * plane);
+      }
+    });
+    kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
+      const std::int64_t size = shape[2];
+      float* const padded = thread_room<float, 1>(size + 2 * radius);
+      float* const along_y = padded + radius;
+      filter_rows(around(along_x + x * plane, y, shape[1], size), p.taps.data(), radius, size, along_y);
+      for (std::int64_t i = 1; i <= radius; ++i) {
+        along_y[-i] = along_y[mirrored_with_edge(-i, size)];
+        along_y[size - 1 + i] = along_y[mirrored_with_edge(size - 1 + i, size)];
+      }
+      const float** const shifted = thread_room<const float*>(2 * radius + 1);
+      for (std::int64_t tap = 0; tap <= 2 * radius; ++tap) shifted[tap] = padded + tap;
+      float* const along_z = thread_room<float, 2>(size);
+      filter_rows(shifted, p.taps.data(), radius, size, along_z);
+      mix_row(values + x * plane + y * size, along_z, weights, size, static_cast<float>(strength));
+    });
+  }
+
+ private:
+  Scalar sigma_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_local_smoothing(const Record& attributes) {
+  return std::make_unique<LocalSmoothing>(attributes);
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,76 @@
+// MaskImageTransform: sets the image where the segmentation is below 0, nnU-Net's label for "outside of the nonzero
+// region".
+#include <algorithm>
+
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/no_parameters.h"
+
+namespace fastnnunet {
+namespace {
+
+constexpr std::int64_t kRun = 256;
+
+// What a run of labels is: all inside, all outside, or both.
+enum class Run { inside, outside, both };
+
+FASTNNUNET_CLONES
+Run run_of(const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count) {
+  std::int16_t any = 0, all = -1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    any = static_cast<std::int16_t>(any | labels[i]);
+    all = static_cast<std::int16_t>(all & labels[i]);
+  }
+  return any >= 0 ? Run::inside : all < 0 ? Run::outside : Run::both;
+}
+
+FASTNNUNET_CLONES
+void mask(float* FASTNNUNET_RESTRICT image, const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count,
+          float value) {
+  for (std::int64_t i = 0; i < count; ++i) image[i] = labels[i] < 0 ? value : image[i];
+}
+
+class MaskImage final : public FixedTransform {
+ public:
+  explicit MaskImage(const Record& attributes)
+      : channels_(attributes.integers("apply_to_channels")),
+        segmentation_channel_(attributes.integer("channel_idx_in_seg")),
+        value_(static_cast<float>(attributes.number("set_outside_to"))) {}
+
+  std::string_view name() const override { return "MaskImageTransform"; }
+
+ protected:
+  void apply(Sample& sample) const override {
+    if (channels_.empty()) return;
+    Array<float>& image = sample.image();
+    const Array<std::int16_t>& labels = sample.segmentation();
+    const auto by = resolve_channel("MaskImageTransform", "channel_idx_in_seg", segmentation_channel_, labels.channels);
+    for (const std::int64_t given : channels_)
+      (void)resolve_channel("MaskImageTransform", "apply_to_channels", given, image.channels);
+    // Most runs are all inside, and those of the image are not looked at.
+    for (std::int64_t begin = 0; begin < image.channel_size(); begin += kRun) {
+      const std::int64_t count = std::min(kRun, image.channel_size() - begin);
+      const std::int16_t* run = labels.channel(by) + begin;
+      const Run kind = run_of(run, count);
+      if (kind == Run::inside) continue;
+      for (const std::int64_t given : channels_) {
+        float* to = image.channel(from_start(given, image.channels)) + begin;
+        if (kind == Run::outside)
+          std::fill(to, to + count, value_);
+        else
+          mask(to, run, count, value_);
+      }
+    }
+  }
+
+ private:
+  std::vector<std::int64_t> channels_;
+  std::int64_t segmentation_channel_;
+  float value_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_mask_image(const Record& attributes) { return std::make_unique<MaskImage>(attributes); }
+
+}  // namespace fastnnunet

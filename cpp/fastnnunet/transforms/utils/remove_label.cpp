@@ -1,0 +1,52 @@
+// RemoveLabelTransform: one label of the segmentation becomes another.
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/no_parameters.h"
+
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_CLONES
+void replace(std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count, std::int16_t label, std::int16_t by) {
+  for (std::int64_t i = 0; i < count; ++i) labels[i] = labels[i] == label ? by : labels[i];
+}
+
+class RemoveLabel final : public FixedTransform {
+ public:
+  explicit RemoveLabel(const Record& attributes)
+      : label_(attributes.label("label_value")),
+        by_(attributes.label("set_to")),
+        all_(!attributes.has("segmentation_channels")) {
+    if (!all_) channels_ = attributes.integers("segmentation_channels");
+  }
+
+  std::string_view name() const override { return "RemoveLabelTransform"; }
+
+ protected:
+  void apply(Sample& sample) const override {
+    if (!sample.has_segmentation()) return;
+    Array<std::int16_t>& labels = sample.segmentation();
+    if (all_) {
+      replace(labels.data, labels.size(), label_, by_);
+      return;
+    }
+    for (const std::int64_t given : channels_) {
+      const auto channel = resolve_channel("RemoveLabelTransform", "segmentation_channels", given, labels.channels);
+      replace(labels.channel(channel), labels.channel_size(), label_, by_);
+    }
+  }
+
+ private:
+  std::int16_t label_;
+  std::int16_t by_;
+  bool all_;
+  std::vector<std::int64_t> channels_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> make_remove_label(const Record& attributes) {
+  return std::make_unique<RemoveLabel>(attributes);
+}
+
+}  // namespace fastnnunet

@@ -1,0 +1,190 @@
+#include "fastnnunet/warp/elastic.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/base/simd/clones.h"
+
+namespace fastnnunet {
+namespace {
+
+// Waves that keep less than this share of their height are left out.
+constexpr double kNegligible = 1e-6;
+
+constexpr std::int64_t kTile = 64;
+constexpr std::int64_t kRest = 16;
+
+// out[i] = sum over rows of weights[row] * rows[row][i], always in the order of the rows. kLength values at once, so
+// that the sums stay in registers.
+template <std::int64_t kLength>
+FASTNNUNET_INLINE void weighted_sum(const float* FASTNNUNET_RESTRICT rows, std::int64_t pitch,
+                                    const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
+                                    float* FASTNNUNET_RESTRICT out) {
+  alignas(64) float sums[kLength] = {};
+  for (std::int64_t row = 0; row < count; ++row) {
+    const float weight = weights[row];
+    const float* FASTNNUNET_RESTRICT from = rows + row * pitch;
+    for (std::int64_t i = 0; i < kLength; ++i) sums[i] += weight * from[i];
+  }
+  for (std::int64_t i = 0; i < kLength; ++i) out[i] = sums[i];
+}
+
+// Waves along the first axis: what sum_waves sums up for kLength columns.
+template <std::int64_t kLength>
+FASTNNUNET_INLINE void sum_columns(const float* FASTNNUNET_RESTRICT in, std::int64_t columns,
+                                   const float* FASTNNUNET_RESTRICT by_voxel, std::int64_t size, std::int64_t cosines,
+                                   std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+  alignas(64) float even[kLength], odd[kLength];
+  for (std::int64_t at = 0; 2 * at <= size; ++at) {
+    const float* weights = by_voxel + at * count;
+    weighted_sum<kLength>(in, columns, weights, cosines, even);
+    weighted_sum<kLength>(in + cosines * columns, columns, weights + cosines, count - cosines, odd);
+    float* forward = out + at * columns;
+    for (std::int64_t i = 0; i < kLength; ++i) forward[i] = even[i] + odd[i];
+    if (at == 0 || 2 * at == size) continue;
+    float* backward = out + (size - at) * columns;
+    for (std::int64_t i = 0; i < kLength; ++i) backward[i] = even[i] - odd[i];
+  }
+}
+
+// Sums up waves along the first axis. in: (count, columns), out: (size, columns).
+FASTNNUNET_CLONES
+void sum_waves(const float* FASTNNUNET_RESTRICT in, std::int64_t columns, const float* FASTNNUNET_RESTRICT by_voxel,
+               std::int64_t size, std::int64_t cosines, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+  std::int64_t begin = 0;
+  for (; begin + kTile <= columns; begin += kTile)
+    sum_columns<kTile>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  for (; begin + kRest <= columns; begin += kRest)
+    sum_columns<kRest>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  for (; begin < columns; ++begin) sum_columns<1>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+}
+
+// The same along the last axis. in: (rows, count), out: (rows, size).
+FASTNNUNET_CLONES
+void sum_waves_along_rows(const float* FASTNNUNET_RESTRICT in, std::int64_t rows,
+                          const float* FASTNNUNET_RESTRICT by_wave, std::int64_t size, std::int64_t count,
+                          float* FASTNNUNET_RESTRICT out) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const float* weights = in + row * count;
+    float* to = out + row * size;
+    std::int64_t begin = 0;
+    for (; begin + kTile <= size; begin += kTile)
+      weighted_sum<kTile>(by_wave + begin, size, weights, count, to + begin);
+    for (; begin + kRest <= size; begin += kRest)
+      weighted_sum<kRest>(by_wave + begin, size, weights, count, to + begin);
+    for (; begin < size; ++begin) weighted_sum<1>(by_wave + begin, size, weights, count, to + begin);
+  }
+}
+
+FASTNNUNET_CLONES
+float largest(const float* values, std::int64_t count) {
+  float most = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float size = std::abs(values[i]);
+    most = size > most ? size : most;
+  }
+  return most;
+}
+
+FASTNNUNET_CLONES
+void scale(float* values, std::int64_t count, float factor) {
+  for (std::int64_t i = 0; i < count; ++i) values[i] *= factor;
+}
+
+constexpr std::int64_t kLanes = 16;
+
+FASTNNUNET_CLONES
+void survey_lanes(const float* FASTNNUNET_RESTRICT values, std::int64_t count, float* FASTNNUNET_RESTRICT lows,
+                  float* FASTNNUNET_RESTRICT highs, double* FASTNNUNET_RESTRICT sums) {
+  for (std::int64_t begin = 0; begin < count; begin += kLanes)
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      const float value = values[begin + lane];
+      lows[lane] = value < lows[lane] ? value : lows[lane];
+      highs[lane] = value > highs[lane] ? value : highs[lane];
+      sums[lane] += static_cast<double>(value);
+    }
+}
+
+}  // namespace
+
+void Waves::build(std::int64_t size, double sigma) {
+  size_ = size;
+  const auto length = static_cast<double>(size);
+  const auto weight = [&](std::int64_t wave) {
+    const double phase = std::numbers::pi * sigma * static_cast<double>(wave) / length;
+    return std::exp(-2 * phase * phase);
+  };
+  std::int64_t highest = 0;
+  while (2 * (highest + 1) <= size && weight(highest + 1) >= kNegligible) ++highest;
+  cosines_ = highest + 1;
+  sines_ = 2 * highest == size ? highest - 1 : highest;  // the fastest wave of an even axis has no sine
+
+  cosine_.resize(static_cast<std::size_t>(size));
+  sine_.resize(static_cast<std::size_t>(size));
+  for (std::int64_t part = 0; part < size; ++part) {
+    const double angle = 2 * std::numbers::pi * static_cast<double>(part) / length;
+    cosine_[static_cast<std::size_t>(part)] = std::cos(angle);
+    sine_[static_cast<std::size_t>(part)] = std::sin(angle);
+  }
+  by_voxel_.resize(static_cast<std::size_t>((size / 2 + 1) * count()));
+  by_wave_.resize(static_cast<std::size_t>(count() * size));
+  for (std::int64_t column = 0; column < count(); ++column) {
+    const bool sine = column >= cosines_;
+    const std::int64_t wave = sine ? column - cosines_ + 1 : column;
+    const double height = weight(wave) * std::sqrt((wave == 0 || 2 * wave == size ? 1 : 2) / length);
+    for (std::int64_t at = 0; at < size; ++at) {
+      const auto part = static_cast<std::size_t>(wave * at % size);
+      const auto value = static_cast<float>(height * (sine ? sine_ : cosine_)[part]);
+      by_wave_[static_cast<std::size_t>(column * size + at)] = value;
+      if (2 * at <= size) by_voxel_[static_cast<std::size_t>(at * count() + column)] = value;
+    }
+  }
+}
+
+void ElasticField::draw(const Stream& stream, std::uint64_t first, double sigma, double magnitude, const Index3& shape,
+                        float* between, float* small, float* out) {
+  for (int axis = 0; axis < 3; ++axis) waves_[axis].build(shape[axis], sigma);
+  const auto& [x, y, z] = waves_;
+  const std::int64_t plane = shape[1] * shape[2];
+  const std::int64_t noise = y.count() * z.count();
+  float* rows = small + plane;
+  for (std::int64_t wave = 0; wave < x.count(); ++wave) {
+    std::fill(small, small + noise, 0.0f);
+    stream.add_normal({small, static_cast<std::size_t>(noise)}, first + static_cast<std::uint64_t>(wave * noise), 1.0f);
+    sum_waves_along_rows(small, y.count(), z.by_wave(), shape[2], z.count(), rows);
+    sum_waves(rows, shape[2], y.by_voxel(), shape[1], y.cosines(), y.count(), between + wave * plane);
+  }
+  sum_waves(between, plane, x.by_voxel(), shape[0], x.cosines(), x.count(), out);
+
+  const std::int64_t count = voxels(shape);
+  const float most = largest(out, count);
+  if (most > 0) scale(out, count, static_cast<float>(magnitude / static_cast<double>(most)));
+}
+
+void survey(const float* component, std::int64_t count, double& low, double& high, double& mean) {
+  // Sums of every kLanes-th value: an order that vectorises, and is the same for every processor.
+  float lows[kLanes], highs[kLanes];
+  double sums[kLanes] = {};
+  std::fill(lows, lows + kLanes, component[0]);
+  std::fill(highs, highs + kLanes, component[0]);
+  const std::int64_t whole = count / kLanes * kLanes;
+  survey_lanes(component, whole, lows, highs, sums);
+  double sum = 0;
+  for (std::int64_t i = whole; i < count; ++i) {
+    lows[0] = std::min(lows[0], component[i]);
+    highs[0] = std::max(highs[0], component[i]);
+    sum += static_cast<double>(component[i]);
+  }
+  for (const double part : sums) sum += part;
+  // A sum shows what comparisons do not see.
+  if (!std::isfinite(sum))
+    throw InvalidArgument("SpatialTransform", "'elastic_offsets' that are finite", std::to_string(sum));
+  low = static_cast<double>(*std::min_element(lows, lows + kLanes));
+  high = static_cast<double>(*std::max_element(highs, highs + kLanes));
+  mean = sum / static_cast<double>(count);
+}
+
+}  // namespace fastnnunet

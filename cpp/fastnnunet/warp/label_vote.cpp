@@ -1,0 +1,179 @@
+#include "fastnnunet/warp/label_vote.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/half.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+namespace fastnnunet {
+namespace {
+
+// The label that bgv2 gives a position: interpolated indicators times 1000 in float16, where near ties are ties (scores
+// so small that float16 would make them subnormal never win); ties go to the nearest voxel's
+// label if it is among the best, else to the lowest (or highest) of them.
+std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz, int nearest, Tiebreak tiebreak) {
+  constexpr float kScale = 1000.0f;
+  const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
+  std::int16_t found[8];
+  float weight[8];
+  int count = 0;
+  for (int corner = 0; corner < 8; ++corner) {
+    const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
+    int at = 0;
+    while (at < count && found[at] != labels[corner]) ++at;
+    if (at == count) {
+      found[count] = labels[corner];
+      weight[count++] = w;
+    } else {
+      weight[at] += w;
+    }
+  }
+  float best = -1.0f;
+  float nearest_weight = -1.0f;
+  std::int16_t winner = found[0];
+  for (int at = 0; at < count; ++at) {
+    const float score = rounded_to_normal_half(kScale * weight[at]);
+    if (found[at] == labels[nearest]) nearest_weight = score;
+    const bool wins_tie = score == best && (tiebreak == Tiebreak::highest ? found[at] > winner : found[at] < winner);
+    if (score > best || wins_tie) {
+      best = score;
+      winner = found[at];
+    }
+  }
+  return tiebreak == Tiebreak::nearest && nearest_weight == best ? labels[nearest] : winner;
+}
+
+// Two neighbouring labels of a row at once.
+FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
+  std::uint32_t pair;
+  std::memcpy(&pair, labels, sizeof(pair));
+  return pair;
+}
+
+// Nearly everywhere all eight neighbours agree, however many labels there are. `out` gets the lowest corner's label,
+// and `differ` tells where that is not all. Returns whether it is not all anywhere.
+FASTNNUNET_CLONES
+bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
+           std::int32_t stride_y, std::int32_t up, std::int64_t first, std::int64_t last,
+           std::int16_t* FASTNNUNET_RESTRICT out, std::uint32_t* FASTNNUNET_RESTRICT differ) {
+  std::uint32_t any = 0;
+  constexpr std::int64_t kFew = 8;  // labels are half as wide as intensities
+  for (std::int64_t begin = first; begin < last; begin += kFew) {
+    fetch_ahead(data + offsets[begin], kPlanesAhead * up);
+    const std::int64_t end = std::min(begin + kFew, last);
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int16_t* p = data + offsets[k];
+      const std::uint32_t pair = pair_at(p);
+      const std::uint32_t other = (pair ^ pair_at(p + stride_y)) | (pair ^ pair_at(p + up)) |
+                                  (pair ^ pair_at(p + up + stride_y)) | (pair ^ std::rotl(pair, 16));
+      differ[k] = other;
+      any |= other;
+      out[k] = static_cast<std::int16_t>(pair & 0xFFFFu);
+    }
+  }
+  return any != 0;
+}
+
+// a where the mask is -1, b where it is 0.
+FASTNNUNET_INLINE std::int32_t pick(std::int32_t mask, std::int32_t a, std::int32_t b) { return b ^ ((a ^ b) & mask); }
+
+// -1 where the nearest voxel is the upper one: halves go to the even one of the window.
+FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
+  const std::int32_t above_half = fraction > 0.5f ? -1 : 0;
+  const std::int32_t half = fraction == 0.5f ? -1 : 0;
+  return above_half | (half & -(below & 1));
+}
+
+// vote() for the positions `list` of a piece, whose corners all lie in the view, as long as there are two labels among
+// them: `more` tells where there are others, and `out` is then of no use. Nearly all boundaries are between two labels.
+// `nearest` and `highest` are masks: the tiebreak.
+FASTNNUNET_CLONES
+void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
+                      std::int32_t stride_y, std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
+                      const Index3& lower, const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count,
+                      std::int32_t nearest, std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
+                      std::int32_t* FASTNNUNET_RESTRICT more) {
+  constexpr float kScale = 1000.0f;
+  const std::int32_t odd_x = static_cast<std::int32_t>(lower[0] & 1), odd_y = static_cast<std::int32_t>(lower[1] & 1),
+                     odd_z = static_cast<std::int32_t>(lower[2] & 1);
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::int32_t k = list[i];
+    const std::int32_t at_x = axes[0].whole[k], at_y = axes[1].whole[k], at_z = axes[2].whole[k];
+    const float fx = axes[0].fraction[k], fy = axes[1].fraction[k], fz = axes[2].fraction[k];
+    const std::int16_t* p = data + offsets[k];
+    const std::uint32_t pairs[4] = {pair_at(p), pair_at(p + stride_y), pair_at(p + up), pair_at(p + up + stride_y)};
+    std::int32_t label[8];
+    for (int pair = 0; pair < 4; ++pair) {
+      // Labels are told apart as they are; which of two is higher needs their signs.
+      label[2 * pair] = static_cast<std::int32_t>(pairs[pair] << 16) >> 16;
+      label[2 * pair + 1] = static_cast<std::int32_t>(pairs[pair]) >> 16;
+    }
+    const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
+    const std::int32_t one = label[0];
+    std::int32_t other = one;
+    float weight_one = 0.0f, weight_other = 0.0f;
+    for (int corner = 7; corner > 0; --corner) other = label[corner] != one ? label[corner] : other;
+    std::int32_t third = 0;
+    for (int corner = 0; corner < 8; ++corner) {
+      const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
+      const bool is_one = label[corner] == one;
+      weight_one += is_one ? w : 0.0f;
+      weight_other += is_one ? 0.0f : w;
+      third |= is_one ? 0 : label[corner] ^ other;
+    }
+    // As nearest_corner(), in masks: nested choices are branches to a compiler.
+    const std::int32_t x = upper_mask(fx, at_x + odd_x), y = upper_mask(fy, at_y + odd_y),
+                       z = upper_mask(fz, at_z + odd_z);
+    const std::int32_t below = pick(y, pick(z, label[3], label[2]), pick(z, label[1], label[0]));
+    const std::int32_t above = pick(y, pick(z, label[7], label[6]), pick(z, label[5], label[4]));
+    const std::int32_t higher = one > other ? one : other, smaller = one > other ? other : one;
+    const std::int32_t tied = pick(nearest, pick(x, above, below), pick(highest, higher, smaller));
+    const float score_one = rounded_to_normal_half(kScale * weight_one);
+    const float score_other = rounded_to_normal_half(kScale * weight_other);
+    const std::int32_t winner = score_one > score_other ? one : other;
+    out[i] = score_one == score_other ? tied : winner;
+    more[i] = third;
+  }
+}
+
+}  // namespace
+
+void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, const RunOfPositions& run,
+              std::int16_t outside, Tiebreak tiebreak, std::int16_t* out) {
+  if (run.place == kOutside) {
+    std::fill(out + run.first, out + run.last, outside);
+    return;
+  }
+  const auto decide = [&](std::int64_t k) {
+    std::int16_t labels[8];
+    corners(view, strides, run.axes, k, outside, labels);
+    out[k] = vote(labels, run.axes[0].fraction[k], run.axes[1].fraction[k], run.axes[2].fraction[k],
+                  nearest_corner(run.axes, k, view.box.lower), tiebreak);
+  };
+  if (run.place == kAcross) {
+    for (std::int64_t k = run.first; k < run.last; ++k) decide(k);
+    return;
+  }
+  alignas(64) std::uint32_t differ[kPiece];
+  const auto stride_y = static_cast<std::int32_t>(strides.y), up = static_cast<std::int32_t>(strides.up);
+  if (!agree(view.data, run.offsets, stride_y, up, run.first, run.last, out, differ)) return;
+  std::int32_t list[kPiece], voted[kPiece], more[kPiece];
+  std::int32_t boundary = 0;
+  for (std::int64_t k = run.first; k < run.last; ++k) {
+    list[boundary] = static_cast<std::int32_t>(k);
+    boundary += differ[k] != 0;
+  }
+  vote_between_two(view.data, run.offsets, stride_y, up, run.axes, view.box.lower, list, boundary,
+                   tiebreak == Tiebreak::nearest ? -1 : 0, tiebreak == Tiebreak::highest ? -1 : 0, voted, more);
+  for (std::int32_t i = 0; i < boundary; ++i) {
+    if (more[i] == 0)
+      out[list[i]] = static_cast<std::int16_t>(voted[i]);
+    else
+      decide(list[i]);
+  }
+}
+
+}  // namespace fastnnunet

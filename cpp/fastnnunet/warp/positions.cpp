@@ -1,0 +1,319 @@
+#include "fastnnunet/warp/positions.h"
+
+#include <cmath>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/base/simd/clones.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+namespace fastnnunet {
+namespace {
+
+// Positions along one axis are limited to this many voxels, so that they fit an int32.
+constexpr double kFar = 1e8;
+
+// Truncation corrected to floor, all of it in double: this vectorises on every x86-64, std::floor and a mixture of
+// types do not.
+FASTNNUNET_INLINE double floor_of(double at) {
+  const double whole = static_cast<double>(static_cast<std::int32_t>(at));
+  return whole > at ? whole - 1.0 : whole;
+}
+
+// Positions within this many voxels of the box, as nearly all are, are counted in 2^-32 of a voxel: what is before the
+// point and what is behind it are the two halves of an integer. Over a piece the step's rounding makes 2^-26.
+constexpr double kNear = 1048576.0;
+constexpr double kParts = 4294967296.0;
+
+FASTNNUNET_CLONES
+void near_positions(std::int64_t start, std::int64_t step, std::int64_t count, AxisPositions& out) {
+  std::int64_t k = 0;
+#if defined(FASTNNUNET_VECTORS)
+  Longs one{start, start + step}, two{start + 2 * step, start + 3 * step};
+  const Longs four_steps{4 * step, 4 * step};
+  for (; k + 4 <= count; k += 4) {
+    const Ints halves = reinterpret_cast<Ints>(one), others = reinterpret_cast<Ints>(two);
+    const Words behind = reinterpret_cast<Words>(__builtin_shufflevector(halves, others, 0, 2, 4, 6)) >> 8;
+    store(__builtin_shufflevector(halves, others, 1, 3, 5, 7), out.whole + k);
+    store(__builtin_convertvector(reinterpret_cast<Ints>(behind), Floats) * 0x1p-24f, out.fraction + k);
+    one += four_steps;
+    two += four_steps;
+  }
+#endif
+  std::int64_t at = start + k * step;
+  for (; k < count; ++k) {
+    out.whole[k] = static_cast<std::int32_t>(at >> 32);
+    // A float has room for 24 of the bits behind the point.
+    out.fraction[k] = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(at) >> 8)) * 0x1p-24f;
+    at += step;
+  }
+}
+
+FASTNNUNET_CLONES
+void far_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double at = start + step * static_cast<double>(k);
+    at = at < -kFar ? -kFar : at;
+    at = at > kFar ? kFar : at;
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below);
+    out.fraction[k] = static_cast<float>(at - below);
+  }
+}
+
+void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  const double end = start + step * static_cast<double>(count - 1);
+  if (std::abs(start) < kNear && std::abs(end) < kNear && std::abs(step) < kNear)
+    near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
+  else
+    far_positions(start, step, count, out);
+}
+
+FASTNNUNET_CLONES
+void line(double start, double step, std::int64_t count, double* FASTNNUNET_RESTRICT at) {
+  for (std::int64_t k = 0; k < count; ++k) at[k] = start + step * static_cast<double>(k);
+}
+
+FASTNNUNET_CLONES
+void displace(const float* FASTNNUNET_RESTRICT component, double entry, std::int64_t count,
+              double* FASTNNUNET_RESTRICT at) {
+  for (std::int64_t k = 0; k < count; ++k) at[k] += entry * static_cast<double>(component[k]);
+}
+
+FASTNNUNET_CLONES
+void split(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t lower, AxisPositions& out) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double at = positions[k];
+    at = at < -kFar ? -kFar : at;
+    at = at > kFar ? kFar : at;
+    const double below = floor_of(at);
+    out.whole[k] = static_cast<std::int32_t>(below) - lower;
+    out.fraction[k] = static_cast<float>(at - below);
+  }
+}
+
+// Positions in [0, last]. The last voxel is the upper corner of the one below it, so that all corners exist.
+FASTNNUNET_CLONES
+void split_folded(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t last,
+                  std::int32_t lower, AxisPositions& out) {
+  const std::int32_t highest = last > 0 ? last - 1 : 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double at = positions[k];
+    std::int32_t whole = static_cast<std::int32_t>(at);
+    whole = whole > highest ? highest : whole;
+    out.whole[k] = whole - lower;
+    out.fraction[k] = static_cast<float>(at - static_cast<double>(whole));
+  }
+}
+
+FASTNNUNET_CLONES
+void lattice_line(const Lattice& lattice, std::int32_t begin, std::int32_t count, double* FASTNNUNET_RESTRICT at) {
+  for (std::int32_t k = 0; k < count; ++k) at[k] = static_cast<double>(lattice.at(begin + k));
+}
+
+FASTNNUNET_CLONES
+void clamp_all(double* at, std::int64_t count, double last) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    double inside = at[k] > 0 ? at[k] : 0;
+    at[k] = inside < last ? inside : last;
+  }
+}
+
+// Mirrors of one axis: at `first` and `first + span`.
+struct Mirrors {
+  double first;
+  double span;
+
+  Mirrors(std::int64_t size, bool align_corners)
+      : first(align_corners ? 0.0 : -0.5), span(static_cast<double>(align_corners ? size - 1 : size)) {}
+
+  // How many mirrors lie between the window and a position; negative below it. One less is the same as one more.
+  double crossed(double at) const { return std::floor((at - first) / span); }
+
+  double fold(double at) const {
+    const double flips = crossed(at);
+    const double beyond = at - first - flips * span;
+    return std::fmod(flips, 2.0) == 0 ? first + beyond : first + span - beyond;
+  }
+};
+
+void reflect_all(double* at, std::int64_t count, const Mirrors& mirrors) {
+  const double end = mirrors.first + mirrors.span;
+  if (mirrors.span <= 0) {
+    std::fill(at, at + count, 0.0);
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k)
+    if (at[k] < mirrors.first || at[k] > end) at[k] = mirrors.fold(at[k]);
+}
+
+// Signs of what must not be negative: a choice would be a branch to a compiler. All positions are within 1e9, so
+// nothing overflows. `flat`: a mask; of the first axis only the lower corners count then, and these lie in the box.
+// Returns whether all places are the same.
+FASTNNUNET_CLONES
+bool places_of(const AxisPositions* FASTNNUNET_RESTRICT axes, std::int32_t last_x, std::int32_t last_y,
+               std::int32_t last_z, std::int32_t flat, std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT places) {
+  std::int32_t any = 0, all = -1;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int32_t x = axes[0].whole[k], y = axes[1].whole[k], z = axes[2].whole[k];
+    const std::int32_t not_inside = ((x | (last_x - 1 - x)) & ~flat) | y | (last_y - 1 - y) | z | (last_z - 1 - z);
+    const std::int32_t outside = (x + 1) | (last_x - x) | (y + 1) | (last_y - y) | (z + 1) | (last_z - z);
+    const std::int32_t place = kInside + (not_inside >> 31) + (outside >> 31);
+    places[k] = place;
+    any |= place;
+    all &= place;
+  }
+  return any == all;
+}
+
+// The range that [low, high] takes after folding.
+void fold_range(Border border, bool align_corners, std::int64_t size, double& low, double& high) {
+  const auto last = static_cast<double>(size - 1);
+  if (border == Border::reflection) {
+    const Mirrors mirrors(size, align_corners);
+    const double first_cell = mirrors.span > 0 ? mirrors.crossed(low) : 0;
+    const double last_cell = mirrors.span > 0 ? mirrors.crossed(high) : 2;
+    if (last_cell - first_cell > 1) {
+      low = 0, high = last;
+    } else {
+      const double a = mirrors.fold(low), b = mirrors.fold(high);
+      low = std::min(a, b), high = std::max(a, b);
+      // A mirror inside of the range is where it ends: the far one after an even number of mirrors, else the near one.
+      if (last_cell > first_cell && std::fmod(first_cell, 2.0) == 0) high = last;
+      if (last_cell > first_cell && std::fmod(first_cell, 2.0) != 0) low = 0;
+    }
+  }
+  low = std::clamp(low, 0.0, last);
+  high = std::clamp(high, 0.0, last);
+}
+
+// How far a lattice's positions may lie from those of matrix and offset: a few roundings of float32.
+double rounding_of(const Lattice& lattice, double low, double high) {
+  if (lattice.of < 0) return 0.0;
+  return 0x1p-21 * (std::abs(low) + std::abs(high) + 2.0 * static_cast<double>(lattice.half_size));
+}
+
+}  // namespace
+
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+double through_float(double value) {
+  return static_cast<double>(static_cast<float>(value));
+}
+
+void check_affine_entry(std::string_view owner, double entry) {
+  constexpr double kLargest = 1e9;  // a patch is smaller than a voxel, or larger than any image, long before
+  if (!std::isfinite(entry)) throw InvalidArgument(owner, "'affine' to be finite", std::to_string(entry));
+  if (std::abs(entry) > kLargest) throw InvalidArgument(owner, "'affine' within 1e9", std::to_string(entry));
+}
+
+Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    double low = positions.offset[axis], high = positions.offset[axis];
+    for (int of = 0; of < 3; ++of) {
+      const double entry = positions.matrix[axis][of];
+      const double reach = entry * static_cast<double>(patch[of] - 1);
+      low += std::min(reach, 0.0);
+      high += std::max(reach, 0.0);
+      if (positions.displacements != nullptr) {
+        const double down = entry * positions.displacements->low[of], up = entry * positions.displacements->high[of];
+        low += std::min(down, up);
+        high += std::max(down, up);
+      }
+    }
+    // A margin for rounding in the rows' own arithmetic.
+    const double margin = 1e-6 + rounding_of(positions.lattice[axis], low, high);
+    low -= margin;
+    high += margin;
+    if (positions.border != Border::constant && !(positions.planar && axis == 0)) {
+      fold_range(positions.border, positions.align_corners, window[axis], low, high);
+      low -= 1e-6;  // the last voxel is reached from the one below it
+    }
+    low = std::clamp(std::floor(low), -1e9, 1e9);
+    high = std::clamp(std::floor(high) + 2.0, -1e9, 1e9);
+    box.lower[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(low), 0, window[axis]);
+    box.upper[axis] = std::clamp<std::int64_t>(static_cast<std::int64_t>(high), box.lower[axis], window[axis]);
+  }
+  return box;
+}
+
+Pieces::Pieces(const Positions& positions, const Index3& patch, const Index3& window, const Box& box)
+    : positions_(positions),
+      patch_(patch),
+      window_(window),
+      lower_(box.lower),
+      shape_(box.shape()),
+      flat_(positions.planar || (positions.border != Border::constant && window[0] == 1)),
+      separable_(positions.displacements == nullptr && (positions.planar || positions.lattice[0].of == 0) &&
+                 positions.lattice[1].of == 1 && positions.lattice[2].of == 2) {}
+
+const AxisPositions (&Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t count))[3] {
+  const bool plain = positions_.displacements == nullptr && positions_.border == Border::constant;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (const int of = positions_.lattice[axis].of; of >= 0) {
+      const std::int64_t at = of == 0 ? i : of == 1 ? j : begin;
+      if (held_[axis].at == at && held_[axis].count >= count) continue;
+      held_[axis] = {at, count};
+      fill_lattice(axis, at, of == 2 ? count : 1, axes_[axis]);
+      if (of == 2) continue;
+      std::fill(axes_[axis].whole + 1, axes_[axis].whole + count, axes_[axis].whole[0]);
+      std::fill(axes_[axis].fraction + 1, axes_[axis].fraction + count, axes_[axis].fraction[0]);
+      continue;
+    }
+    const auto& row = positions_.matrix[axis];
+    const double along =
+        row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
+    if (plain || (positions_.planar && axis == 0)) {
+      axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes_[axis]);
+      continue;
+    }
+    alignas(64) double at[kPiece];
+    line(along + positions_.offset[axis], row[2], count, at);
+    if (positions_.displacements != nullptr) {
+      const std::int64_t first = ((positions_.planar ? 0 : i) * patch_[1] + j) * patch_[2] + begin;
+      for (int of = 0; of < 3; ++of)
+        if (const float* component = positions_.displacements->component[of]; component != nullptr && row[of] != 0)
+          displace(component + first, row[of], count, at);
+    }
+    fold(axis, at, count, axes_[axis]);
+  }
+  return axes_;
+}
+
+void Pieces::fill_lattice(int axis, std::int64_t begin, std::int64_t count, AxisPositions& out) const {
+  alignas(64) double at[kPiece];
+  lattice_line(positions_.lattice[axis], static_cast<std::int32_t>(begin), static_cast<std::int32_t>(count), at);
+  fold(axis, at, count, out);
+}
+
+void Pieces::fold(int axis, double* at, std::int64_t count, AxisPositions& out) const {
+  const auto lower = static_cast<std::int32_t>(lower_[axis]);
+  if (positions_.border == Border::constant) {
+    split(at, count, lower, out);
+    return;
+  }
+  if (positions_.border == Border::reflection) reflect_all(at, count, Mirrors(window_[axis], positions_.align_corners));
+  const auto last = static_cast<std::int32_t>(window_[axis] - 1);
+  clamp_all(at, count, last);
+  split_folded(at, count, last, lower, out);
+}
+
+bool Pieces::inside(std::int64_t k) const {
+  for (int axis = flat_ ? 1 : 0; axis < 3; ++axis)
+    if (axes_[axis].whole[k] < 0 || axes_[axis].whole[k] + 1 >= shape_[axis]) return false;
+  return true;
+}
+
+bool Pieces::places(std::int64_t count, std::int32_t* places) const {
+  const auto last = [&](int axis) { return static_cast<std::int32_t>(shape_[axis]) - 1; };
+  // What lies on a line lies between its ends.
+  if (positions_.displacements == nullptr && positions_.border == Border::constant && inside(0) && inside(count - 1)) {
+    places[0] = kInside;
+    return true;
+  }
+  return places_of(axes_, last(0), last(1), last(2), flat_ ? -1 : 0, count, places);
+}
+
+}  // namespace fastnnunet

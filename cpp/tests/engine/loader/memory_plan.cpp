@@ -1,0 +1,120 @@
+#include "fastnnunet/engine/loader/memory_plan.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/cases.h"
+#include "fastnnunet/engine/loader/loader.h"
+#include "fastnnunet/storage/open_volumes.h"
+
+namespace fastnnunet {
+namespace {
+
+using namespace testing;
+
+TEST_CASE("memory plan: all of the budget is given out, and what is needed comes first", "[engine]") {
+  LoaderOptions options;
+  for (const int threads : {1, 3, 16})
+    for (const int batch_size : {1, 2, 9})
+      for (const std::size_t batch : {1'000u, 70'000u})
+        for (const std::size_t spare : {0u, 1u, 999u, 50'000u, 12'345'678u}) {
+          CAPTURE(threads, batch_size, batch, spare);
+          const std::size_t workspaces = static_cast<std::size_t>(threads) * 5'000;
+          options.threads = threads;
+          options.sampling.batch_size = batch_size;
+          options.memory_budget = workspaces + 2 * batch + spare;
+          const MemoryPlan plan = plan_memory(options, workspaces, batch);
+          CHECK(plan.budget == options.memory_budget);
+          CHECK(workspaces + plan.batches + plan.blocks + plan.locations == plan.budget);
+          CHECK(static_cast<std::size_t>(plan.prefetch + 1) * batch <= plan.batches);
+          CHECK(plan.prefetch >= 1);
+          CHECK(plan.prefetch <= options.prefetch);
+          CHECK(plan.ahead >= 1);
+          CHECK(plan.ahead <= plan.prefetch);
+          options.memory_budget = workspaces + 2 * batch - 1;
+          CHECK_THROWS_AS(plan_memory(options, workspaces, batch), BudgetError);
+          options.budget_binds = false;
+          CHECK(plan_memory(options, workspaces, batch).budget == workspaces + 2 * batch);
+          options.budget_binds = true;
+        }
+}
+
+TEST_CASE("loader: a budget that is too small says what it is too small for", "[engine]") {
+  const Cases cases(2);
+  LoaderOptions options = options_for(cases, 4);
+  options.sampling.batch_size = 64;
+  options.memory_budget = 2 << 20;
+  const std::string message = message_of([&] { loader_of(options); });
+  CHECK(has(message, "memory budget of 2 MiB"));
+  CHECK(has(message, "4 threads"));
+  CHECK(has(message, "2 batches of"));
+  CHECK_THROWS_AS(loader_of(options), BudgetError);
+
+  options.budget_binds = false;
+  const auto loader = loader_of(options);
+  const std::size_t taken = loader->statistics().memory_budget;
+  CHECK(taken > (std::size_t{2} << 20));
+  loader->next({});
+  loader->next({});
+  CHECK(loader->statistics().memory_budget == taken);
+  options.budget_binds = true;
+  options.memory_budget = taken - 1;
+  CHECK_THROWS_AS(loader_of(options), BudgetError);
+  options.memory_budget = taken;
+  CHECK_NOTHROW(loader_of(options));
+}
+
+TEST_CASE("loader: the budget is kept", "[engine]") {
+  const Cases cases(4);
+  LoaderOptions options = options_for(cases, 2, 20);
+  // A thread works with some 60 kilobytes here, a batch takes 85.
+  options.memory_budget = 700000 + 2 * OpenVolumes::kMemory;
+  const auto memory = std::make_shared<CountedMemory>(true);
+  const auto loader = loader_of(options, TreeKind::full_3d, some_locations, memory);
+  const LoaderStatistics before = loader->statistics();
+  CHECK(before.prefetch >= 1);
+  CHECK(before.prefetch_limit < 20);
+  std::vector<Batch> kept;
+  for (int i = 0; i < 3; ++i) kept.push_back(loader->next({}));
+  take(*loader, 1);
+  const LoaderStatistics after = loader->statistics();
+  CHECK(after.open_file_bytes > 0);
+  CHECK(memory->most_bytes() + after.workspace_bytes + after.location_bytes + after.open_file_bytes <=
+        options.memory_budget);
+}
+
+TEST_CASE("loader: a consumer that keeps batches does not get the memory of class locations", "[engine]") {
+  const Cases cases(4);
+  LoaderOptions options = options_for(cases, 2, 2);
+  options.sampling.oversample_foreground = 1.0;
+  options.keep_blocks = false;
+  options.memory_budget = 4000000 + 2 * OpenVolumes::kMemory;
+  // Of four cases, which together take more than their share of what is left.
+  const auto many = [](std::size_t number, const Index3& shape) {
+    ClassLocations locations(shape);
+    std::vector<std::int64_t> voxels;
+    for (std::int64_t i = 0; i < 100000; ++i)
+      for (const std::int64_t size : shape) voxels.push_back((i + static_cast<std::int64_t>(number)) % size);
+    locations.add({1}, false, false, voxels, 3);
+    return locations;
+  };
+  const auto memory = std::make_shared<CountedMemory>(true);
+  const auto loader = loader_of(options, TreeKind::full_3d, many, memory);
+  take(*loader, 10);
+  std::vector<Batch> kept;
+  CHECK_THROWS_AS(
+      [&] {
+        for (;;) kept.push_back(loader->next({}));
+      }(),
+      BudgetError);
+  const LoaderStatistics after = loader->statistics();
+  CHECK(after.location_bytes > 2 * after.batch_bytes);
+  // Files may yet take all of their share.
+  CHECK(memory->most_bytes() + after.workspace_bytes + after.location_bytes + 2 * OpenVolumes::kMemory <=
+        options.memory_budget);
+}
+
+}  // namespace
+}  // namespace fastnnunet

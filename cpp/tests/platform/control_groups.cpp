@@ -1,0 +1,82 @@
+#ifdef __linux__
+#include "fastnnunet/platform/control_groups.h"
+
+#include "catch.h"
+#include "platform/folder.h"
+
+namespace fastnnunet {
+namespace {
+
+using testing::Folder;
+
+TEST_CASE("platform: no control group limits anything") {
+  const Folder folder;
+  const ControlGroups groups = control_groups(folder.path());
+  CHECK(!groups.memory_limit);
+  CHECK(!groups.memory_available);
+  CHECK(!groups.cores);
+}
+
+TEST_CASE("platform: control groups of version 2, the least of all levels") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "0::/slice/pod/box\n");
+  folder.write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+  folder.write("sys/fs/cgroup/slice/pod/box/memory.max", "max\n");
+  folder.write("sys/fs/cgroup/slice/pod/memory.max", "1000000\n");
+  folder.write("sys/fs/cgroup/slice/pod/memory.current", "700000\n");
+  folder.write("sys/fs/cgroup/slice/pod/memory.stat", "anon 300000\ninactive_file 400000\nactive_file 5\n");
+  folder.write("sys/fs/cgroup/slice/memory.max", "5000000\n");
+  folder.write("sys/fs/cgroup/slice/pod/box/cpu.max", "150000 100000\n");
+  folder.write("sys/fs/cgroup/slice/cpu.max", "max 100000\n");
+  const ControlGroups groups = control_groups(folder.path());
+  CHECK(groups.memory_limit == 1000000u);
+  CHECK(groups.memory_available == 700000u);
+  CHECK(groups.cores == 1.5);
+}
+
+TEST_CASE("platform: a control group that is slowed down from memory.high on") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "0::/pod\n");
+  folder.write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+  folder.write("sys/fs/cgroup/pod/memory.max", "1000000\n");
+  folder.write("sys/fs/cgroup/pod/memory.high", "800000\n");
+  folder.write("sys/fs/cgroup/pod/memory.current", "300000\n");
+  CHECK(control_groups(folder.path()).memory_limit == 800000u);
+  CHECK(control_groups(folder.path()).memory_available == 500000u);
+  folder.write("sys/fs/cgroup/pod/memory.high", "max\n");
+  CHECK(control_groups(folder.path()).memory_limit == 1000000u);
+}
+
+TEST_CASE("platform: control groups of version 1 beside an empty version 2") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "4:memory:/job\n3:cpu,cpuacct:/job\n1:name=systemd:/\n0::/\n");
+  folder.write("proc/self/mountinfo",
+               "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+               "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+               "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n");
+  folder.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  folder.write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "536870912\n");
+  folder.write("sys/fs/cgroup/memory/job/memory.usage_in_bytes", "136870912\n");
+  folder.write("sys/fs/cgroup/memory/job/memory.stat", "cache 7\ntotal_inactive_file 36870912\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "200000\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000\n");
+  const ControlGroups groups = control_groups(folder.path());
+  CHECK(groups.memory_limit == 536870912u);
+  CHECK(groups.memory_available == 436870912u);
+  CHECK(groups.cores == 2.0);
+}
+
+TEST_CASE("platform: a container whose mount shows its own group as the root") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "4:memory:/docker/abc\n");
+  folder.write("proc/self/mountinfo",
+               "35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n");
+  folder.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+  CHECK(control_groups(folder.path()).memory_limit == 1073741824u);
+}
+
+}  // namespace
+}  // namespace fastnnunet
+#endif
