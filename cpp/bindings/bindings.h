@@ -29,7 +29,6 @@ void add_memory(py::module_& module);
 void add_loader(py::module_& module);
 void add_resampling(py::module_& module);
 void add_inference(py::module_& module);
-void add_pictures(py::module_& module);
 
 // A Python object that threads without Python's lock may copy and drop.
 using SharedObject = std::shared_ptr<py::object>;

@@ -13,5 +13,4 @@ PYBIND11_MODULE(_core, module) {
   add_loader(module);
   add_resampling(module);
   add_inference(module);
-  add_pictures(module);
 }

@@ -1,6 +1,15 @@
-#include "bindings.h"
-#include "fastnnunet/base/error.h"
+// An extension of its own, which only pictures load: OpenCV stays out of trainings and predictions.
 #include "fastnnunet/pictures/outlines.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <exception>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+
+namespace py = pybind11;
 
 namespace fastnnunet::bindings {
 namespace {
@@ -23,9 +32,17 @@ py::list outline_polygons(const py::array_t<std::uint8_t, py::array::c_style | p
 }
 
 }  // namespace
-
-void add_pictures(py::module_& module) {
-  module.def("outlines", &outline_polygons, py::arg("mask"), "Polygons of (x, y) around the areas of a mask.");
-}
-
 }  // namespace fastnnunet::bindings
+
+PYBIND11_MODULE(_pictures, module) {
+  module.doc() = "Pictures of fastnnunet_loader in C++.";
+  py::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const fastnnunet::InvalidArgument& error) {
+      py::set_error(PyExc_ValueError, error.what());
+    }
+  });
+  module.def("outlines", &fastnnunet::bindings::outline_polygons, py::arg("mask"),
+             "Polygons of (x, y) around the areas of a mask.");
+}

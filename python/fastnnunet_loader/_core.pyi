@@ -37,7 +37,6 @@ def logits_to_segmentation(
     probabilities: npt.NDArray[np.float32] | None,
     threads: int,
 ) -> npt.NDArray[Any]: ...
-def outlines(mask: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]: ...
 
 class SegmentationStream:
     def __init__(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core
+from .. import _pictures
 from ..settings import PICTURES_BY
 
 __all__ = ["WIDTH_PX", "Panel", "Row", "Tile", "draw_rows"]
@@ -286,7 +286,7 @@ def _draw_panel(axes: Any, panel: Panel, order: Mapping[int, int], line_width: f
     for label, mask in panel.outlined.items():
         edge = colour(order[label])
         axes.add_collection(
-            PolyCollection(_core.outlines(mask), facecolors="none", edgecolors=edge, linewidths=line_width), autolim=False
+            PolyCollection(_pictures.outlines(mask), facecolors="none", edgecolors=edge, linewidths=line_width), autolim=False
         )
     heading = axes.text(
         4,
