@@ -372,6 +372,33 @@ def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog
     assert f"going on without case {name}" in caplog.text
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_previous_stage_of_another_shape_is_a_bad_case(
+    nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch, axis: int
+) -> None:
+    dataset = nnunet_dataset("cascade")
+    source, _ = nnunet_loaders(dataset, monkeypatch, "3d_cascade_fullres")
+    name = source.indices[0]
+    (file,) = dataset.results.rglob(f"predicted_next_stage/3d_cascade_fullres/{name}.b2nd")
+    labels = blosc2.open(urlpath=str(file), mode="r")[:]
+    file.unlink()
+    blosc2.asarray(np.ascontiguousarray(np.delete(labels, -1, axis)), urlpath=str(file))
+    with fl.DataLoader.from_nnunet(source, threads=2, seed=1, on_bad_case="skip") as loader:
+        take(loader, 30)
+        (bad,) = loader.bad_cases
+    assert bad.name == name
+    assert str(file) in str(bad.file)
+    assert str(labels.shape).strip("()") in bad.reason
+
+
+def test_a_budget_that_nobody_gave_is_a_quarter_of_what_is_free(nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two loaders of one training take half of it."""
+    source, _ = nnunet_loaders(nnunet_dataset(), monkeypatch)
+    free = fl.memory().available
+    with fl.DataLoader.from_nnunet(source, threads=1) as loader:
+        assert loader.memory_budget == pytest.approx(min(free // 4, 16 * 2**30), rel=0.1)
+
+
 def test_a_skipped_case_is_tried_again_unless_its_files_are_the_same(damaged: Any) -> None:
     name = damaged.indices[2]
     file = Path(damaged._data.source_folder) / f"{name}.b2nd"

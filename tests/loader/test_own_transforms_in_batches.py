@@ -123,6 +123,11 @@ class Draws(BasicTransform):  # type: ignore[misc]
                 return float(torch.randn(1))
             case "generator":
                 return float(np.random.default_rng().normal())
+            case "generators":
+                one, other = np.random.default_rng(), np.random.default_rng()
+                first, second = float(one.normal()), float(other.normal())
+                assert first != second, "two generators of one call"
+                return first
             case "sklearn":
                 return float(check_random_state(None).normal())
             case "captured":
@@ -144,7 +149,9 @@ class Draws(BasicTransform):  # type: ignore[misc]
         return data_dict
 
 
-@pytest.mark.parametrize("way", ["numpy", "random", "torch", "generator", "sklearn", "captured", "scipy.stats", "seeded"])
+@pytest.mark.parametrize(
+    "way", ["numpy", "random", "torch", "generator", "generators", "sklearn", "captured", "scipy.stats", "seeded"]
+)
 def test_same_seed_same_batches_with_any_number_of_threads(nnunet_dataset: Any, way: str) -> None:
     np.random.seed(0)
     torch.manual_seed(0)

@@ -246,6 +246,9 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
         assert time.monotonic() < deadline
         time.sleep(0.05)
     telling.epoch(7)
+    beginning = loader.stats()
+    next(loader)
+    telling.epoch(8)
     telling.stop()
     telling.stop()
     assert set(threading.enumerate()) <= before
@@ -254,13 +257,19 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
     assert events[0] == "running"
     assert events[-2:] == ["epoch", "end"]
     assert events.count("running") >= 3
-    assert entries[-2]["epoch"] == 7
+    assert [entry["epoch"] for entry in entries if entry["event"] == "epoch"] == [7, 8]
     assert {entry["loader"] for entry in entries} == {"training"}
-    assert entries[-1]["batches"] == 3
+    assert entries[-1]["batches"] == 4
     assert {entry["event"] for entry in entries if "stages" not in entry} == {"running"}  # which are nearly all of a week's
-    assert 'fastnnunet_batches_total{fold="0",loader="training"} 3.0' in (tmp_path / "m.prom").read_text()
-    (told,) = log
-    assert told.startswith("fastnnunet_loader, training, epoch 7: ")
+    assert 'fastnnunet_batches_total{fold="0",loader="training"} 4.0' in (tmp_path / "m.prom").read_text()
+    first, second = log
+    assert first.startswith("fastnnunet_loader, training, epoch 7: ")
+    assert second.startswith("fastnnunet_loader, training, epoch 8: ")
+    # The second line is of the time since the first, and not of all since the beginning.
+    end = loader.stats()
+    waited = float(second.partition("waited ")[2].partition(" s of ")[2].partition(" s")[0])
+    assert waited == pytest.approx(end.running - beginning.running, abs=0.3)
+    assert waited < beginning.running
 
 
 def surprise(*_: Any, **__: Any) -> Any:

@@ -145,8 +145,9 @@ def failing(*_: Any) -> Any:
     raise RuntimeError("broken")
 
 
+@pytest.mark.parametrize("limit", [pytest.param(1, id="one at a time"), 100])
 @pytest.mark.parametrize("stage", ["preprocess", "predict", "export"])
-def test_bad_case_is_named_or_skipped(stage: str) -> None:
+def test_bad_case_is_named_or_skipped(stage: str, limit: int) -> None:
     def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         return failing() if stage == "predict" and image[0] == 1 else image
 
@@ -158,9 +159,9 @@ def test_bad_case_is_named_or_skipped(stage: str) -> None:
             yield job(i, Need(1, 1, 1), failing if stage == "preprocess" and i == 1 else None)
 
     with pytest.raises(PredictionError, match=rf"\[case 1\] expected to {stage} it, got RuntimeError: broken") as raised:
-        pipeline(predict=predict, writer=write).run(jobs())
+        pipeline(limit, predict=predict, writer=write).run(jobs())
     assert isinstance(raised.value.__cause__, RuntimeError)
-    line = pipeline(on_bad_case="skip", predict=predict, writer=write)
+    line = pipeline(limit, on_bad_case="skip", predict=predict, writer=write)
     assert [result is None for result in line.run(jobs())] == [False, True, False, False]
     assert [(failure.case, failure.stage) for failure in line.failures] == [("case 1", stage)]
 

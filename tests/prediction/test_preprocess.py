@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def test_images_are_prepared_as_by_nnunet(nnunet_dataset: Any, tmp_path: Path, v
     theirs, ours = both(dataset, dataset.plans, configuration, files)
     assert ours[1]["shape_after_cropping_and_before_resampling"] != ours[0].shape[1:], "nothing was resampled"
     assert_same(theirs, ours)
+
+
+@pytest.mark.parametrize("masks", [[True, False], [False, True]])
+def test_each_channel_has_its_own_mask(nnunet_dataset: Any, tmp_path: Path, masks: list[bool]) -> None:
+    dataset = nnunet_dataset("two_channels")
+    plans = copy.deepcopy(dataset.plans)
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["ZScoreNormalization"] * 2
+    plans["configurations"]["3d_fullres"]["use_mask_for_norm"] = masks
+    files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
+    assert_same(*both(dataset, plans, "3d_fullres", files))
 
 
 def test_turned_axes(nnunet_dataset: Any, tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ from comparing import assert_images_agree, assert_labels_agree
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from local_kernels import note_kernels
+from noise_fields import fields
 from recording import Trace, apply_recorded, leaves
 from strategies import HUGE, KINDS, PLAIN, Draw, images, intervals, probabilities, seeds, segmentations, shapes
-from test_rician_noise import fields
 
 import fastnnunet_loader as fl
 

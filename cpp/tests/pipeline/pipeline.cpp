@@ -127,6 +127,35 @@ TEST_CASE("pipeline: a mirror's work is done by whoever writes the voxels first,
   }
 }
 
+TEST_CASE("pipeline: long rows of a scaled patch are turned around as a whole", "[pipeline]") {
+  // Longer than what is interpolated at once.
+  const Geometry geometry{1, 1, {3, 5, 420}};
+  const Data data = data_of(1, geometry.shape, 1);
+  const Record scaling = spatial_attributes({2, 4, 300}, 0.0, 0.0, 1.0);
+  const Pipeline turned(Node::compose(nodes(Node::leaf(make_transform("SpatialTransform", scaling)), mirror())));
+  int rows_turned = 0;
+  for (std::uint64_t step = 0; step < 8; ++step) {
+    CAPTURE(step);
+    Plan plan;
+    turned.draw({.seed = 4, .step = step}, geometry, plan);
+    Workspace first, second;
+    const Data found = run(turned, plan, data, first);
+    Sample sample(second);
+    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    for (const Plan::Step& one : plan.steps()) turned.leaf(one.leaf).apply(sample, *one.parameters, one.field);
+    sample.finish();
+    const Data expected = finished(sample);
+    REQUIRE(found.image == expected.image);
+    REQUIRE(found.labels == expected.labels);
+    const Plan::Step& last = plan.steps().back();
+    const Numbers axes = turned.leaf(last.leaf).describe(*last.parameters).numbers("axes");
+    rows_turned += std::count(axes.begin(), axes.end(), 2.0) == 1;
+  }
+  CHECK(rows_turned > 0);
+}
+
 TEST_CASE("pipeline: a transform's numbers are its own", "[pipeline]") {
   // What comes before does not change what comes after: the same leaf of the same sample draws the same.
   const Pipeline often(Node::compose(nodes(Node::random(noise(), 1.0), brightness())));

@@ -45,6 +45,32 @@ inline Tree tree_of(TreeKind kind) {
   }
 }
 
+// nnU-Net's, for a patch; angle: the largest, in radians.
+inline Record spatial_attributes(const Numbers& patch, double angle, double p_rotation, double p_scaling) {
+  return record({{"patch_size", patch},
+                 {"patch_center_dist_from_border", Numbers(patch.size(), 0.0)},
+                 {"random_crop", false},
+                 {"p_rotation", p_rotation},
+                 {"rotation", Scalar::range(-angle, angle)},
+                 {"p_rot_per_axis", 1.0},
+                 {"p_scaling", p_scaling},
+                 {"scaling", Scalar::range(0.7, 1.4)},
+                 {"p_synchronize_scaling_across_axes", 1.0},
+                 {"p_elastic_deform", 0.0},
+                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
+                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
+                 {"p_synchronize_def_scale_across_axes", 0.0},
+                 {"center_deformation", true},
+                 {"align_corners", false},
+                 {"mode_image", std::string("bilinear")},
+                 {"mode_seg", std::string("bilinear")},
+                 {"padding_mode_image", std::string("zeros")},
+                 {"border_mode_seg", std::string("constant")},
+                 {"padding_value_image", 0.0},
+                 {"padding_value_seg", -1.0},
+                 {"seg_tiebreak", std::string("lowest")}});
+}
+
 // `often` replaces the probabilities of the random transforms, where above 0.
 inline Node make_tree(TreeKind kind, double often = 0.0) {
   const Tree tree = tree_of(kind);
@@ -75,28 +101,8 @@ inline Node make_tree(TreeKind kind, double often = 0.0) {
     for (int axis = 3 - dims; axis < 3; ++axis)
       patch.push_back(static_cast<double>(tree.shape[static_cast<std::size_t>(axis)]));
     const double angle = dims == 2 ? std::numbers::pi : std::numbers::pi / 6;
-    add("SpatialTransform", record({{"patch_size", patch},
-                                    {"patch_center_dist_from_border", Numbers(patch.size(), 0.0)},
-                                    {"random_crop", false},
-                                    {"p_rotation", often > 0 ? often : 0.2},
-                                    {"rotation", Scalar::range(-angle, angle)},
-                                    {"p_rot_per_axis", 1.0},
-                                    {"p_scaling", often > 0 ? often : 0.2},
-                                    {"scaling", Scalar::range(0.7, 1.4)},
-                                    {"p_synchronize_scaling_across_axes", 1.0},
-                                    {"p_elastic_deform", 0.0},
-                                    {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
-                                    {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
-                                    {"p_synchronize_def_scale_across_axes", 0.0},
-                                    {"center_deformation", true},
-                                    {"align_corners", false},
-                                    {"mode_image", std::string("bilinear")},
-                                    {"mode_seg", std::string("bilinear")},
-                                    {"padding_mode_image", std::string("zeros")},
-                                    {"border_mode_seg", std::string("constant")},
-                                    {"padding_value_image", 0.0},
-                                    {"padding_value_seg", -1.0},
-                                    {"seg_tiebreak", std::string("lowest")}}));
+    const double often_or = often > 0 ? often : 0.2;
+    add("SpatialTransform", spatial_attributes(patch, angle, often_or, often_or));
   };
   if (kind == TreeKind::dummy_2d) add("Convert3DTo2DTransform", record({}));
   if (kind != TreeKind::intensity_first) spatial();

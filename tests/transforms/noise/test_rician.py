@@ -7,26 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.noise.rician import RicianNoiseTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from comparing import assert_images_agree
 from images import brain
+from noise_fields import fields
 from parity import SHAPES
 from scipy.stats import kstest, rice
 from test_distributions import LEAST_P, compare
 
 import fastnnunet_loader as fl
-
-
-def fields(shape: tuple[int, ...], deviation: float, seed: int) -> list[torch.Tensor]:
-    """The noise that a single native transform adds: the real part, and behind it the imaginary one.
-
-    A field depends on the seed and on the transform's place in the tree, not on the transform.
-    """
-    both = np.zeros((1, 2, int(np.prod(shape))), np.float32)
-    noise = fl.compile_transforms(GaussianNoiseTransform((deviation, deviation), 1, True))(image=both, seed=seed)["image"]
-    return [part.reshape(shape) for part in noise[0]]
 
 
 def check(image: np.ndarray, deviation: float, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> torch.Tensor:

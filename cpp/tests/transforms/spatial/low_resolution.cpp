@@ -100,6 +100,18 @@ TEST_CASE("low resolution: ignored axes and allowed channels", "[transforms]") {
   CHECK(p.numbers("scales")[1] == p.numbers("scales")[2]);
   CHECK(p.numbers("scales")[1] < 1.0);
   check_replay(*make_transform("SimulateLowResolutionTransform", attributes()), data_of(2, {6, 7, 8}));
+
+  // In every channel.
+  Record ignoring = attributes();
+  ignoring.set("ignore_axes", Numbers{0});
+  const Record all = drawn(*make_transform("SimulateLowResolutionTransform", ignoring), {3, 1, {8, 8, 8}}, 5);
+  REQUIRE(all.numbers("apply_to_channel").size() == 3);
+  const Numbers scales = all.numbers("scales");  // (channels, axes)
+  REQUIRE(scales.size() == 9);
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    CHECK(scales[3 * channel] == 1.0);
+    CHECK(scales[3 * channel + 1] < 1.0);
+  }
 }
 
 TEST_CASE("low resolution: a scale that leaves nothing is named", "[transforms]") {
