@@ -1,6 +1,4 @@
 // An extension of its own, which only pictures load: OpenCV stays out of trainings and predictions.
-#include "fastnnunet/pictures/outlines.h"
-
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -8,6 +6,7 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/pictures/outlines.h"
 
 namespace py = pybind11;
 
