@@ -102,13 +102,13 @@ TEST_CASE("volume_cache: what is kept does not stay in memory as a file, too") {
   write_b2nd(path, ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
   const Box all = Box::of_shape({25, 22, 19});
   {
-    const auto plain = open_volume(path, "");
+    const auto plain = open_b2nd(path, FileAccess::prefer_mapped);
     std::vector<float> out(static_cast<std::size_t>(voxels(all.shape())));
     plain->read(0, all, out.data(), 0.0f);
     CHECK(mapped_memory(path) > 0);
   }
   VolumeCache cache(1 << 20);
-  const auto volume = open_volume(path, "");
+  const auto volume = open_b2nd(path, FileAccess::prefer_mapped);
   CHECK(cache.find<float>(0, *volume)->provide(*volume, all));
   CHECK(mapped_memory(path) == 0);
 }
