@@ -12,13 +12,17 @@ LONGEST = 400  # lines
 SYSTEM_HEADER = re.compile(r"#include <(windows|psapi|unistd|fcntl|sched|pthread|sys/|mach/)")
 
 
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(CORE).parts[0]
 
 
 def rooms_in_order() -> list[str]:
     """Of the table from stage to header."""
-    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    text = read(ROOT / "ARCHITECTURE.md")
     table = text.split("\n## From stage to header\n")[1].split("\n## ")[0]
     return re.findall(r"^\| .* \| `(\w+)[^|]*` \| .* \|$", table, re.MULTILINE)
 
@@ -32,17 +36,17 @@ def test_a_room_includes_only_rooms_above_it() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} includes {room}"
         for path in FILES
-        for room in re.findall(r'#include "fastnnunet/(\w+)/', path.read_text(encoding="utf-8"))
+        for room in re.findall(r'#include "fastnnunet/(\w+)/', read(path))
         if order.index(room) > order.index(room_of(path))
     ]
     assert not wrong
 
 
 def test_only_platform_knows_the_operating_system() -> None:
-    wrong = [str(path) for path in FILES if room_of(path) != "platform" and SYSTEM_HEADER.search(path.read_text(encoding="utf-8"))]
+    wrong = [str(path) for path in FILES if room_of(path) != "platform" and SYSTEM_HEADER.search(read(path))]
     assert not wrong
 
 
 def test_no_file_is_long() -> None:
-    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    long = {str(path.relative_to(ROOT)): len(read(path).splitlines()) for path in FILES}
     assert not {path: lines for path, lines in long.items() if lines > LONGEST}
