@@ -1,4 +1,4 @@
-// Files that are read: mapped where a failing disk cannot kill the process, else copied.
+// Files that are read: copied out of the system's cache, or mapped where a caller asks for it.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,10 @@
 
 namespace fastnnunet {
 
-// How a file's bytes are come by: shared with the system's cache, or copied out of it piece by piece. InputFile maps
-// only where it is asked to and the system can be asked to read a part of a mapping and say whether that went well
-// (Linux 5.14 and later): elsewhere a failing disk would kill the process. On Windows, a mapped file could be neither
-// replaced nor deleted either.
+// How a file's bytes are read: in a mapping of the system's cache, or copied out of it piece by piece. InputFile maps a
+// file only if the caller asks for it and the system can report whether it could read a part of a mapping (Linux 5.14
+// and later): elsewhere a failing disk would end the process. Even there, a file that is truncated after that report
+// ends the process with SIGBUS, so the loader copies. On Windows, a mapped file could be neither replaced nor deleted.
 enum class FileAccess { prefer_mapped, copied };
 
 // What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
