@@ -169,7 +169,7 @@ def resizer(side: str) -> Callable[[], np.ndarray]:
 
 
 def memory_now(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"[prediction] expected {field} in /proc/self/status, got none")
@@ -184,7 +184,7 @@ def measure_here(side: str, work: str, result: Path) -> Figures:
     # What was freed goes back to the system, so that nobody takes it unseen; then the peak starts here.
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = memory_now("VmRSS")
     cpu = []
     while len(cpu) < 3 and sum(cpu) < 10.0:

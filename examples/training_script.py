@@ -31,11 +31,13 @@ def main() -> None:
     dataset, configuration, fold = sys.argv[1:4]
     device = torch.device(sys.argv[4] if len(sys.argv) > 4 else "cuda")
     folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
-    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans = json.loads((folder / "nnUNetPlans.json").read_text(encoding="utf-8"))
     plans["continue_training"] = False
 
     fl.install(seed=1234)  # the only line that is not nnU-Net's
-    trainer = ShortTrainer(plans, configuration, int(fold), json.loads((folder / "dataset.json").read_text()), device)
+    trainer = ShortTrainer(
+        plans, configuration, int(fold), json.loads((folder / "dataset.json").read_text(encoding="utf-8")), device
+    )
     trainer.run_training()
     trainer.perform_actual_validation()
 

@@ -105,6 +105,7 @@ def table(folder: Path) -> Table:
             stdout=subprocess.PIPE,
             text=True,
             check=True,
+            encoding="utf-8",
         )
         for key, fingerprint in json.loads(done.stdout.splitlines()[-1]).items():
             package = key.split(".")[0].split(":")[0]

@@ -95,7 +95,7 @@ def _open(variant: str, raw: Path, preprocessed: Path, results: Path) -> Dataset
     # nnU-Net's own helpers start no more processes than this where a test compares with them.
     env["nnUNet_def_n_proc"] = "2"
     results.mkdir(parents=True, exist_ok=True)
-    plans = json.loads((preprocessed / name / "nnUNetPlans.json").read_text())
+    plans = json.loads((preprocessed / name / "nnUNetPlans.json").read_text(encoding="utf-8"))
     configuration = "3d_cascade_fullres" if variant == "cascade" else "3d_fullres"
     return Dataset(variant, int(name[7:10]), name, raw, preprocessed, results, env, plans, configuration)
 
@@ -157,7 +157,9 @@ def _prepare(variant: str, root: Path) -> None:
     # What the first training writes; here beforehand, so that tests leave the shared folder as it is.
     folder = root / "nnUNet_preprocessed" / name
     cases = sorted(file.name[: -len(".nii.gz")] for file in (root / "nnUNet_raw" / name / "labelsTr").iterdir())
-    (folder / "splits_final.json").write_text(json.dumps(generate_crossval_split(cases, seed=12345, n_splits=5)))
+    (folder / "splits_final.json").write_text(
+        json.dumps(generate_crossval_split(cases, seed=12345, n_splits=5)), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

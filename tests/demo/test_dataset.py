@@ -48,7 +48,7 @@ def test_ignore_label_leaves_some_slices_annotated(tmp_path: Path) -> None:
 
 def test_hemispheres_have_labels_of_their_own(tmp_path: Path) -> None:
     folder = demo.build_dataset(tmp_path, 1, "x", "brains128", cases=2, resolution=6)
-    assert len(json.loads((folder / "dataset.json").read_text())["labels"]) == 5
+    assert len(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]) == 5
     for labels in labels_of(folder):
         x = np.arange(len(labels))[:, None, None]
         left, right = ((np.isin(labels, pair) * x).sum() / np.isin(labels, pair).sum() for pair in ((1, 2), (3, 4)))

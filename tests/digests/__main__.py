@@ -18,6 +18,6 @@ if __name__ == "__main__":
         made = dict(digests(Path(scratch)))
     text = json.dumps({"versions": versions(), "libm": [libm()], "digests": made}, indent=2) + "\n"
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text)
+        Path(sys.argv[1]).write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)

@@ -23,7 +23,7 @@ from digests.leaves import leaves
 from digests.volumes import KINDS
 from fastnnunet_loader.transforms.registry import NATIVE
 
-COMMITTED: dict[str, Any] = json.loads(Path(__file__).with_name("digests.json").read_text())
+COMMITTED: dict[str, Any] = json.loads(Path(__file__).with_name("digests.json").read_text(encoding="utf-8"))
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(

@@ -170,10 +170,10 @@ def write(kind: Kind, preprocessed: Path, results: Path, trainers: tuple[str, ..
     """Write a data set as nnU-Net's preprocessing leaves it, and for a cascade what the stage before predicted."""
     folder = preprocessed / kind.dataset
     folder.mkdir(parents=True)
-    (folder / "nnUNetPlans.json").write_text(json.dumps(_plans(kind)))
-    (folder / "dataset.json").write_text(json.dumps(_description(kind)))
+    (folder / "nnUNetPlans.json").write_text(json.dumps(_plans(kind)), encoding="utf-8")
+    (folder / "dataset.json").write_text(json.dumps(_description(kind)), encoding="utf-8")
     names = [f"case_{number}" for number in range(CASES)]
-    (folder / "splits_final.json").write_text(json.dumps([{"train": names[:-1], "val": names[-1:]}]))
+    (folder / "splits_final.json").write_text(json.dumps([{"train": names[:-1], "val": names[-1:]}]), encoding="utf-8")
     cases = folder / f"nnUNetPlans_{kind.configuration}"
     cases.mkdir()
     count = max(value for values in kind.labels.values() for value in np.atleast_1d(values)) + 1

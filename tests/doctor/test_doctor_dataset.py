@@ -26,9 +26,9 @@ def here(nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def change(dataset: Any, file: str, changing: Callable[[Any], Any]) -> Path:
     path: Path = dataset.preprocessed / dataset.name / file
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     replaced = changing(content)
-    path.write_text(json.dumps(content if replaced is None else replaced))
+    path.write_text(json.dumps(content if replaced is None else replaced), encoding="utf-8")
     return path
 
 
@@ -60,7 +60,7 @@ def test_unknown_plans_and_configuration(here: Any) -> None:
 
 def test_plans_that_are_cut_off(here: Any) -> None:
     file = here.preprocessed / here.name / "nnUNetPlans.json"
-    file.write_text(file.read_text()[:1000])
+    file.write_text(file.read_text(encoding="utf-8")[:1000], encoding="utf-8")
     check = bad(checks_of(here))["plans"]
     assert check.verdict is Verdict.FAIL
     assert str(file) in check.found

@@ -88,9 +88,9 @@ def test_4d_images_are_named_before_a_training(here: Any) -> None:
     raw, dataset = here
     for file in (raw / "imagesTr").iterdir():
         resave(file, lambda v: np.stack([v, v], -1))
-    content = json.loads((raw / "dataset.json").read_text())
+    content = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
     content["channel_names"] = {"0": "T1", "1": "T2"}
-    (raw / "dataset.json").write_text(json.dumps(content))
+    (raw / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     check = raw_check(dataset)
     assert check.verdict is Verdict.FAIL
     assert len(check.details) == 6
@@ -116,9 +116,9 @@ def test_raw_data_set_that_is_not_preprocessed(here: Any, tmp_path: Path, monkey
 
 def test_files_that_dataset_json_lists(here: Any) -> None:
     raw, dataset = here
-    content = json.loads((raw / "dataset.json").read_text())
+    content = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
     content["dataset"] = {"one": {"images": ["imagesTr/brain_000_0000.nii.gz"], "label": "$NOWHERE/none.nii.gz"}}
-    (raw / "dataset.json").write_text(json.dumps(content))
+    (raw / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     (line,) = raw_check(dataset).details
     assert line.startswith("[one] ")
     assert "none.nii.gz: expected a file, got none" in line
@@ -170,6 +170,6 @@ def test_plans_with_odd_names(nnunet_dataset: Any, tmp_path: Path, name: str, mo
     (folder / "nnUNetPlans.json").rename(folder / f"{name}.json")
     (check,) = (check for check in checks_of(dataset) if check.name == "plans")
     assert shlex.split(check.mend) == ["-p", name]
-    (folder / "splits_final.json").write_text("no JSON")
+    (folder / "splits_final.json").write_text("no JSON", encoding="utf-8")
     (check,) = (check for check in checks_of(dataset, plans_name=name) if check.name == "splits")
     assert shlex.split(check.mend)[:2] == ["rm", str(folder / "splits_final.json")]

@@ -26,7 +26,7 @@ def _install(folder: Path, package: str, version: str) -> None:
     """As far as metadata goes."""
     description = folder / f"{package}-{version}.dist-info"
     description.mkdir()
-    (description / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    (description / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", encoding="utf-8")
 
 
 def test_untested_version_of_nnunet_warns_with_the_tested_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,8 @@ def test_probe_that_hangs_is_ended_with_its_children(script: Path, tmp_path: Pat
         "import subprocess, sys, time, pathlib\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         f"pathlib.Path({str(pid)!r}).write_text(str(child.pid))\n"
-        "time.sleep(600)\n"
+        "time.sleep(600)\n",
+        encoding="utf-8",
     )
     started = time.monotonic()
     done = probe.probe("script", seconds=3)
@@ -107,8 +108,8 @@ def test_probe_that_hangs_is_ended_with_its_children(script: Path, tmp_path: Pat
     if os.name == "posix":
         # A child that is dead may still be waited for by init.
         for _ in range(100):
-            state = Path(f"/proc/{pid.read_text()}/stat")
-            if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            state = Path("/proc", pid.read_text(encoding="utf-8"), "stat")
+            if not state.exists() or state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
                 break
             time.sleep(0.1)
         else:
@@ -117,7 +118,7 @@ def test_probe_that_hangs_is_ended_with_its_children(script: Path, tmp_path: Pat
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_probe_that_crashes_tells_how(script: Path) -> None:
-    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", encoding="utf-8")
     done = probe.probe("script")
     assert not done.ok
     assert done.said == "killed by SIGSEGV"
@@ -128,13 +129,14 @@ def test_probe_tells_the_exception_and_not_the_advice_after_it(script: Path) -> 
         "import sys\n"
         "for line in ('Traceback:', 'package.exc.SomeError: what it was', '', 'Set VERBOSE=1 for more'):\n"
         "    print(line, file=sys.stderr)\n"
-        "sys.exit(1)\n"
+        "sys.exit(1)\n",
+        encoding="utf-8",
     )
     assert probe.probe("script").said == "package.exc.SomeError: what it was"
 
 
 def test_probe_says_what_was_printed_last(script: Path) -> None:
-    script.write_text("print('first')\nprint('last')\n")
+    script.write_text("print('first')\nprint('last')\n", encoding="utf-8")
     done = probe.probe("script")
     assert done.ok
     assert done.said == "last"

@@ -116,7 +116,7 @@ def _(scene: Scene) -> str:
 def _(scene: Scene) -> str:
     loader = scene.loader(on_bad_case="skip", prefetch=2)
     kept = scene.take(loader, 1)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), before[1]))
     said = ""
@@ -146,7 +146,7 @@ def _(scene: Scene) -> str:
 
 @fault("address space too small for a loader", "MemoryError or SampleError, and nothing is left")
 def _(scene: Scene) -> str:
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 10), before[1]))
     said = ""
@@ -166,7 +166,7 @@ def _(scene: Scene) -> str:
 
 def _used() -> int:
     """Address space, in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
 
 
 def _outcomes(

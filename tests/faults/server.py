@@ -119,7 +119,7 @@ def _of_session(session: int) -> list[int]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                fields = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             except OSError:
                 continue
             if int(fields[3]) == session and fields[0] != "Z":

@@ -80,9 +80,9 @@ def environment_of(guest: Guest, cache: Path) -> Path:
         lines = [f"import site; site.addsitedir({path!r})" for path in sorted(outer)]
         # As if this package were installed here, from wherever the tests import it.
         lines.append(f"import os, site; {PACKAGE!r} in os.environ and site.addsitedir(os.environ[{PACKAGE!r}])")
-        (site_of(python) / "outer.pth").write_text("\n".join(lines) + "\n")
+        (site_of(python) / "outer.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
         limits = folder / "constraints.txt"
-        limits.write_text("\n".join(constraints) + "\n")
+        limits.write_text("\n".join(constraints) + "\n", encoding="utf-8")
         # Some programs write trainers into nnU-Net's folder: each has a copy of its own.
         nnunet = next(line for line in constraints if line.startswith("nnunetv2=="))
         _pip(python, "--no-deps", "--ignore-installed", nnunet)

@@ -36,8 +36,8 @@ def put_model(
     for name in ("plans.json", "dataset_fingerprint.json"):
         if (model / name).is_file():
             shutil.copy(model / name, folder)
-    dataset = json.loads((model / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**dataset, **(changes or {})}))
+    dataset = json.loads((model / "dataset.json").read_text(encoding="utf-8"))
+    (folder / "dataset.json").write_text(json.dumps({**dataset, **(changes or {})}), encoding="utf-8")
     checkpoint = torch.load(model / "fold_0" / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     checkpoint["trainer_name"] = trainer
     if not mirrored:

@@ -78,7 +78,7 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
     if order == RUN:  # which asks the program's Python, in a process of its own, whether it has this package
         started = [sys.executable, "-m", "fastnnunet_loader.cli", "run", *started]
     began = time.monotonic()
-    with (folder / "printed.txt").open("w") as printed:
+    with (folder / "printed.txt").open("w", encoding="utf-8") as printed:
         process = subprocess.Popen(
             started,
             env={
@@ -109,18 +109,18 @@ def run(guest: Guest, work: Work, scene: Scene, python: Path, order: str, enviro
             code = -signal.SIGKILL
             print(f"\nit did not end within {_LONGEST} seconds", file=printed)
     seconds = time.monotonic() - began
-    entries = [json.loads(line) for line in report.read_text().splitlines()]
+    entries = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     processes = _processes(entries, trace)
     return Seen(
         code=code,
         seconds=seconds,
         processes=processes,
         own=sum(count for by, count in processes.items() if by.startswith(guest.own)) if guest.own else 0,
-        shared_memory=len(re.findall(r'openat\([^"]*"/dev/shm', trace.read_text())) if under else 0,
+        shared_memory=len(re.findall(r'openat\([^"]*"/dev/shm', trace.read_text(encoding="utf-8"))) if under else 0,
         said=[entry["said"] for entry in entries if "said" in entry],
         left=[name for entry in entries for name in entry.get("left", ())],
         results=results,
-        printed=(folder / "printed.txt").read_text(),
+        printed=(folder / "printed.txt").read_text(encoding="utf-8"),
     )
 
 
@@ -129,7 +129,7 @@ def _processes(entries: list[dict[str, str]], trace: Path) -> collections.Counte
     if not trace.is_file():
         return collections.Counter(by.values())
     # A program that strace was told to run is no child of it.
-    created = created_processes(trace.read_text())
+    created = created_processes(trace.read_text(encoding="utf-8"))
     return collections.Counter(by.get(pid, "?") for pid, program in created.items() if program not in SHORT_PROGRAMS)
 
 

@@ -35,7 +35,7 @@ _OWNERS = (
 
 
 def _report(**entry: Any) -> None:
-    with Path(os.environ["GUEST_REPORT"]).open("a") as file:
+    with Path(os.environ["GUEST_REPORT"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 

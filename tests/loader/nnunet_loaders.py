@@ -13,9 +13,9 @@ def trainer_of(dataset: Any, configuration: str = "3d_fullres", trainer_class: t
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     folder = dataset.preprocessed / dataset.name
-    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans = json.loads((folder / "nnUNetPlans.json").read_text(encoding="utf-8"))
     plans["continue_training"] = False
-    description = json.loads((folder / "dataset.json").read_text())
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     trainer = (trainer_class or nnUNetTrainer)(plans, configuration, 0, description, torch.device("cpu"))
     trainer.print_to_log_file = lambda *_, **__: None
     return trainer
@@ -42,7 +42,7 @@ def nnunet_loader(dataset: Any, transforms: Any, patch_size: tuple[int, ...] = (
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     folder = dataset.preprocessed / dataset.name
-    description = json.loads((folder / "dataset.json").read_text())
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     labels = PlansManager(str(folder / "nnUNetPlans.json")).get_label_manager(description)
     cases = str(dataset.folder())
     return nnUNetDataLoader(

@@ -97,7 +97,7 @@ def test_they_say_what_was_done(loader: fl.DataLoader) -> None:
     assert stats.bytes_read > 0
     assert stats.cache_hits + stats.cache_misses > 0
     assert 0 <= stats.cache_hit_share <= 1
-    status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines() if ":" in row)
+    status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if ":" in row)
     assert stats.process_memory == pytest.approx(1024 * int(status["VmRSS"].split()[0]), rel=0.1)
     assert stats.process_memory < stats.memory_limit
     assert 0 < stats.memory_available <= stats.memory_limit
@@ -213,7 +213,7 @@ def test_metrics_are_what_the_node_exporter_reads(loader: fl.DataLoader, tmp_pat
 def test_a_reader_never_sees_half_a_file(loader: fl.DataLoader, tmp_path: Path) -> None:
     file, stats = tmp_path / "whole.prom", loader.stats()
     write_metrics(file, {"training": stats}, {})
-    whole = file.read_text()
+    whole = file.read_text(encoding="utf-8")
     done = threading.Event()
 
     def write() -> None:
@@ -225,7 +225,7 @@ def test_a_reader_never_sees_half_a_file(loader: fl.DataLoader, tmp_path: Path) 
     thread.start()
     seen = set()
     while not done.is_set():
-        seen.add(file.read_text())
+        seen.add(file.read_text(encoding="utf-8"))
     thread.join()
     assert seen == {whole}
 
@@ -242,7 +242,7 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
     for _ in range(3):
         next(loader)
     deadline = time.monotonic() + 20
-    while not (tmp_path / "s.jsonl").exists() or (tmp_path / "s.jsonl").read_text().count("\n") < 3:
+    while not (tmp_path / "s.jsonl").exists() or (tmp_path / "s.jsonl").read_text(encoding="utf-8").count("\n") < 3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     telling.epoch(7)
@@ -252,7 +252,7 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
     telling.stop()
     telling.stop()
     assert set(threading.enumerate()) <= before
-    entries = [json.loads(row) for row in (tmp_path / "s.jsonl").read_text().splitlines()]
+    entries = [json.loads(row) for row in (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()]
     events = [entry["event"] for entry in entries]
     assert events[0] == "running"
     assert events[-2:] == ["epoch", "end"]
@@ -261,7 +261,7 @@ def test_a_reporter_writes_now_and_then_and_ends(loader: fl.DataLoader, tmp_path
     assert {entry["loader"] for entry in entries} == {"training"}
     assert entries[-1]["batches"] == 4
     assert {entry["event"] for entry in entries if "stages" not in entry} == {"running"}  # which are nearly all of a week's
-    assert 'fastnnunet_batches_total{fold="0",loader="training"} 4.0' in (tmp_path / "m.prom").read_text()
+    assert 'fastnnunet_batches_total{fold="0",loader="training"} 4.0' in (tmp_path / "m.prom").read_text(encoding="utf-8")
     first, second = log
     assert first.startswith("fastnnunet_loader, training, epoch 7: ")
     assert second.startswith("fastnnunet_loader, training, epoch 8: ")
@@ -348,7 +348,7 @@ def test_a_file_of_json_lines_is_bounded(tmp_path: Path, monkeypatch: Any) -> No
     for number in range(500):
         append_json(file, {"number": number, "share": float("inf"), "stages": [{"median": float("nan")}]})
         assert sum(one.stat().st_size for one in tmp_path.glob("s.*")) <= 20_000
-    kept = [json.loads(row) for one in (older(file), file) for row in one.read_text().splitlines()]
+    kept = [json.loads(row) for one in (older(file), file) for row in one.read_text(encoding="utf-8").splitlines()]
     assert [entry["number"] for entry in kept] == list(range(500 - len(kept), 500))
     assert len(kept) > 100
     assert kept[0]["share"] is kept[0]["stages"][0]["median"] is None
@@ -379,7 +379,7 @@ def test_files_of_others_are_left_alone(loader: fl.DataLoader, tmp_path: Path) -
             assert "with other content" in (taken(*given) or "")
         with pytest.raises(ValueError, match="with other content"):
             fl.install(stats=theirs)
-    older(tmp_path / "t.jsonl").write_text("mine")
+    older(tmp_path / "t.jsonl").write_text("mine", encoding="utf-8")
     assert "t.jsonl.1" in (taken(tmp_path / "t.jsonl", None) or "")
     assert "folder" in (taken(tmp_path, None) or "")
 
@@ -466,5 +466,5 @@ def test_json_lines_of_several_writers_stay_whole(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    entries = [json.loads(row) for row in file.read_text().splitlines()]
+    entries = [json.loads(row) for row in file.read_text(encoding="utf-8").splitlines()]
     assert len(entries) == 200

@@ -100,10 +100,10 @@ class Tree:
     def caught_by(self, mistake: Mistake) -> str:
         """Return the first test that fails, or nothing."""
         file = self.folder / mistake.file
-        right = file.read_text()
+        right = file.read_text(encoding="utf-8")
         if right.count(mistake.right) != 1:
             sys.exit(f"[{mistake.file}] expected once, got {right.count(mistake.right)} times: {mistake.right}")
-        file.write_text(right.replace(mistake.right, mistake.wrong))
+        file.write_text(right.replace(mistake.right, mistake.wrong), encoding="utf-8")
         native = mistake.file.startswith(CORE)
         try:
             if native:
@@ -112,7 +112,7 @@ class Tree:
                     return found
             return self.pytest(mistake.tests)
         finally:
-            file.write_text(right)
+            file.write_text(right, encoding="utf-8")
             if native:
                 self.make()
 

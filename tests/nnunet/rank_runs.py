@@ -114,9 +114,9 @@ def of_session(session: int) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, _, of, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+            state, _, _, of, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             if int(of) == session and state != "Z":
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                found.append((process / "cmdline").read_text(encoding="utf-8").replace("\0", " "))
         except OSError:  # it ended meanwhile
             continue
     return found

@@ -256,14 +256,14 @@ def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) ->
         pytest.skip("this system does not list processes as Linux does")
     run = RankRun(nnunet_dataset("default"), tmp_path)
     log = tmp_path / "said.txt"
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             run.command(), env=run.environment(wait_on=1, alone=1), stdout=file, stderr=file, start_new_session=True
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 600
         while not run.entries(1, "waits"):  # rank 0 is in a collective call by then, or will be
-            assert process.poll() is None, log.read_text()
+            assert process.poll() is None, log.read_text(encoding="utf-8")
             assert time.monotonic() < deadline
             time.sleep(0.5)
         assert len(of_session(process.pid)) >= 3
@@ -278,7 +278,7 @@ def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) ->
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
     if ending == "SIGINT to all":
-        assert "fastnnunet: interrupted" in log.read_text()
+        assert "fastnnunet: interrupted" in log.read_text(encoding="utf-8")
 
 
 FAILING = """

@@ -107,7 +107,7 @@ def test_validation_returns_what_the_trainer_returns(environment: Any) -> None:
     class Metrics(Short):
         def perform_actual_validation(self, save_probabilities: bool = False) -> float:
             super().perform_actual_validation(save_probabilities)
-            summary = json.loads((Path(self.output_folder) / "validation" / "summary.json").read_text())
+            summary = json.loads((Path(self.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
             return float(summary["foreground_mean"]["Dice"])
 
     trainer = prepared(environment, Metrics, start=False)
@@ -130,7 +130,7 @@ def test_augmenters_have_nnunets_attributes(environment: Any, monkeypatch: pytes
                 assert augmenter.pin_memory is False
                 assert augmenter.wait_time == 0.002
             augmenter._finish()
-        debug = json.loads((Path(trainer.output_folder) / "debug.json").read_text())
+        debug = json.loads((Path(trainer.output_folder) / "debug.json").read_text(encoding="utf-8"))
         assert "SpatialTransform" in debug["dataloader_train.generator.transforms"]
         assert "dataloader_val.transform" in debug
 
@@ -138,12 +138,12 @@ def test_augmenters_have_nnunets_attributes(environment: Any, monkeypatch: pytes
 def test_debug_json_has_all_that_nnunet_writes(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("nnUNet_n_proc_DA", "2")
     trainer = prepared(environment, Short)
-    ours = json.loads((Path(trainer.output_folder) / "debug.json").read_text())
+    ours = json.loads((Path(trainer.output_folder) / "debug.json").read_text(encoding="utf-8"))
     for augmenter in (trainer.dataloader_train, trainer.dataloader_val):
         augmenter._finish()
     fl.uninstall()
     plain = prepared(environment, Short)
-    theirs = json.loads((Path(plain.output_folder) / "debug.json").read_text())
+    theirs = json.loads((Path(plain.output_folder) / "debug.json").read_text(encoding="utf-8"))
     for augmenter in (plain.dataloader_train, plain.dataloader_val):
         augmenter._finish()
     assert ours.keys() == theirs.keys()

@@ -217,7 +217,7 @@ class Trainer:
         self.local_rank, self.output_folder, self.log_file = rank, str(folder), str(folder / f"log_{rank}.txt")
 
     def print_to_log_file(self, *words: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
-        with Path(self.log_file).open("a+") as file:  # as nnU-Net's: word by word
+        with Path(self.log_file).open("a+", encoding="utf-8") as file:  # as nnU-Net's: word by word
             for word in words:
                 file.write(f"{word} ")
             file.write("\n")

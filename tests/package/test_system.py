@@ -210,7 +210,7 @@ def control_group() -> Iterator[Path]:
         except OSError:
             continue
         if (group / limit).exists() and os.access(group / limit, os.W_OK):
-            (group / limit).write_text(str(3 * GIB))
+            (group / limit).write_text(str(3 * GIB), encoding="utf-8")
             yield group
             group.rmdir()
             return

@@ -82,7 +82,7 @@ def soak(source: Source, batches: int, points: int = 100) -> Soaked:
 
 
 def _memory() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
 
 
 def _count(what: str) -> int:

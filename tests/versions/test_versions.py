@@ -122,8 +122,8 @@ def test_training_with_nnunet_2_6(nnunet_dataset: Callable[[str], Any], dataset_
     run(TRAINING, dataset.env | names | with_folder(folder_of("nnunetv2", "2.6.4", dataset_cache)))
     (output,) = (dataset.results / dataset.name).glob("*/fold_0")
     assert (output / "validation" / "summary.json").is_file()
-    assert [line.split()[0] for line in record.read_text().splitlines()] == (["train"] * 3 + ["val"] * 2) * 2
-    log = "".join(file.read_text() for file in output.glob("training_log_*.txt"))
+    assert [line.split()[0] for line in record.read_text(encoding="utf-8").splitlines()] == (["train"] * 3 + ["val"] * 2) * 2
+    log = "".join(file.read_text(encoding="utf-8") for file in output.glob("training_log_*.txt"))
     assert "fastnnunet_loader, training:" in log
     assert "runs in Python" not in log
 

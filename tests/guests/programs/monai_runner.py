@@ -23,7 +23,7 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
     command = scene.folder / "bin" / "nnUNetv2_train"
     command.parent.mkdir()
     under = Path(__file__).parents[1] / "under.py"
-    command.write_text(_COMMAND.format(python=scene.python, under=str(under)))
+    command.write_text(_COMMAND.format(python=scene.python, under=str(under)), encoding="utf-8")
     command.chmod(0o755)
     return {**scene.dataset.env, "nnUNet_n_proc_DA": "2"}
 

@@ -21,7 +21,7 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
     folder = scene.site / "moosez" / "models" / "nnunet_trained_models" / _FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     put_model(scene.model, folder / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-    (folder / "model_version.json").write_text(json.dumps({"url": _URL}))
+    (folder / "model_version.json").write_text(json.dumps({"url": _URL}), encoding="utf-8")
     return {}
 
 

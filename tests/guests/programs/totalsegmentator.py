@@ -21,7 +21,7 @@ def _prepare(scene: Scene) -> Mapping[str, str]:
     put_model(scene.model, weights / _FOLDER / f"{_TRAINER}__nnUNetPlans__3d_fullres", trainer=_TRAINER)
     home.mkdir()
     settings = {"totalseg_id": "", "send_usage_stats": False, "prediction_counter": 0, "statistics_disclaimer_shown": True}
-    (home / "config.json").write_text(json.dumps(settings))
+    (home / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     return {
         "TOTALSEG_WEIGHTS_PATH": str(weights),
         "TOTALSEG_HOME_DIR": str(home),

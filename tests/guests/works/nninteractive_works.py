@@ -22,7 +22,9 @@ def _model(trained: Path, folder: Path) -> Path:
     (folder / "fold_0").mkdir()
     for name in ("plans.json", "dataset.json"):
         (folder / name).write_bytes((trained / name).read_bytes())
-    (folder / "inference_info.json").write_text(json.dumps({"inference_class": "nnInteractiveInferenceSession"}))
+    (folder / "inference_info.json").write_text(
+        json.dumps({"inference_class": "nnInteractiveInferenceSession"}), encoding="utf-8"
+    )
     plans = PlansManager(str(folder / "plans.json"))
     torch.manual_seed(0)
     configuration = plans.get_configuration("3d_fullres")
