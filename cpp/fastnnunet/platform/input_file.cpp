@@ -66,16 +66,14 @@ std::uint64_t InputFile::content() const {
 }
 
 void InputFile::reopen(std::optional<std::uint64_t> content) {
-  InputFile now(path_, access_);
+  InputFile now(path_);
   if (!content || now.size() != size() || now.content() != *content) changed(now.stamp_);
   std::swap(stamp_, now.stamp_);
-  std::swap(data_, now.data_);
   std::swap(handle_, now.handle_);
 }
 
 const std::byte* InputFile::bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const {
   require(offset, count);
-  if (data_ != nullptr) return data_ + offset;
 #ifdef _GLIBCXX_SANITIZE_VECTOR
   scratch.resize(count);  // so that AddressSanitizer sees what is read beyond the end
 #else

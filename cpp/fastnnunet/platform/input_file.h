@@ -1,4 +1,6 @@
-// Files that are read: copied out of the system's cache, or mapped where a caller asks for it.
+// Files that are read: copied out of the system's cache, piece by piece. They are not mapped. The system can be asked
+// whether it could read a part of a mapping, but a file that is cut after its answer ends the process with SIGBUS; and
+// on Windows, a mapped file could be neither replaced nor deleted.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +11,6 @@
 #include <vector>
 
 namespace fastnnunet {
-
-// How a file's bytes are read: in a mapping of the system's cache, or copied out of it piece by piece. InputFile maps a
-// file only if the caller asks for it and the system can report whether it could read a part of a mapping (Linux 5.14
-// and later): elsewhere a failing disk would end the process. Even there, a file that is truncated after that report
-// ends the process with SIGBUS, so the loader copies. On Windows, a mapped file could be neither replaced nor deleted.
-enum class FileAccess { prefer_mapped, copied };
 
 // What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
 // same: the file was touched, moved to another disk or server, or replaced by a copy of itself.
@@ -30,15 +26,17 @@ std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
 // The same: 0 and the stamp, or the number of the system's error.
 int find_stamp(const std::filesystem::path& path, FileStamp& stamp);
 
-// A file open for reading. It notices when the file is no longer the one that was opened: reading a mapping beyond the
-// end of a file that somebody truncated would kill the process.
+// A file open for reading. It notices when the file is no longer the one that was opened.
 //
 // Errors that may be over after a while say so (error.h, Passing): EIO, ESTALE, ETIMEDOUT, EAGAIN, ENOTCONN, EHOSTDOWN
 // and the like, as file servers give them that are away for a moment. Nobody waits here.
 class InputFile {
  public:
+  // Of two pieces that are no further apart than this, what lies between is read along: another request takes longer.
+  static constexpr std::uint64_t kShortGap = 16384;
+
   // Throws StorageError.
-  InputFile(const std::filesystem::path& path, FileAccess access);
+  explicit InputFile(const std::filesystem::path& path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
@@ -46,7 +44,6 @@ class InputFile {
   const std::string& name() const { return name_; }  // UTF-8, for messages
   std::uint64_t size() const { return stamp_.size; }
   const FileStamp& stamp() const { return stamp_; }
-  bool mapped() const { return data_ != nullptr; }
 
   // Whether the path still leads to the file that was opened, untouched. Throws StorageError where it leads to none.
   bool current() const;
@@ -58,20 +55,12 @@ class InputFile {
   std::uint64_t content() const;
 
   // Opens the path anew and goes on with what it leads to, where that has this content. Where it has not, or where the
-  // content was never looked at, throws StorageError, and this stays as it is. What bytes() gave is not valid any more.
+  // content was never looked at, throws StorageError, and this stays as it is.
   void reopen(std::optional<std::uint64_t> content);
 
-  // Reads `count` bytes from `offset` into the system's cache where the file is mapped; to be called before bytes() of
-  // them. Throws StorageError where the disk fails.
-  void prepare(std::uint64_t offset, std::size_t count) const;
-
-  // `count` bytes from `offset`: in the mapping, or copied into `scratch`, which only ever grows. Throws StorageError.
+  // `count` bytes from `offset`, copied into `scratch`, which only ever grows. Throws StorageError.
   const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;
   void read(std::uint64_t offset, void* to, std::size_t count) const;
-
-  // Takes what was read of a mapped file out of the process's memory. The system's cache keeps it, and bytes() of it
-  // stay valid.
-  void let_go() const;
 
  private:
   void require(std::uint64_t offset, std::size_t count) const;
@@ -81,9 +70,7 @@ class InputFile {
 
   std::filesystem::path path_;
   std::string name_;
-  FileAccess access_;
   FileStamp stamp_;
-  const std::byte* data_ = nullptr;
 #ifdef _WIN32
   void* handle_ = nullptr;
 #else

@@ -25,8 +25,7 @@ std::int64_t ticks(const FILETIME& time) {
 
 }  // namespace
 
-InputFile::InputFile(const std::filesystem::path& path, FileAccess access)
-    : path_(path), name_(utf8(path)), access_(access) {
+InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf8(path)) {
   // Deleting and renaming stay allowed to others, as on other systems.
   const HANDLE handle = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
                                     nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -59,10 +58,6 @@ int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   stamp = {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
   return 0;
 }
-
-void InputFile::prepare(std::uint64_t offset, std::size_t count) const { require(offset, count); }
-
-void InputFile::let_go() const {}
 
 void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
   require(offset, count);

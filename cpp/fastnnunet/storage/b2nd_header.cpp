@@ -127,7 +127,6 @@ B2ndHeader read_b2nd_header(const InputFile& file) {
     throw StorageError(file.name(), "file is truncated: a .b2nd header has at least " + std::to_string(kMetalayers) +
                                         " bytes, file has " + std::to_string(file.size()));
   }
-  file.prepare(0, kMetalayers);
   const std::byte* fixed = file.bytes(0, kMetalayers, scratch);
   static constexpr char kText[8] = {'b', '2', 'f', 'r', 'a', 'm', 'e', '\0'};
   if (std::memcmp(fixed + kMagic, kText, sizeof(kText)) != 0) {
@@ -156,7 +155,6 @@ B2ndHeader read_b2nd_header(const InputFile& file) {
   }
   if (compressed > length - header_length) all.damaged("the chunks are longer than the file");
 
-  file.prepare(0, static_cast<std::size_t>(header_length));
   const std::byte* header = file.bytes(0, static_cast<std::size_t>(header_length), scratch);
   const Range range = metalayer(file, header, static_cast<std::size_t>(header_length), "b2nd");
   Msgpack meta(file, header, range.end, range.begin);

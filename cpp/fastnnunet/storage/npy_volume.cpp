@@ -12,13 +12,11 @@ namespace fastnnunet {
 std::unique_ptr<Volume> NpyVolume::open(std::unique_ptr<InputFile> file, std::uint64_t offset, std::uint64_t size) {
   std::vector<std::byte> scratch;
   const std::size_t preamble = static_cast<std::size_t>(std::min<std::uint64_t>(kNpyPreamble, size));
-  file->prepare(offset, preamble);
   const NpyText text = npy_text(file->name(), file->bytes(offset, preamble, scratch), preamble);
   if (text.end > size) {
     throw StorageError(file->name(), "file is truncated: header says " + std::to_string(text.end) +
                                          " bytes, file has " + std::to_string(size));
   }
-  file->prepare(offset + text.begin, text.end - text.begin);
   const std::byte* characters = file->bytes(offset + text.begin, text.end - text.begin, scratch);
   const NpyHeader header =
       parse_npy_header(file->name(), {reinterpret_cast<const char*>(characters), text.end - text.begin});
@@ -43,28 +41,55 @@ NpyVolume::NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, c
 }
 
 void NpyVolume::read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) {
-  const auto [planes, rows, columns] = box.shape();
-  const std::int64_t voxel = static_cast<std::int64_t>(size_of(element()));
-  // From the first to the last byte of a row along Z: the voxels between are others where the order is Fortran's.
-  const std::size_t span = static_cast<std::size_t>((columns - 1) * step_[3] + voxel);
-  for (std::int64_t c = first; c < last; ++c) {
-    for (std::int64_t x = 0; x < planes; ++x) {
-      const std::int64_t plane =
-          c * step_[0] + (box.lower[0] + x) * step_[1] + box.lower[1] * step_[2] + box.lower[2] * step_[3];
-      input().prepare(data_ + static_cast<std::uint64_t>(plane),
-                      static_cast<std::size_t>((rows - 1) * step_[2]) + span);
-      for (std::int64_t y = 0; y < rows; ++y) {
-        const std::int64_t at = plane + y * step_[2];
-        const std::byte* row = input().bytes(data_ + static_cast<std::uint64_t>(at), span, scratch_);
-        target.write(row, step_[3], target.at(c - first, x, y, 0), columns);
-      }
-    }
-  }
+  const auto voxel = static_cast<std::int64_t>(size_of(element()));
+  if (step_[3] == voxel)
+    read_rows(first, last, box, target);
+  else
+    read_columns(first, last, box, target);
   count_bytes(static_cast<std::uint64_t>((last - first) * voxels(box.shape()) * voxel));
 }
 
-std::unique_ptr<Volume> open_npy(const std::filesystem::path& path, FileAccess access) {
-  auto file = std::make_unique<InputFile>(path, access);
+std::uint64_t NpyVolume::place(std::int64_t c, std::int64_t x, std::int64_t y, std::int64_t z) const {
+  return data_ + static_cast<std::uint64_t>(c * step_[0] + x * step_[1] + y * step_[2] + z * step_[3]);
+}
+
+void NpyVolume::read_rows(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) {
+  const auto [planes, rows, columns] = box.shape();
+  const std::int64_t row_bytes = columns * step_[3];
+  // Rows that lie close to each other are read in one go.
+  const bool close = step_[2] - row_bytes <= static_cast<std::int64_t>(InputFile::kShortGap);
+  const std::int64_t at_once = close ? rows : 1;
+  const auto bytes = static_cast<std::size_t>((at_once - 1) * step_[2] + row_bytes);
+  for (std::int64_t c = first; c < last; ++c) {
+    for (std::int64_t x = 0; x < planes; ++x) {
+      for (std::int64_t y = 0; y < rows; y += at_once) {
+        const std::uint64_t from = place(c, box.lower[0] + x, box.lower[1] + y, box.lower[2]);
+        const std::byte* row = input().bytes(from, bytes, scratch_);
+        for (std::int64_t i = 0; i < at_once; ++i)
+          target.write(row + i * step_[2], step_[3], target.at(c - first, x, y + i, 0), columns);
+      }
+    }
+  }
+}
+
+void NpyVolume::read_columns(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) {
+  const auto [planes, rows, columns] = box.shape();
+  // The channels and planes of one (y, z) lie together: (z, x, c) in scratch_, of one y.
+  const std::int64_t together = (planes - 1) * step_[1] + (last - first) * step_[0];
+  scratch_.resize(static_cast<std::size_t>(columns * together));
+  for (std::int64_t y = 0; y < rows; ++y) {
+    for (std::int64_t z = 0; z < columns; ++z)
+      input().read(place(first, box.lower[0], box.lower[1] + y, box.lower[2] + z), scratch_.data() + z * together,
+                   static_cast<std::size_t>(together));
+    for (std::int64_t c = first; c < last; ++c)
+      for (std::int64_t x = 0; x < planes; ++x)
+        target.write(scratch_.data() + (c - first) * step_[0] + x * step_[1], together, target.at(c - first, x, y, 0),
+                     columns);
+  }
+}
+
+std::unique_ptr<Volume> open_npy(const std::filesystem::path& path) {
+  auto file = std::make_unique<InputFile>(path);
   const std::uint64_t size = file->size();
   return NpyVolume::open(std::move(file), 0, size);
 }

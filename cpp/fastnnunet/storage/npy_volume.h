@@ -22,6 +22,10 @@ class NpyVolume final : public StoredVolume {
  private:
   NpyVolume(std::unique_ptr<InputFile> file, const NpyHeader& header, const VolumeShape& shape, std::uint64_t data);
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) override;
+  // Where the voxels of a row along Z lie together, and where they do not, as in Fortran's order.
+  void read_rows(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target);
+  void read_columns(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target);
+  std::uint64_t place(std::int64_t c, std::int64_t x, std::int64_t y, std::int64_t z) const;  // in the file
 
   std::uint64_t data_;    // where the voxels begin in the file
   std::int64_t step_[4];  // bytes from one voxel to the next along C, X, Y, Z

@@ -297,10 +297,10 @@ class NpzVolume final : public StoredVolume {
 
 }  // namespace
 
-std::unique_ptr<Volume> open_npz(const std::filesystem::path& path, const std::string& member, FileAccess access) {
-  auto file = std::make_unique<InputFile>(path, FileAccess::copied);
+std::unique_ptr<Volume> open_npz(const std::filesystem::path& path, const std::string& member) {
+  auto file = std::make_unique<InputFile>(path);
   const Member found = ZipReader(*file).find(member + ".npy");
-  if (!found.deflated) return NpyVolume::open(std::make_unique<InputFile>(path, access), found.data, found.compressed);
+  if (!found.deflated) return NpyVolume::open(std::move(file), found.data, found.compressed);
   auto inflater = std::make_unique<Inflater>(*file, found);
   std::array<std::byte, kNpyPreamble> preamble;
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(preamble.size(), found.size));

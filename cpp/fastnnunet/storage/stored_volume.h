@@ -74,7 +74,6 @@ class StoredVolume : public Volume {
   std::uint64_t content() final;
   void take_content(std::uint64_t content) final { content_ = content; }
   const FileStamp& stamp() const final { return input_->stamp(); }
-  void let_go() const final { input_->let_go(); }
 
  protected:
   StoredVolume(std::unique_ptr<InputFile> file, Element element, std::int64_t channels, const Index3& shape)

@@ -60,9 +60,6 @@ class Volume {
   virtual void read_channels(const Box& box, float* corner, const Steps& steps) = 0;
   virtual void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) = 0;
 
-  // Takes what was read of the file out of the process's memory, as far as it is the system's to keep.
-  virtual void let_go() const {}
-
   // None where voxels are not compressed.
   virtual std::optional<Tiling> tiling() const { return std::nullopt; }
 

@@ -124,7 +124,6 @@ bool CachedVolume<T>::provide(Volume& volume, const Box& box, bool counted) {
     readable = readable && now != State::unreadable;
     ++(filled_here ? misses : hits);
   });
-  if (misses > 0) volume.let_go();  // its voxels are here now
   if (!readable) return false;
   cache_.misses_.fetch_add(misses, std::memory_order_relaxed);
   if (counted) cache_.hits_.fetch_add(hits, std::memory_order_relaxed);

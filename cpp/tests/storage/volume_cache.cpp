@@ -81,40 +81,6 @@ TEST_CASE("volume_cache: only the blocks that a box touches") {
   CHECK(cache.hits() + cache.misses() == 4);
 }
 
-#ifdef __linux__
-
-// Kilobytes of a file's mappings that are in this process's memory.
-std::int64_t mapped_memory(const std::filesystem::path& path) {
-  std::ifstream maps("/proc/self/smaps");
-  std::int64_t total = 0;
-  bool inside = false;
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find('-') < line.find(' '))
-      inside = line.ends_with(std::filesystem::canonical(path).string());  // a mapping's first line
-    if (inside && line.starts_with("Rss:")) total += std::stoll(line.substr(4));
-  }
-  return total;
-}
-
-TEST_CASE("volume_cache: what is kept does not stay in memory as a file, too") {
-  TemporaryFolder folder;
-  const std::filesystem::path path = folder / "case.b2nd";
-  write_b2nd(path, ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
-  const Box all = Box::of_shape({25, 22, 19});
-  {
-    const auto plain = open_b2nd(path, FileAccess::prefer_mapped);
-    std::vector<float> out(static_cast<std::size_t>(voxels(all.shape())));
-    plain->read(0, all, out.data(), 0.0f);
-    CHECK(mapped_memory(path) > 0);
-  }
-  VolumeCache cache(1 << 20);
-  const auto volume = open_b2nd(path, FileAccess::prefer_mapped);
-  CHECK(cache.find<float>(0, *volume)->provide(*volume, all));
-  CHECK(mapped_memory(path) == 0);
-}
-
-#endif
-
 TEST_CASE("volume_cache: the first that fit are kept, and the budget is") {
   TemporaryFolder folder;
   write_b2nd(folder / "case.b2nd", ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
@@ -246,20 +212,17 @@ void check_bytes_of_filling(const Compression& compression) {
   const auto path = folder / "case.b2nd";
   write_b2nd(path, ramp<float>({2, 25, 22, 19}), "<f4", compression);
   const Bytes file = read_file(path);
-  for (const FileAccess access : {FileAccess::prefer_mapped, FileAccess::copied}) {
-    CAPTURE(access == FileAccess::copied);
-    const auto volume = open_b2nd(path, access);
-    VolumeCache cache(1 << 20);
-    CachedVolume<float>& cached = *cache.find<float>(0, *volume);
-    const std::uint64_t before = volume->bytes_read();
-    CHECK(cached.provide(*volume, Box::of_shape(volume->shape())));
-    CHECK(cache.misses() == kTileCount);
-    CHECK(volume->bytes_read() - before <= file.size());
-    CHECK(volume->bytes_read() - before >= file.size() / 2);
-  }
+  const auto volume = open_b2nd(path);
+  VolumeCache cache(1 << 20);
+  CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+  const std::uint64_t before = volume->bytes_read();
+  CHECK(cached.provide(*volume, Box::of_shape(volume->shape())));
+  CHECK(cache.misses() == kTileCount);
+  CHECK(volume->bytes_read() - before <= file.size());
+  CHECK(volume->bytes_read() - before >= file.size() / 2);
 }
 
-TEST_CASE("volume_cache: filling reads every chunk once, mapped and copied") {
+TEST_CASE("volume_cache: filling reads every block once") {
   check_bytes_of_filling(kTiles);
   check_bytes_of_filling({{2, 14, 12, 11}, {2, 8, 7, 6}});
 }

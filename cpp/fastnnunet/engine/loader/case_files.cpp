@@ -24,7 +24,7 @@ std::string stamp_of_case(const CaseFiles& files) {
     if (path->empty()) continue;
     std::string one = "none";
     try {
-      const InputFile file(*path, FileAccess::copied);
+      const InputFile file(*path);
       char text[48];
       std::snprintf(text, sizeof(text), "%llx:%016llx", static_cast<unsigned long long>(file.size()),
                     static_cast<unsigned long long>(file.content()));
