@@ -41,6 +41,27 @@ TEST_CASE("memory plan: all of the budget is given out, and what is needed comes
         }
 }
 
+TEST_CASE("memory plan: batches ahead leave a quarter of what is spare, for blocks and class locations", "[engine]") {
+  LoaderOptions options;
+  options.threads = 2;
+  options.sampling.batch_size = 2;
+  constexpr std::size_t kWorkspaces = 10'000, kBatch = 1'000;
+  for (const std::size_t spare : {0u, 999u, 1'333u, 1'334u, 50'000u, 12'345'678u})
+    for (const int prefetch : {1, 3, 40})
+      for (const bool keep_blocks : {false, true}) {
+        CAPTURE(spare, prefetch, keep_blocks);
+        options.memory_budget = kWorkspaces + 2 * kBatch + spare;
+        options.prefetch = prefetch;
+        options.keep_blocks = keep_blocks;
+        const MemoryPlan plan = plan_memory(options, kWorkspaces, kBatch);
+        const std::size_t ahead = static_cast<std::size_t>(plan.prefetch - 1) * kBatch;
+        CHECK(4 * ahead <= 3 * spare + 3);
+        if (plan.prefetch < prefetch) CHECK(4 * (ahead + kBatch) > 3 * spare);
+        CHECK(plan.blocks == (keep_blocks ? (spare - ahead) / 2 : 0));
+        CHECK(plan.locations == (spare - ahead) / 4);
+      }
+}
+
 TEST_CASE("loader: a budget that is too small says what it is too small for", "[engine]") {
   const Cases cases(2);
   LoaderOptions options = options_for(cases, 4);
