@@ -1,5 +1,5 @@
 /* A disk, or a file server, that fails, as `faults_disk` and the variables beside it say, see scene.py. What is opened,
-   asked for, read and mapped of .b2nd, .pkl and .nii.gz files is concerned. And locks that hang or lie. Loaded before
+   asked for and read of .b2nd, .pkl and .nii.gz files is concerned. And locks that hang or lie. Loaded before
    the C library. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -101,28 +100,6 @@ STATS(stat64, stat64)
 
 OPENS(open)
 OPENS(open64)
-
-#define POPULATE 22 /* MADV_POPULATE_READ, which C libraries may not know */
-
-static int maps(void* address) {
-  char line[4096];
-  int found = 0;
-  FILE* all = fopen("/proc/self/maps", "r");
-  while (all != NULL && !found && fgets(line, sizeof line, all) != NULL) {
-    unsigned long begin, end;
-    if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin <= (unsigned long)address && (unsigned long)address < end)
-      found = strstr(line, ".b2nd") != NULL ? 1 : -1;
-  }
-  if (all != NULL) fclose(all);
-  return found == 1;
-}
-
-int madvise(void* address, size_t length, int advice) {
-  REAL(madvise, void*, size_t, int);
-  if (advice == POPULATE && faults_disk != 0 && maps(address) && fails(READ))
-    return errno = EFAULT, -1; /* as the kernel says where a disk failed, whatever the disk's error was */
-  return real(address, length, advice);
-}
 
 int flock(int file, int operation) {
   REAL(flock, int, int);
