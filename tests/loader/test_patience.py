@@ -34,6 +34,25 @@ def test_what_may_pass_is_tried_again(name: str) -> None:
     assert said == [f"waiting for the file server, for up to 60 s: [Errno {getattr(errno, name)}] away: 'file'"]
 
 
+def test_what_may_pass_is_known_however_a_library_wraps_it() -> None:
+    def wrapped(how: str) -> Exception:
+        try:
+            try:
+                raise OSError(errno.ESTALE, "away")
+            except OSError as error:
+                if how == "from it":
+                    raise RuntimeError("cannot read") from error
+                if how == "from none":
+                    raise RuntimeError("cannot read") from None
+                raise RuntimeError("cannot read")  # noqa: B904
+        except RuntimeError as error:
+            return error
+
+    for how in ("from it", "from none", "while it was handled"):
+        assert may_pass(wrapped(how)), how
+        assert patiently(Failing(wrapped(how), 2), 60, lambda _: None) == "read"
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "none"), OSError(errno.EACCES, "no"), ValueError("damaged")])
 def test_what_does_not_pass_is_raised_at_once(error: Exception) -> None:
     call = Failing(error, 1)

@@ -130,6 +130,21 @@ def test_a_tile_for_each_stage_that_changes_something(
         assert "ApplyRandomBinaryOperator" in titles
 
 
+def test_a_later_attempt_is_shown_as_it_was_drawn(nnunet_dataset: Any) -> None:
+    """Of a sample whose first case was skipped, as `--reproduce` names it."""
+    source = opened(nnunet_dataset, "default", "3d_fullres")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        shown, drawn = [], []
+        for step, slot in viewer.samples(0, 8):
+            shown.append({tile.title for tile in viewer.stages(step, slot, 1).lines[0]} - {"as cut"})
+            patch = loader.patch(step, slot, 1)
+            fired = loader.pipeline.draw(patch.image.shape, segmentation_channels=1, **loader.sample_id(step, slot, 1))
+            drawn.append({type(transform).__name__.removesuffix("Transform") for transform, _ in fired})
+    assert all(titles <= names for titles, names in zip(shown, drawn, strict=True))
+    assert set.union(*shown) > {"Spatial", "Mirror"}
+
+
 def test_a_mirrored_sample_is_cut_where_it_was_before(nnunet_dataset: Any) -> None:
     source = opened(nnunet_dataset, "default", "3d_fullres")
     with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:

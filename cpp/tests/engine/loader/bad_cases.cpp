@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "engine/cases.h"
@@ -43,6 +44,19 @@ TEST_CASE("bad cases: who found a case first counts, in whatever order threads t
     CHECK_NOTHROW(bad.require_few_skipped({0}));
     CHECK_THROWS_AS(bad.require_few_skipped({0, 2}), SampleError);
   } while (std::next_permutation(told.begin(), told.end()));
+}
+
+TEST_CASE("bad cases: one more than may be skipped is an error from the step on that found it", "[engine]") {
+  LoaderOptions options;
+  options.skip_bad_cases = true;
+  for (const char* name : {"a", "b", "c"}) options.cases.push_back({name, name, name, {}});
+  BadCases bad(options);
+  for (const auto& [number, step] : {std::pair<std::size_t, std::uint64_t>{0, 7}, {2, 3}})
+    bad.exclude(number, {options.sample_id(step, 0), options.cases[number].name, "file", "", "is bad", true}, "stamp");
+  for (const std::uint64_t step : {0, 3, 6}) CHECK(bad.too_many_skipped(step) == nullptr);
+  for (const std::uint64_t step : {7, 8, 100}) CHECK(bad.too_many_skipped(step) != nullptr);
+  options.skip_bad_cases = false;
+  CHECK(bad.too_many_skipped(7) == nullptr);
 }
 
 TEST_CASE("loader: a truncated file is one exception that names case, file and sample", "[engine]") {
