@@ -1,7 +1,8 @@
-"""Batches and predictions are, bit for bit, those that were committed: on this processor, and with the code paths of an old one.
+"""Batches and predictions are the committed ones, bit for bit: on this processor, and with the code paths of an old one.
 
-A digest that changes is a change of every user's batches or predictions, and is told in the CHANGELOG. `python -m tests.digests FILE` writes
-them anew. The same for a build without the core's fast paths is `cpp/tests/engine/digests.cpp`.
+A digest that changes is a change of every user's batches or predictions, and is told in the CHANGELOG.
+`python -m tests.digests FILE` writes them anew. The same for a build without the core's fast paths is
+`cpp/tests/engine/digests.cpp`.
 """
 
 from __future__ import annotations
