@@ -38,8 +38,8 @@ if _TYPE_CHECKING:
     from .loading.loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
     from .loading.statistics import GpuStats, StageStats
     from .nnunet.reproducing import reproduce
-    from .prediction.inference import SegmentationStream, logits_to_segmentation
-    from .prediction.resampling import resample
+    from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
+    from .prediction.preprocessing.resampling import resample
     from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
     from .transforms.plugins import get_include, register_transform
 else:
@@ -47,10 +47,10 @@ else:
     _HOMES = (
         "errors",
         "transforms.pipeline",
-        "prediction.inference",
+        "prediction.export.segmentation",
         "loading.loader",
         "transforms.plugins",
-        "prediction.resampling",
+        "prediction.preprocessing.resampling",
         "loading.statistics",
         "_core",
         "nnunet.reproducing",

@@ -23,7 +23,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.session.session import Session
 
 from .volumes import image_of, labels_of
 

@@ -66,7 +66,7 @@ def test_properties_that_cannot_be_read_now_say_so(tmp_path: Path, monkeypatch: 
 
 
 def test_images_of_a_prediction_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnnunet_loader.prediction import preprocess
+    from fastnnunet_loader.prediction.preprocessing import preprocess
 
     image = tmp_path / "image.nii.gz"
     image.write_bytes(b"voxels")

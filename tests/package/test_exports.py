@@ -53,7 +53,13 @@ def test_what_starts_a_command_needs_no_torch(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["loading.activity", "preview.views", "prediction.resampling", "loading.statistics", "transforms.noise.sharpen"],
+    [
+        "loading.activity",
+        "preview.views",
+        "prediction.preprocessing.resampling",
+        "loading.statistics",
+        "transforms.noise.sharpen",
+    ],
 )
 def test_torch_is_there_before_the_extension(module: str) -> None:
     """Whichever module is imported first: the extension uses the libraries that torch brings."""

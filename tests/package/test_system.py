@@ -145,7 +145,7 @@ OF_EVERYBODY = """
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import machine
 from fastnnunet_loader.nnunet import augmenter, install, runs
-from fastnnunet_loader.prediction import options
+from fastnnunet_loader.prediction.replacements import options
 from fastnnunet_loader.settings import Settings
 from fastnnunet_loader.threads import ThreadPool
 install(Settings())

@@ -20,7 +20,7 @@ from .arguments import count, patience, size
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
-    from ..prediction.session import Session
+    from ..prediction.session.session import Session
 
 __all__ = ["add_arguments", "citation", "run"]
 
@@ -152,7 +152,7 @@ class _ending_on_sigterm:
 
 
 def _predict(args: argparse.Namespace, model: Path) -> int:
-    from ..prediction.checks import model_problem, output_problem
+    from ..prediction.images.checks import model_problem, output_problem
 
     if problem := model_problem(model, args.f, args.chk):
         raise CommandError(f"[model] {problem}")
@@ -163,7 +163,7 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
     if predictor.configuration_manager.previous_stage_name is not None and args.prev_stage_predictions is None:
         stage = predictor.configuration_manager.previous_stage_name
         raise CommandError(f"[-prev_stage_predictions] expected a folder with segmentations of {stage}, got none")
-    from ..prediction.session import Session
+    from ..prediction.session.session import Session
 
     say: Callable[[str], None] = print
     say("fastnnunet: threads of this process prepare and export the cases; -npp and -nps have no effect")
@@ -181,8 +181,8 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
 
 
 def _predict_cases(args: argparse.Namespace, session: Session, predictor: Any) -> int:
-    from ..prediction.cases import find_cases, pending, with_targets
-    from ..prediction.checks import free_space_problem
+    from ..prediction.images.cases import find_cases, pending, with_targets
+    from ..prediction.images.checks import free_space_problem
 
     ending = predictor.dataset_json["file_ending"]
     found, bad = find_cases(str(args.i), ending)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..known import versions
-from ..prediction.install import patch_predictor
+from ..prediction.replacements.install import patch_predictor
 from ..settings import Settings
 from ..statistics.places import missing, taken
 from ..system import given_threads

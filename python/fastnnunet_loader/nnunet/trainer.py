@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..prediction.validation import predicting_validation
+from ..prediction.replacements.validation import predicting_validation
 from ..system import memory
 from .augmenter import InProcessAugmenter, named, rank_threads
 from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
