@@ -175,7 +175,7 @@ def _(scene: Scene) -> str:
     from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from fastnnunet_loader.loading.patience import Patience
+    from fastnnunet_loader.loading.reading.patience import Patience
     from fastnnunet_loader.prediction.images.cases import Case
     from fastnnunet_loader.prediction.images.checks import CaseChecks
 

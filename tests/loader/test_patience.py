@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.loading import pickles
-from fastnnunet_loader.loading.patience import Patience, may_pass, patiently
+from fastnnunet_loader.loading.reading import pickles
+from fastnnunet_loader.loading.reading.patience import Patience, may_pass, patiently
 
 
 class Failing:

@@ -245,14 +245,14 @@ FIRST = [
         "tests/transforms/test_own_transforms.py tests/loader/test_own_transforms_in_batches.py tests/loader/test_loader.py",
     ),
     Mistake(
-        f"{PACKAGE}/loading/cases.py",
+        f"{PACKAGE}/loading/reading/cases.py",
         "the padding of the rotation counts twice",
         '"pad_sides": (np.asarray(data_loader.need_to_pad) - (patch - final)).tolist(),',
         '"pad_sides": np.asarray(data_loader.need_to_pad).tolist(),',
         "tests/loader/test_cases.py tests/loader/test_loader.py",
     ),
     Mistake(
-        f"{PACKAGE}/loading/cases.py",
+        f"{PACKAGE}/loading/reading/cases.py",
         "a cascade of .npy files takes its own labels for those of the previous stage",
         'previous="" if previous is None else unpacked(previous, name),',
         'previous="" if previous is None else unpacked(folder, f"{name}_seg"),',

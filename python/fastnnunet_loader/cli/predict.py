@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
 from ..folders import dataset_name, listed
-from ..settings import PATIENCE
-from .arguments import count, patience, size
+from .arguments import count
+from .loader_options import add_setting
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
@@ -89,26 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--not_on_device", action="store_true", help="keep the results of windows in main memory instead of on the device")
 
     ours = parser.add_argument_group("options of this package")
-    add = ours.add_argument
-    add(
-        "--memory-budget",
-        metavar="SIZE",
-        type=size,
-        help="memory limit of the cases in progress, such as 8GB (default: half of the free memory)",
-    )
-    add(
-        "--on-bad-case",
-        choices=("raise", "skip"),
-        default="raise",
-        help="if a case cannot be predicted: stop, or finish the others and list it at the end (default: %(default)s)",
-    )
-    add(
-        "--patience",
-        metavar="SECONDS",
-        type=patience,
-        default=PATIENCE,
-        help="how long to retry reading an image if its disk or file server does not answer (default: %(default)g)",
-    )
+    add_setting(ours, "memory_budget", "memory limit of the cases in progress, such as 8GB (default: half of the free memory)")
+    add_setting(ours, "on_bad_case", "if a case cannot be predicted: stop, or finish the others and list it at the end")
+    add_setting(ours, "patience", "seconds for which reading an image is retried if its disk or file server does not answer")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,8 +21,8 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 
 from .. import _core
 from ..errors import NotSupportedError
-from ..loading.cases import check_augmenter
 from ..loading.loader import DataLoader
+from ..loading.reading.cases import check_augmenter
 from ..loading.sample_lines import Origin
 from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..loading.loader import DataLoader
+from ..sample_id import role_number
 from .sources import open_source
 
 __all__ = ["reproduce"]
@@ -47,7 +48,7 @@ def reproduce(
     """
     source = open_source(dataset, configuration, fold, trainer, plans, rank=rank, ranks=ranks)
     with DataLoader.from_nnunet(
-        source.val if role in ("val", 1) else source.train,
+        source.val if role_number(role) == 1 else source.train,
         threads=1,
         prefetch=1,
         seed=seed,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PredictionError
-from ...loading.patience import Patience, may_pass
+from ...loading.reading.patience import Patience, may_pass
 from ...settings import in_units
 from .cases import Case, name_of
 from .headers import Header, of_image, read_header, unwritable

@@ -12,7 +12,7 @@ import torch
 
 from ... import known
 from ...errors import PredictionError
-from ...loading.patience import Patience
+from ...loading.reading.patience import Patience
 from ...settings import PATIENCE
 from ..images.fingerprint import intensity_warnings
 from ..originals.followed import own_preprocessing, reads_as_nnunet

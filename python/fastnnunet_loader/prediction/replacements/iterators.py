@@ -11,7 +11,7 @@ from typing import Any
 from nnunetv2.inference import data_iterators
 from nnunetv2.utilities import utils
 
-from ...loading.patience import Patience
+from ...loading.reading.patience import Patience
 from ..images.cases import Case, name_of
 from ..images.checks import CaseChecks
 from ..originals.stand_ins import stands_for

@@ -15,7 +15,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from torch._dynamo import OptimizedModule
 
 from ... import known
-from ...loading.pickles import read_properties
+from ...loading.reading.pickles import read_properties
 from ..export.export import Deciding
 from ..export.outputs import remove_leftovers
 from ..originals.stand_ins import original_of

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...errors import PredictionError
-from ...loading.patience import Patience
+from ...loading.reading.patience import Patience
 from ...settings import PATIENCE, in_units
 from ...system import available_cores, memory, threads_of
 from ..export.export import Deciding, Exporting

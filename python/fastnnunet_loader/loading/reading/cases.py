@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core, known
-from ..errors import NotSupportedError, StorageError
+from ... import _core, known
+from ...errors import NotSupportedError, StorageError
 
 __all__ = ["ClassLocations", "Source", "blosc2_files", "check_augmenter", "class_locations", "numpy_files", "read_off"]
 

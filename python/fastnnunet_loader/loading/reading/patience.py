@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from .. import _core
-from ..errors import StorageError
+from ... import _core
+from ...errors import StorageError
 
 __all__ = ["Patience", "may_pass", "patiently"]
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import StorageError
+from ...errors import StorageError
 
 __all__ = ["read_properties"]
 
