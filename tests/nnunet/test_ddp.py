@@ -285,7 +285,7 @@ FAILING = """
 import atexit, time
 import torch.multiprocessing
 from fastnnunet_loader.nnunet.install import install
-from fastnnunet_loader.nnunet.spawning import Spawning
+from fastnnunet_loader.nnunet.distributed.spawning import Spawning
 from fastnnunet_loader.settings import Settings
 
 def fails(rank):

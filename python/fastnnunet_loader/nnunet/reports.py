@@ -14,8 +14,8 @@ from ..statistics.places import taken
 from ..statistics.reporter import Reporter, ReportOptions
 from ..system import available_cores, given_threads
 from .augmenter import rank_threads
+from .distributed.ranks import of_ranks, rank, ranks
 from .log import say, sayer
-from .ranks import of_ranks, rank, ranks
 from .runs import Run, installation
 
 __all__ = [

@@ -14,10 +14,10 @@ from typing import Any
 
 from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
-from ..errors import RankError
-from ..listening import listen, listening
-from ..loading.loader import draw_seed
-from ..settings import Settings
+from ...errors import RankError
+from ...listening import listen, listening
+from ...loading.loader import draw_seed
+from ...settings import Settings
 
 __all__ = ["InstalledRank", "Spawning"]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from ..system import tasks_of_step
+from ...system import tasks_of_step
 
 __all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "ranks_here", "tell", "told"]
 
