@@ -370,7 +370,7 @@ def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog
         assert_equal(a, b)
         assert name not in a["keys"]
     # Once by each loader, however many batches it makes: those that met it, and those that continue and list it again.
-    assert caplog.text.count(f"going on without case {name}") == 2 * len(runs)
+    assert caplog.text.count(f"skipping case {name}") == 2 * len(runs)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

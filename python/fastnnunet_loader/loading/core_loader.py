@@ -156,11 +156,11 @@ class CoreLoader:
 
     @property
     def fingerprint(self) -> str:
-        """Of cases, patch sizes and batch size: a state belongs to loaders with the same."""
+        """A digest of cases, patch sizes and batch size. A state belongs to loaders with the same fingerprint."""
         return fingerprint(self._names, self._sampling, self._source.dims)
 
     def state_dict(self) -> dict[str, Any]:
-        """What continues with the next batch: plain numbers and strings. After `close()` it is what it was then."""
+        """Return what continues with the next batch: plain numbers and strings. After `close()`, the state at that time."""
         if self._core is None and self._state_at_end is not None:
             return self._state_at_end
         return self._state(self._opened())
@@ -176,16 +176,16 @@ class CoreLoader:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a state: its seed, step and skipped cases. Rank and role stay this loader's.
+        """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
 
-        A case that was skipped is tried again, and `report` told so, unless its files are what they were then; with
-        on_bad_case="raise" every case is. Where it is still bad, the batches are those that skip it, or its error is raised.
+        Skipped cases whose files have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A
+        case that is still bad is skipped from the same step on as before, or its error is raised.
 
-        Warns where the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net and
-        batchgeneratorsv2: batches will not be those that it would have given.
+        A warning tells if the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net
+        or batchgeneratorsv2: the batches then differ from those that would have followed.
 
         Raises:
-            ValueError: the state is not one, or of a later version.
+            ValueError: this is no state, or one of a later version.
         """
         check_version(state)
         if state["fingerprint"] != self.fingerprint:
@@ -215,20 +215,20 @@ class CoreLoader:
         return still
 
     def differences(self, state: dict[str, Any]) -> list[str]:
-        """Say how versions and transforms differ from those of a state; [] where they do not, or the state does not tell."""
+        """Return how versions and transforms differ from those of a state; [] if they do not, or if it does not have them."""
         return differences(state, self.pipeline.digest)
 
     def limit_memory(self, memory_budget: int) -> None:
-        """Keep to another memory budget, in bytes, from the next batch on. What was made ahead or kept is dropped.
+        """Set another memory budget, in bytes, from the next batch on. Prefetched batches and cached blocks are dropped.
 
         Raises:
-            MemoryBudgetError: it does not hold two batches and the threads' working memory, and somebody gave it.
+            MemoryBudgetError: it was given by the user and does not hold two batches and the threads' working memory.
         """
         if memory_budget != self._asked:
             self.reopen(role=self.role, memory_budget=memory_budget)
 
     def reopen(self, *, role: int, memory_budget: int) -> None:
-        """Go on after `close()`, or with other settings. With another role the batches are others; the step stays."""
+        """Continue after `close()`, or with other settings. Another role gives other batches; the step stays."""
         state = self.state_dict()
         core, self._core = self._core, None
         if core is not None:
@@ -240,7 +240,7 @@ class CoreLoader:
         opened.add(self)
 
     def reproduction(self, of: SampleError | BadCase) -> str:
-        """What makes the sample of an error or of a skipped case again: a line of Python, and the command that draws it."""
+        """Return a line of Python that makes the sample of an error or a skipped case again, and the command that draws it."""
         sample = of.sample if isinstance(of, SampleError) else self.sample_id(of.step, of.slot, of.attempt)
         text = line(self.origin, sample)
         return text if self.origin is None else f"{text}\n{command(self.origin, sample)}"
@@ -267,20 +267,20 @@ class CoreLoader:
         return self._stalls.of_first_cases(waited, self.pipeline.fallbacks)
 
     def sample_id(self, step: int, slot: int, attempt: int = 0) -> SampleId:
-        """What names a sample's random numbers to a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
+        """Return the address of a sample, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
         return SampleId(self.seed, step, slot, self.role, self.rank, attempt)
 
     @property
     def closed(self) -> bool:
-        """Whether close() was called."""
+        """Whether the loader is closed."""
         return getattr(self, "_core", None) is None
 
     def close(self) -> None:
-        """Ends the threads' work on this loader and frees its memory. Batches that were handed out stay valid."""
+        """Stop the threads' work on this loader and free its memory. Batches that were returned stay valid."""
         core, self._core = getattr(self, "_core", None), None
         if core is None:
             return
-        with contextlib.suppress(FastnnUNetError):  # in a forked child there is nothing to tell
+        with contextlib.suppress(FastnnUNetError):  # a forked child has no state
             self._state_at_end = self._state(core)
         if makes_a_sample():
             # The garbage collector found the loader in a thread that makes samples, which would wait for itself.

@@ -43,15 +43,15 @@ _log = logging.getLogger("fastnnunet_loader")
 
 
 def draw_seed() -> int:
-    """A seed that no other run has."""
+    """Draw a seed at random, from 0 to 2**63 - 1."""
     return secrets.randbits(63)
 
 
 class DataLoader(CoreLoader):
-    """Endless batches from the cases of an nnU-Net data loader.
+    """Batches without end from the cases of an nnU-Net data loader, made by threads of this process.
 
-    Make it with `DataLoader.from_nnunet`. Every batch is a function of (seed, rank, role, step). It is an iterator and a
-    context manager; `close()` ends its threads.
+    `DataLoader.from_nnunet` makes one. It is an iterator and a context manager. Every batch is a function of (seed, rank, role,
+    step). `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -82,38 +82,39 @@ class DataLoader(CoreLoader):
 
         Args:
             data_loader: nnU-Net's nnUNetDataLoader. It is only read.
-            threads: that work on samples; None for `default_threads()`. Loaders with the same number share them.
-            seed: of all random numbers, below 2**64; None to draw one (`.seed` tells it).
+            threads: number of threads that make samples; None for `default_threads()`. Loaders with the same number share
+                their threads.
+            seed: of all random numbers, below 2**64; None to draw one, which is then in `.seed`.
             rank: of torch.distributed. Ranks have disjoint random streams.
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
-            memory_budget: bytes that batches, workspaces and cached properties may take, or a text such as "4GB"; None for a
-                quarter of the memory that is free, and at most 16 GiB.
-            on_bad_case: "raise", or "skip" to go on without cases whose files are bad.
-            max_skipped: share of the cases that "skip" may go on without, rounded down; at least one may always be skipped.
-                With more, the next batch is a SampleError that lists them.
-            patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE,
-                ETIMEDOUT and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile it is told as
-                a stall. The batches are the same.
-            pin_memory: whether batches are in pinned memory; None for where there is an accelerator.
-            prefetch: batches made ahead, at the most; None chooses by threads and batch size. As many as keep the threads
-                busy at first, and one more for each time that the training had to wait although a thread had been idle.
-            check_finite: NaN and infinite voxels make a case bad.
-            keep_blocks: whether blocks of the files stay decompressed as far as the budget has room. The batches are the same
-                either way.
-            budget_binds: whether a budget that does not hold what batches need is refused, or that much is taken and reported;
-                None for the first where a budget is given.
-            unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file
-                holds. It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
-            stall_after: seconds; a batch that takes longer is reported once, with what each thread is doing.
-            abort_after: seconds; a batch that takes longer is a StallError. None waits for ever.
-            origin: the training that it belongs to, for the line of code in errors that makes a sample again.
-            report: takes what has to be said while batches are made, such as stalls.
+            memory_budget: memory limit in bytes, or as text such as "4GB"; None for a quarter of the free memory, at most
+                16 GiB.
+            on_bad_case: "raise", or "skip" to skip cases whose files are bad.
+            max_skipped: largest share of the cases that "skip" may skip, rounded down; one case may always be skipped. If
+                more cases are bad, the next batch raises a SampleError that lists them.
+            patience: seconds for which reading is retried if a disk or file server does not answer (EIO, ESTALE, ETIMEDOUT
+                and similar errors), or if a file disappeared; 0 gives up at once. The wait is reported as a stall. The
+                batches stay the same.
+            pin_memory: whether batches are in pinned memory; None pins them if there is an accelerator.
+            prefetch: largest number of prefetched batches; None chooses it by threads and batch size. At first as many are
+                prefetched as keep the threads busy, and one more whenever the training waited while a thread was idle.
+            check_finite: treat cases with NaN or infinite voxels as bad cases.
+            keep_blocks: keep blocks of the files decompressed as far as the budget allows. The batches are the same either
+                way.
+            budget_binds: whether a budget that is too small is an error, or is exceeded and reported; None makes it an error
+                if a budget is given.
+            unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs any code in the file.
+                By default, a case whose properties hold anything that nnU-Net does not write is a bad case.
+            stall_after: seconds after which a slow batch is reported once, with what each thread is doing.
+            abort_after: seconds after which a slow batch raises a StallError; None waits.
+            origin: the training that the loader belongs to. Errors then print the line of code that makes a sample again.
+            report: takes messages while batches are made, such as reports of stalls.
 
         Raises:
-            NotSupportedError: the loader or its data set has something else where native code stands for nnU-Net's: in its
-                class, its object, or the modules that they are from.
-            BadCaseError: the first case cannot be read (with "skip": no case can).
-            MemoryBudgetError: the budget that was given does not hold two batches and the threads' working memory.
+            NotSupportedError: the loader or its data set has code of its own, in its class, its object or their modules,
+                which native code would replace.
+            BadCaseError: the first case cannot be read; with "skip", no case can.
+            MemoryBudgetError: the given budget does not hold two batches and the threads' working memory.
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
@@ -156,15 +157,15 @@ class DataLoader(CoreLoader):
 
     def __next__(self) -> dict[str, Any]:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
-        supervision, and 'keys', the case of each sample. 2D batches have no X. The tensors keep the batch's memory, which
-        is written again only when the last of them is gone.
+        supervision, and 'keys', the case of each sample. 2D batches have no X. The memory of a batch is reused only when
+        its last tensor is gone.
 
         Raises:
             BadCaseError: a case cannot be read, and on_bad_case is "raise".
-            SampleError: a sample failed otherwise; the original is the cause. The next call goes on with the next batch. Or
-                more cases are bad than `max_skipped` says.
-            MemoryBudgetError: the caller still refers to as many batches as the budget allows.
-            StallError: the batch has taken longer than `abort_after`. The next call waits for it again.
+            SampleError: a sample failed for another reason, which is the cause; the next call returns the next batch. Or more
+                cases are bad than `max_skipped` allows.
+            MemoryBudgetError: the caller keeps references to as many batches as the budget allows.
+            StallError: the batch has taken longer than `abort_after`. The next call waits for the same batch.
             LoaderClosedError: the loader was closed, or made before a fork.
         """
         core = self._opened()
@@ -189,14 +190,14 @@ class DataLoader(CoreLoader):
             if bad.name not in self._reported:
                 self._reported.add(bad.name)
                 _log.warning(
-                    "going on without case %s: [%s] %s (found at step %d)\n%s",
+                    "skipping case %s: [%s] %s (found at step %d)\n%s",
                     *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
                 )
 
     def dump(self, file: TextIO | None = None) -> str:
-        """Prints to `file` (standard error), and returns, what each thread is doing: batch, sample, case, stage, since when.
+        """Print to `file` (default: standard error) and return what each thread is doing: batch, sample, case, stage, how long.
 
-        May be called at any time and from any thread; `fastnnunet_loader.dump` tells of all loaders.
+        It may be called at any time and from any thread. `fastnnunet_loader.dump` does the same for all loaders.
 
         Raises:
             LoaderClosedError: the loader was closed.
@@ -207,19 +208,19 @@ class DataLoader(CoreLoader):
         return text
 
     def sample(self, step: int, slot: int, attempt: int = 0) -> dict[str, Any]:
-        """Makes one sample by itself, the same that stands in the batch of that step, and leaves the loader where it is.
+        """Make one sample alone: the one that is in the batch of that step. The loader's own position does not change.
 
         Args:
             step: number of the batch.
-            slot: place in the batch.
-            attempt: 0, or how many draws of this sample were given up before, for skipped cases.
+            slot: position in the batch.
+            attempt: how many times this sample was drawn before because its case was bad.
 
         Returns:
             'data' (C, X, Y, Z) float32, 'target' (R, X, Y, Z) int16 or bool or a list of them, and 'key', the case. 2D samples
             have no X.
 
         Raises:
-            SampleError: it could not be made. Bad cases count as good here, so theirs are raised as well.
+            SampleError: the sample could not be made. The errors of skipped cases are raised, too.
             LoaderClosedError: the loader was closed.
         """
         if not 0 <= slot < self.batch_size:
@@ -242,12 +243,12 @@ class DataLoader(CoreLoader):
         return list(self._names)
 
     def stats(self) -> LoaderStats:
-        """What the loader has done so far."""
+        """Return what the loader has done so far."""
         fallbacks = tuple(str(fallback) for fallback in self.pipeline.fallbacks)
         return loader_stats(self._opened(), self.batch_size, fallbacks, gpu_stats(self._device))
 
     def describe(self) -> str:
-        """Settings and transforms, for a log."""
+        """Return settings and transforms as text, for a log."""
         b = self._sampling
         patch = tuple(b["final_patch_size"][3 - self._source.dims :])
         text = (
@@ -267,17 +268,17 @@ class DataLoader(CoreLoader):
         return text
 
     def sampled(self, step: int, slot: int, attempt: int = 0) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
-        """Which case a sample takes, whether foreground is forced, and the patch (lower, upper) on each axis.
+        """Return the case of a sample, whether foreground is forced, and the patch as (lower, upper) on each axis.
 
-        Bad cases count as good here: this asks for the first choice.
+        Skipped cases are not left out.
         """
         number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
         return self._names[number], forced, tuple(zip(lower, upper, strict=True))
 
     def patch(self, step: int, slot: int, attempt: int = 0) -> Patch:
-        """Reads what the transforms of a sample start from: the whole patch, as nnU-Net cuts it.
+        """Read the patch that the transforms of a sample start from, as nnU-Net crops it.
 
-        Bad cases count as good here, as in `sampled`.
+        Skipped cases are not left out.
 
         Raises:
             StorageError: a file of the case cannot be read.

@@ -27,9 +27,9 @@ def activity_of_all() -> str:
 
 
 def dump(file: TextIO | None = None) -> str:
-    """Prints to `file` (standard error), and returns, what each thread of all open loaders of this process is doing.
+    """Print to `file` (default: standard error) and return what each thread of all open loaders of this process is doing.
 
-    May be called at any time and from any thread. A script that wants it on a signal, as the commands have it, writes
+    It may be called at any time and from any thread. The commands do this on SIGUSR1; a script does with
     `signal.signal(signal.SIGUSR1, lambda *_: fl.dump())`.
     """
     text = activity_of_all() or "no loader is open"

@@ -17,7 +17,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class BadCase:
-    """A case that `on_bad_case="skip"` goes on without, since the batch `step`."""
+    """A case that `on_bad_case="skip"` skips, from the batch `step` on."""
 
     name: str
     file: str
@@ -25,11 +25,11 @@ class BadCase:
     step: int
     slot: int = 0  # of the sample that found it
     attempt: int = 0
-    stamp: str = ""  # of the contents of its files then; empty where they could not be examined
+    stamp: str = ""  # a digest of its files at that time; empty if they could not be examined
 
 
 def fingerprint(names: Sequence[str], sampling: Mapping[str, Any], dims: int) -> str:
-    """Of cases, patch sizes and batch size: a state belongs to loaders with the same."""
+    """Return a digest of cases, patch sizes and batch size. A state belongs to loaders with the same one."""
     described = repr((list(names), sorted(sampling.items()), dims))
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 

@@ -112,7 +112,7 @@ def report_bad_cases(run: Run, trainer: Any) -> None:
             if bad.name not in run.reported:
                 run.reported.add(bad.name)
                 again = augmenter.loader.reproduction(bad)
-                say(trainer, f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
+                say(trainer, f"fastnnunet_loader: skipping case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
 
 
 @_never_ending
