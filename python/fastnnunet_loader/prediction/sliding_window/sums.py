@@ -1,8 +1,8 @@
 """Sums of logits and of weights, for the planes that windows still reach.
 
 Sums are of half precision, as nnU-Net's, so the order of additions decides their last bit, and now and then which of two
-classes wins. Every voxel gets its windows in nnU-Net's order, whatever the axis: where a later place of the axis would come too
-late, windows are held until it is their turn (`OrderedSums`).
+classes wins. Every voxel therefore gets its windows in nnU-Net's order, whatever the axis: windows that come too early are kept
+until it is their turn (`OrderedSums`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["OrderedSums", "Sums"]
 
 
 class Sums:
-    """Of some planes along the axis, in a ring: plane p of the image is p modulo the length."""
+    """Sums of some planes, (C, X, Y, Z) in half precision, in a ring: plane p of the image is plane p modulo the length."""
 
     def __init__(self, passage: Passage, channels: int, device: torch.device) -> None:
         shape = list(passage.shape)
@@ -27,7 +27,7 @@ class Sums:
         self._ring = torch.zeros((channels, *shape), dtype=torch.half, device=device)
 
     def _pieces(self, start: int, count: int) -> list[tuple[int, torch.Tensor]]:
-        """Parts of the ring that hold planes start to start + count, each with the number of planes before it."""
+        """Return the parts of the ring with planes start to start + count, each with the number of planes before it."""
         at = start % self._length
         first = min(count, self._length - at)
         pieces = [(0, self._ring.narrow(self._along, at, first))]
@@ -38,7 +38,7 @@ class Sums:
     def add(self, values: torch.Tensor, slicer: Any, start: int, complete: int) -> None:
         """Add a window (C, *patch), or (*patch) to all channels.
 
-        slicer: where nnU-Net has it. start: its first plane. complete: planes from there on that no later place reaches.
+        slicer: nnU-Net's of the window. start: its first plane. complete: planes from there on that no later window reaches.
         """
         for before, piece in self._pieces(start, self._extent):
             inside = list(slicer[1:])
@@ -51,7 +51,7 @@ class Sums:
                 to += values
 
     def take(self, start: int, count: int, weights: Sums, place: torch.Tensor, *, add: bool) -> None:
-        """Write the quotient of complete planes to `place`, or add it, and begin anew."""
+        """Divide complete planes by their weights, write the result to `place` or add it, and set the sums to 0."""
         for (before, piece), (_, weight) in zip(self._pieces(start, count), weights._pieces(start, count), strict=True):
             torch.div(piece, weight, out=piece)
             if torch.any(torch.isinf(piece)):
@@ -66,20 +66,20 @@ class Sums:
             piece.zero_()
 
     def clear(self, start: int, count: int) -> None:
-        """Begin anew."""
+        """Set planes to 0."""
         for _, piece in self._pieces(start, count):
             piece.zero_()
 
 
-_Held = list[tuple[Any, torch.Tensor]]  # where nnU-Net has the window, and its planes that are not complete
+_Held = list[tuple[Any, torch.Tensor]]  # the slicer of a window, and its planes that are not complete
 
 
 class OrderedSums(Sums):
-    """Of planes that are complete, for an axis that is not nnU-Net's slowest.
+    """Sums of planes that are complete, for an axis that is not the slowest one in nnU-Net's order.
 
-    nnU-Net goes through all places of this axis before it moves on along those before: at one place of them (a column) all
-    windows come, then all of the next column. So what a window has for planes that are not complete yet is held; later,
-    each column's turn begins with what is held of it.
+    nnU-Net goes through all places of this axis before it moves on along the axes before it: first come all windows of one
+    column, then all of the next one. The part of a window for planes that are not complete yet is therefore kept, and added
+    first when the column's next window comes.
     """
 
     def __init__(self, passage: Passage, channels: int, device: torch.device) -> None:
@@ -88,7 +88,7 @@ class OrderedSums(Sums):
         self._turn: tuple[int, tuple[int, ...]] | None = None
 
     def add(self, values: torch.Tensor, slicer: Any, start: int, complete: int) -> None:
-        """Add the part of complete planes, and hold the rest. Windows of a place come in nnU-Net's order."""
+        """Add the part of complete planes, and keep the rest. Windows of a place come in nnU-Net's order."""
         column = tuple(at.start for at in slicer[1 : self._along])
         waiting = self._held.setdefault(column, [])
         if self._turn != (start, column):
@@ -113,5 +113,5 @@ class OrderedSums(Sums):
             to += values.narrow(axis, before, piece.shape[self._along])
         if planes > count:
             rest = values.narrow(axis, count, planes - count)
-            # A copy, so that the rest of the window can go; the weights are the same for all windows.
+            # A copy, so that the whole window is released; the weights are the same for all windows.
             waiting.append((slicer, rest.clone() if values.ndim > 3 else rest))

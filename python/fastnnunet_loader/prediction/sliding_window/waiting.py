@@ -13,14 +13,14 @@ __all__ = ["Planes", "Waiting"]
 
 
 class Planes(Protocol):
-    """Takes logits."""
+    """Turns logits into labels, plane by plane."""
 
     def add(self, logits: torch.Tensor, first: int) -> int:
-        """Planes (C, X, Y, Z) in half precision on the CPU, the first being number `first`; returns the first still needed."""
+        """Take planes (C, X, Y, Z) in half precision on the CPU, from plane `first` on; return the first still needed."""
 
 
 class Waiting:
-    """Planes on the CPU that are complete and not yet decided."""
+    """Planes on the CPU whose logits are complete and which are not yet labels."""
 
     def __init__(self, passage: Passage, heads: int, folds: int, unpad: Sequence[slice], planes: Planes) -> None:
         shape = list(passage.shape)
@@ -37,11 +37,11 @@ class Waiting:
         self._count = 0
 
     def place(self, count: int) -> torch.Tensor:
-        """Where the next planes are to be written."""
+        """Return where to write the next planes."""
         return self._buffer.narrow(self._along, self._count, count)
 
     def put(self, count: int, *, last: bool) -> None:
-        """Planes were written; decide, unless they are too few to begin with."""
+        """Note that planes were written, and pass them on if there are enough."""
         self._count += count
         if self._count < PLANES_AT_ONCE + PLANES_BETWEEN and not last:
             return
@@ -52,7 +52,7 @@ class Waiting:
             logits = self._buffer.narrow(self._along, begin - self._first, end - begin)[self._across]
             needed = self._planes.add(logits, begin - self._lower) + self._lower
         kept = max(0, self._first + self._count - max(needed, self._first))
-        if kept:  # at most two planes, or few that were not enough to decide anything
+        if kept:  # at most two planes, or too few to begin
             rest = self._buffer.narrow(self._along, self._count - kept, kept).clone()
             self._buffer.narrow(self._along, 0, kept).copy_(rest)
         self._first += self._count - kept
