@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from .first import FIRST
+from .__main__ import MISTAKES
 from .mistake import Mistake
-from .second import SECOND
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("mistake", [*FIRST, *SECOND], ids=lambda mistake: f"{mistake.file}: {mistake.what}")
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.file}: {mistake.what}")
 def test_the_right_code_occurs_once(mistake: Mistake) -> None:
     assert (ROOT / mistake.file).read_text(encoding="utf-8").count(mistake.right) == 1
     assert mistake.wrong != mistake.right
 
 
-@pytest.mark.parametrize("tests", sorted({mistake.tests for mistake in [*FIRST, *SECOND]}))
+@pytest.mark.parametrize("tests", sorted({mistake.tests for mistake in MISTAKES}))
 def test_the_tests_that_have_to_see_it_exist(tests: str) -> None:
     assert [name for name in tests.split() if not (ROOT / name).exists()] == []
