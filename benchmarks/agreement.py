@@ -14,10 +14,10 @@ from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
     RemoveRandomConnectedComponentFromOneHotEncodingTransform,
 )
 from batchgeneratorsv2.transforms.noise.rician import RicianNoiseTransform
+from recording import leaves, recording
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.nnunet.sources import open_source
-from fastnnunet_loader.transforms.recording import leaves, recording
 
 # What no parameter describes: the results cannot be compared voxel by voxel.
 DRAWN_WHILE_APPLIED = (GaussianNoiseTransform, RicianNoiseTransform, RemoveRandomConnectedComponentFromOneHotEncodingTransform)

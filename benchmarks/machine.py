@@ -18,6 +18,8 @@ from rich.console import Console
 
 from fastnnunet_loader import demo
 
+from .brains import VARIANTS, BrainsPlanner, ParcelsPlanner
+
 CASES = 6
 PACKAGES = ("fastnnunet-loader", "nnunetv2", "batchgenerators", "batchgeneratorsv2", "torch", "numpy", "blosc2")
 
@@ -29,7 +31,7 @@ class Brains:
     id: int
     variant: str
     configurations: tuple[str, ...] = ("3d_fullres",)
-    planner: type[demo.BrainsPlanner] = demo.BrainsPlanner
+    planner: type[BrainsPlanner] = BrainsPlanner
 
     @property
     def name(self) -> str:
@@ -38,7 +40,7 @@ class Brains:
 
 DEFAULT = Brains(128, "brains128", ("2d", "3d_fullres"))
 FOUR_CHANNELS = Brains(129, "four_channels")
-PARCELS = Brains(130, "parcels", planner=demo.ParcelsPlanner)
+PARCELS = Brains(130, "parcels", planner=ParcelsPlanner)
 
 
 def prepare(root: Path, say: Console, brains: Brains = DEFAULT) -> str:
@@ -51,7 +53,7 @@ def prepare(root: Path, say: Console, brains: Brains = DEFAULT) -> str:
         for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
             Path(environment[variable]).mkdir(parents=True, exist_ok=True)
         with redirect_stdout(StringIO()):
-            demo.build_dataset(root / "nnUNet_raw", brains.id, brains.variant, brains.variant, CASES, resolution=1)
+            demo.build_dataset(root / "nnUNet_raw", brains.id, brains.variant, VARIANTS[brains.variant], CASES, 1)
             demo.plan_and_preprocess(brains.id, brains.configurations, planner=brains.planner)
         done.touch()
     return brains.name

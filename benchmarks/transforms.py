@@ -57,13 +57,14 @@ from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
+from recording import recording
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from trainers import nnunet_trainers
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.nnunet.sources import nnunet_trainers, open_source
-from fastnnunet_loader.transforms.recording import recording
+from fastnnunet_loader.nnunet.sources import open_source
 
 from .agreement import DRAWN_WHILE_APPLIED, IMAGES, comparable, require_agreement, seed_all, tensors
 from .floor import floor

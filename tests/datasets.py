@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastnnunet_loader.demo
+from fastnnunet_loader import demo
 
 CONFIGURATIONS = {"default": ("2d", "3d_fullres"), "cascade": ("3d_lowres", "3d_fullres", "3d_cascade_fullres")}
 # A patch of a tenth of the image is what makes nnU-Net plan a cascade.
@@ -34,6 +34,24 @@ KINDS_OF_DATA = [
 ]
 CASES = 6
 RESOLUTION = 4
+
+
+def _annotate_some(labels: Any, _: demo.Anatomy, rng: Any) -> Any:
+    """Keep the labels of every fourth slice; the rest carries the ignore label."""
+    kept = int(rng.integers(4))
+    ignored = [z for z in range(labels.shape[2]) if z % 4 != kept]
+    labels[:, :, ignored] = 3
+    return labels
+
+
+VARIANTS: dict[str, demo.Variant] = {
+    "default": demo.Variant(),
+    "anisotropic": demo.Variant(slices=4),
+    "regions": demo.Variant(labels={"background": 0, "brain": [1, 2], "white": [2]}, regions_class_order=(1, 2)),
+    "ignore": demo.Variant(labels={"background": 0, "grey": 1, "white": 2, "ignore": 3}, relabel=_annotate_some),
+    "two_channels": demo.Variant(channels=("T1", "rescale_to_0_1"), air=0.0, margin_mm=(16.0, 32.0)),
+    "cascade": demo.Variant(),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,7 @@ class Dataset:
 
 def _open(variant: str, raw: Path, preprocessed: Path, results: Path) -> Dataset:
     (name,) = (folder.name for folder in preprocessed.iterdir() if folder.name.startswith("Dataset"))
-    env = fastnnunet_loader.demo.nnunet_environment(preprocessed.parent)
+    env = demo.nnunet_environment(preprocessed.parent)
     env.update(nnUNet_raw=str(raw), nnUNet_preprocessed=str(preprocessed), nnUNet_results=str(results))
     # nnU-Net's own helpers start no more processes than this where a test compares with them.
     env["nnUNet_def_n_proc"] = "2"
@@ -102,7 +120,7 @@ def _open(variant: str, raw: Path, preprocessed: Path, results: Path) -> Dataset
 
 def _recipe() -> str:
     """A hash of everything that a prepared data set depends on."""
-    package = Path(fastnnunet_loader.demo.__file__).parent
+    package = Path(demo.__file__).parent
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for file in sorted(package.glob("*.py")):
         digest.update(file.read_bytes())
@@ -121,7 +139,7 @@ def prepared(variant: str, cache: Path, results: Path) -> Dataset:
             done = subprocess.run(
                 [sys.executable, __file__, variant, scratch],
                 # nnU-Net 2.6 reads these when it is imported.
-                env={**os.environ, **fastnnunet_loader.demo.nnunet_environment(Path(scratch, "prepared"))},
+                env={**os.environ, **demo.nnunet_environment(Path(scratch, "prepared"))},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
@@ -138,14 +156,12 @@ def prepared(variant: str, cache: Path, results: Path) -> Dataset:
 
 
 def _prepare(variant: str, root: Path) -> None:
-    from fastnnunet_loader import demo
-
     environment = demo.nnunet_environment(root)
     os.environ.update(environment)
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         Path(environment[name]).mkdir(parents=True)
-    number = list(demo.VARIANTS).index(variant) + 1
-    name = demo.build_dataset(root / "nnUNet_raw", number, variant, variant, CASES, RESOLUTION).name
+    number = list(VARIANTS).index(variant) + 1
+    name = demo.build_dataset(root / "nnUNet_raw", number, variant, VARIANTS[variant], CASES, RESOLUTION).name
     demo.plan_and_preprocess(
         number,
         CONFIGURATIONS.get(variant, ("3d_fullres",)),

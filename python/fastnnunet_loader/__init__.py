@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 from typing import Literal as _Literal
 
-from .settings import MAX_SKIPPED as _MAX_SKIPPED
-from .settings import PATIENCE as _PATIENCE
-from .settings import STALL_AFTER as _STALL_AFTER
-from .settings import STATS_EVERY as _STATS_EVERY
 from .settings import Settings as _Settings
 
 if _TYPE_CHECKING:
@@ -38,8 +34,8 @@ if _TYPE_CHECKING:
     from .loading.loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
     from .loading.statistics import GpuStats, StageStats
     from .nnunet.reproducing import reproduce
-    from .prediction.inference import SegmentationStream, logits_to_segmentation
-    from .prediction.resampling import resample
+    from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
+    from .prediction.preprocessing.resampling import resample
     from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
     from .transforms.plugins import get_include, register_transform
 else:
@@ -47,10 +43,10 @@ else:
     _HOMES = (
         "errors",
         "transforms.pipeline",
-        "prediction.inference",
+        "prediction.export.segmentation",
         "loading.loader",
         "transforms.plugins",
-        "prediction.resampling",
+        "prediction.preprocessing.resampling",
         "loading.statistics",
         "_core",
         "nnunet.reproducing",
@@ -73,57 +69,60 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+# install() is written by `python scripts/settings.py --write`, from settings.py.
 def install(
     *,
     threads: int | None = None,
     seed: int | None = None,
     memory_budget: int | str | None = None,
     on_bad_case: _Literal["raise", "skip"] = "raise",
-    max_skipped: float = _MAX_SKIPPED,
-    patience: float = _PATIENCE,
+    max_skipped: float = 0.05,
+    patience: float = 300.0,
+    stall_after: float = 60.0,
+    abort_after: float | None = None,
     check_finite: bool = False,
     unrestricted_pickles: bool = False,
     leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
-    stats: str | _os.PathLike[str] | None = None,
-    stats_every: float = _STATS_EVERY,
-    metrics: str | _os.PathLike[str] | None = None,
-    log_stats: bool = False,
     live: bool = False,
-    stall_after: float = _STALL_AFTER,
-    abort_after: float | None = None,
+    log_stats: bool = False,
+    stats: str | _os.PathLike[str] | None = None,
+    stats_every: float = 60.0,
+    metrics: str | _os.PathLike[str] | None = None,
 ) -> None:
     """Makes every nnU-Net trainer of this process use this loader, until `uninstall()`. Calling it again changes the settings.
 
     Args:
-        threads: that make samples; None for nnUNet_n_proc_DA where it is set, but no more than the cores;
-            else every core but one, and at most 8.
-        seed: of all batches, below 2**64; None draws one for each training and writes it to its log.
-        memory_budget: of the loaders of one training, in bytes or as text ("4GB"); None for half of what is free, and at
-            most 32 GiB. Only a budget that is given refuses what does not fit: otherwise the loaders take the least that they
-            need, and predictions go on one by one, with a warning.
-        on_bad_case: "raise", or "skip" to go on without cases whose files cannot be read.
-        max_skipped: share of a loader's cases that "skip" may go on without, rounded down; at least one may always be skipped.
-            With more, the training ends with an error that lists them.
-        patience: seconds that a file is tried again where the disk or the file server does not answer (EIO, ESTALE, ETIMEDOUT
-            and the like), or where a file that was there is gone; 0 to give up at once. Meanwhile the log tells of a stall.
-        check_finite: NaN and infinite voxels make a case bad; each voxel that is read is looked at.
-        unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs whatever code a file holds.
-            It is for files of your own that hold more than nnU-Net writes. By default such a case is bad.
-        leave_to_nnunet: "training", "validation" or both: these loaders stay nnU-Net's, with its worker processes. For trainers
-            with slow transforms in Python that hold Python's lock.
-        stats: a file of JSON lines to which the statistics of the loaders are added, now and then, after every epoch and at the
-            end of a training. At 64 MiB it becomes FILE.1, in the place of an older one, and a new one begins.
-        stats_every: seconds from one line of a loader in it to the next. Times of stages are in those after epochs only.
-        metrics: a file with the same for the textfile collector of Prometheus' node exporter, which reads *.prom. It is
-            replaced as a whole every 10 seconds, and needs prometheus_client.
-        log_stats: a line with the statistics of each epoch in nnU-Net's log.
-        live: statistics in the terminal while training; where the output is no terminal, a line every minute.
-        stall_after: seconds; a batch that takes longer is reported once in nnU-Net's log, with what each thread is doing.
-        abort_after: seconds; a batch that takes longer ends the training with a StallError, so that a batch system can start
-            it again: `--c` goes on from the last checkpoint. None waits for ever.
+        threads: number of threads that make batches (None: nnUNet_n_proc_DA, else one less than the cores, at most 8). The
+            environment variable counts at most as the number of cores, and 0 counts as 1.
+        seed: seed of all batches (None: drawn at random and logged).
+        memory_budget: memory limit of all loaders of a training, such as 4GB (None: half of the free memory, at most 32GB). A
+            number is in bytes. Only a limit that is given refuses what does not fit; by default the loaders take the least that
+            they need, and predictions go on one by one, with a warning.
+        on_bad_case: if a case cannot be read: stop, or skip it and list it at the end.
+        max_skipped: largest share of the cases that 'skip' may skip; one case may always be skipped. If more cases are bad, the
+            training ends with an error that lists them.
+        patience: seconds for which reading a file is retried if its disk or file server does not answer, or if the file
+            disappeared; 0 gives up at once. Errors such as EIO, ESTALE and ETIMEDOUT are retried; the log reports the wait as a
+            stall.
+        stall_after: seconds after which the log reports a slow batch, with what each thread is doing.
+        abort_after: seconds after which a slow batch ends the training with an error, so that the batch system can restart it
+            (None: wait). The error is a StallError; `--c` continues from the last checkpoint.
+        check_finite: treat cases with NaN or infinite voxels as bad cases.
+        unrestricted_pickles: read the properties of cases with Python's own unpickler, which runs any code in the file. By
+            default, a case whose `CASE.pkl` holds anything that nnU-Net does not write is a bad case.
+        leave_to_nnunet: a loader that keeps nnU-Net's worker processes: training or validation. For trainers whose Python
+            transforms are slow and hold Python's lock. The option may be given twice, and `install()` takes a list.
+        live: show statistics while training; if the output is not a terminal, one line a minute.
+        log_stats: write one line of statistics to nnU-Net's log after every epoch.
+        stats: append statistics to a file of JSON lines; at 64 MB it is renamed to FILE.1 (None: no file). A line is written
+            now and then, after every epoch and at the end of a training.
+        stats_every: seconds between two lines of a loader in the file of 'stats', besides one after every epoch. Only lines
+            after an epoch have the times of stages.
+        metrics: write statistics to a file for Prometheus' node exporter, in its text format (None: no file). The file is
+            replaced as a whole every 10 seconds. This needs the package prometheus_client.
 
     Raises:
-        ValueError: an argument is out of range, or a file of the statistics holds something else.
+        ValueError: an argument is out of range, or a file of statistics holds something else.
         ModuleNotFoundError: nnU-Net, or what `metrics` needs, is not installed.
     """
     # nnU-Net is imported only where it is wanted: the loader and the pipelines do without.
@@ -137,16 +136,16 @@ def install(
             on_bad_case=on_bad_case,
             max_skipped=max_skipped,
             patience=patience,
+            stall_after=stall_after,
+            abort_after=abort_after,
             check_finite=check_finite,
             unrestricted_pickles=unrestricted_pickles,
             leave_to_nnunet=leave_to_nnunet,
+            live=live,
+            log_stats=log_stats,
             stats=stats,
             stats_every=stats_every,
             metrics=metrics,
-            log_stats=log_stats,
-            live=live,
-            stall_after=stall_after,
-            abort_after=abort_after,
         )
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .sample_id import SampleId
+
 __all__ = [
     "BadCaseError",
     "FastnnUNetError",
@@ -74,7 +76,7 @@ class SampleError(FastnnUNetError):
         file: the file to blame, or "".
         transform: the transform to blame, or "".
         reason: what was expected and what was found.
-        seed, rank, role, step, slot, attempt: make exactly this sample again.
+        seed, rank, role, step, slot, attempt: make exactly this sample again; `sample` has them together.
         reproduce: a line of Python that does.
     """
 
@@ -105,6 +107,11 @@ class SampleError(FastnnUNetError):
         self.slot = slot
         self.attempt = attempt
         self.reproduce = ""
+
+    @property
+    def sample(self) -> SampleId:
+        """The address of the sample."""
+        return SampleId(self.seed, self.step, self.slot, self.role, self.rank, self.attempt)
 
 
 class BadCaseError(SampleError):

@@ -54,8 +54,8 @@ def listens() -> Iterator[None]:
 def _tell(_: int, __: FrameType | None) -> None:
     # Only what is there already: a handler is no place for imports. It may have come in the middle of another print.
     with contextlib.suppress(Exception):
-        loader = sys.modules.get(f"{__package__}.loading.loader")
-        text = "" if loader is None else loader.activity_of_all()
+        opened = sys.modules.get(f"{__package__}.loading.opened")
+        text = "" if opened is None else opened.activity_of_all()
         print(f"fastnnunet: {text or 'no loader is open; the threads of Python are at'}", file=sys.stderr, flush=True)
         if not text:
             faulthandler.dump_traceback(2)  # standard error, whatever Python has under that name

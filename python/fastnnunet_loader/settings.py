@@ -1,116 +1,91 @@
-"""What `install()` can be asked for: one list of settings, with their defaults and their checks."""
+"""What `install()` accepts: one list of settings, from which its signature, the command line and docs/settings.md come.
+
+`scripts/settings.py --write` writes `install()` and the table in the docs anew; `tests/package/test_settings.py` holds that
+they agree. The module imports nothing but the standard library, so that commands parse their arguments without torch.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 __all__ = [
+    "BYTES",
+    "COUNT",
     "LOADERS",
     "MAX_SKIPPED",
     "PATIENCE",
     "PICTURES_BY",
+    "SECONDS",
+    "SECONDS_ABOVE_0",
+    "SEED",
+    "SHARE",
     "STALL_AFTER",
     "STATS_EVERY",
+    "Kind",
+    "LoaderSettings",
+    "Setting",
     "Settings",
-    "check_abort_after",
-    "check_patience",
-    "check_share",
     "in_units",
     "parse_bytes",
+    "settings_of",
 ]
 
 STALL_AFTER = 60.0
-"""Seconds that a batch may take before the loader says what it waits for."""
+"""Seconds that a batch may take before the loader reports a stall."""
 
 PATIENCE = 300.0
-"""Seconds that a file is tried again where a disk or a file server does not answer, or where a file that was there is gone."""
+"""Seconds for which reading is retried if a disk or file server does not answer, or if a file has disappeared."""
 
 MAX_SKIPPED = 0.05
-"""Share of the cases that `on_bad_case="skip"` may go on without; at least one case may always be skipped."""
+"""Largest share of the cases that `on_bad_case="skip"` may skip; one case may always be skipped."""
 
 STATS_EVERY = 60.0
-"""Seconds between two lines of statistics of a loader, in a file of JSON lines."""
+"""Seconds between two lines of a loader's statistics in a file of JSON lines."""
 
 PICTURES_BY = "fastnnunet"
-"""The software that pictures name as theirs."""
+"""The software that pictures name as their author."""
 
 LOADERS = ("training", "validation")
 """Names of the two loaders of a trainer, in the order in which nnU-Net makes them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of `install()`; `fastnnunet_loader.install` explains each.
+@dataclass(frozen=True)
+class Kind:
+    """Which values a setting takes, and how they are written on a command line."""
 
-    Raises:
-        ValueError: a value is out of range.
-    """
+    metavar: str
+    expected: str
+    """In messages: "expected ..., got ..."."""
+    read: Callable[[str], Any]
+    """From the text of a command line; raises ValueError."""
+    valid: Callable[[Any], bool]
 
-    threads: int | None = None
-    seed: int | None = None
-    memory_budget: int | str | None = None
-    on_bad_case: str = "raise"
-    max_skipped: float = MAX_SKIPPED
-    patience: float = PATIENCE
-    check_finite: bool = False
-    unrestricted_pickles: bool = False
-    leave_to_nnunet: Collection[str] = ()
-    stats: str | os.PathLike[str] | None = None
-    stats_every: float = STATS_EVERY
-    metrics: str | os.PathLike[str] | None = None
-    log_stats: bool = False
-    live: bool = False
-    stall_after: float = STALL_AFTER
-    abort_after: float | None = None
+    def parse(self, text: str) -> Any:
+        """Return the value of a text.
 
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"[threads] expected at least 1, got {self.threads}")
-        if self.on_bad_case not in ("raise", "skip"):
-            raise ValueError(f"[on_bad_case] expected 'raise' or 'skip', got {self.on_bad_case!r}")
-        if self.seed is not None and not 0 <= self.seed < 2**64:
-            raise ValueError(f"[seed] expected a number from 0 to 2**64 - 1, got {self.seed}")
-        if not self.stall_after > 0:
-            raise ValueError(f"[stall_after] expected seconds above 0, got {self.stall_after}")
-        check_abort_after(self.abort_after)
-        check_patience(self.patience)
-        check_share(self.max_skipped)
-        if not self.stats_every > 0:
-            raise ValueError(f"[stats_every] expected seconds above 0, got {self.stats_every}")
-        left = (self.leave_to_nnunet,) if isinstance(self.leave_to_nnunet, str) else tuple(self.leave_to_nnunet)
-        unknown = [name for name in left if name not in LOADERS]
-        if unknown:
-            raise ValueError(f"[leave_to_nnunet] expected names out of {', '.join(LOADERS)}, got {unknown[0]!r}")
-        object.__setattr__(self, "leave_to_nnunet", left)
-        if self.memory_budget is not None:
-            object.__setattr__(self, "memory_budget", parse_bytes(self.memory_budget))
+        Raises:
+            ValueError: "expected ..., got ...".
+        """
+        try:
+            value = self.read(text)
+            valid = self.valid(value)
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(f"expected {self.expected}, got {text!r}")
+        return value
 
-    @property
-    def budget(self) -> int | None:
-        """The memory budget in bytes."""
-        assert not isinstance(self.memory_budget, str)
-        return self.memory_budget
-
-
-def check_abort_after(seconds: float | None) -> None:
-    """Raise ValueError for what is no time after which a training gives up."""
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"[abort_after] expected seconds above 0, got {seconds}")
-
-
-def check_patience(seconds: float) -> None:
-    """Raise ValueError for what is no time to be patient."""
-    if not seconds >= 0:
-        raise ValueError(f"[patience] expected seconds from 0 on, got {seconds}")
-
-
-def check_share(share: float) -> None:
-    """Raise ValueError for what is no share of the cases."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"[max_skipped] expected a share of the cases from 0 to 1, got {share}")
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError if a value is out of range."""
+        if not self.valid(value):
+            raise ValueError(f"[{name}] expected {self.expected}, got {value!r}")
 
 
 def parse_bytes(text: str | int) -> int:
@@ -123,12 +98,12 @@ def parse_bytes(text: str | int) -> int:
         return text
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
     if match is None:
-        raise ValueError(f"[memory budget] expected a size such as '4GB', got {text!r}")
+        raise ValueError(f"expected a size such as '4GB', got {text!r}")
     return int(float(match[1]) * 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0))
 
 
 def in_units(count: float) -> str:
-    """A number of bytes for people: '1.4 GiB'."""
+    """A number of bytes in words: '1.4 GiB'."""
     if count < 1024:
         return f"{count:.0f} bytes"
     for unit in ("KiB", "MiB", "GiB"):
@@ -136,3 +111,235 @@ def in_units(count: float) -> str:
         if count < 1024:
             return f"{count:.1f} {unit}"
     return f"{count / 1024:.1f} TiB"
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _is_size(value: Any) -> bool:
+    try:
+        parse_bytes(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+COUNT = Kind("N", "a number from 1 on", _whole, lambda value: value >= 1)
+SEED = Kind("N", "a number from 0 to 2**64 - 1", _whole, lambda value: 0 <= value < 2**64)
+BYTES = Kind("SIZE", "a size such as '4GB'", parse_bytes, _is_size)
+SHARE = Kind("SHARE", "a share from 0 to 1", _finite, lambda value: 0 <= value <= 1)
+SECONDS = Kind("SECONDS", "seconds from 0 on", _finite, lambda value: value >= 0)
+SECONDS_ABOVE_0 = Kind("SECONDS", "seconds above 0", _finite, lambda value: value > 0)
+_ON_BAD_CASE = Kind("", "'raise' or 'skip'", str, lambda value: value in ("raise", "skip"))
+_LOADER = Kind("LOADER", f"names out of {', '.join(LOADERS)}", str, lambda value: value in LOADERS)
+_JSON_LINES = Kind("FILE.jsonl", "a file", Path, lambda _: True)
+_METRICS = Kind("FILE.prom", "a file", Path, lambda _: True)
+_SWITCH = Kind("", "True or False", bool, lambda _: True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What users are told of a field of `Settings`, beside its name, type and default."""
+
+    kind: Kind
+    help: str
+    """One sentence, which begins in lower case and has no full stop."""
+    more: str = ""
+    """Sentences that only `install()` and the docs have room for."""
+    unset: str = ""
+    """What None, or no value, means."""
+    variable: str = ""
+    """The environment variable that is read if the setting is not given."""
+    choices: tuple[str, ...] = ()
+    """The texts that it takes; several of them if its default is a tuple."""
+    group: str = "loader"
+    """The group of options on the command line: "loader" or "statistics"."""
+
+    @property
+    def default_in_words(self) -> str:
+        """What None, or no value, means, with the environment variable; empty if the default says it itself."""
+        return f"{self.variable}, else {self.unset}" if self.variable else self.unset
+
+
+def _told(*arguments: Any, **options: Any) -> dict[str, Setting]:
+    return {"setting": Setting(*arguments, **options)}
+
+
+def settings_of(kind: type[LoaderSettings]) -> dict[str, tuple[dataclasses.Field[Any], Setting]]:
+    """Return the fields of a class of settings under their names, in order, with what users are told of them."""
+    return {found.name: (found, found.metadata["setting"]) for found in dataclasses.fields(kind)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """Settings of one loader: the part of `Settings` that `DataLoader` takes as well.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    threads: int | None = field(
+        default=None,
+        metadata=_told(
+            COUNT,
+            "number of threads that make batches",
+            unset="one less than the cores, at most 8",
+            variable="nnUNet_n_proc_DA",
+            more="The environment variable counts at most as the number of cores, and 0 counts as 1.",
+        ),
+    )
+    seed: int | None = field(default=None, metadata=_told(SEED, "seed of all batches", unset="drawn at random and logged"))
+    memory_budget: int | str | None = field(
+        default=None,
+        metadata=_told(
+            BYTES,
+            "memory limit of all loaders of a training, such as 4GB",
+            unset="half of the free memory, at most 32GB",
+            more="A number is in bytes. Only a limit that is given refuses what does not fit; by default the loaders take the "
+            "least that they need, and predictions go on one by one, with a warning.",
+        ),
+    )
+    on_bad_case: Literal["raise", "skip"] = field(
+        default="raise",
+        metadata=_told(
+            _ON_BAD_CASE,
+            "if a case cannot be read: stop, or skip it and list it at the end",
+            choices=("raise", "skip"),
+        ),
+    )
+    max_skipped: float = field(
+        default=MAX_SKIPPED,
+        metadata=_told(
+            SHARE,
+            "largest share of the cases that 'skip' may skip; one case may always be skipped",
+            more="If more cases are bad, the training ends with an error that lists them.",
+        ),
+    )
+    patience: float = field(
+        default=PATIENCE,
+        metadata=_told(
+            SECONDS,
+            "seconds for which reading a file is retried if its disk or file server does not answer, or if the file "
+            "disappeared; 0 gives up at once",
+            more="Errors such as EIO, ESTALE and ETIMEDOUT are retried; the log reports the wait as a stall.",
+        ),
+    )
+    stall_after: float = field(
+        default=STALL_AFTER,
+        metadata=_told(
+            SECONDS_ABOVE_0,
+            "seconds after which the log reports a slow batch, with what each thread is doing",
+        ),
+    )
+    abort_after: float | None = field(
+        default=None,
+        metadata=_told(
+            SECONDS_ABOVE_0,
+            "seconds after which a slow batch ends the training with an error, so that the batch system can restart it",
+            unset="wait",
+            more="The error is a StallError; `--c` continues from the last checkpoint.",
+        ),
+    )
+    check_finite: bool = field(default=False, metadata=_told(_SWITCH, "treat cases with NaN or infinite voxels as bad cases"))
+    unrestricted_pickles: bool = field(
+        default=False,
+        metadata=_told(
+            _SWITCH,
+            "read the properties of cases with Python's own unpickler, which runs any code in the file",
+            more="By default, a case whose `CASE.pkl` holds anything that nnU-Net does not write is a bad case.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name, (_, setting) in settings_of(type(self)).items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, tuple):
+                setting.kind.check(name, value)
+        if self.memory_budget is not None:
+            object.__setattr__(self, "memory_budget", parse_bytes(self.memory_budget))
+
+    @property
+    def budget(self) -> int | None:
+        """The memory budget in bytes."""
+        assert not isinstance(self.memory_budget, str)
+        return self.memory_budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LoaderSettings):
+    """Settings of `install()`, which `fastnnunet train` and `fastnnunet run` have as options.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    leave_to_nnunet: Collection[Literal["training", "validation"]] = field(
+        default=(),
+        metadata=_told(
+            _LOADER,
+            "a loader that keeps nnU-Net's worker processes: training or validation",
+            unset="none",
+            choices=LOADERS,
+            more="For trainers whose Python transforms are slow and hold Python's lock. The option may be given twice, and "
+            "`install()` takes a list.",
+        ),
+    )
+    live: bool = field(
+        default=False,
+        metadata=_told(
+            _SWITCH,
+            "show statistics while training; if the output is not a terminal, one line a minute",
+            group="statistics",
+        ),
+    )
+    log_stats: bool = field(
+        default=False,
+        metadata=_told(_SWITCH, "write one line of statistics to nnU-Net's log after every epoch", group="statistics"),
+    )
+    stats: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=_told(
+            _JSON_LINES,
+            "append statistics to a file of JSON lines; at 64 MB it is renamed to FILE.1",
+            unset="no file",
+            more="A line is written now and then, after every epoch and at the end of a training.",
+            group="statistics",
+        ),
+    )
+    stats_every: float = field(
+        default=STATS_EVERY,
+        metadata=_told(
+            SECONDS_ABOVE_0,
+            "seconds between two lines of a loader in the file of 'stats', besides one after every epoch",
+            more="Only lines after an epoch have the times of stages.",
+            group="statistics",
+        ),
+    )
+    metrics: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=_told(
+            _METRICS,
+            "write statistics to a file for Prometheus' node exporter, in its text format",
+            unset="no file",
+            more="The file is replaced as a whole every 10 seconds. This needs the package prometheus_client.",
+            group="statistics",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        left = (self.leave_to_nnunet,) if isinstance(self.leave_to_nnunet, str) else tuple(self.leave_to_nnunet)
+        _, setting = settings_of(Settings)["leave_to_nnunet"]
+        for name in left:
+            setting.kind.check("leave_to_nnunet", name)
+        object.__setattr__(self, "leave_to_nnunet", left)
+        super().__post_init__()

@@ -1,15 +1,16 @@
-"""What the machine gives this process: cores and memory, each with where the number comes from.
+"""Cores and memory that this process may use, each with the name of what limits it.
 
-The least of these counts:
+The smallest of these limits counts:
 
-- the machine itself, the affinity of the process, and Linux' control groups of both versions, which containers, Kubernetes and
-  most batch systems set (a job object on Windows);
-- what the process may have by `ulimit`. The address space (-v) and the data segment (-d) are enforced by the system. The resident
-  set (-m) is not, on Linux, but it is how OpenPBS and LSF hand a job's memory limit to its processes: `mem` and `pmem` in
+- the machine, the process's affinity, and Linux's control groups (version 1 and 2), which containers, Kubernetes and most batch
+  systems set; on Windows, a job object;
+- `ulimit`. The system enforces the limits of the address space (-v) and of the data segment (-d). Linux does not enforce the limit
+  of the resident set (-m), but OpenPBS and LSF pass a job's memory limit to its processes in this way: `mem` and `pmem` in
   OpenPBS's `mom_set_limits`, MEMLIMIT in "OS memory limit enforcement" of LSF's reference;
-- what a batch system says in the environment of its jobs. Where it polls what jobs use, and kills, nothing else tells.
+- the environment variables that a batch system sets in its jobs. Some batch systems poll the memory that a job uses and kill the
+  job; these variables are then the only sign of the limit.
 
-What is read of batch systems:
+Variables that are read:
 
 | | cores | memory |
 |---|---|---|
@@ -19,9 +20,10 @@ What is read of batch systems:
 | TORQUE ("Exported batch environment variables") | `PBS_NUM_PPN`, `PBS_NP` over `PBS_NUM_NODES` | `PBS_RESC_MEM` where a site sets it, as MetaCentrum does, in bytes |
 | Grid Engine (`man qsub`) | `NSLOTS` | none; see `ulimit` above |
 
-Kubernetes says both by control groups; what its downward API puts into variables has names of the user's own.
+Kubernetes sets both limits by control groups. The variables of its downward API have names that the user chooses, so they are
+not read.
 
-A value that is no number from 1 on is ignored, as are variables without their system's number of a job.
+A value that is not a number from 1 on is ignored. So are the variables of a batch system whose job number is not set.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -55,14 +57,14 @@ __all__ = [
 ]
 
 MOST_THREADS = 8
-"""Threads that are started where nobody asks for a number. One makes some 140 samples of 128^3 voxels in a second by nnU-Net's
-default recipe, two 260 (benchmarks/results/loader.json). An epoch of nnU-Net's takes 500, and tens of seconds on the fastest
-GPUs: so eight are enough for recipes and files that take ten times as long. On a shared machine the other cores are somebody
-else's."""
+"""Largest default number of threads. With nnU-Net's default recipe, one thread makes about 140 samples of 128^3 voxels a
+second, and two make 260 (benchmarks/results/loader.json). An epoch of nnU-Net has 500 samples and takes tens of seconds on the
+fastest GPUs, so eight threads suffice even if a sample takes ten times as long. On a shared machine, others use the remaining
+cores."""
 
 MOST_MEMORY = 32 * 2**30
-"""Bytes that the loaders of one training take where nobody gives a budget. What they keep is decompressed cases, so they never
-take more than the data set has, but one of 200 GiB is no reason to take half of a machine that others work on, too."""
+"""Largest default memory budget of a training, in bytes. The loaders keep decompressed cases, so they never need more than the
+size of the data set. But even for a data set of 200 GiB, they should not take half of a machine that others use, too."""
 
 _MIB = 2**20
 
@@ -86,12 +88,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Allotment:
-    """What a batch system gives this process: a number and the variables that it is from, or None where it says nothing."""
+    """What a batch system allots to this process: numbers, each with the variable that it comes from, or None."""
 
     cores: tuple[int, str] | None = None
     memory: tuple[int, str] | None = None
     tasks: int = 1
-    """Processes of the same kind that the batch system started on this node; all other numbers are this one's share."""
+    """How many tasks of the job run on this node. The other numbers are this task's share."""
 
 
 def available_cores() -> int:
@@ -137,10 +139,10 @@ def memory(environment: Mapping[str, str] | None = None) -> Memory:
 
 
 def given_threads() -> int | None:
-    """nnUNet_n_proc_DA, nnU-Net's number of worker processes, at least 1; None where it is not set.
+    """Return nnUNet_n_proc_DA, nnU-Net's number of worker processes, at least 1; None if it is not set.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is not a number.
     """
     given = os.environ.get("nnUNet_n_proc_DA", "").strip()
     if not given:
@@ -151,38 +153,38 @@ def given_threads() -> int | None:
 
 
 def default_threads() -> int:
-    """nnUNet_n_proc_DA where it is set, but no more than the cores; else every core but one, and at most 8.
+    """Return nnUNet_n_proc_DA, limited to the number of cores. If it is not set, one less than the cores, at most 8.
 
     Raises:
-        ValueError: nnUNet_n_proc_DA is no number.
+        ValueError: nnUNet_n_proc_DA is not a number.
     """
     given = given_threads()
     return threads_of(available_cores()) if given is None else min(given, available_cores())
 
 
 def threads_of(count: int, beside: int = 1) -> int:
-    """Threads for a process with so many cores, of which some are left to what it does beside them: from 1 to 8."""
+    """Return the number of threads for `count` cores, from 1 to 8. `beside`: cores that stay free for other work."""
     return max(1, min(count - beside, MOST_THREADS))
 
 
 def default_budget() -> int:
-    """Bytes that all loaders of a training take together on this machine unless told otherwise."""
+    """Return the default memory budget of all loaders of a training together, in bytes."""
     return min(memory().available // 2, MOST_MEMORY)
 
 
 def tasks_of_step(environment: Mapping[str, str] | None = None) -> int | None:
-    """How many processes `srun` has started in all, of which this is one; None outside of its steps."""
+    """Return how many tasks the step of `srun` has that this process belongs to; None outside of a step."""
     environment = os.environ if environment is None else environment
     return _number(environment, "SLURM_STEP_NUM_TASKS") if _number(environment, "SLURM_JOB_ID") else None
 
 
 def allotment(environment: Mapping[str, str] | None = None, host: str | None = None) -> Allotment:
-    """What batch systems say in an environment (this process's if None) of a job on `host` (this one if None)."""
+    """Return what batch systems allot to a job on `host` (default: this one), by an environment (default: this process's)."""
     environment = os.environ if environment is None else environment
     found = Allotment()
     for system in (_slurm, _lsf, _pbs, _grid_engine):
         told = system(environment, host)
-        if told is not None:  # a job of one system inside of another's is held by both
+        if told is not None:  # inside a job of another system, both limits hold
             found = Allotment(_least(found.cores, told.cores), _least(found.memory, told.memory), max(found.tasks, told.tasks))
     return found
 
@@ -194,7 +196,7 @@ def _least(one: tuple[int, str] | None, other: tuple[int, str] | None) -> tuple[
 def _slurm(environment: Mapping[str, str], _: str | None) -> Allotment | None:
     if not _number(environment, "SLURM_JOB_ID"):
         return None
-    # srun starts each task for itself; the batch script, and a shell of salloc, stand for all tasks of their node.
+    # srun starts one process for each task; the batch script, and a shell of salloc, have all tasks of their node.
     in_step = _number(environment, "SLURM_STEP_NUM_TASKS") is not None
     tasks = _of_node(environment, "SLURM_STEP_TASKS_PER_NODE" if in_step else "SLURM_TASKS_PER_NODE") or 1
     per_task = _number(environment, "SLURM_CPUS_PER_TASK")
@@ -204,7 +206,7 @@ def _slurm(environment: Mapping[str, str], _: str | None) -> Allotment | None:
         told.append((per_task if in_step else per_task * tasks, "SLURM_CPUS_PER_TASK"))
     if on_node is not None:
         told.append((max(1, on_node // tasks) if in_step else on_node, "SLURM_CPUS_ON_NODE"))
-    found = min(told, key=lambda one: one[0], default=None)  # where both say the same, what the user asked for is named
+    found = min(told, key=lambda one: one[0], default=None)  # if both are equal, the one that the user asked for is named
 
     amounts = [
         (_mib(environment, "SLURM_MEM_PER_NODE"), 1, "SLURM_MEM_PER_NODE"),
@@ -234,7 +236,7 @@ def _pbs(environment: Mapping[str, str], _: str | None) -> Allotment | None:
         return None
     per_node = _number(environment, "PBS_NUM_PPN")
     if per_node is not None:
-        # Where processors were asked for without nodes, TORQUE says one for each node.
+        # If a job asks for processors without nodes, TORQUE sets one for each node.
         total, nodes = _number(environment, "PBS_NP"), _number(environment, "PBS_NUM_NODES")
         found: tuple[int, str] | None = (per_node, "PBS_NUM_PPN")
         if total is not None and nodes is not None and total // nodes > per_node:
@@ -259,7 +261,7 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
 
 
 def _of_node(environment: Mapping[str, str], name: str) -> int | None:
-    """This node's number in a list such as '72(x2),36'."""
+    """Return this node's number in a list such as '72(x2),36'."""
     numbers: list[int] = []
     for part in environment.get(name, "").split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:\(x(\d{1,6})\))?\s*", part, re.ASCII)
@@ -272,7 +274,7 @@ def _of_node(environment: Mapping[str, str], name: str) -> int | None:
 
 
 def _mib(environment: Mapping[str, str], name: str) -> int | None:
-    # A number, as Slurm sets it; with a unit where a user did. 0 is all of the node.
+    # Slurm sets a plain number, but a user may have set one with a unit. 0 means all of the node.
     text = environment.get(name, "").strip()
     count = _number(environment, name)
     return count * _MIB if count is not None else _size(text) if text[-1:].isalpha() else None
@@ -290,7 +292,7 @@ def _size(text: str) -> int | None:
 
 
 def physical_memory() -> int | None:
-    """Bytes that the machine has; None where the system does not tell."""
+    """Return the machine's memory in bytes; None if the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -298,7 +300,7 @@ def physical_memory() -> int | None:
 
 
 def _limits() -> Iterable[tuple[int, int, str]]:
-    """(limit, what of it this process has, name) in bytes of each `ulimit` that is set."""
+    """Yield (limit in bytes, bytes of it that this process uses, name) for each `ulimit` that is set."""
     try:
         import resource
     except ImportError:  # Windows
@@ -318,7 +320,7 @@ def _limits() -> Iterable[tuple[int, int, str]]:
 
 
 def _status(key: str) -> int:
-    """Bytes of one line, in kB, of what Linux says of this process; 0 elsewhere."""
+    """Return the bytes of one entry of Linux's /proc/self/status; 0 on other systems."""
     try:
         text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:

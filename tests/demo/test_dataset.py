@@ -10,7 +10,9 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from benchmarks import brains
 
+from datasets import VARIANTS
 from fastnnunet_loader import demo
 
 
@@ -42,14 +44,14 @@ def test_labels_follow_the_image(tmp_path: Path) -> None:
 
 
 def test_ignore_label_leaves_some_slices_annotated(tmp_path: Path) -> None:
-    for labels in labels_of(demo.build_dataset(tmp_path, 1, "x", "ignore", cases=2, resolution=6)):
+    for labels in labels_of(demo.build_dataset(tmp_path, 1, "x", VARIANTS["ignore"], cases=2, resolution=6)):
         ignored = (labels == 3).all(axis=(0, 1))
         assert 0.1 < 1 - ignored.mean() < 0.5
         assert not (labels[..., ~ignored] == 3).any()
 
 
 def test_hemispheres_have_labels_of_their_own(tmp_path: Path) -> None:
-    folder = demo.build_dataset(tmp_path, 1, "x", "brains128", cases=2, resolution=6)
+    folder = demo.build_dataset(tmp_path, 1, "x", brains.VARIANTS["brains128"], cases=2, resolution=6)
     assert len(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]) == 5
     for labels in labels_of(folder):
         x = np.arange(len(labels))[:, None, None]
@@ -57,7 +59,7 @@ def test_hemispheres_have_labels_of_their_own(tmp_path: Path) -> None:
         assert left + 5 < right
 
 
-@pytest.mark.parametrize("wrong", [{"variant": "nothing"}, {"cases": 1}, {"resolution": 0.5}, {"resolution": 2.5}])
+@pytest.mark.parametrize("wrong", [{"cases": 1}, {"resolution": 0.5}, {"resolution": 2.5}])
 def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\[build_dataset\] expected"):
         demo.build_dataset(tmp_path, 1, "x", **wrong)

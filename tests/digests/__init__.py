@@ -1,1 +1,1 @@
-"""Digests of batches: the same seed gives the same bits on every machine, and after every change of the code."""
+"""Digests of batches and predictions: the same bits on every machine, and after every change of the code."""

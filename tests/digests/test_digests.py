@@ -1,7 +1,8 @@
-"""Batches are, bit for bit, those that were committed: on this processor, and with the code paths of an old one.
+"""Batches and predictions are the committed ones, bit for bit: on this processor, and with the code paths of an old one.
 
-A digest that changes is a change of every user's batches, and is told in the CHANGELOG. `python -m tests.digests FILE` writes
-them anew. The same for a build without the core's fast paths is `cpp/tests/engine/digests.cpp`.
+A digest that changes is a change of every user's batches or predictions, and is told in the CHANGELOG.
+`python -m tests.digests FILE` writes them anew. The same for a build without the core's fast paths is
+`cpp/tests/engine/digests.cpp`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 from datasets import KINDS_OF_DATA
 from digests.batches import TRAINERS, digests, environment, libm, versions
 from digests.leaves import leaves
+from digests.predictions import PREDICTIONS, digests_of_predictions
 from digests.volumes import KINDS
 from fastnnunet_loader.transforms.registry import NATIVE
 
@@ -51,6 +53,16 @@ def different(found: dict[str, str], with_libm: str) -> list[str]:
     ]
 
 
+def different_predictions(found: dict[str, str]) -> list[str]:
+    """As `different`. What the C library rounds differently is rounded away here: to the half precision of Gaussian weights."""
+    expected = COMMITTED["predictions"]
+    return [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+
+
+def test_predictions_are_the_committed_ones() -> None:
+    assert different_predictions(dict(digests_of_predictions())) == []
+
+
 def test_batches_are_the_committed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -60,13 +72,14 @@ def test_batches_are_the_committed_ones(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or platform.machine() != "x86_64", reason="another C library chooses in other ways"
 )
-def test_batches_are_the_same_with_the_libraries_of_an_old_processor() -> None:
-    """glibc and NumPy, which nnUNetTrainerDA5's callable scalars use, are told to leave out AVX2, FMA and AVX-512."""
+def test_they_are_the_same_with_the_libraries_of_an_old_processor() -> None:
+    """glibc, NumPy, which nnUNetTrainerDA5's callable scalars use, and torch are told to leave out AVX2, FMA and AVX-512."""
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
     old = {
         **os.environ,
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
+        "ATEN_CPU_CAPABILITY": "default",
         "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if __cpu_features__[name]),
         "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, sys.path)]),
     }
@@ -74,6 +87,7 @@ def test_batches_are_the_same_with_the_libraries_of_an_old_processor() -> None:
     made = json.loads(done.stdout)
     assert made["libm"] != [libm()] or libm() == COMMITTED["libm"][1], "nothing was left out"
     assert different(made["digests"], made["libm"][0]) == []
+    assert different_predictions(made["predictions"]) == []
 
 
 def test_every_kind_of_data_trainer_and_transform_has_a_digest() -> None:
@@ -87,6 +101,13 @@ def test_every_kind_of_data_trainer_and_transform_has_a_digest() -> None:
         found = {name.partition(":")[0] for name, _ in leaves(patch)}
         assert found == set(NATIVE) - (set() if len(patch) == 3 else {"Convert3DTo2DTransform", "Convert2DTo3DTransform"})
         assert {f"{dims}, {name}" for name, _ in leaves(patch)} <= set(names)
+
+
+def test_every_kind_of_data_has_a_digest_of_a_prediction() -> None:
+    predicted = {kind.name.partition(",")[0] for kind in PREDICTIONS}
+    # A network trained with an ignored label predicts as any other.
+    assert {f"{name} {configuration}" for name, configuration in KINDS_OF_DATA if name != "ignore"} <= predicted
+    assert len(set(COMMITTED["predictions"].values())) == len(COMMITTED["predictions"]) == 3 * len(PREDICTIONS)
 
 
 def test_every_transform_changes_what_it_is_given() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnnunet_loader.doctor import Check, Verdict, run
 from fastnnunet_loader.doctor.dataset import DatasetChecks
-from fastnnunet_loader.loading.pickles import read_properties
+from fastnnunet_loader.loading.reading.pickles import read_properties
 
 
 def checks_of(dataset: Any, configuration: str | None = "3d_fullres", **settings: Any) -> list[Check]:

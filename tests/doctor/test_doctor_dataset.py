@@ -12,7 +12,8 @@ from damaging import bad, checks_of
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import Verdict, exit_code
-from fastnnunet_loader.doctor.dataset import DatasetChecks, loader_memory
+from fastnnunet_loader.doctor.dataset import DatasetChecks
+from fastnnunet_loader.doctor.plans import loader_memory
 
 
 @pytest.fixture

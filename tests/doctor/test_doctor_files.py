@@ -14,8 +14,8 @@ from damaging import array, bad, change_properties, checks_of, truncate, write
 
 from fastnnunet_loader.doctor import Verdict, exit_code
 from fastnnunet_loader.doctor.files import QUICK_CASES, Expected, case_names, check_case, check_folder
-from fastnnunet_loader.loading.cases import blosc2_files
-from fastnnunet_loader.loading.pickles import read_properties
+from fastnnunet_loader.loading.reading.cases import blosc2_files
+from fastnnunet_loader.loading.reading.pickles import read_properties
 
 
 @pytest.fixture

@@ -175,9 +175,9 @@ def _(scene: Scene) -> str:
     from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from fastnnunet_loader.loading.patience import Patience
-    from fastnnunet_loader.prediction.cases import Case
-    from fastnnunet_loader.prediction.checks import CaseChecks
+    from fastnnunet_loader.loading.reading.patience import Patience
+    from fastnnunet_loader.prediction.images.cases import Case
+    from fastnnunet_loader.prediction.images.checks import CaseChecks
 
     file = str(scene.root / "case_0000.nii.gz")
     SimpleITK.WriteImage(SimpleITK.Image([5, 6, 7], SimpleITK.sitkInt16), file)
@@ -379,7 +379,7 @@ def _(scene: Scene) -> str:
 
 ANOTHER = """
 import sys, time, pathlib
-from fastnnunet_loader.prediction.outputs import Outputs
+from fastnnunet_loader.prediction.export.outputs import Outputs
 outputs = Outputs()
 folder = outputs.begin(pathlib.Path(sys.argv[1]))
 (folder / "case.nii.gz").write_bytes(b"half")
@@ -398,7 +398,7 @@ def _another(target: Path, *under: str) -> subprocess.Popen[bytes]:
 
 
 def _written_beside_others(scene: Scene) -> str:
-    from fastnnunet_loader.prediction.outputs import Outputs, remove_leftovers
+    from fastnnunet_loader.prediction.export.outputs import Outputs, remove_leftovers
 
     out = scene.root / "out"
     near, dead = _another(out / "near"), _another(out / "dead")

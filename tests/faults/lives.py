@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import fastnnunet_loader as fl
-import fastnnunet_loader.loading.loader
+import fastnnunet_loader.loading.core_loader
 
 from .fault import Ending, expect, fault
 from .scene import Scene
@@ -235,7 +235,7 @@ def _(scene: Scene) -> str:
 @fault("what is done at the end of one tensor asks for the memory of another", "neither waits for the other")
 def _(scene: Scene) -> str:
     # Memory of torch's goes the way of pinned memory.
-    fastnnunet_loader.loading.loader._memory_kind = lambda _: "torch"
+    fastnnunet_loader.loading.core_loader.memory_kind = lambda _: "torch"
     ended: list[int] = []
     with scene.loader() as loader:
         batch, other = next(loader), next(loader)["data"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnnunet_loader.prediction.cases import Case
-from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.images.cases import Case
+from fastnnunet_loader.prediction.session.session import Session
 from files import pictures, volumes  # noqa: F401
 from files.matrix import difference
 from files.row import ROWS, SHAPE, Row, volume

@@ -19,8 +19,8 @@ import torch
 from fastnnunet_loader.doctor import report
 from fastnnunet_loader.doctor.raw import check_raw
 from fastnnunet_loader.errors import PredictionError
-from fastnnunet_loader.prediction.cases import Case
-from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.images.cases import Case
+from fastnnunet_loader.prediction.session.session import Session
 
 from .row import Row
 

@@ -20,7 +20,7 @@ from nnunet_loaders import nnunet_loaders
 import fastnnunet_loader as fl
 from fastnnunet_loader import known
 from fastnnunet_loader.known.walk import Found, Walk
-from fastnnunet_loader.loading.cases import check_augmenter, numpy_files
+from fastnnunet_loader.loading.reading.cases import check_augmenter, numpy_files
 
 DATA_LOADER = "nnunetv2.training.dataloading.data_loader"
 DATA_SET = "nnunetv2.training.dataloading.nnunet_dataset"

@@ -218,7 +218,7 @@ def test_ranks_and_roles_see_other_batches(nnunet_dataset: Any, monkeypatch: Any
 @pytest.fixture(params=["ordinary", "torch"])
 def memory_kind(request: Any, monkeypatch: Any) -> str:
     """Where batches live. Memory of torch's goes the way of pinned memory, which takes an accelerator to be had."""
-    monkeypatch.setattr("fastnnunet_loader.loading.loader._memory_kind", lambda _: request.param)
+    monkeypatch.setattr("fastnnunet_loader.loading.core_loader.memory_kind", lambda _: request.param)
     return str(request.param)
 
 
@@ -245,7 +245,7 @@ def test_batches_are_the_same_in_memory_of_torch(nnunet_dataset: Any, monkeypatc
     train, _ = nnunet_loaders(nnunet_dataset("regions"), monkeypatch)
     with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
         expected = take(loader, 4)
-    monkeypatch.setattr("fastnnunet_loader.loading.loader._memory_kind", lambda _: "torch")
+    monkeypatch.setattr("fastnnunet_loader.loading.core_loader.memory_kind", lambda _: "torch")
     with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
         for other in expected:
             batch = next(loader)
@@ -259,7 +259,7 @@ def test_batches_are_the_same_in_memory_of_torch(nnunet_dataset: Any, monkeypatc
 
 def test_memory_of_torch_is_never_written_twice(nnunet_dataset: Any, monkeypatch: Any) -> None:
     # Only torch knows when a copy to a device is done, so a block goes back to it and is asked for anew.
-    monkeypatch.setattr("fastnnunet_loader.loading.loader._memory_kind", lambda _: "torch")
+    monkeypatch.setattr("fastnnunet_loader.loading.core_loader.memory_kind", lambda _: "torch")
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
     with fl.DataLoader.from_nnunet(train, threads=2, seed=5) as loader:
         batch = next(loader)
@@ -370,7 +370,7 @@ def test_skip_goes_on_without_the_case_whatever_the_threads(damaged: Any, caplog
         assert_equal(a, b)
         assert name not in a["keys"]
     # Once by each loader, however many batches it makes: those that met it, and those that continue and list it again.
-    assert caplog.text.count(f"going on without case {name}") == 2 * len(runs)
+    assert caplog.text.count(f"skipping case {name}") == 2 * len(runs)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

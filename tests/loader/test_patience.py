@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.loading import pickles
-from fastnnunet_loader.loading.patience import Patience, may_pass, patiently
+from fastnnunet_loader.loading.reading import pickles
+from fastnnunet_loader.loading.reading.patience import Patience, may_pass, patiently
 
 
 class Failing:
@@ -85,7 +85,7 @@ def test_properties_that_cannot_be_read_now_say_so(tmp_path: Path, monkeypatch: 
 
 
 def test_images_of_a_prediction_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnnunet_loader.prediction import preprocess
+    from fastnnunet_loader.prediction.preprocessing import preprocess
 
     image = tmp_path / "image.nii.gz"
     image.write_bytes(b"voxels")

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.loading.pickles import read_properties
+from fastnnunet_loader.loading.reading.pickles import read_properties
 
 ORDINARY: dict[str, Any] = {
     "integers": np.arange(10),
@@ -233,7 +233,7 @@ WITHOUT_MEMORY = """
 import resource, sys
 from pathlib import Path
 import fastnnunet_loader as fl
-from fastnnunet_loader.loading.pickles import read_properties
+from fastnnunet_loader.loading.reading.pickles import read_properties
 StorageError = fl.StorageError  # what is imported late is there before the limit is, and so is the core
 import fastnnunet_loader._core
 used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()

@@ -128,7 +128,7 @@ def test_what_rank_1_says_is_in_the_log(trained: Trained) -> None:
     assert "[rank 1] fastnnunet_loader: a batch has taken more than 0.5 s." in said
     assert re.search(r"^  thread \d+: batch \d+, sample 0, case brain_\d+: InPython", first, re.MULTILINE)
     said = "\n".join(line for line in whole.splitlines() if "[rank 1] " in line)
-    assert f"[rank 1] fastnnunet_loader: going on without case {DAMAGED[1]}: [" in said
+    assert f"[rank 1] fastnnunet_loader: skipping case {DAMAGED[1]}: [" in said
     assert DAMAGED[0] not in said
     assert re.search(r"\[rank 1\] fastnnunet_loader: 5 training batches, ", said)
     for log in (first, whole):
@@ -285,7 +285,7 @@ FAILING = """
 import atexit, time
 import torch.multiprocessing
 from fastnnunet_loader.nnunet.install import install
-from fastnnunet_loader.nnunet.spawning import Spawning
+from fastnnunet_loader.nnunet.distributed.spawning import Spawning
 from fastnnunet_loader.settings import Settings
 
 def fails(rank):

@@ -363,7 +363,7 @@ def test_uninstall_puts_everything_back(environment: Any, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [({"threads": 0}, "threads"), ({"seed": -1}, "seed"), ({"on_bad_case": "hide"}, "on_bad_case"),
-     ({"memory_budget": "much"}, "memory budget")],
+     ({"memory_budget": "much"}, "memory_budget")],
 )  # fmt: skip
 def test_arguments_out_of_range(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):

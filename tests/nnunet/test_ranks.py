@@ -22,8 +22,9 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # registers t
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import TransformError
-from fastnnunet_loader.nnunet import augmenter, log, ranks, runs, spawning
+from fastnnunet_loader.nnunet import augmenter, log, runs
 from fastnnunet_loader.nnunet.checkpoint import state_of
+from fastnnunet_loader.nnunet.distributed import ranks, spawning
 from fastnnunet_loader.settings import Settings
 
 assert FakeStore

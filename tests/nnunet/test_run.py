@@ -221,7 +221,7 @@ def test_processes_that_a_program_starts_have_it_too(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(CHILDREN, encoding="utf-8")
     (tmp_path / "job.sh").write_text('python "$1"\n', encoding="utf-8")
     shown = printed(call(*RUN, "--threads", "3", "bash", tmp_path / "job.sh", tmp_path / "program.py"))
-    assert shown == ["fastnnunet_loader.prediction.install 3 --threads 3"] * 4
+    assert shown == ["fastnnunet_loader.prediction.replacements.install 3 --threads 3"] * 4
 
 
 RANK = """

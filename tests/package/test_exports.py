@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.cli.command import COMMANDS
 
 
 def typed_exports() -> dict[str, str]:
@@ -53,9 +54,30 @@ def test_what_starts_a_command_needs_no_torch(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["loading.activity", "preview.views", "prediction.resampling", "loading.statistics", "transforms.noise.sharpen"],
+    [
+        "loading.activity",
+        "preview.views",
+        "prediction.preprocessing.resampling",
+        "loading.statistics",
+        "transforms.noise.sharpen",
+    ],
 )
 def test_torch_is_there_before_the_extension(module: str) -> None:
     """Whichever module is imported first: the extension uses the libraries that torch brings."""
     names = python(f"import sys, fastnnunet_loader.{module}; print(*sys.modules)").split()
     assert names.index("torch") < names.index("fastnnunet_loader._core")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_neither_torch_nor_numpy(command: str) -> None:
+    """So that it is there at once: importing torch takes seconds."""
+    words = [command, "--help"] if command else ["--help"]
+    code = f"""
+import sys
+from fastnnunet_loader.cli import main
+try:
+    main({words!r})
+except SystemExit as end:
+    print(end.code, *sorted({{"torch", "numpy", "nnunetv2", "matplotlib", "fastnnunet_loader._core"}} & set(sys.modules)))
+"""
+    assert python(code).splitlines()[-1] == "0"

@@ -11,7 +11,7 @@ from importlinter.cli import lint_imports
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("contract", ["layers", "circles"])
+@pytest.mark.parametrize("contract", ["layers", "prediction", "circles"])
 def test_the_package_keeps_its_contract(contract: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = lint_imports(str(ROOT / "pyproject.toml"), limit_to_contracts=(contract,), no_cache=True, no_logo=True)
     assert code == 0, capsys.readouterr().out

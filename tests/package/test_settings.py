@@ -1,10 +1,134 @@
-"""What sizes of memory are read as."""
+"""One list of settings: `install()`, the command line and the docs agree with it. And how sizes of memory are read."""
 
 from __future__ import annotations
 
+import argparse
+import ast
+import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from fastnnunet_loader.settings import in_units, parse_bytes
+import fastnnunet_loader as fl
+from fastnnunet_loader.cli.loader_options import add_loader_options, install_arguments
+from fastnnunet_loader.settings import LoaderSettings, Settings, in_units, parse_bytes, settings_of
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = settings_of(Settings)
+
+
+def option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def test_install_takes_every_setting() -> None:
+    parameters = inspect.signature(fl.install).parameters
+    assert list(parameters) == list(SETTINGS)
+    for name, parameter in parameters.items():
+        found, _ = SETTINGS[name]
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default == found.default
+        assert parameter.annotation.replace("_", "") == str(found.type).replace("_", ""), name
+
+
+def test_install_passes_every_setting_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value of another setting would be of another type, or out of range."""
+    given = {
+        "threads": 3, "seed": 4, "memory_budget": 5, "on_bad_case": "skip", "max_skipped": 0.6, "patience": 7.0,
+        "stall_after": 8.0, "abort_after": 9.0, "check_finite": True, "unrestricted_pickles": True,
+        "leave_to_nnunet": ("validation",), "live": True, "log_stats": True, "stats": "s.jsonl", "stats_every": 10.0,
+        "metrics": "m.prom",
+    }  # fmt: skip
+    assert given.keys() == SETTINGS.keys()
+    assert all(value != SETTINGS[name][0].default for name, value in given.items())
+    import fastnnunet_loader.nnunet
+
+    taken: list[Settings] = []
+    monkeypatch.setattr(fastnnunet_loader.nnunet, "install", taken.append)
+    arguments: dict[str, Any] = given
+    fl.install(**arguments)
+    assert taken == [Settings(**arguments)]
+    assert dataclasses.asdict(taken[0]) == given
+
+
+def test_the_command_line_has_every_setting() -> None:
+    parser = argparse.ArgumentParser()
+    add_loader_options(parser)
+    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    assert list(actions) == list(SETTINGS)
+    for name, (_, setting) in SETTINGS.items():
+        assert actions[name].option_strings == [option(name)]
+        assert str(actions[name].help).startswith(setting.help)
+    assert Settings(**install_arguments(parser.parse_args([]))) == Settings()
+    words = {
+        "--threads": "3", "--seed": "4", "--memory-budget": "5k", "--on-bad-case": "skip", "--max-skipped": "0.6",
+        "--patience": "0", "--stall-after": "8", "--abort-after": "9", "--leave-to-nnunet": "training", "--stats": "s.jsonl",
+        "--stats-every": "10", "--metrics": "m.prom",
+    }  # fmt: skip
+    switches = [option(name) for name, (found, _) in SETTINGS.items() if found.default is False]
+    given = parser.parse_args([*switches, *(word for pair in words.items() for word in pair)])
+    chosen = Settings(**install_arguments(given))
+    assert not [name for name, (found, _) in SETTINGS.items() if getattr(chosen, name) == found.default]
+    assert (chosen.memory_budget, chosen.patience, chosen.leave_to_nnunet) == (5120, 0.0, ("training",))
+
+
+def test_install_and_the_docs_are_written_from_the_settings() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "settings.py"], capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_help_is_one_sentence() -> None:
+    for name, (_, setting) in SETTINGS.items():
+        assert setting.help[0].islower(), name
+        assert ". " not in setting.help and not setting.help.endswith("."), name
+        assert not setting.more or setting.more.endswith("."), name
+
+
+def test_a_loader_takes_the_settings_of_loaders() -> None:
+    """`DataLoader.from_nnunet` has them under the same names, with the same defaults."""
+    parameters = inspect.signature(fl.DataLoader.from_nnunet).parameters
+    for name, (found, _) in settings_of(LoaderSettings).items():
+        assert parameters[name].default == found.default
+        assert parameters[name].annotation == found.type
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"threads": 0}, "[threads] expected a number from 1 on, got 0"),
+        ({"seed": 2**64}, f"[seed] expected a number from 0 to 2**64 - 1, got {2**64}"),
+        ({"memory_budget": "4 X"}, "[memory_budget] expected a size such as '4GB', got '4 X'"),
+        ({"on_bad_case": "ignore"}, "[on_bad_case] expected 'raise' or 'skip', got 'ignore'"),
+        ({"max_skipped": 1.5}, "[max_skipped] expected a share from 0 to 1, got 1.5"),
+        ({"patience": -1}, "[patience] expected seconds from 0 on, got -1"),
+        ({"stall_after": float("nan")}, "[stall_after] expected seconds above 0, got nan"),
+        ({"abort_after": 0}, "[abort_after] expected seconds above 0, got 0"),
+        ({"stats_every": 0}, "[stats_every] expected seconds above 0, got 0"),
+        ({"leave_to_nnunet": "testing"}, "[leave_to_nnunet] expected names out of training, validation, got 'testing'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        Settings(**settings)
+    assert str(raised.value) == problem
+
+
+def test_nothing_else_puts_bytes_into_words() -> None:
+    """`in_units` is the one way: no other module divides by 2**20 or 2**30 in a text."""
+    found = []
+    for file in sorted((ROOT / "python").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FormattedValue) and any(
+                isinstance(part, ast.BinOp) and isinstance(part.op, ast.Pow) for part in ast.walk(node.value)
+            ):
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.value)}")
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ OF_EVERYBODY = """
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import machine
 from fastnnunet_loader.nnunet import augmenter, install, runs
-from fastnnunet_loader.prediction import options
+from fastnnunet_loader.prediction.replacements import options
 from fastnnunet_loader.settings import Settings
 from fastnnunet_loader.threads import ThreadPool
 install(Settings())
@@ -226,7 +226,7 @@ def test_a_real_control_group_counts(control_group: Path) -> None:
 
 
 def test_ranks_share_what_their_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnnunet_loader.nnunet import ranks
+    from fastnnunet_loader.nnunet.distributed import ranks
 
     for name in [name for name in os.environ if name.startswith(BATCH_SYSTEMS)]:
         monkeypatch.delenv(name)

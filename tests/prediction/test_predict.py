@@ -97,7 +97,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from fastnnunet_loader import cli
-from fastnnunet_loader.prediction.session import Session
+from fastnnunet_loader.prediction.session.session import Session
 
 def address_space():
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize:"))

@@ -1,14 +1,33 @@
-"""The trees of transforms that nnU-Net's trainers build, each distinct one once."""
+"""nnU-Net's trainers, and the trees of transforms that they build, each distinct one once."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
+import warnings
 from typing import Any
 
-from fastnnunet_loader.nnunet.sources import nnunet_trainers, open_source
+from fastnnunet_loader.nnunet.sources import open_source
 
 # They refuse to be made without a GPU. The first has nnUNetTrainer's transforms, the second reads no data.
 ON_GPU_ONLY = {"nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"}
+
+
+def nnunet_trainers() -> list[type[Any]]:
+    """Every trainer class that the installed nnU-Net has, by name."""
+    import nnunetv2.training.nnUNetTrainer as package
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the networks' own imports
+            importlib.import_module(module.name)
+
+    def family(cls: type[Any]) -> list[type[Any]]:
+        return [cls, *(member for subclass in cls.__subclasses__() for member in family(subclass))]
+
+    return sorted({c for c in family(nnUNetTrainer) if c.__module__.startswith("nnunetv2.")}, key=lambda c: c.__name__)
 
 
 def distinct_trees(dataset: Any, variant: str, configuration: str) -> list[tuple[str, Any]]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trainers import nnunet_trainers
 
 import fastnnunet_loader as fl
 from datasets import KINDS_OF_DATA
 from fastnnunet_loader.known.versions import TESTED
-from fastnnunet_loader.nnunet.sources import nnunet_trainers
 
 TESTS = Path(__file__).parent.parent
 

@@ -1,20 +1,39 @@
-"""The subcommands of `fastnnunet`, a module each with `add_arguments(parser)` and `run(args) -> int`.
+"""Types of arguments: each parses a text and returns its value, or says what it expected."""
 
-`run` imports torch and nnU-Net only after the arguments have been checked.
-"""
+from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
-from ..settings import parse_bytes
+from ..settings import BYTES, COUNT, SECONDS_ABOVE_0, SEED, Kind
 
-__all__ = ["count", "fold", "patience", "seconds", "seed", "share", "size"]
+__all__ = ["argument", "count", "fold", "seconds", "seed", "size"]
 
 
-def count(text: str) -> int:
-    """Parse a whole number, at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
+def argument(kind: Kind) -> Callable[[str], Any]:
+    """Return a kind of setting as a type for argparse."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+count = argument(COUNT)
+"""Parses a whole number, at least 1."""
+
+seconds = argument(SECONDS_ABOVE_0)
+"""Parses a positive number of seconds."""
+
+seed = argument(SEED)
+"""Parses the seed of a loader."""
+
+size = argument(BYTES)
+"""Parses an amount of memory; returns bytes."""
 
 
 def fold(text: str) -> str:
@@ -22,51 +41,3 @@ def fold(text: str) -> str:
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number or 'all', got {text!r}")
     return text
-
-
-def seconds(text: str) -> float:
-    """Parse a positive number of seconds."""
-    try:
-        time = float(text)
-    except ValueError:
-        time = 0
-    if not 0 < time < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return time
-
-
-def patience(text: str) -> float:
-    """Parse a number of seconds, at least 0."""
-    try:
-        time = float(text)
-    except ValueError:
-        time = -1
-    if not 0 <= time < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds from 0 on, got {text!r}")
-    return time
-
-
-def share(text: str) -> float:
-    """Parse a share from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
-    return value
-
-
-def seed(text: str) -> int:
-    """Parse the seed of a loader."""
-    if not text.isdecimal() or int(text) >= 2**64:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 2**64 - 1, got {text!r}")
-    return int(text)
-
-
-def size(text: str) -> int:
-    """Parse an amount of memory; returns bytes."""
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error

@@ -148,7 +148,7 @@ def _prepare(root: Path, args: argparse.Namespace, progress: Progress) -> str:
         shutil.rmtree(Path(environment[variable]) / f"Dataset{DATASET_ID}_{DATASET}", ignore_errors=True)
         Path(environment[variable]).mkdir(exist_ok=True)
     with _step(progress, f"{args.cases} brains of {args.resolution} mm"):
-        folder = build_dataset(raw, DATASET_ID, DATASET, "default", args.cases, args.resolution, args.seed)
+        folder = build_dataset(raw, DATASET_ID, DATASET, cases=args.cases, resolution=args.resolution, seed=args.seed)
     with _step(progress, "planning and preprocessing by nnU-Net"):
         plan_and_preprocess(DATASET_ID, (CONFIGURATION,), gpu_memory_target_in_gb=GPU_MEMORY_GB)
     return folder.name

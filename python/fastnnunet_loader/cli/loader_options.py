@@ -9,108 +9,52 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import CommandError
-from ..settings import LOADERS, MAX_SKIPPED, PATIENCE, STALL_AFTER, STATS_EVERY
+from ..settings import Settings, settings_of
 from ..statistics.places import missing, taken
-from .arguments import count, patience, seconds, seed, share, size
+from .arguments import argument
 
-__all__ = ["VARIABLE", "add_loader_options", "as_text", "check_loader_options", "from_text", "install_arguments"]
+__all__ = [
+    "VARIABLE",
+    "add_loader_options",
+    "add_setting",
+    "as_text",
+    "check_loader_options",
+    "from_text",
+    "install_arguments",
+]
 
 VARIABLE = "FASTNNUNET_RUN"
 """The environment variable that `fastnnunet_autoload` reads. That module has side effects on import, so it is not imported."""
 
 
+_GROUPS = {"loader": "options of the loader", "statistics": "statistics of the loader"}
+
+
 def add_loader_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `install()`: how batches are made, and where statistics are written."""
-    loader = parser.add_argument_group("options of the loader")
-    add = loader.add_argument
-    add(
-        "--threads",
-        metavar="N",
-        type=count,
-        help="number of threads that make batches (default: one less than the cores, at most 8)",
-    )
-    add("--seed", metavar="N", type=seed, help="seed of all batches (default: drawn at random and logged)")
-    add(
-        "--memory-budget",
-        metavar="SIZE",
-        type=size,
-        help="memory limit of the loaders, such as 4GB (default: half of the free memory, at most 32GB)",
-    )
-    add(
-        "--on-bad-case",
-        choices=("raise", "skip"),
-        default="raise",
-        help="if a case cannot be read: stop, or skip it and list it at the end (default: %(default)s)",
-    )
-    add(
-        "--max-skipped",
-        metavar="SHARE",
-        type=share,
-        default=MAX_SKIPPED,
-        help="largest share of the cases that 'skip' may skip; one case may always be skipped (default: %(default)g)",
-    )
-    add(
-        "--patience",
-        metavar="SECONDS",
-        type=patience,
-        default=PATIENCE,
-        help="how long to retry reading a file if its disk or file server does not answer, or if the file disappeared; 0 gives "
-        "up at once (default: %(default)g)",
-    )
-    add(
-        "--stall-after",
-        metavar="SECONDS",
-        type=seconds,
-        default=STALL_AFTER,
-        help="if a batch takes longer, log what each thread is doing (default: %(default)g)",
-    )
-    add(
-        "--abort-after",
-        metavar="SECONDS",
-        type=seconds,
-        help="if a batch takes longer, end the training with an error, so that the batch system can restart it (default: wait)",
-    )
-    add("--check-finite", action="store_true", help="treat cases with NaN or infinite voxels as bad cases")
-    add(
-        "--unrestricted-pickles",
-        action="store_true",
-        help="read the properties of cases with Python's own unpickler, which runs any code in the file (default: refuse what "
-        "nnU-Net does not write)",
-    )
+    groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
+    for name, (_, setting) in settings_of(Settings).items():
+        add_setting(groups[setting.group], name)
 
-    add(
-        "--leave-to-nnunet",
-        metavar="LOADER",
-        action="append",
-        choices=LOADERS,
-        help="keep nnU-Net's worker processes for this loader: training or validation; may be given twice",
-    )
 
-    telling = parser.add_argument_group("statistics of the loader")
-    add = telling.add_argument
-    add(
-        "--live", action="store_true", help="show statistics while training; if the output is not a terminal, one line a minute"
-    )
-    add("--log-stats", action="store_true", help="write one line of statistics to nnU-Net's log after every epoch")
-    add(
-        "--stats",
-        metavar="FILE.jsonl",
-        type=Path,
-        help="append statistics to a file of JSON lines; at 64 MB it is renamed to FILE.1",
-    )
-    add(
-        "--stats-every",
-        metavar="SECONDS",
-        type=seconds,
-        default=STATS_EVERY,
-        help="seconds between two lines of a loader in that file, besides one after every epoch (default: %(default)g)",
-    )
-    add(
-        "--metrics",
-        metavar="FILE.prom",
-        type=Path,
-        help="write statistics to a file for Prometheus' node exporter (text format)",
-    )
+def add_setting(group: Any, name: str, help: str | None = None) -> None:
+    """Add the option of one setting, with other words if `help` is given."""
+    found, setting = settings_of(Settings)[name]
+    option, words, default = f"--{name.replace('_', '-')}", help or setting.help, found.default
+    if default is False:
+        group.add_argument(option, action="store_true", help=words)
+        return
+    options: dict[str, Any] = {"choices": setting.choices} if setting.choices else {"type": argument(setting.kind)}
+    if setting.kind.metavar:
+        options["metavar"] = setting.kind.metavar
+    if isinstance(default, tuple):
+        options |= {"action": "append", "default": None}
+    else:
+        options["default"] = default
+    if "(default:" not in words and default != ():
+        shown = setting.default_in_words or ("%(default)g" if isinstance(default, float) else "%(default)s")
+        words += f" (default: {shown})"
+    group.add_argument(option, help=words, **options)
 
 
 def check_loader_options(args: argparse.Namespace) -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
 from ..folders import dataset_name, listed
-from ..settings import PATIENCE
-from .arguments import count, patience, size
+from .arguments import count
+from .loader_options import add_setting
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
-    from ..prediction.session import Session
+    from ..prediction.session.session import Session
 
 __all__ = ["add_arguments", "citation", "run"]
 
@@ -89,26 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--not_on_device", action="store_true", help="keep the results of windows in main memory instead of on the device")
 
     ours = parser.add_argument_group("options of this package")
-    add = ours.add_argument
-    add(
-        "--memory-budget",
-        metavar="SIZE",
-        type=size,
-        help="memory limit of the cases in progress, such as 8GB (default: half of the free memory)",
-    )
-    add(
-        "--on-bad-case",
-        choices=("raise", "skip"),
-        default="raise",
-        help="if a case cannot be predicted: stop, or finish the others and list it at the end (default: %(default)s)",
-    )
-    add(
-        "--patience",
-        metavar="SECONDS",
-        type=patience,
-        default=PATIENCE,
-        help="how long to retry reading an image if its disk or file server does not answer (default: %(default)g)",
-    )
+    add_setting(ours, "memory_budget", "memory limit of the cases in progress, such as 8GB (default: half of the free memory)")
+    add_setting(ours, "on_bad_case", "if a case cannot be predicted: stop, or finish the others and list it at the end")
+    add_setting(ours, "patience", "seconds for which reading an image is retried if its disk or file server does not answer")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,7 +135,7 @@ class _ending_on_sigterm:
 
 
 def _predict(args: argparse.Namespace, model: Path) -> int:
-    from ..prediction.checks import model_problem, output_problem
+    from ..prediction.images.checks import model_problem, output_problem
 
     if problem := model_problem(model, args.f, args.chk):
         raise CommandError(f"[model] {problem}")
@@ -163,7 +146,7 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
     if predictor.configuration_manager.previous_stage_name is not None and args.prev_stage_predictions is None:
         stage = predictor.configuration_manager.previous_stage_name
         raise CommandError(f"[-prev_stage_predictions] expected a folder with segmentations of {stage}, got none")
-    from ..prediction.session import Session
+    from ..prediction.session.session import Session
 
     say: Callable[[str], None] = print
     say("fastnnunet: threads of this process prepare and export the cases; -npp and -nps have no effect")
@@ -181,8 +164,8 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
 
 
 def _predict_cases(args: argparse.Namespace, session: Session, predictor: Any) -> int:
-    from ..prediction.cases import find_cases, pending, with_targets
-    from ..prediction.checks import free_space_problem
+    from ..prediction.images.cases import find_cases, pending, with_targets
+    from ..prediction.images.checks import free_space_problem
 
     ending = predictor.dataset_json["file_ending"]
     found, bad = find_cases(str(args.i), ending)

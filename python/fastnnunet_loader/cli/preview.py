@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import CommandError
 from ..folders import check_plans, dataset_folder, is_ours, nnunet_folders
+from ..sample_id import SampleId, role_name
 from .arguments import count, fold, seed
 
 __all__ = ["add_arguments", "run"]
@@ -54,20 +55,11 @@ def _step(text: str) -> int:
     return int(text)
 
 
-def _sample(text: str) -> dict[str, int]:
-    sample: dict[str, int] = {"role": 0, "rank": 0, "ranks": 1, "attempt": 0}
-    for part in text.split(","):
-        name, equals, value = part.partition("=")
-        value = {"train": "0", "val": "1"}.get(value, value) if name == "role" else value
-        if not equals or name not in ("seed", "step", "slot", "role", "rank", "ranks", "attempt") or not value.isdecimal():
-            raise argparse.ArgumentTypeError(f"expected seed=N,step=N,slot=N and what else the line has, got {text!r}")
-        sample[name] = int(value)
-    missing = [name for name in ("seed", "step", "slot") if name not in sample]
-    if missing:
-        raise argparse.ArgumentTypeError(f"expected also {', '.join(missing)}, got {text!r}")
-    if sample["ranks"] != 1 and sample["rank"] >= sample["ranks"]:
-        raise argparse.ArgumentTypeError(f"expected a rank below {sample['ranks']}, got {text!r}")
-    return sample
+def _sample(text: str) -> tuple[SampleId, int]:
+    try:
+        return SampleId.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,23 +78,23 @@ def run(args: argparse.Namespace) -> int:
     from ..preview.views import Viewer
 
     number = args.fold if args.fold == "all" else int(args.fold)
-    sample = args.reproduce or {"seed": args.seed, "role": int(args.val), "rank": 0, "ranks": 1, "attempt": 0}
-    of = {name: sample[name] for name in ("rank", "ranks")}
-    source = open_source(folder.name, args.configuration, number, args.tr, args.p, **of)
-    role, cases = sample["role"], source.val if sample["role"] == 1 else source.train
-    with DataLoader.from_nnunet(cases, threads=1, seed=sample["seed"], rank=sample["rank"], role=role) as loader:
+    sample, ranks = args.reproduce or (SampleId(seed=args.seed, role=int(args.val)), 1)
+    source = open_source(folder.name, args.configuration, number, args.tr, args.p, rank=sample.rank, ranks=ranks)
+    validation = role_name(sample.role) == "val"
+    cases = source.val if validation else source.train
+    with DataLoader.from_nnunet(cases, threads=1, seed=sample.seed, rank=sample.rank, role=sample.role) as loader:
         viewer = Viewer(source, loader, targets=args.targets)
-        if args.reproduce and sample["slot"] >= loader.batch_size:
-            raise CommandError(f"[--reproduce] expected a slot below {loader.batch_size}, got {sample['slot']}")
+        if args.reproduce and sample.slot >= loader.batch_size:
+            raise CommandError(f"[--reproduce] expected a slot below {loader.batch_size}, got {sample.slot}")
         if args.reproduce:
-            rows = [viewer.stages(sample["step"], sample["slot"], sample["attempt"])]
+            rows = [viewer.stages(sample.step, sample.slot, sample.attempt)]
         else:
             rows = [
                 viewer.draws(step, slot, args.draws) if args.draws else viewer.stages(step, slot)
                 for step, slot in viewer.samples(args.step, args.rows)
             ]
-    kind = "validation" if role == 1 else "training"
-    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {kind}   seed {sample['seed']}"
+    kind = "validation" if validation else "training"
+    title = f"{folder.name}   {args.configuration}   fold {args.fold}   {kind}   seed {sample.seed}"
     try:
         file = draw_rows(rows, source.label_names, args.o, title, viewer.legend)
     except ValueError as error:

@@ -7,6 +7,7 @@ and noise. The tissue labels are deformed with it, so a network has something tr
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,20 @@ _TISSUE_THRESHOLD = 0.4
 
 
 @dataclass(frozen=True)
+class Anatomy:
+    """Where the voxels of a case are in the brain."""
+
+    left: Volume
+    """At least 0.5 in the left half of the brain."""
+    where: Volume
+    """The place of each voxel in the template: 4D of shape 3XYZ, in voxels of the template."""
+    template: tuple[int, ...]
+    """The shape of the template."""
+
+
+@dataclass(frozen=True)
 class Variant:
-    """What distinguishes one data set from another; each makes nnU-Net plan another pipeline."""
+    """What distinguishes one data set from another; another variant makes nnU-Net plan another pipeline."""
 
     channels: tuple[str, ...] = ("T1",)
     labels: dict[str, int | list[int]] = field(default_factory=lambda: {"background": 0, "grey": 1, "white": 2})
@@ -37,32 +50,8 @@ class Variant:
     """Range of the free space left around the brain on each side."""
     slices: int = 1
     """How many slices are averaged into one."""
-    annotated_every: int = 0
-    """If not 0, only every so many-th slice is annotated, the rest carries the ignore label."""
-    hemispheres: bool = False
-    """Grey and white matter of the left and right hemisphere get a label each."""
-    parcels: int = 0
-    """If not 0, grey and white matter are divided into so many areas, half of them each, with a label for every one."""
-
-
-PARCELS = 116
-
-VARIANTS: dict[str, Variant] = {
-    "default": Variant(),
-    "anisotropic": Variant(slices=4),
-    "regions": Variant(labels={"background": 0, "brain": [1, 2], "white": [2]}, regions_class_order=(1, 2)),
-    "ignore": Variant(labels={"background": 0, "grey": 1, "white": 2, "ignore": 3}, annotated_every=4),
-    "two_channels": Variant(channels=("T1", "rescale_to_0_1"), air=0.0, margin_mm=(16.0, 32.0)),
-    "cascade": Variant(),
-    "brains128": Variant(
-        labels={"background": 0, "grey_left": 1, "white_left": 2, "grey_right": 3, "white_right": 4},
-        hemispheres=True,
-    ),
-    "four_channels": Variant(channels=("T1", "T1ce", "T2", "FLAIR"), air=0.0),
-    "parcels": Variant(
-        labels={"background": 0, **{f"area_{number}": number for number in range(1, PARCELS + 1)}}, parcels=PARCELS
-    ),
-}
+    relabel: Callable[[Labels, Anatomy, np.random.Generator], Labels] | None = None
+    """Makes other labels of background, grey and white matter (0, 1, 2), 3D of shape XYZ."""
 
 
 @dataclass(frozen=True)
@@ -153,21 +142,6 @@ def _contrast(
     return np.asarray(noisy, np.float32)
 
 
-def _parcels(where: Volume, tissue: Labels, shape: tuple[int, ...], count: int) -> Labels:
-    """Divide grey (1) and white matter (2) by which of count / 2 places in the template is nearest.
-
-    where: as of _deformation. tissue: 3D of shape XYZ. shape: of the template.
-    """
-    from scipy.spatial import cKDTree
-
-    inside = np.random.default_rng(0).uniform(0.15, 0.85, (count // 2, 3)) * shape
-    labels = np.zeros_like(tissue)
-    voxels = tissue > 0
-    nearest = cKDTree(inside).query(where[:, voxels].T)[1]
-    labels[voxels] = 1 + nearest + (count // 2) * (tissue[voxels] == 2)
-    return labels
-
-
 def _make_case(rng: np.random.Generator, brain: _Brain, spec: Variant) -> tuple[list[Volume], Labels]:
     from scipy.ndimage import map_coordinates
 
@@ -182,14 +156,8 @@ def _make_case(rng: np.random.Generator, brain: _Brain, spec: Variant) -> tuple[
 
     tissue = np.maximum(grey, white) > _TISSUE_THRESHOLD
     labels = np.where(tissue, np.where(white > grey, 2, 1), 0).astype(np.uint8)
-    if spec.hemispheres:
-        labels[(labels > 0) & (left < 0.5)] += 2
-    if spec.parcels:
-        labels = _parcels(where[(slice(None), *box)], labels, brain.t1.shape, spec.parcels)
-    if spec.annotated_every:
-        ignored = np.ones(labels.shape, bool)
-        ignored[:, :, int(rng.integers(spec.annotated_every)) :: spec.annotated_every] = False
-        labels[ignored] = 3
+    if spec.relabel is not None:
+        labels = spec.relabel(labels, Anatomy(left, where[(slice(None), *box)], brain.t1.shape), rng)
     images = [_contrast(rng, c, t1, grey, white, spec, brain.resolution) for c in range(len(spec.channels))]
     return images, labels
 
@@ -198,25 +166,23 @@ def build_dataset(
     raw: Path,
     dataset_id: int,
     name: str,
-    variant: str = "default",
+    variant: Variant | None = None,
     cases: int = 6,
     resolution: float = 4.0,
     seed: int = 0,
 ) -> Path:
     """Write a raw nnU-Net data set and return its folder, ``raw/DatasetXXX_NAME``.
 
-    variant: a key of VARIANTS. cases: how many, at least 2. resolution: in whole millimetres, at least 1. The
-    same arguments give the same files. Raises ValueError for arguments outside these limits.
+    variant: None for T1-weighted images with grey and white matter. cases: how many, at least 2. resolution: in whole
+    millimetres, at least 1. The same arguments give the same files. Raises ValueError for arguments outside these limits.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"[build_dataset] expected a variant of {sorted(VARIANTS)}, got {variant!r}")
     if cases < 2 or resolution < 1 or resolution != int(resolution):
         raise ValueError(
             f"[build_dataset] expected cases >= 2 and a resolution of whole millimetres, got {cases} and {resolution}"
         )
     import nibabel
 
-    spec = VARIANTS[variant]
+    spec = variant or Variant()
     folder = raw / f"Dataset{dataset_id:03d}_{name}"
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)

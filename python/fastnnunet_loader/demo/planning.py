@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from ..threads import ThreadPool
@@ -48,37 +47,6 @@ class DemoPlanner(ExperimentPlanner):  # type: ignore[misc]
         plan: dict[str, Any] = super().get_plans_for_configuration(*args, **kwargs)
         plan["batch_size"] = 2 if len(plan["patch_size"]) == 3 else min(8, int(plan["batch_size"]))
         return plan
-
-
-class BrainsPlanner(ExperimentPlanner):  # type: ignore[misc]
-    """nnU-Net's default planner with the 3D patch fixed at 128^3 and five poolings, as it plans for most data sets."""
-
-    PATCH = (128, 128, 128)
-    BATCH_2D = 50
-
-    def get_plans_for_configuration(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Plan as nnU-Net does and then fix the patch in 3D, the batch in 2D."""
-        plan: dict[str, Any] = super().get_plans_for_configuration(*args, **kwargs)
-        if len(plan["patch_size"]) == 2:
-            plan["batch_size"] = self.BATCH_2D
-        else:
-            plan["batch_size"] = 2
-            plan["patch_size"] = np.array(self.PATCH)
-            plan["architecture"]["arch_kwargs"].update(
-                n_stages=6,
-                features_per_stage=(32, 64, 128, 256, 320, 320),
-                kernel_sizes=[[3, 3, 3]] * 6,
-                strides=[[1, 1, 1]] + [[2, 2, 2]] * 4 + [[1 if size % 32 else 2 for size in self.PATCH]],
-                n_conv_per_stage=(2,) * 6,
-                n_conv_per_stage_decoder=(2,) * 5,
-            )
-        return plan
-
-
-class ParcelsPlanner(BrainsPlanner):
-    """The same with a smaller patch, as many labels make nnU-Net plan."""
-
-    PATCH = (112, 128, 112)
 
 
 class _Threads:

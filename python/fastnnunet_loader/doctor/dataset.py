@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shlex
 from collections.abc import Iterator
@@ -14,21 +12,19 @@ from typing import Any
 
 import torch
 
-from .. import _core
 from ..errors import CommandError
 from ..folders import dataset_folder, dataset_name, dataset_number, listed, nnunet_folders
 from ..settings import in_units
 from ..system import available_cores, default_budget, default_threads, memory, threads_of
 from . import files
+from .labels import label_faults, label_values
+from .plans import Configuration, content, fault, has_configurations, loader_memory, resolved
 from .raw import check_raw
 from .report import Check, Task, Verdict
 
-__all__ = ["Configuration", "DatasetChecks", "loader_memory"]
+__all__ = ["DatasetChecks"]
 
 GIB = 2**30
-REQUIRED = ("data_identifier", "batch_size", "patch_size", "spacing", "normalization_schemes")
-# From this ratio of its sides on, nnU-Net augments a patch in the plane only.
-ANISOTROPIC = 3
 # GPU memory that nnU-Net's planners aim at, in GiB.
 PLANNERS = {
     "ExperimentPlanner": 8,
@@ -37,89 +33,6 @@ PLANNERS = {
     "nnUNetPlannerResEncL": 24,
     "nnUNetPlannerResEncXL": 40,
 }
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A configuration of the plans with what it inherits."""
-
-    name: str
-    folder: Path
-    """With the preprocessed cases."""
-    settings: dict[str, Any]
-
-    @property
-    def patch_size(self) -> tuple[int, ...]:
-        """(X, Y, Z), or (Y, Z) in 2D."""
-        return tuple(int(n) for n in self.settings["patch_size"])
-
-    @property
-    def channels(self) -> int:
-        """Of an image."""
-        return len(self.settings["normalization_schemes"])
-
-
-def _content(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _resolved(configurations: dict[str, Any], name: str) -> dict[str, Any]:
-    """The settings of a configuration over those that it inherits."""
-    chain: list[str] = []
-    while True:
-        if name in chain:
-            raise ValueError(f"expected an inheritance that ends, got {' -> '.join([*chain, name])}")
-        if not isinstance(configurations.get(name), dict):
-            raise ValueError(f"expected a configuration {name!r} to inherit from, got none")
-        chain.append(name)
-        if "inherits_from" not in configurations[name]:
-            break
-        name = configurations[name]["inherits_from"]
-    merged: dict[str, Any] = {}
-    for link in reversed(chain):
-        merged.update(configurations[link])
-    return merged
-
-
-def _fault(settings: dict[str, Any]) -> str:
-    """What is wrong with the settings of a configuration, or ""."""
-    missing = [key for key in REQUIRED if key not in settings]
-    if missing:
-        return f"expected {', '.join(missing)}, got none"
-    patch, spacing, batch = settings["patch_size"], settings["spacing"], settings["batch_size"]
-    if not isinstance(patch, list) or len(patch) not in (2, 3) or not all(isinstance(n, int) and n > 0 for n in patch):
-        return f"expected a patch_size of 2 or 3 numbers, got {patch}"
-    if not isinstance(spacing, list) or len(spacing) != len(patch):
-        return f"expected a spacing of {len(patch)} numbers, as the patch has, got {spacing}"
-    if not isinstance(batch, int) or batch < 1:
-        return f"expected a batch_size from 1 on, got {batch}"
-    if not isinstance(settings["normalization_schemes"], list) or not settings["normalization_schemes"]:
-        return f"expected a scheme for each channel in normalization_schemes, got {settings['normalization_schemes']}"
-    return ""
-
-
-def loader_memory(configuration: Configuration, regions: int, threads: int) -> int:
-    """About what the training loader needs at the least: two batches, and working memory and open files for each
-    thread, in bytes.
-
-    regions: that are trained on, 0 for plain labels.
-    """
-    patch, channels = configuration.patch_size, configuration.channels
-    voxels = math.prod(patch)
-    # The window that a rotation of 30 degrees (in a plane: any) and the smallest scale, 0.85, ask for.
-    if len(patch) == 2:
-        window = (max(patch) / 0.85) ** 2
-    elif max(patch) / patch[0] > ANISOTROPIC:
-        window = patch[0] * (max(patch[1:]) / 0.85) ** 2
-    else:
-        cos, sin = math.cos(math.pi / 6), math.sin(math.pi / 6)
-        window = math.prod(max(n, *(n * cos + other * sin for other in patch)) / 0.85 for n in patch)
-    # Deep supervision: 1 + 1/8 + 1/64 ... of the patch, in 2D 1 + 1/4 + ...
-    scales = 8 / 7 if len(patch) == 3 else 4 / 3
-    target = scales * (regions if regions else 2)
-    batch = int(configuration.settings["batch_size"]) * voxels * (4 * channels + target)
-    thread = 4 * window + 2 * voxels + _core.open_files_memory
-    return int(2 * batch + threads * thread)
 
 
 @dataclass
@@ -195,11 +108,11 @@ class DatasetChecks:
         assert self.folder is not None
         file, why = self.folder / f"{self.plans_name}.json", "A training starts with them."
         try:
-            self.plans = _content(file)
+            self.plans = content(file)
             configurations = self.plans["configurations"]
             known = sorted(configurations)
         except FileNotFoundError:
-            others = [p.stem for p in sorted(self.folder.glob("*.json")) if _has_configurations(p)]
+            others = [p.stem for p in sorted(self.folder.glob("*.json")) if has_configurations(p)]
             found = f"[{file}] expected plans, got none; there are: {listed(others)}"
             return [Check("plans", Verdict.FAIL, found, why, f"-p {shlex.quote(others[0])}" if others else self._plan())]
         except (ValueError, KeyError, TypeError) as error:
@@ -211,12 +124,12 @@ class DatasetChecks:
         faults, missing = [], []
         for name in known if self.configuration is None else [self.configuration]:
             try:
-                settings = _resolved(configurations, name)
-                fault = _fault(settings)
+                settings = resolved(configurations, name)
+                problem = fault(settings)
             except ValueError as error:
-                fault = str(error)
-            if fault:
-                faults.append(f"{name}: {fault}")
+                problem = str(error)
+            if problem:
+                faults.append(f"{name}: {problem}")
                 continue
             configuration = Configuration(name, self.folder / settings["data_identifier"], settings)
             if configuration.folder.is_dir() and any(configuration.folder.iterdir()):
@@ -247,10 +160,10 @@ class DatasetChecks:
         mend = f"{self._plan()}    (after correcting the raw data set's)"
         why = "The network's inputs and outputs are made from it."
         try:
-            description = _content(file)
+            description = content(file)
             channels = description["channel_names"] if "channel_names" in description else description["modality"]
             labels: dict[str, Any] = description["labels"]
-            faults = _label_faults(labels, description.get("regions_class_order"))
+            faults = label_faults(labels, description.get("regions_class_order"))
             count, names = len(channels), ", ".join(map(str, channels.values()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             found = f"[{file}] expected channel_names and labels, got {type(error).__name__}: {error}"
@@ -262,7 +175,7 @@ class DatasetChecks:
         ]
         if faults:
             return Check(name, Verdict.FAIL, f"[{file}] {len(faults)} faults", why, mend, tuple(faults))
-        values = _label_values(labels)
+        values = label_values(labels)
         self.labels = frozenset(values)
         regions = [value for value in labels.values() if isinstance(value, list) and len(value) > 1]
         self.regions = sum(key not in ("background", "ignore") for key in labels) if regions else 0
@@ -284,7 +197,7 @@ class DatasetChecks:
             return Check(name, Verdict.OK, found)
         remove = f"rm {shlex.quote(str(file))}    (the next training makes a new one)"
         try:
-            splits = _content(file)
+            splits = content(file)
             folds = [(list(split["train"]), list(split["val"])) for split in splits]
         except (ValueError, KeyError, TypeError) as error:
             found = f"[{file}] expected a list of folds with train and val, got {type(error).__name__}: {error}"
@@ -381,37 +294,3 @@ class DatasetChecks:
         )
         title = ", ".join(c.name for c in configurations)
         return files.check_folder(own.folder, title, expected, self._preprocess(own.name), self.threads, self.quick)
-
-
-def _has_configurations(file: Path) -> bool:
-    try:
-        return "configurations" in _content(file)
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def _label_values(labels: dict[str, Any]) -> set[int]:
-    """All labels that may be in a segmentation, the ignored one included."""
-    values: set[int] = set()
-    for value in labels.values():
-        values.update(int(v) for v in value) if isinstance(value, list) else values.add(int(value))
-    return values
-
-
-def _label_faults(labels: dict[str, Any], order: Any) -> list[str]:
-    """What nnU-Net would refuse, or fail at in its loss."""
-    if "background" not in labels or isinstance(labels["background"], list) or int(labels["background"]) != 0:
-        return [f"expected a label 'background' with value 0, got {labels.get('background')}"]
-    ignore = labels.get("ignore")
-    plain = sorted(_label_values({name: value for name, value in labels.items() if name != "ignore"}))
-    regions = any(isinstance(value, list) and len(value) > 1 for value in labels.values())
-    faults = []
-    if ignore is not None and (not isinstance(ignore, int) or ignore != plain[-1] + 1):
-        faults.append(f"expected the label 'ignore' to be one more than the largest other, {plain[-1] + 1}, got {ignore}")
-    if not regions and plain != list(range(len(plain))):
-        faults.append(f"expected labels without a gap, 0 to {len(plain) - 1}, got {plain}")
-    if regions:
-        count = len(labels) - 1 - (ignore is not None)
-        if not isinstance(order, list) or len(order) != count:
-            faults.append(f"expected regions_class_order with a number for each of {count} regions, got {order}")
-    return faults

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import StorageError
-from ..loading.cases import ClassLocations, blosc2_files, class_locations, numpy_files
-from ..loading.pickles import read_properties
+from ..loading.reading.cases import ClassLocations, blosc2_files, class_locations, numpy_files
+from ..loading.reading.pickles import read_properties
 from ..prediction.images import unwritable
 from ..settings import in_units
 from ..system import memory
@@ -182,9 +182,9 @@ def _speed(reports: list[CaseReport], title: str, threads: int, seconds: float) 
     each = read / max(sum(report.file_seconds for report in reports), 1e-9)
     voxels = sum(report.voxel_bytes for report in reports)
     found = (
-        f"files read at {each / MIB:.0f} MiB/s by each of {threads} threads "
+        f"files read at {in_units(each)}/s by each of {threads} threads "
         f"({in_units(read)}, perhaps from the system's cache); "
-        f"{in_units(voxels)} of voxels checked at {voxels / MIB / max(seconds, 1e-9):.0f} MiB/s"
+        f"{in_units(voxels)} of voxels checked at {in_units(voxels / max(seconds, 1e-9))}/s"
     )
     if read >= ENOUGH_TO_TIME and each < SLOW:
         why = "A GPU may wait for such storage."

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
-from ..prediction.cases import Case, find_cases, name_of
-from ..prediction.checks import CaseChecks
+from ..prediction.images.cases import Case, find_cases, name_of
+from ..prediction.images.checks import CaseChecks
 from .report import Check, Verdict, progress
 
 __all__ = ["check_raw"]

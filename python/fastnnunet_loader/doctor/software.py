@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__, _core
+from ..settings import in_units
 from .probe import probe
 from .report import Check, Task, Verdict
 
@@ -147,7 +148,7 @@ def cuda() -> Check:
     if not available:
         return _no_cuda(driver, next((str(w.message).splitlines()[0] for w in said), ""))
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    found = "; ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus)
+    found = "; ".join(f"{gpu.name}, {in_units(gpu.total_memory)}" for gpu in gpus)
     done = probe("multiply_matrices")
     if done.ok:
         return Check("CUDA", Verdict.OK, f"{found}; a product of matrices is the CPU's")

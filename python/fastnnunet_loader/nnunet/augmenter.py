@@ -21,14 +21,14 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 
 from .. import _core
 from ..errors import NotSupportedError
-from ..loading.cases import check_augmenter
 from ..loading.loader import DataLoader
+from ..loading.reading.cases import check_augmenter
 from ..loading.sample_lines import Origin
 from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of
+from .distributed.ranks import once, rank, ranks, ranks_here
 from .log import say_here, sayer
 from .patches import Patches
-from .ranks import once, rank, ranks, ranks_here
 from .runs import current, installation, unattended
 
 __all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]

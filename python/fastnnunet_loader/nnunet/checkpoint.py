@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from .distributed.ranks import of_ranks, publish, rank, ranks
 from .patches import Patches
-from .ranks import of_ranks, publish, rank, ranks
 from .runs import Run
 
 __all__ = ["KEY", "number_of_ranks", "patch_torch", "reading", "state_for", "state_of", "writing"]

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..known import versions
-from ..prediction.install import patch_predictor
+from ..prediction.replacements.install import patch_predictor
 from ..settings import Settings
 from ..statistics.places import missing, taken
 from ..system import given_threads
 from .augmenter import patch_augmenters
 from .checkpoint import patch_torch
+from .distributed.spawning import Spawning
 from .patches import Patches
 from .pools import patch_pools, patch_progress_bars
 from .runs import Installation, installation, set_installation
-from .spawning import Spawning
 from .trainer import patch_trainer
 
 __all__ = ["install", "uninstall"]

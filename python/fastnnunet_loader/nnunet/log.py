@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import log_of, note_log
-from .ranks import tell, told
+from .distributed.ranks import tell, told
 from .runs import current, run_of
 
 __all__ = ["announce", "recording", "say", "say_here", "sayer", "write_out"]

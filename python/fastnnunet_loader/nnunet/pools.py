@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-from ..prediction.pools import ThreadMultiprocessing
+from ..prediction.replacements.pools import ThreadMultiprocessing
 from .patches import Patches
 
 __all__ = ["patch_own_pool", "patch_pools", "patch_progress_bars"]

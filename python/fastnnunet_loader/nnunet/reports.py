@@ -14,8 +14,8 @@ from ..statistics.places import taken
 from ..statistics.reporter import Reporter, ReportOptions
 from ..system import available_cores, given_threads
 from .augmenter import rank_threads
+from .distributed.ranks import of_ranks, rank, ranks
 from .log import say, sayer
-from .ranks import of_ranks, rank, ranks
 from .runs import Run, installation
 
 __all__ = [
@@ -112,7 +112,7 @@ def report_bad_cases(run: Run, trainer: Any) -> None:
             if bad.name not in run.reported:
                 run.reported.add(bad.name)
                 again = augmenter.loader.reproduction(bad)
-                say(trainer, f"fastnnunet_loader: going on without case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
+                say(trainer, f"fastnnunet_loader: skipping case {bad.name}: [{bad.file}] {bad.reason}\n{again}")
 
 
 @_never_ending

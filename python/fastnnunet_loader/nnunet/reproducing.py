@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..loading.loader import DataLoader
+from ..sample_id import role_number
 from .sources import open_source
 
 __all__ = ["reproduce"]
@@ -26,16 +27,16 @@ def reproduce(
     plans: str = "nnUNetPlans",
     check_finite: bool = False,
 ) -> dict[str, Any]:
-    """Makes one sample of a training again, through the same code: errors and skipped cases print the call.
+    """Make one sample of a training again, by the same code. Messages about errors and skipped cases contain the call.
 
     Args:
         dataset, configuration, fold, trainer, plans: as nnUNetv2_train takes them.
         seed: of the training; its log has it.
-        step, slot: the batch, and the place in it.
+        step, slot: the number of the batch, and the position in it.
         role: "train", "val", or the number of a further loader.
         rank: of torch.distributed.
-        ranks: how many there were, each with its share of the batch.
-        attempt: 0, or how many draws of this sample were given up before, for skipped cases.
+        ranks: how many ranks there were; each makes its share of a batch.
+        attempt: how many times this sample was drawn before because its case was bad.
         check_finite: as the training had it.
 
     Returns:
@@ -43,11 +44,11 @@ def reproduce(
         no X.
 
     Raises:
-        SampleError: what the training met.
+        SampleError: the error of the training.
     """
     source = open_source(dataset, configuration, fold, trainer, plans, rank=rank, ranks=ranks)
     with DataLoader.from_nnunet(
-        source.val if role in ("val", 1) else source.train,
+        source.val if role_number(role) == 1 else source.train,
         threads=1,
         prefetch=1,
         seed=seed,

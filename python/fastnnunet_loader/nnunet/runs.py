@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..loading.loader import draw_seed
 from ..settings import LOADERS, Settings
 from ..system import default_budget
-from .ranks import agree, ranks, ranks_here
+from .distributed.ranks import agree, ranks, ranks_here
 
 if TYPE_CHECKING:
     from ..statistics.reporter import Reporter

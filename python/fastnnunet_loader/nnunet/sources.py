@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import io
 import os
-import pkgutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Source", "nnunet_trainers", "open_source"]
+__all__ = ["Source", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -145,19 +143,3 @@ def open_source(
         stack.callback(setattr, module, "SingleThreadedAugmenter", original)
         train, val = made.get_dataloaders()
     return Source(made, train.data_loader, val.data_loader)
-
-
-def nnunet_trainers() -> list[type[Any]]:
-    """Every trainer class that the installed nnU-Net has, by name."""
-    import nnunetv2.training.nnUNetTrainer as package
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the networks' own imports
-            importlib.import_module(module.name)
-
-    def family(cls: type[Any]) -> list[type[Any]]:
-        return [cls, *(member for subclass in cls.__subclasses__() for member in family(subclass))]
-
-    return sorted({c for c in family(nnUNetTrainer) if c.__module__.startswith("nnunetv2.")}, key=lambda c: c.__name__)

@@ -10,9 +10,9 @@ from typing import Any
 
 from .. import _core
 from ..errors import PredictionError, StorageError
-from ..loading.cases import blosc2_files, numpy_files
-from ..loading.patience import patiently
-from ..loading.pickles import read_properties
+from ..loading.reading.cases import blosc2_files, numpy_files
+from ..loading.reading.patience import patiently
+from ..loading.reading.pickles import read_properties
 from ..settings import PATIENCE
 
 __all__ = ["first_bad_file", "naming_bad_cases"]

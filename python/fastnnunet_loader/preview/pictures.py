@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +68,6 @@ class Row:
     lines: Sequence[Sequence[Tile]]
 
 
-@dataclass(frozen=True)
-class _Box:
-    """A rectangle in pixels from the upper left corner of the picture."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-
 def colour(number: int) -> str:
     """The colour of the label with this place in the legend; no two are the same."""
     if number < len(_COLOURS):
@@ -97,57 +89,58 @@ def _wrapped(lines: Sequence[str], width: int, most: int) -> list[str]:
     return out
 
 
-def _panel_boxes(block: Sequence[Panel], width: float) -> tuple[list[_Box], float]:
-    """Where the panels of one channel are in a tile of this width, from its corner, and how high all of it is."""
-
-    def fitted(panel: Panel, widest: float, highest: float) -> tuple[float, float]:
-        height, breadth = panel.size
-        scale = min(widest / breadth, highest / height)
-        return breadth * scale, height * scale
-
-    first = block[0]
-    if len(block) == 1:
-        w, h = fitted(first, width, 1.3 * width)
-        return [_Box(0, 0, w, h)], h
-    # The first cut takes two thirds, the others share the rest one above the other.
-    w, h = fitted(first, (width - _SEAM) * 2 / 3, 0.9 * width)
-    small = width - w - _SEAM
-    height = max(h, width / 3)
-    boxes = [_Box(0, 0, w, h)]
-    top = 0.0
-    for panel in block[1:]:
-        pw, ph = fitted(panel, small, (height - _SEAM) / 2)
-        boxes.append(_Box(w + _SEAM, top, pw, ph))
-        top += ph + _SEAM
-    return boxes, max(h, top - _SEAM)
+def _fitted(panel: Panel, widest: float, highest: float) -> float:
+    """The height of a panel that is as large as it can be in so many pixels."""
+    height, width = panel.size
+    return height * min(widest / width, highest / height)
 
 
-class _Canvas:
-    """A figure with pixels counted from its upper left corner."""
+def _first_height(block: Sequence[Panel], width: float) -> float:
+    """Of the first cut beside others: it takes up to two thirds of a tile of this width."""
+    return _fitted(block[0], 2 / 3 * (width - _SEAM), 0.9 * width)
 
-    def __init__(self, height: float) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
 
-        self.height = round(height)
-        self.figure = Figure(figsize=(WIDTH_PX / _DPI, self.height / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
-        FigureCanvasAgg(self.figure)
+def _block_height(block: Sequence[Panel], width: float) -> float:
+    """Pixels that the panels of one channel take in a tile of this width."""
+    return _fitted(block[0], width, 1.3 * width) if len(block) == 1 else max(_first_height(block, width), width / 3)
 
-    def text(self, left: float, top: float, text: str, size: float = _FONT, colour: str = _TEXT, **style: Any) -> None:
-        # What a user named must not be read as mathematics.
-        self.figure.text(
-            left / WIDTH_PX, 1 - top / self.height, text, fontsize=size, color=colour, va="top", parse_math=False, **style
-        )
 
-    def axes(self, box: _Box) -> Any:
-        return self.figure.add_axes(
-            (
-                box.left / WIDTH_PX,
-                1 - (box.top + box.height) / self.height,
-                box.width / WIDTH_PX,
-                box.height / self.height,
-            )
-        )
+def _panels_height(tile: Tile, width: float) -> float:
+    return sum(_block_height(block, width) + _SEAM for block in tile.blocks) - _SEAM
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Tiles that are side by side, with the text below each."""
+
+    tiles: Sequence[Tile]
+    texts: Sequence[Sequence[str]]
+    columns: int  # that there is room for
+    width: float  # of a tile, in pixels
+
+    @property
+    def panels_height(self) -> float:
+        return max(_panels_height(tile, self.width) for tile in self.tiles)
+
+    @property
+    def text_height(self) -> float:
+        return 6 + _LINE_PX * max(len(text) for text in self.texts) + 10
+
+    @property
+    def height(self) -> float:
+        return _TITLE_PX + self.panels_height + self.text_height
+
+    def draw(self, cell: Any, order: Mapping[int, int]) -> None:
+        widths = [self.width, _GAP] * self.columns
+        left = WIDTH_PX - 2 * _MARGIN - sum(widths)  # what tiles of the largest size leave
+        heights = [_TITLE_PX, self.panels_height, self.text_height]
+        grid = cell.subgridspec(3, len(widths) + 1, wspace=0, hspace=0, width_ratios=[*widths, left], height_ratios=heights)
+        for number, (tile, text) in enumerate(zip(self.tiles, self.texts, strict=True)):
+            title, panels, below = (grid[row, 2 * number] for row in range(3))
+            _write(title, _shortened(tile.title, int(self.width / 9.8)), 2, 10.5)
+            _draw_blocks(panels, tile.blocks, self.width, self.panels_height, order)
+            for place, words in enumerate(text):
+                _write(below, words, 6 + place * _LINE_PX, _FONT, _FAINT, family="monospace")
 
 
 def draw_rows(rows: Sequence[Row], names: Mapping[int, str], file: Path, title: str = "", key: str = "") -> Path:
@@ -163,115 +156,134 @@ def draw_rows(rows: Sequence[Row], names: Mapping[int, str], file: Path, title: 
     Raises:
         ValueError: there is no tile, or more than fit in a picture.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     tiles = [tile for row in rows for line in row.lines for tile in line]
     if not tiles:
         raise ValueError("[draw_rows] expected at least one tile, got none")
+    order = {label: number for number, label in enumerate(names)}
+    seen = {n for tile in tiles for block in tile.blocks for panel in block for n in _visible(panel)}
+    legend = _Legend([(order[label], name) for label, name in names.items() if label in seen])
+
+    # The bands of the picture from top to bottom: how high each is, and what draws it into its cell of the grid.
+    bands: list[tuple[float, Callable[[Any], None]]] = [
+        (58 if title else 12, partial(_write, text=_shortened(title, 130), below=14, size=15, weight="bold"))
+    ]
+    for row, lines in _laid_out(rows, tiles):
+        bands.append((46, partial(_draw_heading, row=row)))
+        bands += [(line.height, partial(line.draw, order=order)) for line in lines]
+        bands.append((6, lambda _: None))
+    bands.append((legend.height, legend.draw))
+    bands.append((36 if key else 12, partial(_write, text=key, below=0, size=10.5, colour=_FAINT)))
+    heights = [height for height, _ in bands]
+    if sum(heights) > _HIGHEST_PX:
+        raise ValueError(
+            f"[picture] expected at most {_HIGHEST_PX} pixels of height, got {sum(heights):.0f} for {len(tiles)} tiles"
+        )
+    size = (WIDTH_PX / _DPI, round(sum(heights)) / _DPI)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor=_BACKGROUND)
+    FigureCanvasAgg(figure)
+    margin = _MARGIN / WIDTH_PX
+    grid = figure.add_gridspec(
+        len(bands), 1, left=margin, right=1 - margin, bottom=0, top=1, hspace=0, height_ratios=[max(h, 1e-3) for h in heights]
+    )
+    for number, (_, draw) in enumerate(bands):
+        draw(grid[number, 0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": PICTURES_BY})
+    return file
+
+
+def _laid_out(rows: Sequence[Row], tiles: Sequence[Tile]) -> Iterator[tuple[Row, list[_Line]]]:
+    """Each row with its lines of tiles; a line that is too long goes on in the next one."""
     dims = 3 if any(len(block) > 1 for tile in tiles for block in tile.blocks) else 2
     columns = min(_COLUMNS[dims], max(len(line) for row in rows for line in row.lines))
     width = min((WIDTH_PX - 2 * _MARGIN - (columns - 1) * _GAP) / columns, _WIDEST_TILE_PX[dims])
     characters = int(width / _CHARACTER_PX)
-
-    # Heights first: the canvas needs their sum.
-    top = float(58 if title else 12)
-    headings: list[tuple[float, Row]] = []
-    placed: list[tuple[float, float, Tile, list[list[_Box]], float, list[str]]] = []
     for row in rows:
-        headings.append((top, row))
-        top += 46
-        for line in row.lines:
-            for start in range(0, len(line), columns):
-                part = line[start : start + columns]
-                laid = [_laid_out(tile, width) for tile in part]
-                texts = [_wrapped(tile.text, characters, 12) for tile in part]
-                panels_height = max(height for _, height in laid)
-                for column, (tile, (boxes, _), text) in enumerate(zip(part, laid, texts, strict=True)):
-                    left = _MARGIN + column * (width + _GAP)
-                    placed.append((left, top, tile, boxes, panels_height, text))
-                top += _TITLE_PX + panels_height + 6 + _LINE_PX * max(len(text) for text in texts) + 10
-        top += 6
-    seen = {n for tile in tiles for block in tile.blocks for panel in block for n in _visible(panel)}
-    legend = [(number, name) for number, name in enumerate(names.values()) if list(names)[number] in seen]
-    legend_rows = _legend_rows(legend)
-
-    height = top + 24 * len(legend_rows) + (24 if key else 0) + 12
-    if height > _HIGHEST_PX:
-        raise ValueError(f"[picture] expected at most {_HIGHEST_PX} pixels of height, got {height:.0f} for {len(tiles)} tiles")
-    canvas = _Canvas(height)
-    if title:
-        canvas.text(_MARGIN, 14, _shortened(title, 130), 15, weight="bold")
-    for at, row in headings:
-        canvas.text(_MARGIN, at, _shortened(row.heading, 120), 12, weight="bold")
-        canvas.text(_MARGIN, at + 22, _shortened(row.note, 190), _FONT, _FAINT, family="monospace")
-    order = {label: number for number, label in enumerate(names)}
-    for left, at, tile, boxes, panels_height, text in placed:
-        canvas.text(left, at + 2, _shortened(tile.title, int(width / 9.8)), 10.5)
-        for block, block_boxes in zip(tile.blocks, boxes, strict=True):
-            for panel, box in zip(block, block_boxes, strict=True):
-                axes = canvas.axes(_Box(left + box.left, at + _TITLE_PX + box.top, box.width, box.height))
-                _draw_panel(axes, panel, order, 1.3 if box.width > 150 else 1.0)
-        for number, words in enumerate(text):
-            y = at + _TITLE_PX + panels_height + 6 + number * _LINE_PX
-            canvas.text(left, y, words, _FONT, _FAINT, family="monospace")
-    for entries in legend_rows:
-        left = float(_MARGIN)
-        for number, name in entries:
-            canvas.figure.patches.append(_swatch(canvas, left, top + 5, colour(number)))
-            canvas.text(left + 24, top, name, 10.5)
-            left += _entry_px(name)
-        top += 24
-    if key:
-        canvas.text(_MARGIN, top, key, 10.5, _FAINT)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    canvas.figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": PICTURES_BY})
-    return file
+        parts = [line[start : start + columns] for line in row.lines for start in range(0, len(line), columns)]
+        yield row, [_Line(part, [_wrapped(tile.text, characters, 12) for tile in part], columns, width) for part in parts]
 
 
-def _laid_out(tile: Tile, width: float) -> tuple[list[list[_Box]], float]:
-    boxes, top = [], 0.0
-    for block in tile.blocks:
-        panels, height = _panel_boxes(block, width)
-        boxes.append([_Box(box.left, box.top + top, box.width, box.height) for box in panels])
-        top += height + _SEAM
-    return boxes, top - _SEAM
+def _cell_axes(cell: Any) -> Any:
+    axes = cell.get_gridspec().figure.add_subplot(cell)
+    axes.set_axis_off()
+    return axes
+
+
+def _write(cell: Any, text: str, below: float, size: float, colour: str = _TEXT, **style: Any) -> None:
+    """Write a line into a cell, so many pixels below its upper left corner."""
+    _cell_axes(cell).annotate(
+        text, (0, 1), (0, -below), "axes fraction", "offset pixels", fontsize=size, color=colour, va="top",
+        parse_math=False, annotation_clip=False, **style,
+    )  # fmt: skip
+
+
+def _draw_heading(cell: Any, row: Row) -> None:
+    _write(cell, _shortened(row.heading, 120), 0, 12, weight="bold")
+    _write(cell, _shortened(row.note, 190), 22, _FONT, _FAINT, family="monospace")
+
+
+def _draw_blocks(cell: Any, blocks: Sequence[Sequence[Panel]], width: float, height: float, order: Mapping[int, int]) -> None:
+    """Draw the panels of a tile, the channels below one another, from the top of the cell on."""
+    heights = [part for block in blocks for part in (_block_height(block, width), _SEAM)]
+    heights[-1] = max(height - sum(heights[:-1]), 1e-3)
+    grid = cell.subgridspec(len(heights), 1, hspace=0, height_ratios=heights)
+    for number, block in enumerate(blocks):
+        channel = grid[2 * number, 0]
+        if len(block) == 1:
+            _draw_panel(channel, block[0], order, 1.3)
+            continue
+        # The others share what the first cut leaves, one above the other.
+        rows, (high, broad) = (heights[2 * number] - _SEAM) / 2, block[0].size
+        first = _first_height(block, width) * broad / high
+        columns = [first, _SEAM, width - first - _SEAM]
+        cuts = channel.subgridspec(3, 3, wspace=0, hspace=0, width_ratios=columns, height_ratios=[rows, _SEAM, rows])
+        for place, panel in zip((cuts[:, 0], cuts[0, 2], cuts[2, 2]), block, strict=True):
+            _draw_panel(place, panel, order, 1.3 if panel is block[0] else 1.0)
 
 
 def _visible(panel: Panel) -> list[int]:
     return [label for masks in (panel.outlined, panel.filled) for label, mask in masks.items() if mask.any()]
 
 
-def _entry_px(name: str) -> float:
-    return 24 + 9.2 * len(name) + 22
+class _Legend:
+    """The labels that are seen, with their places in the legend, which tell their colours."""
+
+    def __init__(self, labels: Sequence[tuple[int, str]]) -> None:
+        self._entries = [(colour(number), _shortened(name, 40)) for number, name in labels[:_LEGEND_ENTRIES]]
+        if left := len(labels) - len(self._entries):
+            self._entries.append(("none", f"and {left} more"))
+        longest = max((len(name) for _, name in self._entries), default=1)
+        self._columns = max(1, min(int((WIDTH_PX - 2 * _MARGIN) / (46 + 9.2 * longest)), len(self._entries)))
+
+    @property
+    def height(self) -> float:
+        return 24.0 * math.ceil(len(self._entries) / self._columns)
+
+    def draw(self, cell: Any) -> None:
+        from matplotlib.patches import Patch
+
+        if not self._entries:
+            return
+        legend = _cell_axes(cell).legend(
+            [Patch(color=shown) for shown, _ in self._entries], [name for _, name in self._entries],
+            loc="upper left", ncols=self._columns, fontsize=10.5, labelcolor=_TEXT, frameon=False, borderpad=0,
+            borderaxespad=0, handlelength=1.2, handleheight=0.5,
+        )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
-def _legend_rows(legend: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
-    rows: list[list[tuple[int, str]]] = []
-    left = float(WIDTH_PX)
-    shown = [(number, _shortened(name, 40)) for number, name in legend[:_LEGEND_ENTRIES]]
-    if len(legend) > len(shown):
-        number, name = shown[-1]
-        shown[-1] = (number, f"{name}   and {len(legend) - len(shown)} more")
-    for number, name in shown:
-        if left + _entry_px(name) > WIDTH_PX - _MARGIN:
-            rows.append([])
-            left = float(_MARGIN)
-        rows[-1].append((number, name))
-        left += _entry_px(name)
-    return rows
-
-
-def _swatch(canvas: _Canvas, left: float, top: float, colour: str) -> Any:
-    from matplotlib.patches import Rectangle
-
-    size = (18 / WIDTH_PX, 8 / canvas.height)
-    corner = (left / WIDTH_PX, 1 - top / canvas.height - size[1])
-    return Rectangle(corner, *size, color=colour, transform=canvas.figure.transFigure)
-
-
-def _draw_panel(axes: Any, panel: Panel, order: Mapping[int, int], line_width: float) -> None:
+def _draw_panel(cell: Any, panel: Panel, order: Mapping[int, int], line_width: float) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke
 
+    axes = _cell_axes(cell)
+    axes.set_box_aspect(panel.size[0] / panel.size[1])
+    axes.set_anchor("NW")
     shape = panel.image.shape if panel.image is not None else next(iter(panel.filled.values())).shape
     if panel.image is None:
         axes.imshow(np.zeros(shape), cmap="gray", vmin=0, vmax=1, aspect="auto")
@@ -288,25 +300,7 @@ def _draw_panel(axes: Any, panel: Panel, order: Mapping[int, int], line_width: f
         axes.add_collection(
             PolyCollection(_pictures.outlines(mask), facecolors="none", edgecolors=edge, linewidths=line_width), autolim=False
         )
-    heading = axes.text(
-        4,
-        3,
-        panel.heading,
-        fontsize=_FONT,
-        color=_TEXT,
-        va="bottom",
-        family="monospace",
-        transform=_pixels_from_lower_left(axes),
-    )
-    heading.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
-    axes.set_axis_off()
-
-
-def _pixels_from_lower_left(axes: Any) -> Any:
-    from matplotlib.transforms import Affine2D, ScaledTranslation
-
-    # One unit is one pixel of the picture.
-
-    corner = axes.get_position()
-    figure = axes.figure
-    return Affine2D() + ScaledTranslation(corner.x0, corner.y0, figure.transFigure)
+    axes.annotate(
+        panel.heading, (0, 0), (4, 3), "axes fraction", "offset pixels", fontsize=_FONT, color=_TEXT, va="bottom",
+        family="monospace", path_effects=[withStroke(linewidth=2.5, foreground="black")],
+    )  # fmt: skip

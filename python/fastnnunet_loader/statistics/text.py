@@ -5,10 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..loading.statistics import LoaderStats
+from ..settings import in_units
 
 __all__ = ["line", "table"]
-
-_GIB = 2**30
 
 
 def _ms(seconds: float) -> str:
@@ -30,15 +29,15 @@ def line(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> str:
         f"waited {waited:.1f} s of {seconds:.1f} s",
         f"{now.ready_batches} of {now.prefetch} batches ready",
         f"a sample takes {_ms(now.sample_median)}, at most {_ms(now.sample_p99)} in 99 of 100",
-        f"{read / 2**20:.0f} MiB read",
+        f"{in_units(read)} read",
         f"{100 * hits / blocks:.0f} % of blocks cached" if blocks else "no blocks cached",
-        f"loader {now.memory_used / _GIB:.2f} of {now.memory_budget / _GIB:.2f} GiB",
-        f"process {now.process_memory / _GIB:.1f} GiB",
-        f"{now.memory_available / _GIB:.1f} of {now.memory_limit / _GIB:.1f} GiB free",
+        f"loader {in_units(now.memory_used)} of {in_units(now.memory_budget)}",
+        f"process {in_units(now.process_memory)}",
+        f"{in_units(now.memory_available)} of {in_units(now.memory_limit)} free",
     ]
     if now.gpu is not None:
         share = "" if now.gpu.utilization is None else f"{100 * now.gpu.utilization:.0f} % busy, "
-        parts.append(f"GPU {share}{now.gpu.memory_used / _GIB:.1f} of {now.gpu.memory_total / _GIB:.1f} GiB")
+        parts.append(f"GPU {share}{in_units(now.gpu.memory_used)} of {in_units(now.gpu.memory_total)}")
     if now.python_fallbacks:
         parts.append(f"{100 * now.python_share:.0f} % of the time in Python")
     if now.skipped_cases:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from numbers import Real
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +12,14 @@ import torch
 
 from .. import _core
 from ..errors import NotSupportedError
-from ..known import changed, listed
+from ..sample_id import SampleId, SampleKeys
 from .origins import digest
-from .plugins import plugin_of
-from .python import PythonTransform
-from .registry import NATIVE, describe_native
+from .tree import Tree, until
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["DrawnParameters", "Pipeline", "Stage", "compile_transforms"]
-
-_WIDTH = 100  # columns of describe()
-_CONTAINERS = {"ComposeTransforms", "RandomTransform", "OneOfTransform"}
 
 
 class DrawnParameters(dict[str, Any]):
@@ -43,117 +39,20 @@ class Stage:
     result: dict[str, Any]  # 'image' and 'segmentation', as a call gives them
 
 
-@dataclass
-class _Leaf:
-    transform: Any
-    native: bool
-    reason: str  # why not
-    replay: Callable[[Any, dict[str, Any]], dict[str, Any]]  # parameters that get_parameters returned, for the core
-    in_python: PythonTransform
-
-
-@dataclass
-class _Line:
-    """One line of describe()."""
-
-    depth: int
-    text: str
-    leaf: int | None = None
-
-
-@dataclass
-class _Compiled:
-    leaves: list[_Leaf] = field(default_factory=list)
-    lines: list[_Line] = field(default_factory=list)
-
-    def node(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
-        """odds: with what probability the node is reached, for its line."""
-        kind = _container(transform)
-        if kind is not None and (changes := changed(transform)):
-            return self.python(transform, depth, odds, f"its code has changed: {listed(changes)}")
-        if kind == "ComposeTransforms":
-            self.lines.append(_Line(depth, f"{odds}Compose"))
-            return ("compose", [self.node(t, depth + 1) for t in transform.transforms])
-        if kind == "OneOfTransform":
-            self.lines.append(_Line(depth, f"{odds}OneOf"))
-            several = transform.list_of_transforms
-            return ("one_of", [self.node(t, depth + 1, f"1 of {len(several)}  ") for t in several])
-        if kind == "RandomTransform" and isinstance(transform.apply_probability, Real):
-            probability = float(transform.apply_probability)
-            return ("random", probability, self.node(transform.transform, depth, f"{odds}p={probability:g}  "))
-        return self.leaf(transform, depth, odds)
-
-    def leaf(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
-        name = type(transform).__name__
-        if (plugin := plugin_of(transform)) is not None:
-            self.lines.append(_Line(depth, odds + name, len(self.leaves)))
-            stand_in = PythonTransform(transform)
-            self.leaves.append(_Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}, stand_in))
-            return ("plugin", name, plugin.capsule(transform), stand_in)
-        try:
-            attributes = describe_native(transform)
-            node: tuple[Any, ...] = ("native", name, attributes)
-            _core.Pipeline(node)  # what the core does not accept runs in Python as well
-        except (NotSupportedError, ValueError, TypeError) as error:
-            return self.python(transform, depth, odds, str(error))
-        self.lines.append(_Line(depth, odds + name, len(self.leaves)))
-        # Where a transform in Python leaves what native code does not know, this one has to run in Python, too.
-        stand_in = PythonTransform(transform)
-        self.leaves.append(_Leaf(transform, True, "", NATIVE[name].replay, stand_in))
-        return (*node, stand_in)
-
-    def python(self, transform: Any, depth: int, odds: str, reason: str) -> tuple[Any, ...]:
-        """The transform as it is, a whole branch of the tree where it has others inside."""
-        name = type(transform).__name__
-        self.lines.append(_Line(depth, odds + name, len(self.leaves)))
-        wrapper = PythonTransform(transform)
-        self.leaves.append(_Leaf(transform, False, reason, lambda _, p: {}, wrapper))
-        return ("python", name, wrapper)
-
-
-def _container(transform: Any) -> str | None:
-    cls = type(transform)
-    return cls.__name__ if cls.__name__ in _CONTAINERS and cls.__module__.startswith("batchgeneratorsv2.") else None
-
-
-def _probabilities(transform: Any) -> str:
-    """The probabilities among a transform's attributes; those that are 0 are left out."""
-    values = [(name, value) for name, value in vars(transform).items() if name.startswith("p_") or name.endswith("_p")]
-    numbers = [(name, value) for name, value in values if isinstance(value, Real) and not isinstance(value, bool)]
-    return "  ".join(f"{name}={float(value):g}" for name, value in numbers if value)
-
-
-def _until(node: tuple[Any, ...], last: int, passed: list[int]) -> tuple[Any, ...]:
-    """A tree without its leaves after the leaf `last`. Nodes keep their places, and with them their random streams."""
-    kind = node[0]
-    if kind in ("native", "plugin", "python"):
-        passed.append(1)
-        return node if len(passed) - 1 <= last else ("compose", [])
-    if kind == "random":
-        return (kind, node[1], _until(node[2], last, passed))
-    return (kind, [_until(child, last, passed) for child in node[1]])
-
-
 class Pipeline:
     """A compiled tree of transforms. Make it with `compile_transforms`."""
 
     def __init__(self, tree: Any) -> None:
-        compiled = _Compiled()
-        if tree is None:
-            root: tuple[Any, ...] = ("compose", [])
-        elif isinstance(tree, (list, tuple)):
-            root = ("compose", [compiled.node(t, 0) for t in tree])
-        else:
-            root = compiled.node(tree, 0)
-        self._root = root
+        self._tree = compiled = Tree()
+        self._root = compiled.root(tree)
         self._calls = 0
         self._leaves = compiled.leaves
-        self._lines = compiled.lines
         self.digest = digest(
-            (f"{line.depth} {line.text}" for line in self._lines), ((leaf.transform, leaf.native) for leaf in self._leaves)
+            (f"{line.depth} {line.text}" for line in compiled.lines),
+            ((leaf.transform, leaf.native) for leaf in self._leaves),
         )
         self._number = {id(leaf.transform): number for number, leaf in enumerate(self._leaves)}
-        self.core = _core.Pipeline(root)
+        self.core = _core.Pipeline(self._root)
 
     @property
     def all_native(self) -> bool:
@@ -173,17 +72,7 @@ class Pipeline:
         ]
 
     def _reasons(self) -> list[str]:
-        """Why each leaf runs in Python; empty for those that do not."""
-        stood_in = set(self.core.stood_in())
-        reasons = []
-        for number, leaf in enumerate(self._leaves):
-            reason = leaf.reason
-            if number in stood_in:
-                reason = "the labels, or what else it changes, are of a form that transforms before it gave them"
-            if reason and leaf.in_python.turn.alone_for:
-                reason += f"; one at a time, since {leaf.in_python.turn.alone_for}"
-            reasons.append(reason)
-        return reasons
+        return self._tree.reasons(self.core.stood_in())
 
     def describe(self, samples: int = 0) -> str:
         """The tree, a line for each transform: with which probability, native or Python and why, and what it cost so far.
@@ -197,65 +86,27 @@ class Pipeline:
             milliseconds of one application (reading files is not in them), how many samples it was applied to, and its share
             of the time of all.
         """
-        statistics, reasons = self.core.leaf_statistics(), self._reasons()
-        if not self._lines:
-            return "(no transforms)"
-        total = sum(seconds for _, seconds in statistics)
-        measured = any(applied for applied, _ in statistics)
-        # A sample that is being made is counted only when it is done.
-        samples = max([samples + self._calls, *(applied for applied, _ in statistics)])
-        lines = []
-        for line in self._lines:
-            text, cost = line.text, ""
-            if line.leaf is not None:
-                leaf = self._leaves[line.leaf]
-                text += f"  [Python: {reasons[line.leaf]}]" if reasons[line.leaf] else "  [native]"
-                own = _probabilities(leaf.transform)
-                text += f"  {own}" if own else ""
-                applied, seconds = statistics[line.leaf]
-                if measured:
-                    each = f"{1e3 * seconds / applied:.2f}" if applied else "-"
-                    share = f"{100 * seconds / total:.0f} %" if applied and total > 0 else "-"
-                    cost = f"{each:>8} {applied:>8} {share:>6}  "
-            cost = cost or " " * (26 if measured else 0)
-            margin = "  " * line.depth
-            lines += textwrap.wrap(
-                text,
-                _WIDTH,
-                initial_indent=cost + margin,
-                subsequent_indent=" " * len(cost) + margin + "    ",
-                break_on_hyphens=False,
-            )
-        if measured:
-            lines.insert(0, f"{'ms each':>8} {'applied':>8} {'share':>6}  transform")
-            one = "sample" if samples == 1 else "samples"
-            lines.append(f"{1e3 * total / samples:8.2f} ms for one sample on average, over {samples} {one}")
-        return "\n".join(lines)
+        return self._tree.describe(self.core.leaf_statistics(), self._reasons(), samples + self._calls)
 
     def draw(
         self,
         shape: Sequence[int],
         *,
         segmentation_channels: int = 1,
-        seed: int = 0,
-        rank: int = 0,
-        role: int = 0,
-        step: int = 0,
-        slot: int = 0,
-        attempt: int = 0,
+        **sample: Unpack[SampleKeys],
     ) -> list[tuple[Any, DrawnParameters]]:
         """Draws the parameters of one sample without touching voxels.
 
         Args:
             shape: (C, X, Y, Z) or (C, Y, Z) of the image.
             segmentation_channels: of the segmentation.
-            seed, rank, role, step, slot: which sample.
+            sample: seed, rank, role, step, slot and attempt: which sample.
 
         Returns:
             The transforms that fire, in order, each with its parameters. Those that run in Python draw theirs when they are
             applied.
         """
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
+        identity = _core.SampleId(**SampleId(**sample))
         trace = self.core.draw(shape[0], segmentation_channels, list(shape[1:]), identity)
         return [(self._leaves[leaf].transform, DrawnParameters(parameters)) for leaf, parameters in trace]
 
@@ -265,12 +116,7 @@ class Pipeline:
         image: Any,
         segmentation: Any = None,
         regression_target: Any = None,
-        seed: int = 0,
-        rank: int = 0,
-        role: int = 0,
-        step: int = 0,
-        slot: int = 0,
-        attempt: int = 0,
+        **sample: Unpack[SampleKeys],
     ) -> dict[str, Any]:
         """Draws parameters and applies them to one sample.
 
@@ -278,7 +124,7 @@ class Pipeline:
             image: (C, X, Y, Z) or (C, Y, Z), float32; a tensor or an array. It is not changed.
             segmentation: (C', X, Y, Z) or (C', Y, Z), int16, or None.
             regression_target: (C", X, Y, Z) or (C", Y, Z), float32, or None: what is moved as the image is, and nothing else.
-            seed, rank, role, step, slot: which sample; the same give the same.
+            sample: seed, rank, role, step, slot and attempt: which sample; the same give the same.
 
         Returns:
             batchgeneratorsv2's dictionary: 'image' float32, 'segmentation' int16 or bool, or a list of them, and
@@ -288,7 +134,7 @@ class Pipeline:
             TransformError: a transform failed; what it raised is the cause.
             ValueError: shapes that do not fit.
         """
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
+        identity = _core.SampleId(**SampleId(**sample))
         return self._run(self.core, image, segmentation, identity, None, regression_target)
 
     def stages(
@@ -296,12 +142,7 @@ class Pipeline:
         *,
         image: Any,
         segmentation: Any = None,
-        seed: int = 0,
-        rank: int = 0,
-        role: int = 0,
-        step: int = 0,
-        slot: int = 0,
-        attempt: int = 0,
+        **sample: Unpack[SampleKeys],
     ) -> Iterator[Stage]:
         """What a call makes of one sample, after each transform that fires; the last stage is the call's result.
 
@@ -309,17 +150,17 @@ class Pipeline:
         Convert2DTo3DTransform the planes of the first axis are channels.
 
         Args:
-            image, segmentation, seed, rank, role, step, slot: as of a call.
+            image, segmentation, sample: as of a call.
 
         Raises:
             TransformError, ValueError: as a call.
         """
         pixels = _array(image, np.float32, "image")
         labels = None if segmentation is None else _array(segmentation, np.int16, "segmentation")
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
+        identity = _core.SampleId(**SampleId(**sample))
         trace = self.core.draw(len(pixels), 0 if labels is None else len(labels), list(pixels.shape[1:]), identity)
         for leaf, parameters in trace:
-            core = _core.Pipeline(_until(self._root, leaf, []))
+            core = _core.Pipeline(until(self._root, leaf, []))
             result = self._run(core, pixels, labels, identity, None)
             yield Stage(self._leaves[leaf].transform, DrawnParameters(parameters), result)
 
@@ -330,12 +171,7 @@ class Pipeline:
         image: Any,
         segmentation: Any = None,
         regression_target: Any = None,
-        seed: int = 0,
-        rank: int = 0,
-        role: int = 0,
-        step: int = 0,
-        slot: int = 0,
-        attempt: int = 0,
+        **sample: Unpack[SampleKeys],
     ) -> dict[str, Any]:
         """Applies parameters that batchgeneratorsv2 drew, or that `draw` gave.
 
@@ -345,7 +181,7 @@ class Pipeline:
             image: (C, X, Y, Z) or (C, Y, Z), float32. It is not changed.
             segmentation: (C', X, Y, Z) or (C', Y, Z), int16, or None.
             regression_target: (C", X, Y, Z) or (C", Y, Z), float32, or None: what is moved as the image is, and nothing else.
-            seed, rank, role, step, slot: which sample, for what no parameter says (noise fields).
+            sample: seed, rank, role, step, slot and attempt: which sample, for what no parameter says (noise fields).
 
         Returns:
             As a call.
@@ -369,7 +205,7 @@ class Pipeline:
             else:
                 name = type(transform).__name__
                 raise ValueError(f"[replay] expected batchgeneratorsv2's parameters of {name}, which runs in Python, got none")
-        identity = _core.SampleId(seed=seed, rank=rank, role=role, step=step, slot=slot, attempt=attempt)
+        identity = _core.SampleId(**SampleId(**sample))
         return self._run(self.core, image, segmentation, identity, entries, regression_target)
 
     def _run(

@@ -1,0 +1,296 @@
+"""A loader of the core with all that makes it again: its cases, its settings and its state."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
+
+from .. import _core
+from ..errors import FastnnUNetError, LoaderClosedError, SampleError
+from ..sample_id import SampleId
+from ..settings import LoaderSettings, in_units
+from ..transforms.origins import differences
+from ..transforms.pipeline import compile_transforms
+from ..transforms.python import makes_a_sample, noted
+from .activity import describe_activity
+from .gpu import device_in_use
+from .opened import end, end_elsewhere, opened
+from .reading.cases import ClassLocations, Source, class_locations
+from .reading.pickles import read_properties
+from .sample_lines import Origin, command, line
+from .stalls import Stalls
+from .state import BadCase, check_version, fingerprint, make_state, skipped_in, still_skipped
+
+__all__ = ["CoreLoader", "memory_kind"]
+
+
+def memory_kind(pin_memory: bool) -> str:
+    """Where batches are, as the core calls it."""
+    return "pinned" if pin_memory else "ordinary"
+
+
+class CoreLoader:
+    """What a `DataLoader` is made of: the core's loader is opened, closed, saved, and opened again.
+
+    Args:
+        source: cases, sampling and transforms.
+        settings: with a number of threads and a seed.
+        memory_budget, budget_binds, rank, role, pin_memory, prefetch, keep_blocks, origin, report: as `from_nnunet` has them.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: LoaderSettings,
+        *,
+        memory_budget: int,
+        budget_binds: bool,
+        rank: int,
+        role: int,
+        pin_memory: bool,
+        prefetch: int,
+        keep_blocks: bool,
+        origin: Origin | None,
+        report: Callable[[str], None],
+    ) -> None:
+        if not source.cases:
+            raise ValueError("[data loader] expected at least one case, got none")
+        assert settings.threads is not None and settings.seed is not None
+        self.seed = settings.seed
+        self.rank = rank
+        self.role = role
+        self.threads = settings.threads
+        self.memory_budget = self._asked = memory_budget
+        self.on_bad_case = settings.on_bad_case
+        self.max_skipped = settings.max_skipped
+        self.patience = settings.patience
+        self.stall_after = settings.stall_after
+        self.abort_after = settings.abort_after
+        self.report = report  # takes what has to be said while batches are made
+        self.origin = origin  # the training that this loader belongs to
+        self.pin_memory = pin_memory
+        self._memory = memory_kind(pin_memory)
+        self.pipeline = compile_transforms(source.transforms)
+        self._source = source
+        self._names = [case.name for case in source.cases]
+        self._sampling = source.sampling
+        self._prefetch = prefetch
+        self._check_finite = settings.check_finite
+        self._keep_blocks = keep_blocks
+        self._budget_binds = budget_binds
+        self._unrestricted_pickles = settings.unrestricted_pickles
+        # Of the thread that trains: statistics are asked for by others, too.
+        self._device = device_in_use()
+        self._reported: set[str] = set()
+        self._core: _core.Loader | None = None
+        self._state_at_end: dict[str, Any] | None = None
+        try:
+            self._core = self._make()
+        except SampleError as error:
+            if origin is not None:
+                self._add_reproduction(error)
+            raise
+        opened.add(self)
+
+    def _make(self) -> _core.Loader:
+        options = _core.LoaderOptions(
+            cases=self._source.cases,
+            sampling=_core.SamplingOptions(**self._sampling),
+            dims=self._source.dims,
+            seed=self.seed,
+            rank=self.rank,
+            role=self.role,
+            threads=self.threads,
+            prefetch=self._prefetch,
+            memory_budget=self.memory_budget,
+            budget_binds=self._budget_binds,
+            skip_bad_cases=self.on_bad_case == "skip",
+            max_skipped=self.max_skipped,
+            patience=self.patience,
+            check_finite=self._check_finite,
+            keep_blocks=self._keep_blocks,
+        )
+        # The core keeps this function: it must not keep the loader.
+        folder, names, annotated = self._source.folder, self._names, self._source.annotated_key
+        unrestricted = self._unrestricted_pickles
+
+        def locations(number: int) -> ClassLocations:
+            file = folder / f"{names[number]}.pkl"
+            with noted():
+                return class_locations(file, read_properties(file, unrestricted), annotated)
+
+        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._stalls.first_look, self._first_stall)
+        taken = core.statistics().memory_budget
+        if taken > self.memory_budget:
+            self.report(
+                f"fastnnunet_loader: two batches and the working memory of {self.threads} threads need at least "
+                f"{in_units(taken)}, more than this loader's share of the free memory "
+                f"({in_units(self.memory_budget)}). No memory budget was given, so it is used anyway; fewer threads need "
+                "less."
+            )
+            self.memory_budget = taken
+        return core
+
+    def _opened(self) -> _core.Loader:
+        if self._core is None:
+            raise LoaderClosedError("[loader] expected an open loader, got one that was closed")
+        return self._core
+
+    @property
+    def step(self) -> int:
+        """The number of the next batch, counted from 0."""
+        return self._opened().step
+
+    @property
+    def bad_cases(self) -> list[BadCase]:
+        """The cases that are skipped."""
+        return [BadCase(*bad) for bad in self._opened().bad_cases()]
+
+    @property
+    def batch_size(self) -> int:
+        """The number of samples in a batch."""
+        return int(self._sampling["batch_size"])
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of cases, patch sizes and batch size. A state belongs to loaders with the same fingerprint."""
+        return fingerprint(self._names, self._sampling, self._source.dims)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what continues with the next batch: plain numbers and strings. After `close()`, the state at that time."""
+        if self._core is None and self._state_at_end is not None:
+            return self._state_at_end
+        return self._state(self._opened())
+
+    def _state(self, core: _core.Loader) -> dict[str, Any]:
+        return make_state(
+            core,
+            seed=self.seed,
+            rank=self.rank,
+            role=self.role,
+            fingerprint=self.fingerprint,
+            transforms=self.pipeline.digest,
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
+
+        Skipped cases whose files have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A
+        case that is still bad is skipped from the same step on as before, or its error is raised.
+
+        A warning tells if the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net
+        or batchgeneratorsv2: the batches then differ from those that would have followed.
+
+        Raises:
+            ValueError: this is no state, or one of a later version.
+        """
+        check_version(state)
+        if state["fingerprint"] != self.fingerprint:
+            warnings.warn(
+                "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
+                "the batches will differ from those of an uninterrupted run",
+                stacklevel=2,
+            )
+        elif changed := self.differences(state):
+            warnings.warn(
+                f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
+                "uninterrupted run",
+                stacklevel=2,
+            )
+        core = self._opened()
+        if state["seed"] != self.seed:
+            end(core)
+            self.seed = int(state["seed"])
+            core = self._core = self._make()
+        core.set_step(int(state["step"]), [astuple(bad) for bad in self._still_skipped(skipped_in(state))])
+
+    def _still_skipped(self, skipped: list[BadCase]) -> list[BadCase]:
+        still, again, why = still_skipped(skipped, self._source.cases, self.on_bad_case)
+        if again:
+            listed = "".join(f"\n  {bad.name}: [{bad.file}] {bad.reason}" for bad in again)
+            self.report(f"fastnnunet_loader, role {self.role}: trying {len(again)} skipped case(s) again, {why}:{listed}")
+        return still
+
+    def differences(self, state: dict[str, Any]) -> list[str]:
+        """Return how versions and transforms differ from those of a state; [] if they do not, or if it does not have them."""
+        return differences(state, self.pipeline.digest)
+
+    def limit_memory(self, memory_budget: int) -> None:
+        """Set another memory budget, in bytes, from the next batch on. Prefetched batches and cached blocks are dropped.
+
+        Raises:
+            MemoryBudgetError: it was given by the user and does not hold two batches and the threads' working memory.
+        """
+        if memory_budget != self._asked:
+            self.reopen(role=self.role, memory_budget=memory_budget)
+
+    def reopen(self, *, role: int, memory_budget: int) -> None:
+        """Continue after `close()`, or with other settings. Another role gives other batches; the step stays."""
+        state = self.state_dict()
+        core, self._core = self._core, None
+        if core is not None:
+            end(core)
+        self.role, self.memory_budget, self._asked = role, memory_budget, memory_budget
+        self._core = self._make()
+        self._state_at_end = None
+        self._core.set_step(int(state["step"]), [astuple(bad) for bad in skipped_in(state)])
+        opened.add(self)
+
+    def reproduction(self, of: SampleError | BadCase) -> str:
+        """Return a line of Python that makes the sample of an error or a skipped case again, and the command that draws it."""
+        sample = of.sample if isinstance(of, SampleError) else self.sample_id(of.step, of.slot, of.attempt)
+        text = line(self.origin, sample)
+        return text if self.origin is None else f"{text}\n{command(self.origin, sample)}"
+
+    def _add_reproduction(self, error: SampleError) -> None:
+        text = self.reproduction(error)
+        error.reproduce = text.splitlines()[0]
+        error.args = ("\n  ".join([str(error), *text.splitlines()]),)
+
+    def _activity(self) -> str:
+        core = self._core
+        if core is None:
+            return ""
+        return f"loader of role {self.role}, rank {self.rank}, seed {self.seed}: {describe_activity(core)}"
+
+    @property
+    def _stalls(self) -> Stalls:
+        return Stalls(self.stall_after, self.abort_after, self.report)
+
+    def _report_stall(self, waited: float) -> float | None:
+        return self._stalls.of_batch(waited, self._activity())
+
+    def _first_stall(self, waited: float) -> float | None:
+        return self._stalls.of_first_cases(waited, self.pipeline.fallbacks)
+
+    def sample_id(self, step: int, slot: int, attempt: int = 0) -> SampleId:
+        """Return the address of a sample, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
+        return SampleId(self.seed, step, slot, self.role, self.rank, attempt)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the loader is closed."""
+        return getattr(self, "_core", None) is None
+
+    def close(self) -> None:
+        """Stop the threads' work on this loader and free its memory. Batches that were returned stay valid."""
+        core, self._core = getattr(self, "_core", None), None
+        if core is None:
+            return
+        with contextlib.suppress(FastnnUNetError):  # a forked child has no state
+            self._state_at_end = self._state(core)
+        if makes_a_sample():
+            # The garbage collector found the loader in a thread that makes samples, which would wait for itself.
+            end_elsewhere(core)
+            return
+        try:
+            end(core)
+        except BaseException:  # Ctrl-C, or what another signal's handler raised
+            end_elsewhere(core)
+            raise
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,61 @@
+"""The loaders of this process that are open: what their threads are doing, and how they are closed."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+import time
+import weakref
+from datetime import timedelta
+from typing import TYPE_CHECKING, TextIO
+
+from .. import _core
+from ..transforms.python import interrupt
+
+if TYPE_CHECKING:
+    from .core_loader import CoreLoader
+
+__all__ = ["activity_of_all", "dump", "end", "end_elsewhere", "opened"]
+
+opened: weakref.WeakSet[CoreLoader] = weakref.WeakSet()
+
+
+def activity_of_all() -> str:
+    """Return what the threads of all open loaders are doing; "" if no loader is open."""
+    return "\n".join(text for text in (loader._activity() for loader in list(opened)) if text)
+
+
+def dump(file: TextIO | None = None) -> str:
+    """Print to `file` (default: standard error) and return what each thread of all open loaders of this process is doing.
+
+    It may be called at any time and from any thread. The commands do this on SIGUSR1; a script does with
+    `signal.signal(signal.SIGUSR1, lambda *_: fl.dump())`.
+    """
+    text = activity_of_all() or "no loader is open"
+    print(text, file=sys.stderr if file is None else file)
+    return text
+
+
+@atexit.register
+def _close_all() -> None:
+    # Threads must be gone before the interpreter takes its modules apart.
+    for loader in list(opened):
+        loader.close()
+
+
+def end_elsewhere(core: _core.Loader) -> None:
+    """Close from a thread of its own; nothing new is begun."""
+    core.close(timedelta(0))
+    threading.Thread(target=end, args=(core,), name="fastnnunet_loader close").start()
+
+
+def end(core: _core.Loader) -> None:
+    """Close, with Ctrl-C heard meanwhile. What is still in Python code after a second is asked to stop."""
+    begin = time.monotonic()
+    while not core.close(timedelta(seconds=0.1)):
+        waited = time.monotonic() - begin
+        if waited > 10 or not core.activity()[1]:
+            return
+        if waited > 1:
+            interrupt(thread[0] for thread in core.activity()[-1])

@@ -1,0 +1,1 @@
+"""What a plan does to logits after the network: labels, probabilities, files."""

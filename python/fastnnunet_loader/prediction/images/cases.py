@@ -1,0 +1,69 @@
+"""The cases of a folder, as nnU-Net names their files: CASE_0000.nii.gz, CASE_0001.nii.gz, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import PredictionError
+
+__all__ = ["Case", "find_cases", "name_of", "pending", "with_targets"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be predicted, and where the result goes."""
+
+    name: str
+    files: tuple[str, ...]
+    """One for each channel, or one with all of them."""
+    previous: str | None = None
+    """Segmentation of the stage before, of a cascade."""
+    target: str | None = None
+    """Output file without its ending."""
+
+
+def find_cases(folder: str, ending: str) -> tuple[list[list[str]], list[PredictionError]]:
+    """Return the files of each case, sorted as nnU-Net does, and what is wrong with the names of others.
+
+    nnU-Net takes what is before the last five letters for the name of a case, and stops where no file of that case has the
+    number of a channel. Where another has, it leaves the file alone.
+    """
+    named: dict[str, list[str]] = {}
+    others = []
+    pattern = re.compile(r"(.*)_\d\d\d\d" + re.escape(ending), re.DOTALL)
+    for file in sorted(path for path in Path(folder).iterdir() if path.name.endswith(ending) and path.is_file()):
+        if match := pattern.fullmatch(file.name):
+            named.setdefault(match[1], []).append(str(Path(folder, file.name)))
+        else:
+            others.append(file)
+    strays = []
+    for file in others:
+        stem = file.name.removesuffix(ending)
+        if stem[:-5] not in named:
+            reason = f"expected a name with the number of the channel, such as {stem}_0000{ending}, got {file.name}"
+            strays.append(PredictionError(case=stem, file=str(file), stage="check", reason=reason))
+    return [named[name] for name in sorted(named)], strays
+
+
+def name_of(file: str, ending: str) -> str:
+    """The name of the case that a file of a channel belongs to; a file without the number of a channel is a case's own."""
+    return re.sub(r"_\d\d\d\d$", "", Path(file).name.removesuffix(ending))
+
+
+def with_targets(files: Sequence[Sequence[str]], ending: str, output: Path, previous: Path | None) -> list[Case]:
+    """Make cases whose results go to a folder."""
+    cases = []
+    for of_case in files:
+        name = name_of(of_case[0], ending)
+        before = None if previous is None else str(previous / (name + ending))
+        cases.append(Case(name, tuple(of_case), before, str(output / name)))
+    return cases
+
+
+def pending(cases: Sequence[Case], ending: str, save_probabilities: bool) -> list[Case]:
+    """Leave out cases whose files are there already."""
+    endings = [ending, ".npz"] if save_probabilities else [ending]
+    return [case for case in cases if not all(Path(f"{case.target}{end}").is_file() for end in endings)]

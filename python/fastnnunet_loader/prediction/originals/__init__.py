@@ -1,0 +1,1 @@
+"""What is nnU-Net's own: whether native code may stand in its place, and what a user or another program changed."""

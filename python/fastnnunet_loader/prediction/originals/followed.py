@@ -1,0 +1,113 @@
+"""What of nnU-Net's prediction was changed by its user or by another program, in words. What is changed is called as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from ... import known
+from .stand_ins import original_of
+
+__all__ = ["is_nnunets", "kept_processes", "own_export", "own_methods", "own_preprocessing", "own_way", "reads_as_nnunet"]
+
+STEPS = (
+    "predict_from_files",
+    "predict_from_files_sequential",
+    "predict_from_list_of_npy_arrays",
+    "predict_single_npy_array",
+    "predict_from_data_iterator",
+    "get_data_iterator_from_raw_npy_data",
+    "_internal_get_data_iterator_from_lists_of_filenames",
+    "_manage_input_and_output_lists",
+)
+"""Of nnU-Net's predictor, around its network."""
+
+WINDOWS = (
+    "predict_logits_from_preprocessed_data",
+    "predict_sliding_window_return_logits",
+    "_internal_predict_sliding_window_return_logits",
+    "_internal_get_sliding_window_slicers",
+)
+"""How it goes through an image. `_internal_maybe_mirror_and_predict` and `compute_gaussian` are called in any case."""
+
+FOLLOWED = ("compute_gaussian", "_internal_maybe_mirror_and_predict")
+
+READING = ("run_case", "run_case_npy", "_normalize")
+"""Of nnU-Net's preprocessor: what decides which files and channels it takes."""
+
+PROCESSES = ("multiprocessing", "concurrent.futures", "subprocess", "torch.multiprocessing", "joblib")
+"""Packages that start them."""
+
+STARTERS = ("MultiThreadedAugmenter", "NonDetMultiThreadedAugmenter")
+
+
+def own_export() -> str:
+    """What is not nnU-Net's of the functions that its predictor exports with."""
+    from nnunetv2.inference import predict_from_raw_data as module
+
+    names = ("export_prediction_from_logits", "convert_predicted_logits_to_segmentation_with_correct_shape")
+    return known.listed(known.changed(module, *names))
+
+
+def own_preprocessing(kind: type) -> str:
+    """What is not nnU-Net's of a preprocessor's class."""
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+    changes = known.listed(known.changed(kind, *READING))
+    return changes or ("" if kind is DefaultPreprocessor else f"{kind.__module__}.{kind.__qualname__}")
+
+
+def reads_as_nnunet(kind: type) -> bool:
+    """Whether a preprocessor's class takes the files and channels that nnU-Net's takes."""
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+    return all(original_of(getattr(kind, name, None)) is original_of(vars(DefaultPreprocessor)[name]) for name in READING)
+
+
+def own_way(predictor: Any) -> str:
+    """What is not nnU-Net's of a predictor's way through an image, from the preprocessed image to its logits."""
+    changes = known.changed(predictor, *WINDOWS)
+    return known.listed([change for change in changes if change.name.rpartition(".")[2] not in FOLLOWED])
+
+
+def own_methods(predictor: Any) -> list[str]:
+    """Names of the methods around the network that are not nnU-Net's own."""
+    from nnunetv2.inference import predict_from_raw_data as module
+
+    return [name for name in STEPS if not is_nnunets(getattr(predictor, name, None), module.__name__)]
+
+
+def is_nnunets(method: Any, module: str) -> bool:
+    """Whether a method's code is that of nnU-Net's module, or stands for it."""
+    function = getattr(method, "__func__", method)
+    if isinstance(function, FunctionType) and function.__globals__["__name__"].startswith("fastnnunet_loader."):
+        return True
+    return isinstance(function, FunctionType) and function.__globals__["__name__"] == module
+
+
+def kept_processes(predictor: Any) -> list[str]:
+    """Names of a predictor's own methods that start processes, as far as their code shows it."""
+    found = []
+    for name in own_methods(predictor):
+        function = getattr(getattr(predictor, name), "__func__", None)
+        if isinstance(function, FunctionType) and any(_starts_processes(value) for value in _used(function)):
+            found.append(name)
+    return found
+
+
+def _used(function: FunctionType) -> Iterator[Any]:
+    """What a function's code finds in its module."""
+    codes: list[CodeType] = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        yield from (function.__globals__[name] for name in code.co_names if name in function.__globals__)
+
+
+def _starts_processes(value: Any) -> bool:
+    name = value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
+    if isinstance(value, ModuleType):
+        return name in PROCESSES
+    qualified = getattr(value, "__qualname__", "")
+    return (name.startswith(PROCESSES) and qualified.partition(".")[0] not in ("TimeoutError",)) or qualified in STARTERS

@@ -1,0 +1,280 @@
+"""An image as the network gets it: read, turned, cropped, normalised and resized, as nnU-Net's DefaultPreprocessor does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ... import known
+from ...errors import PredictionError
+from ...loading.reading.patience import Patience
+from ...settings import PATIENCE
+from ..images.fingerprint import intensity_warnings
+from ..originals.followed import own_preprocessing, reads_as_nnunet
+from .cropping import bounding_box, fill_holes
+from .resampling import resample
+from .resizing import Resizing, function_name, native_resizing
+
+__all__ = ["Preprocessing"]
+
+Image = npt.NDArray[np.float32]
+"""4D of shape CXYZ."""
+
+
+class Preprocessing:
+    """What a plan does to an image before the network.
+
+    Args:
+        plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
+        threads: that work on one case.
+        say: is told what has no native counterpart and runs in Python.
+        verbose: of a preprocessor of the plans' own.
+        patience: with files.
+    """
+
+    def __init__(
+        self,
+        plans: Any,
+        configuration: Any,
+        dataset_json: dict[str, Any],
+        threads: int,
+        say: Callable[[str], None],
+        verbose: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        self._patience = Patience(PATIENCE, say) if patience is None else patience
+        self._plans = plans
+        self._configuration = configuration
+        self._dataset_json = dataset_json
+        self._threads = threads
+        self._say = say
+        self._labels = plans.get_label_manager(dataset_json)
+        self._reader = plans.image_reader_writer_class
+        kind = configuration.preprocessor_class
+        changes = own_preprocessing(kind)
+        self.reads_as_nnunet = reads_as_nnunet(kind)
+        """Whether files and channels must be as nnU-Net takes them."""
+        self._stays_finite = False
+        self._own = kind(verbose=verbose) if changes else None
+        self._image_resizing = native_resizing(configuration.resampling_fn_data)
+        self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
+        self._normalizers: list[type] = []
+        if self._own is not None:
+            say(f"preprocessing is {kind.__name__}'s own: {changes}")
+            return
+        self._normalizers = [_normalization(name) for name in configuration.normalization_schemes]
+        self._stays_finite = all(_is_nnunets_scheme(scheme) for scheme in self._normalizers)
+        if self._image_resizing is None:
+            say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
+        if self._labels_resizing is None and configuration.previous_stage_name is not None:
+            say(f"the previous stage is resampled in Python: {function_name(configuration.resampling_fn_seg)}")
+
+    @property
+    def native(self) -> bool:
+        """Whether images are resampled here."""
+        return self._own is None and self._image_resizing is not None
+
+    def from_files(self, case: str, files: Sequence[str], previous: str | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return what the network gets, 4D float32 of shape CXYZ, and nnU-Net's properties of the case.
+
+        previous: segmentation of the stage before, of a cascade. Raises PredictionError where a file is at fault.
+        """
+        if self._own is not None:
+            data, seg, properties = self._own.run_case(
+                list(files), previous, self._plans, self._configuration, self._dataset_json
+            )
+            return self._stacked(data, seg, properties, previous is not None)
+        reader = self._reader()
+        image, properties = _read(case, files, lambda: reader.read_images(list(files)), self._patience)
+        segmentation = None
+        if previous is not None:
+            segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous), self._patience)
+        known = self._plans.foreground_intensity_properties_per_channel
+        for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
+            self._say(f"warning: {warning}")
+        return self._run(case, image, segmentation, properties, files)
+
+    def from_array(
+        self, case: str, image: npt.NDArray[Any], previous: npt.NDArray[Any] | None, properties: dict[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """As `from_files`, from what nnU-Net's reader would return. The array stays as it is, the properties are completed."""
+        if self._own is not None:
+            data, seg, properties = self._own.run_case_npy(
+                image, previous, properties, self._plans, self._configuration, self._dataset_json
+            )
+            return self._stacked(data, seg, properties, previous is not None)
+        image = np.array(image, np.float32)
+        return self._run(case, image, None if previous is None else np.array(previous), properties)
+
+    def _run(
+        self,
+        case: str,
+        image: Image,
+        previous: npt.NDArray[Any] | None,
+        properties: dict[str, Any],
+        files: Sequence[str] = (),
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        if previous is not None and previous.shape[1:] != image.shape[1:]:
+            raise PredictionError(
+                case=case,
+                stage="preprocess",
+                reason=f"expected a previous stage of the image's shape {image.shape[1:]}, got {previous.shape[1:]}",
+            )
+        odd = _not_finite(case, image, files)
+        image, previous = self._prepare(image, previous, properties, odd)
+        return self._stacked(image, previous, properties, previous is not None)
+
+    def _stacked(
+        self, image: Any, segmentation: Any, properties: dict[str, Any], with_previous: bool
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The image, and behind it a channel for each label of the previous stage."""
+        if with_previous:
+            labels = self._labels.foreground_labels
+            stacked = np.empty((len(image) + len(labels), *image.shape[1:]), np.float32)
+            stacked[: len(image)] = image
+            for label, channel in zip(labels, stacked[len(image) :], strict=True):
+                np.equal(segmentation[0], label, out=channel)  # without an array of flags for each label
+            image = stacked
+        return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
+
+    def _prepare(
+        self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any], odd: dict[int, str]
+    ) -> tuple[Image, npt.NDArray[Any] | None]:
+        """Turn, crop, normalise and resize. `image` is changed. odd: channels that are not finite, and what to say of them."""
+        from nnunetv2.preprocessing.preprocessors.default_preprocessor import compute_new_shape
+
+        if image.shape[0] > len(self._normalizers):
+            raise ValueError(f"expected {len(self._normalizers)} channels, as the plans have, got {image.shape[0]}")
+        forward = [int(axis) for axis in self._plans.transpose_forward]
+        order = (0, *(axis + 1 for axis in forward))
+        image = image.transpose(order)
+        spacing = [float(properties["spacing"][axis]) for axis in forward]
+        mask = np.any(image != 0, axis=0) if image.shape[0] > 1 else image[0] != 0
+        box = bounding_box(mask)
+        inside = tuple(slice(lower, upper) for lower, upper in box)
+        properties["shape_before_cropping"] = image.shape[1:]
+        properties["bbox_used_for_cropping"] = box
+        image = np.ascontiguousarray(image[(slice(None), *inside)])
+        properties["shape_after_cropping_and_before_resampling"] = image.shape[1:]
+        mask = mask[inside]
+        if previous is not None:
+            previous = previous.transpose(order)[(slice(None), *inside)]
+
+        target = list(self._configuration.spacing)
+        if len(target) < 3:
+            target = [spacing[0], *target]  # a 2D network takes the slices as they are
+        new_shape = [int(size) for size in compute_new_shape(image.shape[1:], spacing, target)]
+        outside = self._mark_outside(mask, previous)
+        del mask
+        self._normalize(image, outside)
+        # A scheme that clips to what the training has seen makes infinity finite.
+        left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
+        for said in left:
+            self._say(
+                f"warning: {said}; nnU-Net predicts such images too, but the result is meaningless where the network sees them"
+            )
+        finite = self._stays_finite and not left
+        image = self._resize(
+            image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, finite
+        )
+        if previous is not None:
+            assert outside is not None
+            function = self._configuration.resampling_fn_seg
+            previous = self._resize(outside, function, self._labels_resizing, new_shape, spacing, target)
+        return image, previous
+
+    def _mark_outside(self, mask: npt.NDArray[np.bool_], previous: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+        """A segmentation of shape 1XYZ that is -1 outside of the nonzero region; None where nothing looks at it.
+
+        Holes of the region are filled. Outside of its bounding box all is zero, so that filling after the crop is the same.
+        """
+        used = any(self._configuration.use_mask_for_norm) or any(not _is_nnunets_scheme(kind) for kind in self._normalizers)
+        if not used and previous is None:
+            return None
+        inside = fill_holes(mask)[None]
+        if previous is None:
+            return np.where(inside, np.int8(0), np.int8(-1))
+        previous = np.array(previous)
+        previous[(previous == 0) & ~inside] = -1
+        return previous
+
+    def _normalize(self, image: Image, segmentation: npt.NDArray[Any] | None) -> None:
+        for channel, kind in enumerate(self._normalizers[: len(image)]):
+            normalizer = kind(
+                use_mask_for_norm=self._configuration.use_mask_for_norm[channel],
+                intensityproperties=self._plans.foreground_intensity_properties_per_channel[str(channel)],
+            )
+            image[channel] = normalizer.run(image[channel], None if segmentation is None else segmentation[0])
+
+    def _resize(
+        self,
+        array: npt.NDArray[Any],
+        function: Callable[..., Any],
+        native: Resizing | None,
+        shape: list[int],
+        spacing: Sequence[float],
+        target: Sequence[float],
+        finite: bool = True,
+    ) -> npt.NDArray[Any]:
+        """finite: whether all of it is known to be."""
+        if native is None or (not finite and not np.isfinite(array.sum(dtype=np.float64))):
+            return np.asarray(function(array, shape, spacing, target))
+        if list(array.shape[1:]) == shape:
+            return array
+        return resample(
+            array,
+            shape,
+            native.order,
+            is_seg=native.is_seg,
+            axis=native.axis(spacing, target),
+            order_z=native.order_z,
+            threads=self._threads,
+        )
+
+
+def _normalization(name: str) -> type:
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    folder = Path(nnunetv2.__path__[0]) / "preprocessing" / "normalization"
+    found = recursive_find_python_class(str(folder), name, "nnunetv2.preprocessing.normalization")
+    if found is None:
+        raise ValueError(f"[normalization_schemes] expected a class of nnU-Net, got {name!r}")
+    return cast("type", found)
+
+
+def _is_nnunets_scheme(kind: type) -> bool:
+    """Whether a scheme is nnU-Net's own: it looks at the mask only where use_mask_for_norm says so, and NaN stays."""
+    return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes" and not known.changed(kind)
+
+
+def _read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
+    try:
+        return patience.reading(files, read, were_there=True)  # when they were checked
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no reason"
+        listed = ", ".join(files)
+        raise PredictionError(
+            case=case,
+            stage="read",
+            file=listed,
+            reason=f"expected images that can be read, got {type(error).__name__}: {said}",
+        ) from error
+
+
+def _not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:
+    """The channels of an image with NaN or infinity, and what to say of each."""
+    odd = {}
+    for channel, volume in enumerate(image):
+        # One number tells, without an array of flags: a sum in float64 cannot overflow, NaN and infinity stay in it.
+        if np.isfinite(volume.sum(dtype=np.float64)):
+            continue
+        bad = int(volume.size - np.count_nonzero(np.isfinite(volume)))
+        file = f"{files[channel]}: " if len(files) == len(image) else ""
+        odd[channel] = f"[{case}] {file}{bad} of {volume.size} voxels in channel {channel} are NaN or infinite"
+    return odd

@@ -1,0 +1,1 @@
+"""A predictor with everything around it: three stages on threads, within a memory budget."""
