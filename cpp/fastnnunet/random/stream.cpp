@@ -7,33 +7,22 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/vector_math.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/random/stream.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
-
-// SplitMix64's finaliser: every bit of the input moves every bit of the output.
-std::uint64_t mix(std::uint64_t value) {
-  value += 0x9E3779B97F4A7C15u;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
-  return value ^ (value >> 31);
-}
-
-void require_room(const char* what, std::uint64_t number, std::uint64_t most) {
-  if (number >= most)
-    throw InvalidArgument("random numbers", what + (" below " + std::to_string(most)), std::to_string(number));
-}
 
 // Box-Muller on so many blocks at a time, laid out so that a compiler sees plain loops over lanes: enough to keep the
 // widest vector units busy. Numbers 4*b..4*b+3 of the field come from block b, however many are done at once.
 constexpr int kLanes = 64;
 
 // The number of rounds is not a constant here: a loop that is unrolled runs out of registers.
-FASTNNUNET_CLONES
 void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t first_block, int rounds,
-                 float* FASTNNUNET_RESTRICT out) {
+                 float* HWY_RESTRICT out) {
   // 32 bits in lanes of 64, for that is how wide their products are. What is above them is not looked at.
   std::uint64_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -80,10 +69,33 @@ void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t 
   }
 }
 
-FASTNNUNET_CLONES
-void add_scaled(float* FASTNNUNET_RESTRICT out, const float* FASTNNUNET_RESTRICT numbers, std::size_t count,
-                float scale) {
+void add_scaled(float* HWY_RESTRICT out, const float* HWY_RESTRICT numbers, std::size_t count, float scale) {
   for (std::size_t i = 0; i < count; ++i) out[i] += scale * numbers[i];
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(normal_tile);
+FASTNNUNET_DISPATCH(add_scaled);
+
+// SplitMix64's finaliser: every bit of the input moves every bit of the output.
+std::uint64_t mix(std::uint64_t value) {
+  value += 0x9E3779B97F4A7C15u;
+  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
+  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
+  return value ^ (value >> 31);
+}
+
+void require_room(const char* what, std::uint64_t number, std::uint64_t most) {
+  if (number >= most)
+    throw InvalidArgument("random numbers", what + (" below " + std::to_string(most)), std::to_string(number));
 }
 
 }  // namespace
@@ -154,3 +166,4 @@ void Stream::add_normal(std::span<float> out, std::uint64_t first, float sigma) 
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

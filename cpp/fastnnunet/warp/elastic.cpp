@@ -6,13 +6,13 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/elastic.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
-
-// Waves that keep less than this share of their height are left out.
-constexpr double kNegligible = 1e-6;
 
 constexpr std::int64_t kTile = 64;
 constexpr std::int64_t kRest = 16;
@@ -20,13 +20,12 @@ constexpr std::int64_t kRest = 16;
 // out[i] = sum over rows of weights[row] * rows[row][i], always in the order of the rows. kLength values at once, so
 // that the sums stay in registers.
 template <std::int64_t kLength>
-FASTNNUNET_INLINE void weighted_sum(const float* FASTNNUNET_RESTRICT rows, std::int64_t pitch,
-                                    const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-                                    float* FASTNNUNET_RESTRICT out) {
+HWY_INLINE void weighted_sum(const float* HWY_RESTRICT rows, std::int64_t pitch, const float* HWY_RESTRICT weights,
+                             std::int64_t count, float* HWY_RESTRICT out) {
   alignas(64) float sums[kLength] = {};
   for (std::int64_t row = 0; row < count; ++row) {
     const float weight = weights[row];
-    const float* FASTNNUNET_RESTRICT from = rows + row * pitch;
+    const float* HWY_RESTRICT from = rows + row * pitch;
     for (std::int64_t i = 0; i < kLength; ++i) sums[i] += weight * from[i];
   }
   for (std::int64_t i = 0; i < kLength; ++i) out[i] = sums[i];
@@ -34,9 +33,8 @@ FASTNNUNET_INLINE void weighted_sum(const float* FASTNNUNET_RESTRICT rows, std::
 
 // Waves along the first axis: what sum_waves sums up for kLength columns.
 template <std::int64_t kLength>
-FASTNNUNET_INLINE void sum_columns(const float* FASTNNUNET_RESTRICT in, std::int64_t columns,
-                                   const float* FASTNNUNET_RESTRICT by_voxel, std::int64_t size, std::int64_t cosines,
-                                   std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+HWY_INLINE void sum_columns(const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
+                            std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
   alignas(64) float even[kLength], odd[kLength];
   for (std::int64_t at = 0; 2 * at <= size; ++at) {
     const float* weights = by_voxel + at * count;
@@ -51,9 +49,8 @@ FASTNNUNET_INLINE void sum_columns(const float* FASTNNUNET_RESTRICT in, std::int
 }
 
 // Sums up waves along the first axis. in: (count, columns), out: (size, columns).
-FASTNNUNET_CLONES
-void sum_waves(const float* FASTNNUNET_RESTRICT in, std::int64_t columns, const float* FASTNNUNET_RESTRICT by_voxel,
-               std::int64_t size, std::int64_t cosines, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+void sum_waves(const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
+               std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
   std::int64_t begin = 0;
   for (; begin + kTile <= columns; begin += kTile)
     sum_columns<kTile>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
@@ -63,10 +60,8 @@ void sum_waves(const float* FASTNNUNET_RESTRICT in, std::int64_t columns, const 
 }
 
 // The same along the last axis. in: (rows, count), out: (rows, size).
-FASTNNUNET_CLONES
-void sum_waves_along_rows(const float* FASTNNUNET_RESTRICT in, std::int64_t rows,
-                          const float* FASTNNUNET_RESTRICT by_wave, std::int64_t size, std::int64_t count,
-                          float* FASTNNUNET_RESTRICT out) {
+void sum_waves_along_rows(const float* HWY_RESTRICT in, std::int64_t rows, const float* HWY_RESTRICT by_wave,
+                          std::int64_t size, std::int64_t count, float* HWY_RESTRICT out) {
   for (std::int64_t row = 0; row < rows; ++row) {
     const float* weights = in + row * count;
     float* to = out + row * size;
@@ -79,7 +74,6 @@ void sum_waves_along_rows(const float* FASTNNUNET_RESTRICT in, std::int64_t rows
   }
 }
 
-FASTNNUNET_CLONES
 float largest(const float* values, std::int64_t count) {
   float most = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -89,16 +83,14 @@ float largest(const float* values, std::int64_t count) {
   return most;
 }
 
-FASTNNUNET_CLONES
 void scale(float* values, std::int64_t count, float factor) {
   for (std::int64_t i = 0; i < count; ++i) values[i] *= factor;
 }
 
 constexpr std::int64_t kLanes = 16;
 
-FASTNNUNET_CLONES
-void survey_lanes(const float* FASTNNUNET_RESTRICT values, std::int64_t count, float* FASTNNUNET_RESTRICT lows,
-                  float* FASTNNUNET_RESTRICT highs, double* FASTNNUNET_RESTRICT sums) {
+void survey_lanes(const float* HWY_RESTRICT values, std::int64_t count, float* HWY_RESTRICT lows,
+                  float* HWY_RESTRICT highs, double* HWY_RESTRICT sums) {
   for (std::int64_t begin = 0; begin < count; begin += kLanes)
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {
       const float value = values[begin + lane];
@@ -107,6 +99,24 @@ void survey_lanes(const float* FASTNNUNET_RESTRICT values, std::int64_t count, f
       sums[lane] += static_cast<double>(value);
     }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(sum_waves);
+FASTNNUNET_DISPATCH(sum_waves_along_rows);
+FASTNNUNET_DISPATCH(largest);
+FASTNNUNET_DISPATCH(scale);
+FASTNNUNET_DISPATCH(survey_lanes);
+
+// Waves that keep less than this share of their height are left out.
+constexpr double kNegligible = 1e-6;
 
 }  // namespace
 
@@ -188,3 +198,4 @@ void survey(const float* component, std::int64_t count, double& low, double& hig
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

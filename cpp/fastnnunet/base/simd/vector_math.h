@@ -7,12 +7,12 @@
 #include <bit>
 #include <cstdint>
 
-#include "fastnnunet/base/simd/clones.h"
+#include "hwy/base.h"
 
 namespace fastnnunet::math {
 
 // log2 of a positive normal float; 3e-7 absolute near 1, else 2 ulp. Zero gives about -127, which exp2 takes to 0.
-FASTNNUNET_INLINE float log2(float x) {
+HWY_INLINE float log2(float x) {
   const std::int32_t bits = std::bit_cast<std::int32_t>(x);
   // The mantissa is taken from [sqrt(1/2), sqrt(2)), so that the series is symmetric around 1.
   const std::int32_t exponent = (bits - 0x3f3504f3) >> 23;
@@ -26,7 +26,7 @@ FASTNNUNET_INLINE float log2(float x) {
 }
 
 // 2^x for x in [-126, 126], clamped outside; 2e-7 relative.
-FASTNNUNET_INLINE float exp2(float x) {
+HWY_INLINE float exp2(float x) {
   // On its bits: of a choice between floats GCC makes a branch with constants folded into it, and no vector code.
   const std::int32_t bits = std::bit_cast<std::int32_t>(x);
   const std::int32_t size = std::min(bits & 0x7fffffff, std::bit_cast<std::int32_t>(126.0f));
@@ -46,19 +46,19 @@ FASTNNUNET_INLINE float exp2(float x) {
 
 // base^exponent for base in [0, 1]; 0^e = 0 for e > 0. In two steps, for two short loops are faster than one: their
 // steps wait less for each other.
-FASTNNUNET_INLINE float log2_of_power(float base, float exponent) {
+HWY_INLINE float log2_of_power(float base, float exponent) {
   // Bits of positive floats are in the order of the floats. Bits and a mask for the reason above.
   const std::int32_t positive = std::max(std::bit_cast<std::int32_t>(base), std::bit_cast<std::int32_t>(1e-38f));
   return exponent * log2(std::bit_cast<float>(positive));
 }
-FASTNNUNET_INLINE float power_of_log2(float base, float logarithm) {
+HWY_INLINE float power_of_log2(float base, float logarithm) {
   const float value = exp2(logarithm);
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(value) & -static_cast<std::int32_t>(base > 0.0f));
 }
-FASTNNUNET_INLINE float power(float base, float exponent) { return power_of_log2(base, log2_of_power(base, exponent)); }
+HWY_INLINE float power(float base, float exponent) { return power_of_log2(base, log2_of_power(base, exponent)); }
 
 // sin and cos of 2*pi*turns, turns in [0, 1); 1e-6 absolute.
-FASTNNUNET_INLINE void sincos_turns(float turns, float& sine, float& cosine) {
+HWY_INLINE void sincos_turns(float turns, float& sine, float& cosine) {
   // Fold to an eighth of a turn around the nearest quarter.
   const float shifted = turns * 4.0f + 12582912.0f;
   const std::int32_t quadrant = std::bit_cast<std::int32_t>(shifted) & 3;

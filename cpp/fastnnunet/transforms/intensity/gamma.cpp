@@ -4,24 +4,24 @@
 #include <cmath>
 #include <span>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/vector_math.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/intensity/gamma.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
-
 // sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
-FASTNNUNET_CLONES
-void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
-           float inverse, float exponent, float sign_out) {
+void raise(float* HWY_RESTRICT values, std::size_t count, float sign_in, float minimum, float range, float inverse,
+           float exponent, float sign_out) {
   constexpr std::size_t kTile = 256;
   float scaled[kTile], logarithms[kTile];
   for (std::size_t begin = 0; begin < count; begin += kTile) {
-    float* FASTNNUNET_RESTRICT tile = values + begin;
+    float* HWY_RESTRICT tile = values + begin;
     const std::size_t size = std::min(kTile, count - begin);
     for (std::size_t i = 0; i < size; ++i) {
       scaled[i] = (sign_in * tile[i] - minimum) * inverse;
@@ -31,6 +31,18 @@ void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, 
       tile[i] = sign_out * (math::power_of_log2(scaled[i], logarithms[i]) * range + minimum);
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(raise);
+
+constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
 
 // The same for exponents that are not above 0, where zero does not stay zero. Nobody trains with them.
 void raise_zero(std::span<float> values, float sign_in, float minimum, float range, float inverse, float exponent,
@@ -145,3 +157,4 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
 std::unique_ptr<Transform> make_gamma(const Record& attributes) { return std::make_unique<Gamma>(attributes); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -1,19 +1,19 @@
 // LocalGammaTransform: raises the channel, scaled to [0, 1], to a power, as much as a local kernel says.
 #include <limits>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/vector_math.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_gamma.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
-
 // `of_zero` is 0 to the power: 0, 1 or infinite.
-FASTNNUNET_CLONES
-void raise_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-               float minimum, float denominator, float exponent, float of_zero) {
+void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float minimum,
+               float denominator, float exponent, float of_zero) {
   const float inverse = 1.0f / denominator;
   for (std::int64_t i = 0; i < count; ++i) {
     const float scaled = (values[i] - minimum) * inverse;
@@ -22,6 +22,18 @@ void raise_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRI
     values[i] = mixed * denominator + minimum;
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(raise_row);
+
+constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
 
 class LocalGamma final : public LocalTransform {
  public:
@@ -53,3 +65,4 @@ std::unique_ptr<Transform> make_local_gamma(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -6,12 +6,59 @@
 
 #include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_smoothing.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
+void filter_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT taps, std::int64_t radius,
+                 std::int64_t count, float* HWY_RESTRICT out) {
+  constexpr std::int64_t kTile = 64;
+  const float* const* const middle = rows + radius;
+  std::int64_t begin = 0;
+  for (; begin + kTile <= count; begin += kTile) {
+    float sums[kTile];
+    const float* HWY_RESTRICT centre = middle[0] + begin;
+    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) {
+      const float* HWY_RESTRICT before = middle[-tap] + begin;
+      const float* HWY_RESTRICT after = middle[tap] + begin;
+      const float weight = taps[tap];
+      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
+    }
+    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
+  }
+  for (; begin < count; ++begin) {
+    float sum = taps[0] * middle[0][begin];
+    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
+    out[begin] = sum;
+  }
+}
+
+void mix_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT smoothed, const float* HWY_RESTRICT weights,
+             std::int64_t count, float strength) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float weight = weights[i] * strength;
+    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(filter_rows);
+FASTNNUNET_DISPATCH(mix_row);
 
 constexpr double kTruncate = 4.0;
 constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
@@ -30,41 +77,6 @@ void build_taps(double sigma, std::vector<float>& taps) {
   taps.clear();
   for (std::int64_t i = 0; i <= radius; ++i)
     taps.push_back(static_cast<float>(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i)) / sum));
-}
-
-// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
-FASTNNUNET_CLONES
-void filter_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT taps,
-                 std::int64_t radius, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
-  constexpr std::int64_t kTile = 64;
-  const float* const* const middle = rows + radius;
-  std::int64_t begin = 0;
-  for (; begin + kTile <= count; begin += kTile) {
-    float sums[kTile];
-    const float* FASTNNUNET_RESTRICT centre = middle[0] + begin;
-    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
-    for (std::int64_t tap = 1; tap <= radius; ++tap) {
-      const float* FASTNNUNET_RESTRICT before = middle[-tap] + begin;
-      const float* FASTNNUNET_RESTRICT after = middle[tap] + begin;
-      const float weight = taps[tap];
-      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
-    }
-    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
-  }
-  for (; begin < count; ++begin) {
-    float sum = taps[0] * middle[0][begin];
-    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
-    out[begin] = sum;
-  }
-}
-
-FASTNNUNET_CLONES
-void mix_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT smoothed,
-             const float* FASTNNUNET_RESTRICT weights, std::int64_t count, float strength) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float weight = weights[i] * strength;
-    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
-  }
 }
 
 class LocalSmoothing final : public LocalTransform {
@@ -165,3 +177,4 @@ std::unique_ptr<Transform> make_local_smoothing(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

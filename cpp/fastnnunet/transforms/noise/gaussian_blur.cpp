@@ -6,12 +6,45 @@
 
 #include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/gaussian_blur.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
+void weighted_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT kernel, std::int64_t taps,
+                   float* HWY_RESTRICT out, std::int64_t count) {
+  constexpr std::int64_t kTile = 64;
+  for (std::int64_t begin = 0; begin < count; begin += kTile) {
+    const std::int64_t length = std::min(kTile, count - begin);
+    float sums[kTile] = {};
+    for (std::int64_t tap = 0; tap < taps; ++tap) {
+      const float* HWY_RESTRICT row = rows[tap] + begin;
+      const float weight = kernel[tap];
+      if (length == kTile) {
+        for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * row[i];
+      } else {
+        for (std::int64_t i = 0; i < length; ++i) sums[i] += weight * row[i];
+      }
+    }
+    std::copy(sums, sums + length, out + begin);
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(weighted_rows);
 
 constexpr double kTruncate = 6.0;
 constexpr std::int64_t kLine = 16;     // values of a cache line
@@ -41,27 +74,6 @@ void build_kernel(double sigma, std::vector<float>& kernel) {
     sum += density;
   }
   for (float& tap : kernel) tap = static_cast<float>(tap / sum);
-}
-
-// out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
-FASTNNUNET_CLONES
-void weighted_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT kernel,
-                   std::int64_t taps, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
-  constexpr std::int64_t kTile = 64;
-  for (std::int64_t begin = 0; begin < count; begin += kTile) {
-    const std::int64_t length = std::min(kTile, count - begin);
-    float sums[kTile] = {};
-    for (std::int64_t tap = 0; tap < taps; ++tap) {
-      const float* FASTNNUNET_RESTRICT row = rows[tap] + begin;
-      const float weight = kernel[tap];
-      if (length == kTile) {
-        for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * row[i];
-      } else {
-        for (std::int64_t i = 0; i < length; ++i) sums[i] += weight * row[i];
-      }
-    }
-    std::copy(sums, sums + length, out + begin);
-  }
 }
 
 void check_reach(const Index3& shape, int axis, std::size_t taps) {
@@ -230,3 +242,4 @@ std::unique_ptr<Transform> make_gaussian_blur(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -1,0 +1,63 @@
+#include "fastnnunet/base/simd/targets.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+#include "hwy/targets.h"
+
+namespace fastnnunet::simd {
+namespace {
+
+constexpr const char* kVariable = "FASTNNUNET_SIMD";
+
+struct Choice {
+  std::int64_t targets;
+  bool known = true;
+};
+
+// Of the set's targets the best one has the lowest bit.
+std::int64_t first_of(std::int64_t targets) { return targets & -targets; }
+
+std::string wanted() {
+  const char* const value = std::getenv(kVariable);
+  return value == nullptr ? "" : value;
+}
+
+std::int64_t available() { return hwy::SupportedTargets() & (HWY_TARGETS); }
+
+Choice choose() {
+  const std::string name = wanted();
+  if (name.empty()) return {available()};
+  for (std::int64_t left = available(); left != 0; left &= left - 1)
+    if (name == hwy::TargetName(first_of(left))) return {first_of(left)};
+  return {available(), false};
+}
+
+// Once: what runs does not change while it runs.
+const Choice& choice() {
+  static const Choice made = choose();
+  return made;
+}
+
+}  // namespace
+
+std::string_view target() { return hwy::TargetName(first_of(choice().targets)); }
+
+void check_setting() {
+  if (choice().known) return;
+  std::string names;
+  for (std::int64_t left = available(); left != 0; left &= left - 1)
+    names += (names.empty() ? "" : ", ") + std::string(hwy::TargetName(first_of(left)));
+  throw InvalidArgument(kVariable, "one of " + names + ", which this processor has", wanted());
+}
+
+std::size_t place_in_table() {
+  // One of our own: Highway's is the whole process's.
+  hwy::ChosenTarget chosen;
+  chosen.Update(choice().targets);
+  return chosen.GetIndex();
+}
+
+}  // namespace fastnnunet::simd
