@@ -11,6 +11,7 @@ namespace fastnnunet::simd {
 namespace {
 
 constexpr const char* kVariable = "FASTNNUNET_SIMD";
+constexpr const char* kBaseline = "BASELINE";
 
 struct Choice {
   std::int64_t targets;
@@ -30,6 +31,7 @@ std::int64_t available() { return hwy::SupportedTargets() & (HWY_TARGETS); }
 Choice choose() {
   const std::string name = wanted();
   if (name.empty()) return {available()};
+  if (name == kBaseline) return {HWY_STATIC_TARGET};
   for (std::int64_t left = available(); left != 0; left &= left - 1)
     if (name == hwy::TargetName(first_of(left))) return {first_of(left)};
   return {available(), false};
@@ -45,12 +47,18 @@ const Choice& choice() {
 
 std::string_view target() { return hwy::TargetName(first_of(choice().targets)); }
 
+std::vector<std::string> targets() {
+  std::vector<std::string> names{kBaseline};
+  for (std::int64_t left = available(); left != 0; left &= left - 1)
+    if (first_of(left) != HWY_STATIC_TARGET) names.emplace_back(hwy::TargetName(first_of(left)));
+  return names;
+}
+
 void check_setting() {
   if (choice().known) return;
   std::string names;
-  for (std::int64_t left = available(); left != 0; left &= left - 1)
-    names += (names.empty() ? "" : ", ") + std::string(hwy::TargetName(first_of(left)));
-  throw InvalidArgument(kVariable, "one of " + names + ", which this processor has", wanted());
+  for (const std::string& name : targets()) names += (names.empty() ? "" : ", ") + name;
+  throw InvalidArgument(kVariable, "a target that this processor has (" + names + ")", wanted());
 }
 
 std::size_t place_in_table() {

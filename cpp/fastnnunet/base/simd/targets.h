@@ -1,8 +1,8 @@
 // Loops for every processor from one source: Google Highway compiles a file once for each target, that is, for each
 // set of instructions, and the best that the processor has is chosen when the library is loaded. All of them give the
 // same bits: nothing is contracted to a fused multiply-add (-ffp-contract=off, and no hn::MulAdd), and every sum has a
-// fixed order. The environment variable FASTNNUNET_SIMD names another target (tests/levels): SSE4, AVX2, AVX3 (which is
-// AVX-512) or what this Highway has for older processors, SSE2 or SCALAR; on ARM there is NEON only.
+// fixed order. The environment variable FASTNNUNET_SIMD forces a target, for tests: SSE4, AVX2, AVX3 (which is
+// AVX-512), NEON, or BASELINE, which every processor of its kind has.
 //
 // A file with such loops, room/file.cpp:
 //
@@ -32,7 +32,9 @@
 #define FASTNNUNET_BASE_SIMD_TARGETS_H_
 
 #include <cstddef>
+#include <string>
 #include <string_view>
+#include <vector>
 
 // Every target costs compile time. SSSE3 is between SSE2 and SSE4, and the subsets of AVX-512 beyond AVX3 and SVE have
 // nothing that the loops here need. Versions of Highway know different ones.
@@ -58,8 +60,10 @@ namespace fastnnunet::simd {
 // The name of the target whose loops run, as Highway has it: "AVX2".
 std::string_view target();
 
-// Throws InvalidArgument where FASTNNUNET_SIMD names no target that this processor has. What would be chosen without it
-// runs then.
+// The names that FASTNNUNET_SIMD may have here: BASELINE, and the targets that this processor has.
+std::vector<std::string> targets();
+
+// Throws InvalidArgument where FASTNNUNET_SIMD is none of these. What would be chosen without it runs then.
 void check_setting();
 
 // Of a table that HWY_EXPORT made.
