@@ -1,3 +1,5 @@
+#include <pybind11/stl.h>
+
 #include "bindings.h"
 #include "fastnnunet/base/simd/targets.h"
 #include "fastnnunet/platform/machine.h"

@@ -4,10 +4,11 @@
 #include <limits>
 
 #include "fastnnunet/base/simd/half.h"
-#include "fastnnunet/base/simd/vector_math.h"
 
 #define HWY_TARGET_INCLUDE "fastnnunet/inference/kernels.cpp"
 #include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -162,14 +163,19 @@ void spread(const std::int32_t* HWY_RESTRICT common, const std::int32_t* HWY_RES
 
 void exponentiate(const float* HWY_RESTRICT best, std::int64_t count, float* HWY_RESTRICT values,
                   float* HWY_RESTRICT sums) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    values[i] = math::exp2((values[i] - best[i]) * kLog2E);
-    sums[i] += values[i];
-  }
+  each_vector<float>(count, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto below = hn::Sub(hn::LoadU(d, values + i), hn::LoadU(d, best + i));
+    const auto value = math::exp2(d, hn::Mul(below, hn::Set(d, kLog2E)));
+    hn::StoreU(value, d, values + i);
+    hn::StoreU(hn::Add(hn::LoadU(d, sums + i), value), d, sums + i);
+  });
 }
 
 void squash(std::int64_t count, float* HWY_RESTRICT values) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = 1.0f / (1.0f + math::exp2(-values[i] * kLog2E));
+  map_values(values, count, [](auto d, auto value) HWY_ATTR {
+    const auto one = hn::Set(d, 1.0f);
+    return hn::Div(one, hn::Add(one, math::exp2(d, hn::Mul(hn::Neg(value), hn::Set(d, kLog2E)))));
+  });
 }
 
 }  // namespace

@@ -4,13 +4,16 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/sample/linear.cpp"
 #include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
 void apply(float* HWY_RESTRICT values, std::size_t count, Linear arithmetic) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = arithmetic(values[i]);
+  map_values(values, static_cast<std::int64_t>(count), [&](auto d, auto value) HWY_ATTR {
+    return hn::Add(hn::Mul(value, hn::Set(d, arithmetic.factor)), hn::Set(d, arithmetic.shift));
+  });
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
 // LocalGammaTransform: raises the channel, scaled to [0, 1], to a power, as much as a local kernel says.
 #include <limits>
 
-#include "fastnnunet/base/simd/vector_math.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
 #define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_gamma.cpp"
 #include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -15,12 +16,14 @@ namespace {
 void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float minimum,
                float denominator, float exponent, float of_zero) {
   const float inverse = 1.0f / denominator;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float scaled = (values[i] - minimum) * inverse;
-    const float raised = math::power(scaled, exponent) + (scaled == 0.0f ? of_zero : 0.0f);
-    const float mixed = raised * weights[i] + (1.0f - weights[i]) * scaled;
-    values[i] = mixed * denominator + minimum;
-  }
+  each_vector<float>(count, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto low = hn::Set(d, minimum), weight = hn::LoadU(d, weights + i);
+    const auto scaled = hn::Mul(hn::Sub(hn::LoadU(d, values + i), low), hn::Set(d, inverse));
+    const auto raised = hn::Add(math::power(d, scaled, hn::Set(d, exponent)),
+                                hn::IfThenElseZero(hn::Eq(scaled, hn::Zero(d)), hn::Set(d, of_zero)));
+    const auto mixed = hn::Add(hn::Mul(raised, weight), hn::Mul(hn::Sub(hn::Set(d, 1.0f), weight), scaled));
+    hn::StoreU(hn::Add(hn::Mul(mixed, hn::Set(d, denominator)), low), d, values + i);
+  });
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_smoothing.cpp"
 #include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -19,26 +20,37 @@ namespace {
 // out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
 void filter_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT taps, std::int64_t radius,
                  std::int64_t count, float* HWY_RESTRICT out) {
-  constexpr std::int64_t kTile = 64;
   const float* const* const middle = rows + radius;
+  // So many sums at once that their additions do not wait for each other.
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kSums = 4;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t begin = 0;
-  for (; begin + kTile <= count; begin += kTile) {
-    float sums[kTile];
-    const float* HWY_RESTRICT centre = middle[0] + begin;
-    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
+  for (; begin + kSums * lanes <= count; begin += kSums * lanes) {
+    const auto at = [&](std::int64_t row, std::int64_t sum)
+                        HWY_ATTR { return hn::LoadU(d, middle[row] + begin + sum * lanes); };
+    const auto first = hn::Set(d, taps[0]);
+    auto sum0 = hn::Mul(first, at(0, 0)), sum1 = hn::Mul(first, at(0, 1));
+    auto sum2 = hn::Mul(first, at(0, 2)), sum3 = hn::Mul(first, at(0, 3));
     for (std::int64_t tap = 1; tap <= radius; ++tap) {
-      const float* HWY_RESTRICT before = middle[-tap] + begin;
-      const float* HWY_RESTRICT after = middle[tap] + begin;
-      const float weight = taps[tap];
-      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
+      const auto weight = hn::Set(d, taps[tap]);
+      sum0 = hn::Add(sum0, hn::Mul(weight, hn::Add(at(-tap, 0), at(tap, 0))));
+      sum1 = hn::Add(sum1, hn::Mul(weight, hn::Add(at(-tap, 1), at(tap, 1))));
+      sum2 = hn::Add(sum2, hn::Mul(weight, hn::Add(at(-tap, 2), at(tap, 2))));
+      sum3 = hn::Add(sum3, hn::Mul(weight, hn::Add(at(-tap, 3), at(tap, 3))));
     }
-    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
+    hn::StoreU(sum0, d, out + begin);
+    hn::StoreU(sum1, d, out + begin + lanes);
+    hn::StoreU(sum2, d, out + begin + 2 * lanes);
+    hn::StoreU(sum3, d, out + begin + 3 * lanes);
   }
-  for (; begin < count; ++begin) {
-    float sum = taps[0] * middle[0][begin];
-    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
-    out[begin] = sum;
-  }
+  each_vector<float>(count - begin, [&](auto some, std::int64_t i) HWY_ATTR {
+    const auto at = [&](std::int64_t row) HWY_ATTR { return hn::LoadU(some, middle[row] + begin + i); };
+    auto sum = hn::Mul(hn::Set(some, taps[0]), at(0));
+    for (std::int64_t tap = 1; tap <= radius; ++tap)
+      sum = hn::Add(sum, hn::Mul(hn::Set(some, taps[tap]), hn::Add(at(-tap), at(tap))));
+    hn::StoreU(sum, some, out + begin + i);
+  });
 }
 
 void mix_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT smoothed, const float* HWY_RESTRICT weights,
