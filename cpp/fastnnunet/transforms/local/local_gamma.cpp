@@ -1,4 +1,6 @@
 // LocalGammaTransform: raises the channel, scaled to [0, 1], to a power, as much as a local kernel says.
+#include <algorithm>
+#include <cstdint>
 #include <limits>
 
 #include "fastnnunet/transforms/local/local_transform.h"
@@ -15,15 +17,24 @@ namespace {
 // `of_zero` is 0 to the power: 0, 1 or infinite.
 void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float minimum,
                float denominator, float exponent, float of_zero) {
+  constexpr std::int64_t kTile = 256;
   const float inverse = 1.0f / denominator;
-  each_vector<float>(count, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto low = hn::Set(d, minimum), weight = hn::LoadU(d, weights + i);
-    const auto scaled = hn::Mul(hn::Sub(hn::LoadU(d, values + i), low), hn::Set(d, inverse));
-    const auto raised = hn::Add(math::power(d, scaled, hn::Set(d, exponent)),
-                                hn::IfThenElseZero(hn::Eq(scaled, hn::Zero(d)), hn::Set(d, of_zero)));
-    const auto mixed = hn::Add(hn::Mul(raised, weight), hn::Mul(hn::Sub(hn::Set(d, 1.0f), weight), scaled));
-    hn::StoreU(hn::Add(hn::Mul(mixed, hn::Set(d, denominator)), low), d, values + i);
-  });
+  alignas(64) float scaled[kTile], logarithms[kTile];
+  for (std::int64_t begin = 0; begin < count; begin += kTile, values += kTile, weights += kTile) {
+    const std::int64_t size = std::min(kTile, count - begin);
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto share = hn::Mul(hn::Sub(hn::LoadU(d, values + i), hn::Set(d, minimum)), hn::Set(d, inverse));
+      hn::StoreU(share, d, scaled + i);
+      hn::StoreU(math::log2_of_power(d, share, hn::Set(d, exponent)), d, logarithms + i);
+    });
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto share = hn::LoadU(d, scaled + i), weight = hn::LoadU(d, weights + i);
+      const auto raised = hn::Add(math::power_of_log2(d, share, hn::LoadU(d, logarithms + i)),
+                                  hn::IfThenElseZero(hn::Eq(share, hn::Zero(d)), hn::Set(d, of_zero)));
+      const auto mixed = hn::Add(hn::Mul(raised, weight), hn::Mul(hn::Sub(hn::Set(d, 1.0f), weight), share));
+      hn::StoreU(hn::Add(hn::Mul(mixed, hn::Set(d, denominator)), hn::Set(d, minimum)), d, values + i);
+    });
+  }
 }
 
 }  // namespace
