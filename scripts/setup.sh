@@ -11,7 +11,7 @@ cd "$ROOT"
 extras=${1:-demo}
 
 system_python=$(command -v python3) || system_python=
-packages=(g++ libtbb-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-imgproc-dev)
+packages=(g++ libtbb-dev libhwy-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-imgproc-dev)
 if [[ ,$extras, == *,test,* ]]; then
   packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi

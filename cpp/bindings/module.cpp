@@ -1,7 +1,9 @@
 #include "bindings.h"
+#include "fastnnunet/base/simd/targets.h"
 
 PYBIND11_MODULE(_core, module) {
   using namespace fastnnunet::bindings;
+  fastnnunet::simd::check_setting();
   module.doc() = "The core of fastnnunet_loader in C++.";
   module.attr("__version__") = FASTNNUNET_VERSION;
   add_errors(module);

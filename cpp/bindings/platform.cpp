@@ -1,4 +1,7 @@
+#include <pybind11/stl.h>
+
 #include "bindings.h"
+#include "fastnnunet/base/simd/targets.h"
 #include "fastnnunet/platform/machine.h"
 
 namespace fastnnunet::bindings {
@@ -13,6 +16,9 @@ void add_platform(py::module_& module) {
         return "Memory(limit=" + std::to_string(m.limit) + ", available=" + std::to_string(m.available) + ")";
       });
   module.def("memory", [] { return memory(); });
+  module.def("simd_target", &simd::target,
+             "The instruction set whose loops run, by Highway's name: SSE4, AVX2, AVX3, NEON.");
+  module.def("simd_targets", &simd::targets, "What FASTNNUNET_SIMD may name on this processor.");
   module.def("resident_memory", &resident_memory, "Bytes of memory that this process has in use now.");
 }
 

@@ -1,8 +1,7 @@
 """Batches and predictions are the committed ones, bit for bit: on this processor, and with the code paths of an old one.
 
 A digest that changes is a change of every user's batches or predictions, and is told in the CHANGELOG.
-`python -m tests.digests FILE` writes them anew. The same for a build without the core's fast paths is
-`cpp/tests/engine/digests.cpp`.
+`python -m tests.digests FILE` writes them anew. The same for every instruction set is `cpp/tests/engine/digests.cpp`.
 """
 
 from __future__ import annotations
@@ -72,12 +71,13 @@ def test_batches_are_the_committed_ones(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or platform.machine() != "x86_64", reason="another C library chooses in other ways"
 )
-def test_they_are_the_same_with_the_libraries_of_an_old_processor() -> None:
-    """glibc, NumPy, which nnUNetTrainerDA5's callable scalars use, and torch are told to leave out AVX2, FMA and AVX-512."""
+def test_they_are_the_same_with_the_code_for_an_old_processor() -> None:
+    """The core, glibc, NumPy, which nnUNetTrainerDA5's callable scalars use, and torch leave out AVX2, FMA and AVX-512."""
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
     old = {
         **os.environ,
+        "FASTNNUNET_SIMD": "BASELINE",
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
         "ATEN_CPU_CAPABILITY": "default",
         "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if __cpu_features__[name]),

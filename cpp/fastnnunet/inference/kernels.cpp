@@ -3,19 +3,23 @@
 #include <algorithm>
 #include <limits>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/half.h"
-#include "fastnnunet/base/simd/vector_math.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/inference/kernels.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-FASTNNUNET_INLINE float to_float(float value) { return value; }
+HWY_INLINE float to_float(float value) { return value; }
 
-FASTNNUNET_INLINE float to_float(std::uint16_t half) { return half_to_float(half); }
+HWY_INLINE float to_float(std::uint16_t half) { return half_to_float(half); }
 
 template <typename T>
-FASTNNUNET_INLINE float kept_precision(float value) {
+HWY_INLINE float kept_precision(float value) {
   if constexpr (sizeof(T) == 2) return rounded_to_half(value);
   return value;
 }
@@ -23,8 +27,8 @@ FASTNNUNET_INLINE float kept_precision(float value) {
 constexpr std::int64_t kPiece = 256;
 
 template <typename T>
-FASTNNUNET_INLINE void winners(const T* FASTNNUNET_RESTRICT row, std::int64_t channel_stride, std::int64_t channels,
-                               bool regions, std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT out) {
+HWY_INLINE void winners(const T* HWY_RESTRICT row, std::int64_t channel_stride, std::int64_t channels, bool regions,
+                        std::int64_t count, std::int32_t* HWY_RESTRICT out) {
   constexpr float kLargest = std::numeric_limits<float>::max();
   alignas(64) float best[kPiece];
   for (std::int64_t begin = 0; begin < count; begin += kPiece, row += kPiece, out += kPiece) {
@@ -34,7 +38,7 @@ FASTNNUNET_INLINE void winners(const T* FASTNNUNET_RESTRICT row, std::int64_t ch
       out[i] = 0;
     }
     for (std::int64_t channel = 0; channel < channels; ++channel) {
-      const T* FASTNNUNET_RESTRICT values = row + channel * channel_stride;
+      const T* HWY_RESTRICT values = row + channel * channel_stride;
       const auto number = static_cast<std::int32_t>(channel);
       for (std::int64_t i = 0; i < n; ++i) {
         const float value = to_float(values[i]);
@@ -52,14 +56,14 @@ FASTNNUNET_INLINE void winners(const T* FASTNNUNET_RESTRICT row, std::int64_t ch
 
 // Convex and monotone, also when rounded: a channel that is not below another at all eight corners is not below it
 // here.
-FASTNNUNET_INLINE float mix(float a, float b, float of_a, float of_b) { return of_a * a + of_b * b; }
+HWY_INLINE float mix(float a, float b, float of_a, float of_b) { return of_a * a + of_b * b; }
 
 template <typename T>
-FASTNNUNET_INLINE void mix_rows(const Stretch<T>& s, float* FASTNNUNET_RESTRICT mixed) {
-  const T* FASTNNUNET_RESTRICT r00 = s.rows[0];
-  const T* FASTNNUNET_RESTRICT r01 = s.rows[1];
-  const T* FASTNNUNET_RESTRICT r10 = s.rows[2];
-  const T* FASTNNUNET_RESTRICT r11 = s.rows[3];
+HWY_INLINE void mix_rows(const Stretch<T>& s, float* HWY_RESTRICT mixed) {
+  const T* HWY_RESTRICT r00 = s.rows[0];
+  const T* HWY_RESTRICT r01 = s.rows[1];
+  const T* HWY_RESTRICT r10 = s.rows[2];
+  const T* HWY_RESTRICT r11 = s.rows[3];
   const float x1 = s.x_weight, x0 = 1.0f - x1, y1 = s.y_weight, y0 = 1.0f - y1;
   const std::int64_t last = s.last;
   for (std::int64_t i = s.first; i < last; ++i)
@@ -69,18 +73,18 @@ FASTNNUNET_INLINE void mix_rows(const Stretch<T>& s, float* FASTNNUNET_RESTRICT 
 
 // The values of [begin, begin + count) of the stretch, from its mixed rows.
 template <typename T>
-FASTNNUNET_INLINE void mix_along(const Stretch<T>& s, const float* FASTNNUNET_RESTRICT mixed, std::int64_t begin,
-                                 std::int64_t count, float* FASTNNUNET_RESTRICT values) {
-  const std::int32_t* FASTNNUNET_RESTRICT lower = s.lower + begin;
-  const std::int32_t* FASTNNUNET_RESTRICT upper = s.upper + begin;
-  const float* FASTNNUNET_RESTRICT weight = s.z_weight + begin;
+HWY_INLINE void mix_along(const Stretch<T>& s, const float* HWY_RESTRICT mixed, std::int64_t begin, std::int64_t count,
+                          float* HWY_RESTRICT values) {
+  const std::int32_t* HWY_RESTRICT lower = s.lower + begin;
+  const std::int32_t* HWY_RESTRICT upper = s.upper + begin;
+  const float* HWY_RESTRICT weight = s.z_weight + begin;
   for (std::int64_t i = 0; i < count; ++i)
     values[i] = kept_precision<T>(mix(mixed[lower[i]], mixed[upper[i]], 1.0f - weight[i], weight[i]));
 }
 
 template <typename T>
-FASTNNUNET_INLINE void improve(const Stretch<T>& s, std::int32_t channel, float* mixed, float* FASTNNUNET_RESTRICT best,
-                               std::int32_t* FASTNNUNET_RESTRICT winner) {
+HWY_INLINE void improve(const Stretch<T>& s, std::int32_t channel, float* mixed, float* HWY_RESTRICT best,
+                        std::int32_t* HWY_RESTRICT winner) {
   alignas(64) float values[kPiece];
   mix_rows(s, mixed);
   for (std::int64_t begin = 0; begin < s.count; begin += kPiece, best += kPiece, winner += kPiece) {
@@ -95,8 +99,7 @@ FASTNNUNET_INLINE void improve(const Stretch<T>& s, std::int32_t channel, float*
 }
 
 template <typename T>
-FASTNNUNET_INLINE void switch_on(const Stretch<T>& s, std::int32_t channel, float* mixed,
-                                 std::int32_t* FASTNNUNET_RESTRICT winner) {
+HWY_INLINE void switch_on(const Stretch<T>& s, std::int32_t channel, float* mixed, std::int32_t* HWY_RESTRICT winner) {
   alignas(64) float values[kPiece];
   mix_rows(s, mixed);
   for (std::int64_t begin = 0; begin < s.count; begin += kPiece, winner += kPiece) {
@@ -107,56 +110,44 @@ FASTNNUNET_INLINE void switch_on(const Stretch<T>& s, std::int32_t channel, floa
 }
 
 template <typename T>
-FASTNNUNET_INLINE void copy_values(const Stretch<T>& s, float* mixed, float* values) {
+HWY_INLINE void copy_values(const Stretch<T>& s, float* mixed, float* values) {
   mix_rows(s, mixed);
   mix_along(s, mixed, 0, s.count, values);
 }
 
 constexpr float kLog2E = 1.44269504f;
 
-}  // namespace
-
-// Clones cannot be templates.
-#define FASTNNUNET_FOR_LOGITS(T)                                                                                     \
-  template <>                                                                                                        \
-  FASTNNUNET_CLONES void winners_of_row(const T* row, std::int64_t channel_stride, std::int64_t channels,            \
-                                        bool regions, std::int64_t count, std::int32_t* out) {                       \
-    if (regions)                                                                                                     \
-      winners(row, channel_stride, channels, true, count, out);                                                      \
-    else                                                                                                             \
-      winners(row, channel_stride, channels, false, count, out);                                                     \
-  }                                                                                                                  \
-  template <>                                                                                                        \
-  FASTNNUNET_CLONES void interpolate(const Stretch<T>& stretch, float* mixed, float* values) {                       \
-    copy_values(stretch, mixed, values);                                                                             \
-  }                                                                                                                  \
-  template <>                                                                                                        \
-  FASTNNUNET_CLONES void improve_winners(const Stretch<T>& stretch, std::int32_t channel, float* mixed, float* best, \
-                                         std::int32_t* winner) {                                                     \
-    improve(stretch, channel, mixed, best, winner);                                                                  \
-  }                                                                                                                  \
-  template <>                                                                                                        \
-  FASTNNUNET_CLONES void switch_regions(const Stretch<T>& stretch, std::int32_t channel, float* mixed,               \
-                                        std::int32_t* winner) {                                                      \
-    switch_on(stretch, channel, mixed, winner);                                                                      \
+// What is chosen when the library is loaded cannot be a template.
+#define FASTNNUNET_FOR_LOGITS(T, Suffix)                                                                              \
+  void winners_##Suffix(const T* row, std::int64_t channel_stride, std::int64_t channels, bool regions,               \
+                        std::int64_t count, std::int32_t* out) {                                                      \
+    if (regions)                                                                                                      \
+      winners(row, channel_stride, channels, true, count, out);                                                       \
+    else                                                                                                              \
+      winners(row, channel_stride, channels, false, count, out);                                                      \
+  }                                                                                                                   \
+  void copy_##Suffix(const Stretch<T>& stretch, float* mixed, float* values) { copy_values(stretch, mixed, values); } \
+  void improve_##Suffix(const Stretch<T>& stretch, std::int32_t channel, float* mixed, float* best,                   \
+                        std::int32_t* winner) {                                                                       \
+    improve(stretch, channel, mixed, best, winner);                                                                   \
+  }                                                                                                                   \
+  void switch_##Suffix(const Stretch<T>& stretch, std::int32_t channel, float* mixed, std::int32_t* winner) {         \
+    switch_on(stretch, channel, mixed, winner);                                                                       \
   }
-
-FASTNNUNET_FOR_LOGITS(float)
-FASTNNUNET_FOR_LOGITS(std::uint16_t)
+FASTNNUNET_FOR_LOGITS(float, floats)
+FASTNNUNET_FOR_LOGITS(std::uint16_t, halves)
 #undef FASTNNUNET_FOR_LOGITS
 
-FASTNNUNET_CLONES
-void common_winners(const std::int32_t* FASTNNUNET_RESTRICT a, const std::int32_t* FASTNNUNET_RESTRICT b,
-                    const std::int32_t* FASTNNUNET_RESTRICT c, const std::int32_t* FASTNNUNET_RESTRICT d,
-                    std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT common) {
+void agree_on(const std::int32_t* HWY_RESTRICT a, const std::int32_t* HWY_RESTRICT b,
+              const std::int32_t* HWY_RESTRICT c, const std::int32_t* HWY_RESTRICT d, std::int64_t count,
+              std::int32_t* HWY_RESTRICT common) {
   for (std::int64_t i = 0; i < count; ++i)
     common[i] = ((a[i] ^ b[i]) | (a[i] ^ c[i]) | (a[i] ^ d[i])) == 0 ? a[i] : kUnknown;
 }
 
-FASTNNUNET_CLONES
-void spread_winners(const std::int32_t* FASTNNUNET_RESTRICT common, const std::int32_t* FASTNNUNET_RESTRICT lower,
-                    const std::int32_t* FASTNNUNET_RESTRICT upper, std::int64_t count,
-                    std::int32_t* FASTNNUNET_RESTRICT winner, std::uint8_t* FASTNNUNET_RESTRICT undecided) {
+void spread(const std::int32_t* HWY_RESTRICT common, const std::int32_t* HWY_RESTRICT lower,
+            const std::int32_t* HWY_RESTRICT upper, std::int64_t count, std::int32_t* HWY_RESTRICT winner,
+            std::uint8_t* HWY_RESTRICT undecided) {
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, count - begin);
     std::int32_t differ = 0;
@@ -170,18 +161,82 @@ void spread_winners(const std::int32_t* FASTNNUNET_RESTRICT common, const std::i
   }
 }
 
-FASTNNUNET_CLONES
-void exponentials(const float* FASTNNUNET_RESTRICT best, std::int64_t count, float* FASTNNUNET_RESTRICT values,
-                  float* FASTNNUNET_RESTRICT sums) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    values[i] = math::exp2((values[i] - best[i]) * kLog2E);
-    sums[i] += values[i];
-  }
+void exponentiate(const float* HWY_RESTRICT best, std::int64_t count, float* HWY_RESTRICT values,
+                  float* HWY_RESTRICT sums) {
+  each_vector<float>(count, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto below = hn::Sub(hn::LoadU(d, values + i), hn::LoadU(d, best + i));
+    const auto value = math::exp2(d, hn::Mul(below, hn::Set(d, kLog2E)));
+    hn::StoreU(value, d, values + i);
+    hn::StoreU(hn::Add(hn::LoadU(d, sums + i), value), d, sums + i);
+  });
 }
 
-FASTNNUNET_CLONES
-void sigmoids(std::int64_t count, float* FASTNNUNET_RESTRICT values) {
-  for (std::int64_t i = 0; i < count; ++i) values[i] = 1.0f / (1.0f + math::exp2(-values[i] * kLog2E));
+void squash(std::int64_t count, float* HWY_RESTRICT values) {
+  map_values(values, count, [](auto d, auto value) HWY_ATTR {
+    const auto one = hn::Set(d, 1.0f);
+    return hn::Div(one, hn::Add(one, math::exp2(d, hn::Mul(hn::Neg(value), hn::Set(d, kLog2E)))));
+  });
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(agree_on);
+FASTNNUNET_DISPATCH(spread);
+FASTNNUNET_DISPATCH(exponentiate);
+FASTNNUNET_DISPATCH(squash);
+
+}  // namespace
+
+#define FASTNNUNET_FOR_LOGITS(T, Suffix)                                                                      \
+  namespace {                                                                                                 \
+  FASTNNUNET_DISPATCH(winners_##Suffix);                                                                      \
+  FASTNNUNET_DISPATCH(copy_##Suffix);                                                                         \
+  FASTNNUNET_DISPATCH(improve_##Suffix);                                                                      \
+  FASTNNUNET_DISPATCH(switch_##Suffix);                                                                       \
+  }                                                                                                           \
+  template <>                                                                                                 \
+  void winners_of_row(const T* row, std::int64_t channel_stride, std::int64_t channels, bool regions,         \
+                      std::int64_t count, std::int32_t* winners) {                                            \
+    winners_##Suffix(row, channel_stride, channels, regions, count, winners);                                 \
+  }                                                                                                           \
+  template <>                                                                                                 \
+  void interpolate(const Stretch<T>& stretch, float* mixed, float* values) {                                  \
+    copy_##Suffix(stretch, mixed, values);                                                                    \
+  }                                                                                                           \
+  template <>                                                                                                 \
+  void improve_winners(const Stretch<T>& stretch, std::int32_t channel, float* mixed, float* best,            \
+                       std::int32_t* winners) {                                                               \
+    improve_##Suffix(stretch, channel, mixed, best, winners);                                                 \
+  }                                                                                                           \
+  template <>                                                                                                 \
+  void switch_regions(const Stretch<T>& stretch, std::int32_t channel, float* mixed, std::int32_t* winners) { \
+    switch_##Suffix(stretch, channel, mixed, winners);                                                        \
+  }
+FASTNNUNET_FOR_LOGITS(float, floats)
+FASTNNUNET_FOR_LOGITS(std::uint16_t, halves)
+#undef FASTNNUNET_FOR_LOGITS
+
+void common_winners(const std::int32_t* a, const std::int32_t* b, const std::int32_t* c, const std::int32_t* d,
+                    std::int64_t count, std::int32_t* common) {
+  agree_on(a, b, c, d, count, common);
+}
+
+void spread_winners(const std::int32_t* common, const std::int32_t* lower, const std::int32_t* upper,
+                    std::int64_t count, std::int32_t* winners, std::uint8_t* undecided) {
+  spread(common, lower, upper, count, winners, undecided);
+}
+
+void exponentials(const float* best, std::int64_t count, float* values, float* sums) {
+  exponentiate(best, count, values, sums);
+}
+
+void sigmoids(std::int64_t count, float* values) { squash(count, values); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

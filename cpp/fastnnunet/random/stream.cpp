@@ -7,11 +7,117 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/base/simd/vector_math.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/random/stream.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// Box-Muller on so many blocks at a time, laid out so that a compiler sees plain loops over lanes: enough to keep the
+// widest vector units busy. Numbers 4*b..4*b+3 of the field come from block b, however many are done at once.
+constexpr int kLanes = 64;
+
+// Philox on the blocks of so many vectors at once, whose products wait for each other less than those of one. 32 bits
+// in lanes of 64, for that is how wide their products are; what is above them is not looked at. Bits 8 to 31 go to
+// `bits`, a row for each of a block's four numbers. The number of rounds is not a constant here: a loop that is
+// unrolled runs out of registers.
+constexpr int kAtOnce = 2;
+
+HWY_INLINE void philox(Philox::Key key, const Philox::Counter& counter, std::uint32_t first_block, int rounds,
+                       std::uint32_t (&bits)[4][kLanes]) {
+  const hn::ScalableTag<std::uint64_t> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kVector = hn::MaxLanes(hn::ScalableTag<std::uint64_t>());
+  const auto product = [&](V a, V b) HWY_ATTR {
+#if HWY_TARGET == HWY_SCALAR
+    return hn::Set(d, hn::GetLane(a) * (hn::GetLane(b) & 0xFFFFFFFFu));
+#else
+    const hn::Repartition<std::uint32_t, decltype(d)> words;
+    return hn::MulEven(hn::BitCast(words, a), hn::BitCast(words, b));
+#endif
+  };
+  const V multiplier0 = hn::Set(d, Philox::kMultiplier0), multiplier1 = hn::Set(d, Philox::kMultiplier1);
+  alignas(64) std::uint64_t numbers[kVector];
+  for (int lane = 0; lane < kLanes; lane += kAtOnce * kVector) {
+    V c0[kAtOnce], c1[kAtOnce], c2[kAtOnce], c3[kAtOnce];
+    for (int v = 0; v < kAtOnce; ++v) {
+      c0[v] = hn::Add(hn::Iota(d, 0), hn::Set(d, first_block + static_cast<std::uint64_t>(lane + v * kVector)));
+      c1[v] = hn::Set(d, counter[1]);
+      c2[v] = hn::Set(d, counter[2]);
+      c3[v] = hn::Set(d, counter[3]);
+    }
+    Philox::Key round_key = key;
+    for (int round = 0; round < rounds; ++round) {
+      const V key0 = hn::Set(d, round_key[0]), key1 = hn::Set(d, round_key[1]);
+      for (int v = 0; v < kAtOnce; ++v) {
+        const V product0 = product(multiplier0, c0[v]), product1 = product(multiplier1, c2[v]);
+        c0[v] = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), c1[v]), key0);
+        c2[v] = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), c3[v]), key1);
+        c1[v] = product1;
+        c3[v] = product0;
+      }
+      round_key[0] += Philox::kWeyl0;
+      round_key[1] += Philox::kWeyl1;
+    }
+    for (int v = 0; v < kAtOnce; ++v) {
+      const V all[4] = {c0[v], c1[v], c2[v], c3[v]};
+      for (int number = 0; number < 4; ++number) {
+        hn::Store(all[number], d, numbers);
+        for (int i = 0; i < kVector; ++i)
+          bits[number][lane + v * kVector + i] = static_cast<std::uint32_t>(numbers[i]) >> 8;
+      }
+    }
+  }
+}
+
+void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t first_block, int rounds,
+                 float* HWY_RESTRICT out) {
+  alignas(64) std::uint32_t bits[4][kLanes];
+  philox(key, counter, first_block, rounds, bits);
+  const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> ints;
+  for (int lane = 0; lane < kLanes; lane += static_cast<int>(hn::Lanes(d))) {
+    // The upper 24 bits, as a float32 has. (0, 1] for the radius: its logarithm is finite.
+    const auto number = [&](int of, std::int32_t more) HWY_ATTR {
+      const auto whole = hn::BitCast(ints, hn::LoadU(hn::RebindToUnsigned<decltype(d)>(), bits[of] + lane));
+      return hn::Mul(hn::ConvertTo(d, hn::Add(whole, hn::Set(ints, more))), hn::Set(d, 0x1p-24f));
+    };
+    // -2 ln(u) = -2 ln(2) log2(u)
+    const auto radius = [&](auto share) HWY_ATTR {
+      const auto square = hn::Mul(hn::Set(d, -1.3862943611f), math::log2(d, share));
+      return hn::Sqrt(hn::IfThenElseZero(hn::Gt(square, hn::Zero(d)), square));
+    };
+    const auto radius0 = radius(number(0, 1)), radius1 = radius(number(2, 1));
+    auto sine0 = radius0, cosine0 = radius0, sine1 = radius0, cosine1 = radius0;
+    math::sincos_turns(d, number(1, 0), sine0, cosine0);
+    math::sincos_turns(d, number(3, 0), sine1, cosine1);
+    hn::StoreInterleaved4(hn::Mul(radius0, cosine0), hn::Mul(radius0, sine0), hn::Mul(radius1, cosine1),
+                          hn::Mul(radius1, sine1), d, out + 4 * lane);
+  }
+}
+
+void add_scaled(float* HWY_RESTRICT out, const float* HWY_RESTRICT numbers, std::size_t count, float scale) {
+  each_vector<float>(static_cast<std::int64_t>(count), [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto scaled = hn::Mul(hn::Set(d, scale), hn::LoadU(d, numbers + i));
+    hn::StoreU(hn::Add(hn::LoadU(d, out + i), scaled), d, out + i);
+  });
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(normal_tile);
+FASTNNUNET_DISPATCH(add_scaled);
 
 // SplitMix64's finaliser: every bit of the input moves every bit of the output.
 std::uint64_t mix(std::uint64_t value) {
@@ -24,66 +130,6 @@ std::uint64_t mix(std::uint64_t value) {
 void require_room(const char* what, std::uint64_t number, std::uint64_t most) {
   if (number >= most)
     throw InvalidArgument("random numbers", what + (" below " + std::to_string(most)), std::to_string(number));
-}
-
-// Box-Muller on so many blocks at a time, laid out so that a compiler sees plain loops over lanes: enough to keep the
-// widest vector units busy. Numbers 4*b..4*b+3 of the field come from block b, however many are done at once.
-constexpr int kLanes = 64;
-
-// The number of rounds is not a constant here: a loop that is unrolled runs out of registers.
-FASTNNUNET_CLONES
-void normal_tile(Philox::Key key, const Philox::Counter& counter, std::uint32_t first_block, int rounds,
-                 float* FASTNNUNET_RESTRICT out) {
-  // 32 bits in lanes of 64, for that is how wide their products are. What is above them is not looked at.
-  std::uint64_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane) {
-    c0[lane] = first_block + static_cast<std::uint32_t>(lane);
-    c1[lane] = counter[1];
-    c2[lane] = counter[2];
-    c3[lane] = counter[3];
-  }
-  for (int round = 0; round < rounds; ++round) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t product0 = Philox::kMultiplier0 * (c0[lane] & 0xFFFFFFFFu);
-      const std::uint64_t product1 = Philox::kMultiplier1 * (c2[lane] & 0xFFFFFFFFu);
-      c0[lane] = (product1 >> 32) ^ c1[lane] ^ key[0];
-      c2[lane] = (product0 >> 32) ^ c3[lane] ^ key[1];
-      c1[lane] = product1;
-      c3[lane] = product0;
-    }
-    key[0] += Philox::kWeyl0;
-    key[1] += Philox::kWeyl1;
-  }
-  // The upper 24 bits, as a float32 has.
-  const auto bits = [](std::uint64_t number) {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(number) >> 8);
-  };
-  constexpr float kTo01 = 0x1p-24f;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    // (0, 1] for the radius: its logarithm is finite. -2 ln(u) = -2 ln(2) log2(u).
-    const float u0 = static_cast<float>(bits(c0[lane]) + 1) * kTo01;
-    const float u1 = static_cast<float>(bits(c2[lane]) + 1) * kTo01;
-    const float angle0 = static_cast<float>(bits(c1[lane])) * kTo01;
-    const float angle1 = static_cast<float>(bits(c3[lane])) * kTo01;
-    const float square0 = -1.3862943611f * math::log2(u0);
-    const float square1 = -1.3862943611f * math::log2(u1);
-    const float radius0 = std::sqrt(square0 > 0.0f ? square0 : 0.0f);
-    const float radius1 = std::sqrt(square1 > 0.0f ? square1 : 0.0f);
-    float sine0, cosine0, sine1, cosine1;
-    math::sincos_turns(angle0, sine0, cosine0);
-    math::sincos_turns(angle1, sine1, cosine1);
-    // NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result): at most 4 * kLanes
-    out[4 * lane] = radius0 * cosine0;
-    out[4 * lane + 1] = radius0 * sine0;
-    out[4 * lane + 2] = radius1 * cosine1;
-    out[4 * lane + 3] = radius1 * sine1;
-  }
-}
-
-FASTNNUNET_CLONES
-void add_scaled(float* FASTNNUNET_RESTRICT out, const float* FASTNNUNET_RESTRICT numbers, std::size_t count,
-                float scale) {
-  for (std::size_t i = 0; i < count; ++i) out[i] += scale * numbers[i];
 }
 
 }  // namespace
@@ -154,3 +200,4 @@ void Stream::add_normal(std::span<float> out, std::uint64_t first, float sigma) 
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -6,16 +6,18 @@
 #include <vector>
 
 #include "fastnnunet/base/parallel.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/resampling/checks.h"
 #include "fastnnunet/resampling/lines.h"
 #include "fastnnunet/resampling/resize.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/resampling/image.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+#if !defined(FASTNNUNET_RESAMPLING_IMAGE_TYPES)
+#define FASTNNUNET_RESAMPLING_IMAGE_TYPES
 namespace fastnnunet {
 namespace {
-
-std::size_t count_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 struct Range {
   float low = std::numeric_limits<float>::infinity();
@@ -29,9 +31,16 @@ struct Range {
   }
 };
 
+}  // namespace
+}  // namespace fastnnunet
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
 // Of the numbers among the values. In lanes, for compilers may not reorder a minimum of floats.
-FASTNNUNET_CLONES
-Range range_of(const float* FASTNNUNET_RESTRICT values, std::int64_t count) {
+Range range_of(const float* HWY_RESTRICT values, std::int64_t count) {
   Range range;
   alignas(64) float low[kLanes], high[kLanes];
   alignas(64) std::int32_t nan[kLanes];
@@ -54,6 +63,18 @@ Range range_of(const float* FASTNNUNET_RESTRICT values, std::int64_t count) {
   for (std::int64_t l = 0; l < kLanes; ++l) range.join({low[l], high[l], nan[l] != 0});
   return range;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(range_of);
+
+std::size_t count_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // What is taken off the values first, added again last, and the range that is kept. Splines reproduce a constant, and
 // float32 holds small values better than small differences of large ones.
@@ -275,3 +296,4 @@ void resize_image(const float* image, const Index3& from, const Index3& to, cons
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
-#include "fastnnunet/base/simd/clones.h"
+#define HWY_TARGET_INCLUDE "fastnnunet/resampling/lines.cpp"
+#include "fastnnunet/base/simd/targets.h"
 
-namespace fastnnunet {
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
 // The filter of a cubic spline has one pole, sqrt(3) - 2.
@@ -12,8 +14,7 @@ constexpr float kPole = -0.26794919243112270647f;
 
 // c: (2 + n + 2, kLanes), values from the third row on. A causal and an anticausal recursion; before the first value
 // and after the last one both have closed forms, for the values there are constant.
-FASTNNUNET_CLONES
-void spline_coefficients(float* FASTNNUNET_RESTRICT c, std::int64_t n) {
+void spline_coefficients(float* HWY_RESTRICT c, std::int64_t n) {
   constexpr float kSteady = 1.0f / (1.0f - kPole);
   float* first = c + kLineMargin * kLanes;
   float* last = first + (n - 1) * kLanes;
@@ -43,9 +44,9 @@ void spline_coefficients(float* FASTNNUNET_RESTRICT c, std::int64_t n) {
 }
 
 template <int kTaps, bool kFinish>
-FASTNNUNET_INLINE void combine(const std::int32_t* FASTNNUNET_RESTRICT start, const float* FASTNNUNET_RESTRICT weights,
-                               std::int64_t n, const float* FASTNNUNET_RESTRICT lines, std::int64_t lanes,
-                               float* FASTNNUNET_RESTRICT out, std::int64_t stride, const Finish& finish) {
+HWY_INLINE void combine(const std::int32_t* HWY_RESTRICT start, const float* HWY_RESTRICT weights, std::int64_t n,
+                        const float* HWY_RESTRICT lines, std::int64_t lanes, float* HWY_RESTRICT out,
+                        std::int64_t stride, const Finish& finish) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float* rows = lines + start[i] * kLanes;
     const float* w = weights + i * kTaps;
@@ -66,9 +67,9 @@ FASTNNUNET_INLINE void combine(const std::int32_t* FASTNNUNET_RESTRICT start, co
   }
 }
 
-FASTNNUNET_INLINE void combine_any(int taps, const std::int32_t* start, const float* weights, std::int64_t n,
-                                   const float* lines, std::int64_t lanes, float* out, std::int64_t stride,
-                                   const Finish* finish) {
+HWY_INLINE void combine_any(int taps, const std::int32_t* start, const float* weights, std::int64_t n,
+                            const float* lines, std::int64_t lanes, float* out, std::int64_t stride,
+                            const Finish* finish) {
   const Finish none;
   if (taps == 1) return combine<1, false>(start, weights, n, lines, lanes, out, stride, none);
   if (taps == 2) {
@@ -80,23 +81,32 @@ FASTNNUNET_INLINE void combine_any(int taps, const std::int32_t* start, const fl
 }
 
 // A full bundle has a width that the compiler knows.
-FASTNNUNET_CLONES
 void combine_full(int taps, const std::int32_t* start, const float* weights, std::int64_t n, const float* lines,
                   float* out, std::int64_t stride, const Finish* finish) {
   combine_any(taps, start, weights, n, lines, kLanes, out, stride, finish);
 }
 
-FASTNNUNET_CLONES
 void combine_part(int taps, const std::int32_t* start, const float* weights, std::int64_t n, const float* lines,
                   std::int64_t lanes, float* out, std::int64_t stride, const Finish* finish) {
   combine_any(taps, start, weights, n, lines, lanes, out, stride, finish);
 }
 
-FASTNNUNET_CLONES
-void subtract_row(const float* FASTNNUNET_RESTRICT from, std::int64_t count, float subtract,
-                  float* FASTNNUNET_RESTRICT to) {
+void subtract_row(const float* HWY_RESTRICT from, std::int64_t count, float subtract, float* HWY_RESTRICT to) {
   for (std::int64_t l = 0; l < count; ++l) to[l] = from[l] - subtract;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(spline_coefficients);
+FASTNNUNET_DISPATCH(combine_full);
+FASTNNUNET_DISPATCH(combine_part);
+FASTNNUNET_DISPATCH(subtract_row);
 
 // Transposed in tiles, so that each line of the cache is whole when it is left.
 constexpr std::int64_t kTile = 16;
@@ -149,3 +159,4 @@ void combine_lines(const LineAxis& axis, const float* lines, std::int64_t lanes,
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -1,8 +1,10 @@
 #include "fastnnunet/sample/flips.h"
 
-#include "fastnnunet/base/simd/clones.h"
+#define HWY_TARGET_INCLUDE "fastnnunet/sample/flips.cpp"
+#include "fastnnunet/base/simd/targets.h"
 
-namespace fastnnunet {
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
 // Two rows change places, or one is turned, and all their voxels go through `map`.
@@ -14,8 +16,7 @@ struct Same {
 };
 
 template <typename T, typename Map>
-FASTNNUNET_INLINE void swap_rows(T* FASTNNUNET_RESTRICT a, T* FASTNNUNET_RESTRICT b, std::int64_t count, bool turn,
-                                 Map map) {
+HWY_INLINE void swap_rows(T* HWY_RESTRICT a, T* HWY_RESTRICT b, std::int64_t count, bool turn, Map map) {
   if (turn) {
     for (std::int64_t z = 0; z < count; ++z) {
       const T value = a[z];
@@ -32,15 +33,15 @@ FASTNNUNET_INLINE void swap_rows(T* FASTNNUNET_RESTRICT a, T* FASTNNUNET_RESTRIC
 }
 
 template <typename T, typename Map>
-FASTNNUNET_INLINE void turn_row(T* row, std::int64_t count, bool turn, Map map) {
+HWY_INLINE void turn_row(T* row, std::int64_t count, bool turn, Map map) {
   if (turn) std::reverse(row, row + count);
   for (std::int64_t z = 0; z < count; ++z) row[z] = map(row[z]);
 }
 
 // In place: rows change places with their mirror rows and are turned on the way.
 template <typename T, typename Map = Same>
-FASTNNUNET_INLINE void flip_channel(T* data, const Index3& shape, const Flips& flips, std::int64_t begin,
-                                    std::int64_t end, Map map = {}) {
+HWY_INLINE void flip_channel(T* data, const Index3& shape, const Flips& flips, std::int64_t begin, std::int64_t end,
+                             Map map = {}) {
   const std::int64_t row = shape[2];
   for (std::int64_t x = begin; x < end; ++x)
     for (std::int64_t y = 0; y < shape[1]; ++y) {
@@ -54,33 +55,42 @@ FASTNNUNET_INLINE void flip_channel(T* data, const Index3& shape, const Flips& f
 }
 
 template <typename T>
-FASTNNUNET_INLINE void turn(const T* FASTNNUNET_RESTRICT from, std::int64_t count, T* FASTNNUNET_RESTRICT to) {
+HWY_INLINE void turn(const T* HWY_RESTRICT from, std::int64_t count, T* HWY_RESTRICT to) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = from[count - 1 - i];
 }
 
 // Instruction sets differ in how they turn a row.
-FASTNNUNET_CLONES
 void flip_image(float* channel, const Index3& shape, const Flips& flips, std::int64_t begin, std::int64_t end,
                 Linear due) {
   flip_channel(channel, shape, flips, begin, end, due);
 }
 
-FASTNNUNET_CLONES
 void flip_labels(std::int16_t* channel, const Index3& shape, const Flips& flips, std::int64_t begin, std::int64_t end) {
   flip_channel(channel, shape, flips, begin, end);
 }
 
-FASTNNUNET_CLONES
 void flip_regions(std::uint8_t* channel, const Index3& shape, const Flips& flips, std::int64_t begin,
                   std::int64_t end) {
   flip_channel(channel, shape, flips, begin, end);
 }
 
-FASTNNUNET_CLONES
 void reverse_values(const float* from, std::int64_t count, float* to) { turn(from, count, to); }
 
-FASTNNUNET_CLONES
 void reverse_labels(const std::int16_t* from, std::int64_t count, std::int16_t* to) { turn(from, count, to); }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(flip_image);
+FASTNNUNET_DISPATCH(flip_labels);
+FASTNNUNET_DISPATCH(flip_regions);
+FASTNNUNET_DISPATCH(reverse_values);
+FASTNNUNET_DISPATCH(reverse_labels);
 
 }  // namespace
 
@@ -99,3 +109,4 @@ void copy_reversed(const float* from, std::int64_t count, float* to) { reverse_v
 void copy_reversed(const std::int16_t* from, std::int64_t count, std::int16_t* to) { reverse_labels(from, count, to); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

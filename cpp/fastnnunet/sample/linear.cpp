@@ -2,16 +2,29 @@
 
 #include <cstddef>
 
-#include "fastnnunet/base/simd/clones.h"
+#define HWY_TARGET_INCLUDE "fastnnunet/sample/linear.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
 
-namespace fastnnunet {
-
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-FASTNNUNET_CLONES
-void apply(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear arithmetic) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = arithmetic(values[i]);
+void apply(float* HWY_RESTRICT values, std::size_t count, Linear arithmetic) {
+  map_values(values, static_cast<std::int64_t>(count), [&](auto d, auto value) HWY_ATTR {
+    return hn::Add(hn::Mul(value, hn::Set(d, arithmetic.factor)), hn::Set(d, arithmetic.shift));
+  });
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(apply);
 
 }  // namespace
 
@@ -20,3 +33,4 @@ void settle(const Linear& arithmetic, std::span<float> values) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -8,20 +8,19 @@
 #include <limits>
 #include <numeric>
 
-#include "fastnnunet/base/simd/clones.h"
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/statistics.cpp"
+#include "fastnnunet/base/simd/targets.h"
 
-namespace fastnnunet {
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
-
-constexpr std::size_t kBlock = Workspace::kBlock;
 
 // Float addition is not associative, so there are lanes, and their order is fixed here and not by the compiler. So many
 // that additions do not wait for each other.
 constexpr std::size_t kLanes = 32;
 
 // Of one block's differences from a pivot.
-FASTNNUNET_CLONES
-double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
+double block_sum(const float* HWY_RESTRICT values, std::size_t count, double pivot) {
   double lanes[kLanes] = {};
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
@@ -31,8 +30,7 @@ double block_sum(const float* FASTNNUNET_RESTRICT values, std::size_t count, dou
 }
 
 // Of their squares. Of two sums in one loop GCC makes no vector code, and a block is in the first cache.
-FASTNNUNET_CLONES
-double block_squares(const float* FASTNNUNET_RESTRICT values, std::size_t count, double pivot) {
+double block_squares(const float* HWY_RESTRICT values, std::size_t count, double pivot) {
   double lanes[kLanes] = {};
   const auto square = [&](std::size_t at) {
     const double difference = static_cast<double>(values[at]) - pivot;
@@ -47,14 +45,13 @@ double block_squares(const float* FASTNNUNET_RESTRICT values, std::size_t count,
 
 // Floats of either sign as integers in the same order, and back. Minima and maxima of integers do not depend on the
 // order in which they are taken, so that the compiler may choose one that suits its vectors.
-FASTNNUNET_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+HWY_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 
 constexpr std::int32_t kInfinity = std::bit_cast<std::int32_t>(std::numeric_limits<float>::infinity());
 constexpr std::int32_t kMinusInfinity = ~kInfinity;  // ordered
 
 // Not meaningful where there is NaN.
-FASTNNUNET_CLONES
-Extent ordered_extent(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
+Extent ordered_extent(const float* HWY_RESTRICT values, std::size_t count) {
   std::int32_t low = kInfinity, high = kMinusInfinity;
   for (std::size_t i = 0; i < count; ++i) {
     const std::int32_t key = ordered(std::bit_cast<std::int32_t>(values[i]));
@@ -64,13 +61,28 @@ Extent ordered_extent(const float* FASTNNUNET_RESTRICT values, std::size_t count
   return {std::bit_cast<float>(ordered(low)), std::bit_cast<float>(ordered(high))};
 }
 
-FASTNNUNET_CLONES
-std::int32_t largest_magnitude(const float* FASTNNUNET_RESTRICT values, std::size_t count) {
+std::int32_t largest_magnitude(const float* HWY_RESTRICT values, std::size_t count) {
   std::int32_t largest = 0;
   for (std::size_t i = 0; i < count; ++i)
     largest = std::max(largest, std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff);
   return largest;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kInfinity;
+FASTNNUNET_DISPATCH(block_sum);
+FASTNNUNET_DISPATCH(block_squares);
+FASTNNUNET_DISPATCH(ordered_extent);
+FASTNNUNET_DISPATCH(largest_magnitude);
+
+constexpr std::size_t kBlock = Workspace::kBlock;
 
 bool has_nan(std::span<const float> values) { return largest_magnitude(values.data(), values.size()) > kInfinity; }
 
@@ -161,3 +173,4 @@ Extent extent(std::span<const float> values) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

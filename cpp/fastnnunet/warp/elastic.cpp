@@ -6,80 +6,84 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/elastic.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-// Waves that keep less than this share of their height are left out.
-constexpr double kNegligible = 1e-6;
+// Sums of so many vectors at once: they stay in registers, and their additions do not wait for each other.
+constexpr int kSums = 4;
 
-constexpr std::int64_t kTile = 64;
-constexpr std::int64_t kRest = 16;
-
-// out[i] = sum over rows of weights[row] * rows[row][i], always in the order of the rows. kLength values at once, so
-// that the sums stay in registers.
-template <std::int64_t kLength>
-FASTNNUNET_INLINE void weighted_sum(const float* FASTNNUNET_RESTRICT rows, std::int64_t pitch,
-                                    const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-                                    float* FASTNNUNET_RESTRICT out) {
-  alignas(64) float sums[kLength] = {};
+// sums[v] = sum over rows of weights[row] * rows[row][v], always in the order of the rows.
+template <int kVectors, typename D>
+HWY_INLINE void weighted_sum(D d, const float* HWY_RESTRICT rows, std::int64_t pitch, const float* HWY_RESTRICT weights,
+                             std::int64_t count, hn::Vec<D> (&sums)[kVectors]) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (int v = 0; v < kVectors; ++v) sums[v] = hn::Zero(d);
   for (std::int64_t row = 0; row < count; ++row) {
-    const float weight = weights[row];
-    const float* FASTNNUNET_RESTRICT from = rows + row * pitch;
-    for (std::int64_t i = 0; i < kLength; ++i) sums[i] += weight * from[i];
+    const auto weight = hn::Set(d, weights[row]);
+    for (int v = 0; v < kVectors; ++v)
+      sums[v] = hn::Add(sums[v], hn::Mul(weight, hn::LoadU(d, rows + row * pitch + v * lanes)));
   }
-  for (std::int64_t i = 0; i < kLength; ++i) out[i] = sums[i];
 }
 
-// Waves along the first axis: what sum_waves sums up for kLength columns.
-template <std::int64_t kLength>
-FASTNNUNET_INLINE void sum_columns(const float* FASTNNUNET_RESTRICT in, std::int64_t columns,
-                                   const float* FASTNNUNET_RESTRICT by_voxel, std::int64_t size, std::int64_t cosines,
-                                   std::int64_t count, float* FASTNNUNET_RESTRICT out) {
-  alignas(64) float even[kLength], odd[kLength];
+// Waves along the first axis: what sum_waves sums up for some vectors of columns.
+template <int kVectors, typename D>
+HWY_INLINE void sum_columns(D d, const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
+                            std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  hn::Vec<D> even[kVectors], odd[kVectors];
   for (std::int64_t at = 0; 2 * at <= size; ++at) {
     const float* weights = by_voxel + at * count;
-    weighted_sum<kLength>(in, columns, weights, cosines, even);
-    weighted_sum<kLength>(in + cosines * columns, columns, weights + cosines, count - cosines, odd);
+    weighted_sum(d, in, columns, weights, cosines, even);
+    weighted_sum(d, in + cosines * columns, columns, weights + cosines, count - cosines, odd);
     float* forward = out + at * columns;
-    for (std::int64_t i = 0; i < kLength; ++i) forward[i] = even[i] + odd[i];
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(hn::Add(even[v], odd[v]), d, forward + v * lanes);
     if (at == 0 || 2 * at == size) continue;
     float* backward = out + (size - at) * columns;
-    for (std::int64_t i = 0; i < kLength; ++i) backward[i] = even[i] - odd[i];
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(hn::Sub(even[v], odd[v]), d, backward + v * lanes);
   }
 }
 
 // Sums up waves along the first axis. in: (count, columns), out: (size, columns).
-FASTNNUNET_CLONES
-void sum_waves(const float* FASTNNUNET_RESTRICT in, std::int64_t columns, const float* FASTNNUNET_RESTRICT by_voxel,
-               std::int64_t size, std::int64_t cosines, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+void sum_waves(const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
+               std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
+  const hn::ScalableTag<float> d;
+  const auto tile = static_cast<std::int64_t>(hn::Lanes(d)) * kSums;
   std::int64_t begin = 0;
-  for (; begin + kTile <= columns; begin += kTile)
-    sum_columns<kTile>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
-  for (; begin + kRest <= columns; begin += kRest)
-    sum_columns<kRest>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
-  for (; begin < columns; ++begin) sum_columns<1>(in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  for (; begin + tile <= columns; begin += tile)
+    sum_columns<kSums>(d, in + begin, columns, by_voxel, size, cosines, count, out + begin);
+  each_vector<float>(columns - begin, [&](auto some, std::int64_t i) HWY_ATTR {
+    sum_columns<1>(some, in + begin + i, columns, by_voxel, size, cosines, count, out + begin + i);
+  });
 }
 
 // The same along the last axis. in: (rows, count), out: (rows, size).
-FASTNNUNET_CLONES
-void sum_waves_along_rows(const float* FASTNNUNET_RESTRICT in, std::int64_t rows,
-                          const float* FASTNNUNET_RESTRICT by_wave, std::int64_t size, std::int64_t count,
-                          float* FASTNNUNET_RESTRICT out) {
+void sum_waves_along_rows(const float* HWY_RESTRICT in, std::int64_t rows, const float* HWY_RESTRICT by_wave,
+                          std::int64_t size, std::int64_t count, float* HWY_RESTRICT out) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d)), tile = lanes * kSums;
   for (std::int64_t row = 0; row < rows; ++row) {
     const float* weights = in + row * count;
     float* to = out + row * size;
     std::int64_t begin = 0;
-    for (; begin + kTile <= size; begin += kTile)
-      weighted_sum<kTile>(by_wave + begin, size, weights, count, to + begin);
-    for (; begin + kRest <= size; begin += kRest)
-      weighted_sum<kRest>(by_wave + begin, size, weights, count, to + begin);
-    for (; begin < size; ++begin) weighted_sum<1>(by_wave + begin, size, weights, count, to + begin);
+    for (; begin + tile <= size; begin += tile) {
+      hn::Vec<decltype(d)> sums[kSums];
+      weighted_sum(d, by_wave + begin, size, weights, count, sums);
+      for (int v = 0; v < kSums; ++v) hn::StoreU(sums[v], d, to + begin + v * lanes);
+    }
+    each_vector<float>(size - begin, [&](auto some, std::int64_t i) HWY_ATTR {
+      hn::Vec<decltype(some)> sum[1];
+      weighted_sum(some, by_wave + begin + i, size, weights, count, sum);
+      hn::StoreU(sum[0], some, to + begin + i);
+    });
   }
 }
 
-FASTNNUNET_CLONES
 float largest(const float* values, std::int64_t count) {
   float most = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -89,16 +93,14 @@ float largest(const float* values, std::int64_t count) {
   return most;
 }
 
-FASTNNUNET_CLONES
 void scale(float* values, std::int64_t count, float factor) {
   for (std::int64_t i = 0; i < count; ++i) values[i] *= factor;
 }
 
 constexpr std::int64_t kLanes = 16;
 
-FASTNNUNET_CLONES
-void survey_lanes(const float* FASTNNUNET_RESTRICT values, std::int64_t count, float* FASTNNUNET_RESTRICT lows,
-                  float* FASTNNUNET_RESTRICT highs, double* FASTNNUNET_RESTRICT sums) {
+void survey_lanes(const float* HWY_RESTRICT values, std::int64_t count, float* HWY_RESTRICT lows,
+                  float* HWY_RESTRICT highs, double* HWY_RESTRICT sums) {
   for (std::int64_t begin = 0; begin < count; begin += kLanes)
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {
       const float value = values[begin + lane];
@@ -107,6 +109,24 @@ void survey_lanes(const float* FASTNNUNET_RESTRICT values, std::int64_t count, f
       sums[lane] += static_cast<double>(value);
     }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(sum_waves);
+FASTNNUNET_DISPATCH(sum_waves_along_rows);
+FASTNNUNET_DISPATCH(largest);
+FASTNNUNET_DISPATCH(scale);
+FASTNNUNET_DISPATCH(survey_lanes);
+
+// Waves that keep less than this share of their height are left out.
+constexpr double kNegligible = 1e-6;
 
 }  // namespace
 
@@ -188,3 +208,4 @@ void survey(const float* component, std::int64_t count, double& low, double& hig
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

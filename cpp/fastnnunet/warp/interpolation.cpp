@@ -3,61 +3,65 @@
 #include <algorithm>
 #include <cstring>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/rows.h"
-#include "fastnnunet/base/simd/vectors.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/interpolation.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
+namespace hn = hwy::HWY_NAMESPACE;
+
 // Along Y, then X, then Z, as everywhere here: the order decides about the last bit.
-float interpolate(const float (&v)[8], float fx, float fy, float fz) {
+HWY_INLINE float interpolate(const float (&v)[8], float fx, float fy, float fz) {
   const float below_0 = v[0] + fy * (v[2] - v[0]), below_1 = v[1] + fy * (v[3] - v[1]);
   const float above_0 = v[4] + fy * (v[6] - v[4]), above_1 = v[5] + fy * (v[7] - v[5]);
   const float z0 = below_0 + fx * (above_0 - below_0), z1 = below_1 + fx * (above_1 - below_1);
   return z0 + fz * (z1 - z0);
 }
 
-#if defined(FASTNNUNET_VECTORS)
+#if HWY_TARGET != HWY_SCALAR
+// Vectors of 16 bytes for every target: wider ones pay for each shuffle between their halves where processors have
+// narrower units.
+using Four = hn::FixedTag<float, 4>;
+using Floats = hn::Vec<Four>;
+
 // Two voxels at a time, each with its neighbour along Z, which costs no load of its own.
-FASTNNUNET_INLINE Floats pairs_at(const float* first, const float* second) {
-  Doubles pairs;
-  std::memcpy(&pairs, first, 8);
-  std::memcpy(reinterpret_cast<char*>(&pairs) + 8, second, 8);
-  return reinterpret_cast<Floats>(pairs);
+HWY_INLINE Floats pairs_at(const float* first, const float* second) {
+  const hn::FixedTag<float, 2> two;
+  return hn::Combine(Four(), hn::LoadU(two, second), hn::LoadU(two, first));
 }
+
+// a + share * (b - a)
+HWY_INLINE Floats mix(Floats a, Floats b, Floats share) { return hn::Add(a, hn::Mul(share, hn::Sub(b, a))); }
 
 // (z0, z1) of two voxels, `fx` and `fy` twice for each of them.
-FASTNNUNET_INLINE Floats mix_pairs(const float* first, const float* second, std::int64_t y, std::int64_t up, Floats fx,
-                                   Floats fy) {
-  const Floats a = pairs_at(first, second), b = pairs_at(first + y, second + y);
-  const Floats c = pairs_at(first + up, second + up), d = pairs_at(first + up + y, second + up + y);
-  const Floats below = a + fy * (b - a), above = c + fy * (d - c);
-  return below + fx * (above - below);
+HWY_INLINE Floats mix_pairs(const float* first, const float* second, std::int64_t y, std::int64_t up, Floats fx,
+                            Floats fy) {
+  const Floats below = mix(pairs_at(first, second), pairs_at(first + y, second + y), fy);
+  const Floats above = mix(pairs_at(first + up, second + up), pairs_at(first + up + y, second + up + y), fy);
+  return mix(below, above, fx);
 }
+#endif
 
-FASTNNUNET_CLONES
-void interpolate_inside(const float* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
-                        std::int64_t stride_y, std::int64_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
-                        std::int64_t first, std::int64_t last, float* FASTNNUNET_RESTRICT out) {
+void interpolate_inside(const float* HWY_RESTRICT data, const std::int32_t* HWY_RESTRICT offsets, std::int64_t stride_y,
+                        std::int64_t up, const AxisPositions* HWY_RESTRICT axes, std::int64_t first, std::int64_t last,
+                        float* HWY_RESTRICT out) {
   std::int64_t k = first;
+#if HWY_TARGET != HWY_SCALAR
+  const Four d;
   for (; k + 4 <= last; k += 4) {
-    const auto fx = vector_at<Floats>(axes[0].fraction + k), fy = vector_at<Floats>(axes[1].fraction + k);
-    const auto fz = vector_at<Floats>(axes[2].fraction + k);
+    const Floats fx = hn::LoadU(d, axes[0].fraction + k), fy = hn::LoadU(d, axes[1].fraction + k);
+    const Floats fz = hn::LoadU(d, axes[2].fraction + k);
     fetch_ahead(data + offsets[k], kPlanesAhead * up);
-    const Floats one =
-        mix_pairs(data + offsets[k], data + offsets[k + 1], stride_y, up, __builtin_shufflevector(fx, fx, 0, 0, 1, 1),
-                  __builtin_shufflevector(fy, fy, 0, 0, 1, 1));
-    const Floats two =
-        mix_pairs(data + offsets[k + 2], data + offsets[k + 3], stride_y, up,
-                  __builtin_shufflevector(fx, fx, 2, 2, 3, 3), __builtin_shufflevector(fy, fy, 2, 2, 3, 3));
-    const Floats z0 = __builtin_shufflevector(one, two, 0, 2, 4, 6), z1 = __builtin_shufflevector(one, two, 1, 3, 5, 7);
-    store(z0 + fz * (z1 - z0), out + k);
+    const Floats one = mix_pairs(data + offsets[k], data + offsets[k + 1], stride_y, up, hn::InterleaveLower(d, fx, fx),
+                                 hn::InterleaveLower(d, fy, fy));
+    const Floats two = mix_pairs(data + offsets[k + 2], data + offsets[k + 3], stride_y, up,
+                                 hn::InterleaveUpper(d, fx, fx), hn::InterleaveUpper(d, fy, fy));
+    hn::StoreU(mix(hn::ConcatEven(d, two, one), hn::ConcatOdd(d, two, one), fz), d, out + k);
   }
-#else
-void interpolate_inside(const float* data, const std::int32_t* offsets, std::int64_t stride_y, std::int64_t up,
-                        const AxisPositions* axes, std::int64_t first, std::int64_t last, float* out) {
-  std::int64_t k = first;
 #endif
   for (; k < last; ++k) {
     const float* p = data + offsets[k];
@@ -68,15 +72,26 @@ void interpolate_inside(const float* data, const std::int32_t* offsets, std::int
 }
 
 // On either side of the `size` values of `row` lie two of what is outside.
-FASTNNUNET_CLONES
-void interpolate_row(const float* FASTNNUNET_RESTRICT row, std::int32_t size, const AxisPositions& z,
-                     std::int64_t count, float* FASTNNUNET_RESTRICT out) {
+void interpolate_row(const float* HWY_RESTRICT row, std::int32_t size, const AxisPositions& z, std::int64_t count,
+                     float* HWY_RESTRICT out) {
   for (std::int64_t k = 0; k < count; ++k) {
     std::int32_t at = z.whole[k] < -2 ? -2 : z.whole[k];
     at = at > size ? size : at;
     out[k] = row[at] + z.fraction[k] * (row[at + 1] - row[at]);
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::interpolate;
+FASTNNUNET_DISPATCH(interpolate_inside);
+FASTNNUNET_DISPATCH(interpolate_row);
 
 }  // namespace
 
@@ -128,3 +143,4 @@ void interpolate_separably(const SourceView<float>& view, Pieces& pieces, const 
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -4,50 +4,17 @@
 #include <bit>
 #include <cstring>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/half.h"
-#include "fastnnunet/base/simd/vectors.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/label_vote.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-// The label that bgv2 gives a position: interpolated indicators times 1000 in float16, where near ties are ties (scores
-// so small that float16 would make them subnormal never win); ties go to the nearest voxel's
-// label if it is among the best, else to the lowest (or highest) of them.
-std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz, int nearest, Tiebreak tiebreak) {
-  constexpr float kScale = 1000.0f;
-  const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
-  std::int16_t found[8];
-  float weight[8];
-  int count = 0;
-  for (int corner = 0; corner < 8; ++corner) {
-    const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
-    int at = 0;
-    while (at < count && found[at] != labels[corner]) ++at;
-    if (at == count) {
-      found[count] = labels[corner];
-      weight[count++] = w;
-    } else {
-      weight[at] += w;
-    }
-  }
-  float best = -1.0f;
-  float nearest_weight = -1.0f;
-  std::int16_t winner = found[0];
-  for (int at = 0; at < count; ++at) {
-    const float score = rounded_to_normal_half(kScale * weight[at]);
-    if (found[at] == labels[nearest]) nearest_weight = score;
-    const bool wins_tie = score == best && (tiebreak == Tiebreak::highest ? found[at] > winner : found[at] < winner);
-    if (score > best || wins_tie) {
-      best = score;
-      winner = found[at];
-    }
-  }
-  return tiebreak == Tiebreak::nearest && nearest_weight == best ? labels[nearest] : winner;
-}
-
 // Two neighbouring labels of a row at once.
-FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
+HWY_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
   std::uint32_t pair;
   std::memcpy(&pair, labels, sizeof(pair));
   return pair;
@@ -55,10 +22,9 @@ FASTNNUNET_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
 
 // Nearly everywhere all eight neighbours agree, however many labels there are. `out` gets the lowest corner's label,
 // and `differ` tells where that is not all. Returns whether it is not all anywhere.
-FASTNNUNET_CLONES
-bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
-           std::int32_t stride_y, std::int32_t up, std::int64_t first, std::int64_t last,
-           std::int16_t* FASTNNUNET_RESTRICT out, std::uint32_t* FASTNNUNET_RESTRICT differ) {
+bool agree(const std::int16_t* HWY_RESTRICT data, const std::int32_t* HWY_RESTRICT offsets, std::int32_t stride_y,
+           std::int32_t up, std::int64_t first, std::int64_t last, std::int16_t* HWY_RESTRICT out,
+           std::uint32_t* HWY_RESTRICT differ) {
   std::uint32_t any = 0;
   constexpr std::int64_t kFew = 8;  // labels are half as wide as intensities
   for (std::int64_t begin = first; begin < last; begin += kFew) {
@@ -78,10 +44,10 @@ bool agree(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FAS
 }
 
 // a where the mask is -1, b where it is 0.
-FASTNNUNET_INLINE std::int32_t pick(std::int32_t mask, std::int32_t a, std::int32_t b) { return b ^ ((a ^ b) & mask); }
+HWY_INLINE std::int32_t pick(std::int32_t mask, std::int32_t a, std::int32_t b) { return b ^ ((a ^ b) & mask); }
 
 // -1 where the nearest voxel is the upper one: halves go to the even one of the window.
-FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
+HWY_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
   const std::int32_t above_half = fraction > 0.5f ? -1 : 0;
   const std::int32_t half = fraction == 0.5f ? -1 : 0;
   return above_half | (half & -(below & 1));
@@ -90,12 +56,11 @@ FASTNNUNET_INLINE std::int32_t upper_mask(float fraction, std::int32_t below) {
 // vote() for the positions `list` of a piece, whose corners all lie in the view, as long as there are two labels among
 // them: `more` tells where there are others, and `out` is then of no use. Nearly all boundaries are between two labels.
 // `nearest` and `highest` are masks: the tiebreak.
-FASTNNUNET_CLONES
-void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::int32_t* FASTNNUNET_RESTRICT offsets,
-                      std::int32_t stride_y, std::int32_t up, const AxisPositions* FASTNNUNET_RESTRICT axes,
-                      const Index3& lower, const std::int32_t* FASTNNUNET_RESTRICT list, std::int32_t count,
-                      std::int32_t nearest, std::int32_t highest, std::int32_t* FASTNNUNET_RESTRICT out,
-                      std::int32_t* FASTNNUNET_RESTRICT more) {
+void vote_between_two(const std::int16_t* HWY_RESTRICT data, const std::int32_t* HWY_RESTRICT offsets,
+                      std::int32_t stride_y, std::int32_t up, const AxisPositions* HWY_RESTRICT axes,
+                      const Index3& lower, const std::int32_t* HWY_RESTRICT list, std::int32_t count,
+                      std::int32_t nearest, std::int32_t highest, std::int32_t* HWY_RESTRICT out,
+                      std::int32_t* HWY_RESTRICT more) {
   constexpr float kScale = 1000.0f;
   const std::int32_t odd_x = static_cast<std::int32_t>(lower[0] & 1), odd_y = static_cast<std::int32_t>(lower[1] & 1),
                      odd_z = static_cast<std::int32_t>(lower[2] & 1);
@@ -140,6 +105,52 @@ void vote_between_two(const std::int16_t* FASTNNUNET_RESTRICT data, const std::i
 }
 
 }  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(agree);
+FASTNNUNET_DISPATCH(vote_between_two);
+
+// The label that bgv2 gives a position: interpolated indicators times 1000 in float16, where near ties are ties (scores
+// so small that float16 would make them subnormal never win); ties go to the nearest voxel's
+// label if it is among the best, else to the lowest (or highest) of them.
+std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz, int nearest, Tiebreak tiebreak) {
+  constexpr float kScale = 1000.0f;
+  const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
+  std::int16_t found[8];
+  float weight[8];
+  int count = 0;
+  for (int corner = 0; corner < 8; ++corner) {
+    const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
+    int at = 0;
+    while (at < count && found[at] != labels[corner]) ++at;
+    if (at == count) {
+      found[count] = labels[corner];
+      weight[count++] = w;
+    } else {
+      weight[at] += w;
+    }
+  }
+  float best = -1.0f;
+  float nearest_weight = -1.0f;
+  std::int16_t winner = found[0];
+  for (int at = 0; at < count; ++at) {
+    const float score = rounded_to_normal_half(kScale * weight[at]);
+    if (found[at] == labels[nearest]) nearest_weight = score;
+    const bool wins_tie = score == best && (tiebreak == Tiebreak::highest ? found[at] > winner : found[at] < winner);
+    if (score > best || wins_tie) {
+      best = score;
+      winner = found[at];
+    }
+  }
+  return tiebreak == Tiebreak::nearest && nearest_weight == best ? labels[nearest] : winner;
+}
+
+}  // namespace
 
 void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, const RunOfPositions& run,
               std::int16_t outside, Tiebreak tiebreak, std::int16_t* out) {
@@ -177,3 +188,4 @@ void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, cons
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -1,55 +1,66 @@
 #include "fastnnunet/warp/positions.h"
 
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/base/simd/vectors.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/positions.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
 
 // Positions along one axis are limited to this many voxels, so that they fit an int32.
 constexpr double kFar = 1e8;
 
 // Truncation corrected to floor, all of it in double: this vectorises on every x86-64, std::floor and a mixture of
 // types do not.
-FASTNNUNET_INLINE double floor_of(double at) {
+HWY_INLINE double floor_of(double at) {
   const double whole = static_cast<double>(static_cast<std::int32_t>(at));
   return whole > at ? whole - 1.0 : whole;
 }
 
-// Positions within this many voxels of the box, as nearly all are, are counted in 2^-32 of a voxel: what is before the
-// point and what is behind it are the two halves of an integer. Over a piece the step's rounding makes 2^-26.
-constexpr double kNear = 1048576.0;
-constexpr double kParts = 4294967296.0;
-
-FASTNNUNET_CLONES
+// Positions are integers of 64 bits, kept in halves, so that nothing is shuffled: what is before the point, and what is
+// behind it, whose carry is found by a comparison. Its sign bit is turned around, for that is how vectors compare.
 void near_positions(std::int64_t start, std::int64_t step, std::int64_t count, AxisPositions& out) {
-  std::int64_t k = 0;
-#if defined(FASTNNUNET_VECTORS)
-  Longs one{start, start + step}, two{start + 2 * step, start + 3 * step};
-  const Longs four_steps{4 * step, 4 * step};
-  for (; k + 4 <= count; k += 4) {
-    const Ints halves = reinterpret_cast<Ints>(one), others = reinterpret_cast<Ints>(two);
-    const Words behind = reinterpret_cast<Words>(__builtin_shufflevector(halves, others, 0, 2, 4, 6)) >> 8;
-    store(__builtin_shufflevector(halves, others, 1, 3, 5, 7), out.whole + k);
-    store(__builtin_convertvector(reinterpret_cast<Ints>(behind), Floats) * 0x1p-24f, out.fraction + k);
-    one += four_steps;
-    two += four_steps;
+  constexpr std::int32_t kSign = std::numeric_limits<std::int32_t>::min();
+  const hn::CappedTag<std::int32_t, 8> d;
+  const hn::RebindToUnsigned<decltype(d)> unsigned_d;
+  const hn::RebindToFloat<decltype(d)> float_d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto before = [](std::int64_t at) { return static_cast<std::int32_t>(at >> 32); };
+  const auto behind = [](std::int64_t at) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(at) ^ static_cast<std::uint32_t>(kSign));
+  };
+  alignas(32) std::int32_t first_whole[8], first_part[8];
+  for (std::int64_t lane = 0; lane < lanes; ++lane) {
+    first_whole[lane] = before(start + lane * step);
+    first_part[lane] = behind(start + lane * step);
   }
-#endif
-  std::int64_t at = start + k * step;
-  for (; k < count; ++k) {
-    out.whole[k] = static_cast<std::int32_t>(at >> 32);
-    // A float has room for 24 of the bits behind the point.
-    out.fraction[k] = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(at) >> 8)) * 0x1p-24f;
-    at += step;
+  const std::int64_t stride = lanes * step;
+  const auto whole_step = hn::Set(d, before(stride));
+  const auto part_step = hn::Set(d, static_cast<std::int32_t>(static_cast<std::uint32_t>(stride)));
+  const auto wrapped = hn::Set(d, behind(stride));
+  const auto sign = hn::Set(d, kSign);
+  // A float has room for 24 of the bits behind the point.
+  const auto unit = hn::Set(float_d, 0x1p-24f);
+  auto whole = hn::Load(d, first_whole), part = hn::Load(d, first_part);
+  // Whole vectors also at the end: there is room for a whole piece.
+  for (std::int64_t k = 0; k < count; k += lanes) {
+    hn::StoreU(whole, d, out.whole + k);
+    const auto bits = hn::ShiftRight<8>(hn::BitCast(unsigned_d, hn::Xor(part, sign)));
+    hn::StoreU(hn::Mul(hn::ConvertTo(float_d, hn::BitCast(d, bits)), unit), float_d, out.fraction + k);
+    part = hn::Add(part, part_step);
+    whole = hn::Sub(hn::Add(whole, whole_step), hn::VecFromMask(d, hn::Lt(part, wrapped)));
   }
 }
 
-FASTNNUNET_CLONES
 void far_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   for (std::int64_t k = 0; k < count; ++k) {
     double at = start + step * static_cast<double>(k);
@@ -61,27 +72,15 @@ void far_positions(double start, double step, std::int64_t count, AxisPositions&
   }
 }
 
-void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
-  const double end = start + step * static_cast<double>(count - 1);
-  if (std::abs(start) < kNear && std::abs(end) < kNear && std::abs(step) < kNear)
-    near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
-  else
-    far_positions(start, step, count, out);
-}
-
-FASTNNUNET_CLONES
-void line(double start, double step, std::int64_t count, double* FASTNNUNET_RESTRICT at) {
+void line(double start, double step, std::int64_t count, double* HWY_RESTRICT at) {
   for (std::int64_t k = 0; k < count; ++k) at[k] = start + step * static_cast<double>(k);
 }
 
-FASTNNUNET_CLONES
-void displace(const float* FASTNNUNET_RESTRICT component, double entry, std::int64_t count,
-              double* FASTNNUNET_RESTRICT at) {
+void displace(const float* HWY_RESTRICT component, double entry, std::int64_t count, double* HWY_RESTRICT at) {
   for (std::int64_t k = 0; k < count; ++k) at[k] += entry * static_cast<double>(component[k]);
 }
 
-FASTNNUNET_CLONES
-void split(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t lower, AxisPositions& out) {
+void split(const double* HWY_RESTRICT positions, std::int64_t count, std::int32_t lower, AxisPositions& out) {
   for (std::int64_t k = 0; k < count; ++k) {
     double at = positions[k];
     at = at < -kFar ? -kFar : at;
@@ -93,9 +92,8 @@ void split(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std:
 }
 
 // Positions in [0, last]. The last voxel is the upper corner of the one below it, so that all corners exist.
-FASTNNUNET_CLONES
-void split_folded(const double* FASTNNUNET_RESTRICT positions, std::int64_t count, std::int32_t last,
-                  std::int32_t lower, AxisPositions& out) {
+void split_folded(const double* HWY_RESTRICT positions, std::int64_t count, std::int32_t last, std::int32_t lower,
+                  AxisPositions& out) {
   const std::int32_t highest = last > 0 ? last - 1 : 0;
   for (std::int64_t k = 0; k < count; ++k) {
     const double at = positions[k];
@@ -106,17 +104,64 @@ void split_folded(const double* FASTNNUNET_RESTRICT positions, std::int64_t coun
   }
 }
 
-FASTNNUNET_CLONES
-void lattice_line(const Lattice& lattice, std::int32_t begin, std::int32_t count, double* FASTNNUNET_RESTRICT at) {
+void lattice_line(const Lattice& lattice, std::int32_t begin, std::int32_t count, double* HWY_RESTRICT at) {
   for (std::int32_t k = 0; k < count; ++k) at[k] = static_cast<double>(lattice.at(begin + k));
 }
 
-FASTNNUNET_CLONES
 void clamp_all(double* at, std::int64_t count, double last) {
   for (std::int64_t k = 0; k < count; ++k) {
     double inside = at[k] > 0 ? at[k] : 0;
     at[k] = inside < last ? inside : last;
   }
+}
+
+// Signs of what must not be negative: a choice would be a branch to a compiler. All positions are within 1e9, so
+// nothing overflows. `flat`: a mask; of the first axis only the lower corners count then, and these lie in the box.
+// Returns whether all places are the same.
+bool places_of(const AxisPositions* HWY_RESTRICT axes, std::int32_t last_x, std::int32_t last_y, std::int32_t last_z,
+               std::int32_t flat, std::int64_t count, std::int32_t* HWY_RESTRICT places) {
+  std::int32_t any = 0, all = -1;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int32_t x = axes[0].whole[k], y = axes[1].whole[k], z = axes[2].whole[k];
+    const std::int32_t not_inside = ((x | (last_x - 1 - x)) & ~flat) | y | (last_y - 1 - y) | z | (last_z - 1 - z);
+    const std::int32_t outside = (x + 1) | (last_x - x) | (y + 1) | (last_y - y) | (z + 1) | (last_z - z);
+    const std::int32_t place = kInside + (not_inside >> 31) + (outside >> 31);
+    places[k] = place;
+    any |= place;
+    all &= place;
+  }
+  return any == all;
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(near_positions);
+FASTNNUNET_DISPATCH(far_positions);
+FASTNNUNET_DISPATCH(line);
+FASTNNUNET_DISPATCH(displace);
+FASTNNUNET_DISPATCH(split);
+FASTNNUNET_DISPATCH(split_folded);
+FASTNNUNET_DISPATCH(lattice_line);
+FASTNNUNET_DISPATCH(clamp_all);
+FASTNNUNET_DISPATCH(places_of);
+
+// Positions within this many voxels of the box, as nearly all are, are counted in 2^-32 of a voxel: what is before the
+// point and what is behind it are the two halves of an integer. Over a piece the step's rounding makes 2^-26.
+constexpr double kNear = 1048576.0;
+constexpr double kParts = 4294967296.0;
+
+void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
+  const double end = start + step * static_cast<double>(count - 1);
+  if (std::abs(start) < kNear && std::abs(end) < kNear && std::abs(step) < kNear)
+    near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
+  else
+    far_positions(start, step, count, out);
 }
 
 // Mirrors of one axis: at `first` and `first + span`.
@@ -145,25 +190,6 @@ void reflect_all(double* at, std::int64_t count, const Mirrors& mirrors) {
   }
   for (std::int64_t k = 0; k < count; ++k)
     if (at[k] < mirrors.first || at[k] > end) at[k] = mirrors.fold(at[k]);
-}
-
-// Signs of what must not be negative: a choice would be a branch to a compiler. All positions are within 1e9, so
-// nothing overflows. `flat`: a mask; of the first axis only the lower corners count then, and these lie in the box.
-// Returns whether all places are the same.
-FASTNNUNET_CLONES
-bool places_of(const AxisPositions* FASTNNUNET_RESTRICT axes, std::int32_t last_x, std::int32_t last_y,
-               std::int32_t last_z, std::int32_t flat, std::int64_t count, std::int32_t* FASTNNUNET_RESTRICT places) {
-  std::int32_t any = 0, all = -1;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const std::int32_t x = axes[0].whole[k], y = axes[1].whole[k], z = axes[2].whole[k];
-    const std::int32_t not_inside = ((x | (last_x - 1 - x)) & ~flat) | y | (last_y - 1 - y) | z | (last_z - 1 - z);
-    const std::int32_t outside = (x + 1) | (last_x - x) | (y + 1) | (last_y - y) | (z + 1) | (last_z - z);
-    const std::int32_t place = kInside + (not_inside >> 31) + (outside >> 31);
-    places[k] = place;
-    any |= place;
-    all &= place;
-  }
-  return any == all;
 }
 
 // The range that [low, high] takes after folding.
@@ -317,3 +343,4 @@ bool Pieces::places(std::int64_t count, std::int32_t* places) const {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -3,20 +3,32 @@
 #include <cmath>
 #include <type_traits>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/warp/interpolation.h"
 #include "fastnnunet/warp/runs.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/warp/resample.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
 // Where the voxels below a piece's positions lie in a channel. All channels with the same steps share them.
-FASTNNUNET_CLONES
-void place_all(const AxisPositions* FASTNNUNET_RESTRICT axes, std::int32_t stride_x, std::int32_t stride_y,
-               std::int64_t first, std::int64_t last, std::int32_t* FASTNNUNET_RESTRICT offsets) {
+void place_all(const AxisPositions* HWY_RESTRICT axes, std::int32_t stride_x, std::int32_t stride_y, std::int64_t first,
+               std::int64_t last, std::int32_t* HWY_RESTRICT offsets) {
   for (std::int64_t k = first; k < last; ++k)
     offsets[k] = axes[0].whole[k] * stride_x + axes[1].whole[k] * stride_y + axes[2].whole[k];
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(place_all);
 
 void resample_run(const ImageResampling& image, const SourceView<float>& view, const RunOfPositions& run,
                   const Pieces& pieces, float* out) {
@@ -90,3 +102,4 @@ void resample(const Workspace& workspace, const Positions& positions, const Inde
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

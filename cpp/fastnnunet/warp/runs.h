@@ -6,6 +6,7 @@
 #include "fastnnunet/sample/flips.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/warp/positions.h"
+#include "hwy/cache_control.h"
 
 namespace fastnnunet {
 
@@ -31,6 +32,13 @@ struct RunOfPositions {
 // A row of a turned patch runs through many rows of the volume, which the processor does not foresee. What the patch's
 // planes that come next need lies about as many planes ahead in the volume; it is asked for once for some voxels.
 inline constexpr std::int64_t kPlanesAhead = 3;
+
+// That there is any memory so many elements beyond `at` need not be certain.
+template <typename T>
+HWY_INLINE void fetch_ahead(const T* at, std::int64_t elements) {
+  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(at) +
+                                           static_cast<std::uintptr_t>(elements) * sizeof(T)));
+}
 
 // The eight corners of a position that may reach outside.
 template <typename T>

@@ -1,6 +1,5 @@
-// Batches of every kind of tree, and every transform by itself, give the bits that were committed: in builds whose
-// loops are compiled for several instruction sets and in those without (the sanitizers'), on every processor. A digest
-// that changes is a change of every user's batches. `tests/digests` does the same for nnU-Net's own trainers.
+// Batches of every kind of tree, and every transform by itself, give the bits that were committed: with the loops of
+// every instruction set, by every compiler. A digest that changes is a change of every user's batches. `tests/digests` does the same for nnU-Net's own trainers.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

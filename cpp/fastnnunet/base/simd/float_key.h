@@ -5,16 +5,16 @@
 #include <bit>
 #include <cstdint>
 
-#include "fastnnunet/base/simd/clones.h"
+#include "hwy/base.h"
 
 namespace fastnnunet {
 
-FASTNNUNET_INLINE std::uint32_t float_key(float value) {
+HWY_INLINE std::uint32_t float_key(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return bits ^ (static_cast<std::uint32_t>(-static_cast<std::int32_t>(bits >> 31)) | 0x80000000u);
 }
 
-FASTNNUNET_INLINE float float_of_key(std::uint32_t key) {
+HWY_INLINE float float_of_key(std::uint32_t key) {
   return std::bit_cast<float>(key ^ ((key >> 31) != 0 ? 0x80000000u : 0xFFFFFFFFu));
 }
 

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "fastnnunet/base/simd/clones.h"
+#include "hwy/base.h"
 
 namespace fastnnunet {
 
@@ -27,7 +27,7 @@ inline float half_to_float_exactly(std::uint16_t half) {
 
 // The same in vector code, for threads that keep subnormal numbers. The exponent's bias is made up for by a factor,
 // which also takes care of subnormal values.
-FASTNNUNET_INLINE float half_to_float(std::uint16_t half) {
+HWY_INLINE float half_to_float(std::uint16_t half) {
   const std::uint32_t bits = half;
   const float scaled = std::bit_cast<float>((bits & 0x7fffu) << 13) * 0x1p112f;
   const std::uint32_t special = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
@@ -35,7 +35,7 @@ FASTNNUNET_INLINE float half_to_float(std::uint16_t half) {
 }
 
 // float32 with the precision of float16, ties to even. What is infinite or NaN stays so.
-FASTNNUNET_INLINE float rounded_to_half(float value) {
+HWY_INLINE float rounded_to_half(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = bits & 0x80000000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
@@ -48,7 +48,7 @@ FASTNNUNET_INLINE float rounded_to_half(float value) {
 }
 
 // The same for values that are neither negative nor special, nor so small that float16 would make them subnormal.
-FASTNNUNET_INLINE float rounded_to_normal_half(float value) {
+HWY_INLINE float rounded_to_normal_half(float value) {
   std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   bits += 0xFFFu + ((bits >> 13) & 1u);
   return std::bit_cast<float>(bits & ~0x1FFFu);

@@ -1,59 +1,50 @@
-// Vectors of 16 bytes, for the few loops that compilers make poor code of: those that gather, and those that mix
-// widths. They are whole on every processor, where wider ones may be made of two halves that are slow to shuffle.
-#pragma once
-
-#include <bit>
-#include <cstdint>
-#include <cstring>
-
-#include "fastnnunet/base/simd/clones.h"
-
-// Offsets into volumes and the bits of floats are taken apart as a little-endian processor has them.
-static_assert(std::endian::native == std::endian::little, "expected a little-endian processor");
-
-// FASTNNUNET_NO_VECTORS: the plain loops that compilers without such vectors get, for the tests.
-#if defined(__has_builtin) && !defined(FASTNNUNET_NO_VECTORS)
-#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
-#define FASTNNUNET_VECTORS
-#endif
-#endif
-
-#if defined(FASTNNUNET_VECTORS)
-
-namespace fastnnunet {
-
-typedef float Floats __attribute__((vector_size(16)));
-typedef double Doubles __attribute__((vector_size(16)));
-typedef std::int32_t Ints __attribute__((vector_size(16)));
-typedef std::uint32_t Words __attribute__((vector_size(16)));
-typedef std::int64_t Longs __attribute__((vector_size(16)));
-
-template <typename Vector, typename T>
-FASTNNUNET_INLINE Vector vector_at(const T* at) {
-  Vector vector;
-  std::memcpy(&vector, at, sizeof(vector));
-  return vector;
-}
-
-template <typename Vector, typename T>
-FASTNNUNET_INLINE void store(const Vector& vector, T* at) {
-  std::memcpy(at, &vector, sizeof(vector));
-}
-
-}  // namespace fastnnunet
-#endif
-
-namespace fastnnunet {
-
-// Has the memory `elements` beyond `at` fetched. That there is any need not be certain.
-template <typename T>
-FASTNNUNET_INLINE void fetch_ahead(const T* at, std::int64_t elements) {
-#if defined(__GNUC__)
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) +
-                                                   static_cast<std::uintptr_t>(elements) * sizeof(T)));
+// Loops over arrays in vectors of the target. To be included behind targets.h, and again for each target.
+#if defined(FASTNNUNET_BASE_SIMD_VECTORS_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FASTNNUNET_BASE_SIMD_VECTORS_H_
+#undef FASTNNUNET_BASE_SIMD_VECTORS_H_
 #else
-  (void)at, (void)elements;
+#define FASTNNUNET_BASE_SIMD_VECTORS_H_
 #endif
+
+#include <cstdint>
+
+#include "fastnnunet/base/simd/targets.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Calls step(d, i) for the vectors of `count` values of type T: for whole ones, for what is left in vectors of four,
+// and for the last three one by one.
+template <typename T, typename Step>
+HWY_INLINE void each_vector(std::int64_t count, Step&& step) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 4> four;
+  const hn::CappedTag<T, 1> one;
+  const auto whole = static_cast<std::int64_t>(hn::Lanes(d)), some = static_cast<std::int64_t>(hn::Lanes(four));
+  std::int64_t i = 0;
+  for (; i + whole <= count; i += whole) step(d, i);
+  for (; i + some <= count; i += some) step(four, i);
+  for (; i < count; ++i) step(one, i);
 }
 
-}  // namespace fastnnunet
+// values[i] = map(d, values[i])
+template <typename T, typename Map>
+HWY_INLINE void map_values(T* HWY_RESTRICT values, std::int64_t count, Map&& map) {
+  each_vector<T>(count,
+                 [&](auto d, std::int64_t i) HWY_ATTR { hn::StoreU(map(d, hn::LoadU(d, values + i)), d, values + i); });
+}
+
+// value < low ? low : value, and the same from above: NaN stays, as it does not with every processor's minimum.
+template <typename V>
+HWY_INLINE V clamp(V value, V low, V high) {
+  value = hn::IfThenElse(hn::Lt(value, low), low, value);
+  return hn::IfThenElse(hn::Gt(value, high), high, value);
+}
+
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

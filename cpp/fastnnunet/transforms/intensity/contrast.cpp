@@ -1,27 +1,46 @@
 // ContrastTransform: scales the difference from the mean; with preserve_range the result is clamped to the old extent.
 #include <cmath>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/intensity/contrast.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+template <typename D, typename V>
+HWY_INLINE V stretched(D d, V value, Linear due, float mean, float factor) {
+  value = hn::Add(hn::Mul(value, hn::Set(d, due.factor)), hn::Set(d, due.shift));
+  const V centre = hn::Set(d, mean);
+  return hn::Add(hn::Mul(hn::Sub(value, centre), hn::Set(d, factor)), centre);
+}
+
+void stretch(float* HWY_RESTRICT values, std::size_t count, Linear due, float mean, float factor) {
+  map_values(values, static_cast<std::int64_t>(count),
+             [&](auto d, auto value) HWY_ATTR { return stretched(d, value, due, mean, factor); });
+}
+
+void stretch_and_clamp(float* HWY_RESTRICT values, std::size_t count, Linear due, float mean, float factor, float low,
+                       float high) {
+  map_values(values, static_cast<std::int64_t>(count), [&](auto d, auto value) HWY_ATTR {
+    return clamp(stretched(d, value, due, mean, factor), hn::Set(d, low), hn::Set(d, high));
+  });
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
 
-FASTNNUNET_CLONES
-void stretch(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = (due(values[i]) - mean) * factor + mean;
-}
-
-FASTNNUNET_CLONES
-void stretch_and_clamp(float* FASTNNUNET_RESTRICT values, std::size_t count, Linear due, float mean, float factor,
-                       float low, float high) {
-  for (std::size_t i = 0; i < count; ++i) {
-    float value = (due(values[i]) - mean) * factor + mean;
-    value = value < low ? low : value;
-    values[i] = value > high ? high : value;
-  }
-}
+FASTNNUNET_DISPATCH(stretch);
+FASTNNUNET_DISPATCH(stretch_and_clamp);
 
 class Contrast final : public ImageTransformOf<ChannelValues> {
  public:
@@ -83,3 +102,4 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
 std::unique_ptr<Transform> make_contrast(const Record& attributes) { return std::make_unique<Contrast>(attributes); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -4,33 +4,51 @@
 #include <cmath>
 #include <span>
 
-#include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/base/simd/vector_math.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/intensity/gamma.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
+void raise(float* HWY_RESTRICT values, std::size_t count, float sign_in, float minimum, float range, float inverse,
+           float exponent, float sign_out) {
+  constexpr std::size_t kTile = 256;
+  alignas(64) float scaled[kTile], logarithms[kTile];
+  for (std::size_t begin = 0; begin < count; begin += kTile) {
+    float* HWY_RESTRICT tile = values + begin;
+    const auto size = static_cast<std::int64_t>(std::min(kTile, count - begin));
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto value = hn::Mul(hn::Set(d, sign_in), hn::LoadU(d, tile + i));
+      const auto share = hn::Mul(hn::Sub(value, hn::Set(d, minimum)), hn::Set(d, inverse));
+      hn::StoreU(share, d, scaled + i);
+      hn::StoreU(math::log2_of_power(d, share, hn::Set(d, exponent)), d, logarithms + i);
+    });
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto raised = math::power_of_log2(d, hn::LoadU(d, scaled + i), hn::LoadU(d, logarithms + i));
+      const auto value = hn::Add(hn::Mul(raised, hn::Set(d, range)), hn::Set(d, minimum));
+      hn::StoreU(hn::Mul(hn::Set(d, sign_out), value), d, tile + i);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
 
-constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
+FASTNNUNET_DISPATCH(raise);
 
-// sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
-FASTNNUNET_CLONES
-void raise(float* FASTNNUNET_RESTRICT values, std::size_t count, float sign_in, float minimum, float range,
-           float inverse, float exponent, float sign_out) {
-  constexpr std::size_t kTile = 256;
-  float scaled[kTile], logarithms[kTile];
-  for (std::size_t begin = 0; begin < count; begin += kTile) {
-    float* FASTNNUNET_RESTRICT tile = values + begin;
-    const std::size_t size = std::min(kTile, count - begin);
-    for (std::size_t i = 0; i < size; ++i) {
-      scaled[i] = (sign_in * tile[i] - minimum) * inverse;
-      logarithms[i] = math::log2_of_power(scaled[i], exponent);
-    }
-    for (std::size_t i = 0; i < size; ++i)
-      tile[i] = sign_out * (math::power_of_log2(scaled[i], logarithms[i]) * range + minimum);
-  }
-}
+constexpr float kEpsilon = 1e-7f;  // bgv2's guard for constant channels
 
 // The same for exponents that are not above 0, where zero does not stay zero. Nobody trains with them.
 void raise_zero(std::span<float> values, float sign_in, float minimum, float range, float inverse, float exponent,
@@ -145,3 +163,4 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
 std::unique_ptr<Transform> make_gamma(const Record& attributes) { return std::make_unique<Gamma>(attributes); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

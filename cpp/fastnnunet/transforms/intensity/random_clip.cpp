@@ -11,39 +11,50 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/float_key.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/intensity/random_clip.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr const char* kName = "CutOffOutliersTransform";
-constexpr float kLeastDeviation = 1e-8f;  // bgv2's guard for constant channels
-constexpr std::int64_t kHalf = 1 << 16;
-
-FASTNNUNET_CLONES
-void clamp(float* FASTNNUNET_RESTRICT values, std::int64_t count, float low, float high) {
+void clamp(float* HWY_RESTRICT values, std::int64_t count, float low, float high) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = values[i] < low ? low : values[i];
     values[i] = value > high ? high : value;
   }
 }
 
-FASTNNUNET_CLONES
-void scale(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean, float old_deviation,
-           float new_deviation) {
+void scale(float* HWY_RESTRICT values, std::int64_t count, float mean, float old_deviation, float new_deviation) {
   for (std::int64_t i = 0; i < count; ++i) values[i] = (values[i] - mean) / old_deviation * new_deviation + mean;
 }
 
 // How many values have this upper half: in most blocks, none.
-FASTNNUNET_CLONES
-int count_upper(const float* FASTNNUNET_RESTRICT values, std::int64_t count, std::uint32_t upper) {
+int count_upper(const float* HWY_RESTRICT values, std::int64_t count, std::uint32_t upper) {
   int found = 0;
   for (std::int64_t i = 0; i < count; ++i) found += (float_key(values[i]) >> 16) == upper;
   return found;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(clamp);
+FASTNNUNET_DISPATCH(scale);
+FASTNNUNET_DISPATCH(count_upper);
+
+constexpr const char* kName = "CutOffOutliersTransform";
+constexpr float kLeastDeviation = 1e-8f;  // bgv2's guard for constant channels
+constexpr std::int64_t kHalf = 1 << 16;
 
 // The values of a channel by rank. None may be NaN.
 class Ranking {
@@ -237,3 +248,4 @@ std::unique_ptr<Transform> make_cut_off_outliers(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -4,21 +4,33 @@
 #include <limits>
 #include <numeric>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/brightness_gradient.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-FASTNNUNET_CLONES
-void add_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-             float mean, float divisor, float strength, Extent clip) {
+void add_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float mean,
+             float divisor, float strength, Extent clip) {
   for (std::int64_t i = 0; i < count; ++i) {
     float value = values[i] + (weights[i] - mean) / divisor * strength;
     value = value < clip.minimum ? clip.minimum : value;
     values[i] = value > clip.maximum ? clip.maximum : value;
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(add_row);
 
 class BrightnessGradientAdditive final : public LocalTransform {
  public:
@@ -86,3 +98,4 @@ std::unique_ptr<Transform> make_brightness_gradient_additive(const Record& attri
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

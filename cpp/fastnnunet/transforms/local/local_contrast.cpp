@@ -2,20 +2,21 @@
 #include <algorithm>
 #include <numeric>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_contrast.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr float kEpsilon = 1e-8f;  // bgv2's guard for kernels without weight
 constexpr int kLanes = 16;
 
 // Lanes, as float addition is not associative: the order is fixed here and not by the compiler. They stay apart from
 // row to row, for rows are short.
-FASTNNUNET_CLONES
-void add_row(const float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-             double* FASTNNUNET_RESTRICT sums) {
+void add_row(const float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count,
+             double* HWY_RESTRICT sums) {
   double lanes[kLanes];
   std::copy_n(sums, kLanes, lanes);
   std::int64_t i = 0;
@@ -25,14 +26,27 @@ void add_row(const float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RE
   std::copy_n(lanes, kLanes, sums);
 }
 
-FASTNNUNET_CLONES
-void stretch_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-                 float mean, float contrast) {
+void stretch_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float mean,
+                 float contrast) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float stretched = (values[i] - mean) * contrast + mean;
     values[i] = stretched * weights[i] + (1.0f - weights[i]) * values[i];
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(add_row);
+FASTNNUNET_DISPATCH(stretch_row);
+
+constexpr float kEpsilon = 1e-8f;  // bgv2's guard for kernels without weight
 
 class LocalContrast final : public LocalTransform {
  public:
@@ -66,3 +80,4 @@ std::unique_ptr<Transform> make_local_contrast(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

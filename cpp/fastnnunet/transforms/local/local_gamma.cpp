@@ -1,27 +1,53 @@
 // LocalGammaTransform: raises the channel, scaled to [0, 1], to a power, as much as a local kernel says.
+#include <algorithm>
+#include <cstdint>
 #include <limits>
 
-#include "fastnnunet/base/simd/clones.h"
-#include "fastnnunet/base/simd/vector_math.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_gamma.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_math.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// `of_zero` is 0 to the power: 0, 1 or infinite.
+void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float minimum,
+               float denominator, float exponent, float of_zero) {
+  constexpr std::int64_t kTile = 256;
+  const float inverse = 1.0f / denominator;
+  alignas(64) float scaled[kTile], logarithms[kTile];
+  for (std::int64_t begin = 0; begin < count; begin += kTile, values += kTile, weights += kTile) {
+    const std::int64_t size = std::min(kTile, count - begin);
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto share = hn::Mul(hn::Sub(hn::LoadU(d, values + i), hn::Set(d, minimum)), hn::Set(d, inverse));
+      hn::StoreU(share, d, scaled + i);
+      hn::StoreU(math::log2_of_power(d, share, hn::Set(d, exponent)), d, logarithms + i);
+    });
+    each_vector<float>(size, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto share = hn::LoadU(d, scaled + i), weight = hn::LoadU(d, weights + i);
+      const auto raised = hn::Add(math::power_of_log2(d, share, hn::LoadU(d, logarithms + i)),
+                                  hn::IfThenElseZero(hn::Eq(share, hn::Zero(d)), hn::Set(d, of_zero)));
+      const auto mixed = hn::Add(hn::Mul(raised, weight), hn::Mul(hn::Sub(hn::Set(d, 1.0f), weight), share));
+      hn::StoreU(hn::Add(hn::Mul(mixed, hn::Set(d, denominator)), hn::Set(d, minimum)), d, values + i);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
 
-constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
+FASTNNUNET_DISPATCH(raise_row);
 
-// `of_zero` is 0 to the power: 0, 1 or infinite.
-FASTNNUNET_CLONES
-void raise_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT weights, std::int64_t count,
-               float minimum, float denominator, float exponent, float of_zero) {
-  const float inverse = 1.0f / denominator;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float scaled = (values[i] - minimum) * inverse;
-    const float raised = math::power(scaled, exponent) + (scaled == 0.0f ? of_zero : 0.0f);
-    const float mixed = raised * weights[i] + (1.0f - weights[i]) * scaled;
-    values[i] = mixed * denominator + minimum;
-  }
-}
+constexpr float kEpsilon = 1e-8f;  // bgv2's guard for constant channels
 
 class LocalGamma final : public LocalTransform {
  public:
@@ -53,3 +79,4 @@ std::unique_ptr<Transform> make_local_gamma(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

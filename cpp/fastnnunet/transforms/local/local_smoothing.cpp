@@ -6,12 +6,71 @@
 
 #include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/local/local_transform.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_smoothing.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
+void filter_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT taps, std::int64_t radius,
+                 std::int64_t count, float* HWY_RESTRICT out) {
+  const float* const* const middle = rows + radius;
+  // So many sums at once that their additions do not wait for each other.
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kSums = 4;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t begin = 0;
+  for (; begin + kSums * lanes <= count; begin += kSums * lanes) {
+    const auto at = [&](std::int64_t row, std::int64_t sum)
+                        HWY_ATTR { return hn::LoadU(d, middle[row] + begin + sum * lanes); };
+    const auto first = hn::Set(d, taps[0]);
+    auto sum0 = hn::Mul(first, at(0, 0)), sum1 = hn::Mul(first, at(0, 1));
+    auto sum2 = hn::Mul(first, at(0, 2)), sum3 = hn::Mul(first, at(0, 3));
+    for (std::int64_t tap = 1; tap <= radius; ++tap) {
+      const auto weight = hn::Set(d, taps[tap]);
+      sum0 = hn::Add(sum0, hn::Mul(weight, hn::Add(at(-tap, 0), at(tap, 0))));
+      sum1 = hn::Add(sum1, hn::Mul(weight, hn::Add(at(-tap, 1), at(tap, 1))));
+      sum2 = hn::Add(sum2, hn::Mul(weight, hn::Add(at(-tap, 2), at(tap, 2))));
+      sum3 = hn::Add(sum3, hn::Mul(weight, hn::Add(at(-tap, 3), at(tap, 3))));
+    }
+    hn::StoreU(sum0, d, out + begin);
+    hn::StoreU(sum1, d, out + begin + lanes);
+    hn::StoreU(sum2, d, out + begin + 2 * lanes);
+    hn::StoreU(sum3, d, out + begin + 3 * lanes);
+  }
+  each_vector<float>(count - begin, [&](auto some, std::int64_t i) HWY_ATTR {
+    const auto at = [&](std::int64_t row) HWY_ATTR { return hn::LoadU(some, middle[row] + begin + i); };
+    auto sum = hn::Mul(hn::Set(some, taps[0]), at(0));
+    for (std::int64_t tap = 1; tap <= radius; ++tap)
+      sum = hn::Add(sum, hn::Mul(hn::Set(some, taps[tap]), hn::Add(at(-tap), at(tap))));
+    hn::StoreU(sum, some, out + begin + i);
+  });
+}
+
+void mix_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT smoothed, const float* HWY_RESTRICT weights,
+             std::int64_t count, float strength) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float weight = weights[i] * strength;
+    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(filter_rows);
+FASTNNUNET_DISPATCH(mix_row);
 
 constexpr double kTruncate = 4.0;
 constexpr double kLargestSigma = 1e4;     // of more there is nothing left but the mean
@@ -30,41 +89,6 @@ void build_taps(double sigma, std::vector<float>& taps) {
   taps.clear();
   for (std::int64_t i = 0; i <= radius; ++i)
     taps.push_back(static_cast<float>(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(i * i)) / sum));
-}
-
-// out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
-FASTNNUNET_CLONES
-void filter_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT taps,
-                 std::int64_t radius, std::int64_t count, float* FASTNNUNET_RESTRICT out) {
-  constexpr std::int64_t kTile = 64;
-  const float* const* const middle = rows + radius;
-  std::int64_t begin = 0;
-  for (; begin + kTile <= count; begin += kTile) {
-    float sums[kTile];
-    const float* FASTNNUNET_RESTRICT centre = middle[0] + begin;
-    for (std::int64_t i = 0; i < kTile; ++i) sums[i] = taps[0] * centre[i];
-    for (std::int64_t tap = 1; tap <= radius; ++tap) {
-      const float* FASTNNUNET_RESTRICT before = middle[-tap] + begin;
-      const float* FASTNNUNET_RESTRICT after = middle[tap] + begin;
-      const float weight = taps[tap];
-      for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * (before[i] + after[i]);
-    }
-    for (std::int64_t i = 0; i < kTile; ++i) out[begin + i] = sums[i];
-  }
-  for (; begin < count; ++begin) {
-    float sum = taps[0] * middle[0][begin];
-    for (std::int64_t tap = 1; tap <= radius; ++tap) sum += taps[tap] * (middle[-tap][begin] + middle[tap][begin]);
-    out[begin] = sum;
-  }
-}
-
-FASTNNUNET_CLONES
-void mix_row(float* FASTNNUNET_RESTRICT values, const float* FASTNNUNET_RESTRICT smoothed,
-             const float* FASTNNUNET_RESTRICT weights, std::int64_t count, float strength) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float weight = weights[i] * strength;
-    values[i] = smoothed[i] * weight + (1.0f - weight) * values[i];
-  }
 }
 
 class LocalSmoothing final : public LocalTransform {
@@ -165,3 +189,4 @@ std::unique_ptr<Transform> make_local_smoothing(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -8,11 +8,36 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_transform.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+void weigh(const float* HWY_RESTRICT profile, float factor, float minimum, float divisor, std::int64_t count,
+           float* HWY_RESTRICT out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = (factor * profile[i] - minimum) / divisor;
+}
+
+// The same with a divisor whose inverse is known; a division takes several times as long.
+void weigh_by_inverse(const float* HWY_RESTRICT profile, float factor, float minimum, float inverse, std::int64_t count,
+                      float* HWY_RESTRICT out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = (factor * profile[i] - minimum) * inverse;
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(weigh);
+FASTNNUNET_DISPATCH(weigh_by_inverse);
 
 constexpr float kLeastInvertible = 1e-37f;  // below, the inverse is infinite, or as good as
 
@@ -50,19 +75,6 @@ std::int64_t profile_size(const Index3& shape) { return shape[0] + shape[1] + sh
 // NaN where any is.
 Extent profile_extent(const float* values, std::int64_t count) {
   return extent({values, static_cast<std::size_t>(count)});
-}
-
-FASTNNUNET_CLONES
-void weigh(const float* FASTNNUNET_RESTRICT profile, float factor, float minimum, float divisor, std::int64_t count,
-           float* FASTNNUNET_RESTRICT out) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = (factor * profile[i] - minimum) / divisor;
-}
-
-// The same with a divisor whose inverse is known; a division takes several times as long.
-FASTNNUNET_CLONES
-void weigh_by_inverse(const float* FASTNNUNET_RESTRICT profile, float factor, float minimum, float inverse,
-                      std::int64_t count, float* FASTNNUNET_RESTRICT out) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = (factor * profile[i] - minimum) * inverse;
 }
 
 double sum(const float* values, std::int64_t count) { return std::accumulate(values, values + count, 0.0); }
@@ -236,3 +248,4 @@ bool all_finite(std::span<const float> values) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -11,11 +11,33 @@
 #include <vector>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/nnunet/random_binary_operator.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+void unpack_word(std::uint64_t word, float* out, std::int64_t count) {
+  for (std::int64_t z = 0; z < count; ++z) out[z] = static_cast<float>(static_cast<std::int32_t>((word >> z) & 1u));
+}
+
+void merge(const std::uint64_t* HWY_RESTRICT from, std::uint64_t* HWY_RESTRICT into, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) into[i] |= from[i];
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(unpack_word);
+FASTNNUNET_DISPATCH(merge);
 
 constexpr const char* kName = "ApplyRandomBinaryOperatorTransform";
 constexpr std::int64_t kWord = 64;
@@ -107,16 +129,6 @@ void pack(const Bits& bits, const float* voxels, std::uint64_t* out) {
       for (std::int64_t z = 0; z < count; ++z) packed |= std::uint64_t{from[z] != 0.0f} << z;
       *out++ = packed;
     }
-}
-
-FASTNNUNET_CLONES
-void unpack_word(std::uint64_t word, float* out, std::int64_t count) {
-  for (std::int64_t z = 0; z < count; ++z) out[z] = static_cast<float>(static_cast<std::int32_t>((word >> z) & 1u));
-}
-
-FASTNNUNET_CLONES
-void merge(const std::uint64_t* FASTNNUNET_RESTRICT from, std::uint64_t* FASTNNUNET_RESTRICT into, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) into[i] |= from[i];
 }
 
 void complement(const Bits& bits, std::uint64_t* values) {
@@ -306,3 +318,4 @@ std::unique_ptr<Transform> make_apply_random_binary_operator(const Record& attri
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

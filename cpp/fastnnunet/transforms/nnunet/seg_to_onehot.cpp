@@ -1,18 +1,30 @@
 // MoveSegAsOneHotToDataTransform: the previous stage's segmentation becomes image channels, one for each label.
 #include <cstring>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/nnunet/seg_to_onehot.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-FASTNNUNET_CLONES
-void indicator(const std::int16_t* FASTNNUNET_RESTRICT labels, float* FASTNNUNET_RESTRICT out, std::int64_t count,
+void indicator(const std::int16_t* HWY_RESTRICT labels, float* HWY_RESTRICT out, std::int64_t count,
                std::int16_t label) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = labels[i] == label ? 1.0f : 0.0f;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(indicator);
 
 class MoveSegAsOneHotToData final : public FixedTransform {
  public:
@@ -64,3 +76,4 @@ std::unique_ptr<Transform> make_move_seg_as_one_hot_to_data(const Record& attrib
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -6,12 +6,57 @@
 
 #include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/gaussian_blur.cpp"
+#include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vectors.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+// out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
+void weighted_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT kernel, std::int64_t taps,
+                   float* HWY_RESTRICT out, std::int64_t count) {
+  // So many sums at once that their additions do not wait for each other.
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kSums = 4;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t begin = 0;
+  for (; begin + kSums * lanes <= count; begin += kSums * lanes) {
+    auto sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    for (std::int64_t tap = 0; tap < taps; ++tap) {
+      const float* HWY_RESTRICT row = rows[tap] + begin;
+      const auto weight = hn::Set(d, kernel[tap]);
+      sum0 = hn::Add(sum0, hn::Mul(weight, hn::LoadU(d, row)));
+      sum1 = hn::Add(sum1, hn::Mul(weight, hn::LoadU(d, row + lanes)));
+      sum2 = hn::Add(sum2, hn::Mul(weight, hn::LoadU(d, row + 2 * lanes)));
+      sum3 = hn::Add(sum3, hn::Mul(weight, hn::LoadU(d, row + 3 * lanes)));
+    }
+    hn::StoreU(sum0, d, out + begin);
+    hn::StoreU(sum1, d, out + begin + lanes);
+    hn::StoreU(sum2, d, out + begin + 2 * lanes);
+    hn::StoreU(sum3, d, out + begin + 3 * lanes);
+  }
+  each_vector<float>(count - begin, [&](auto some, std::int64_t i) HWY_ATTR {
+    auto sum = hn::Zero(some);
+    for (std::int64_t tap = 0; tap < taps; ++tap)
+      sum = hn::Add(sum, hn::Mul(hn::Set(some, kernel[tap]), hn::LoadU(some, rows[tap] + begin + i)));
+    hn::StoreU(sum, some, out + begin + i);
+  });
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
+
+FASTNNUNET_DISPATCH(weighted_rows);
 
 constexpr double kTruncate = 6.0;
 constexpr std::int64_t kLine = 16;     // values of a cache line
@@ -41,27 +86,6 @@ void build_kernel(double sigma, std::vector<float>& kernel) {
     sum += density;
   }
   for (float& tap : kernel) tap = static_cast<float>(tap / sum);
-}
-
-// out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
-FASTNNUNET_CLONES
-void weighted_rows(const float* const* FASTNNUNET_RESTRICT rows, const float* FASTNNUNET_RESTRICT kernel,
-                   std::int64_t taps, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
-  constexpr std::int64_t kTile = 64;
-  for (std::int64_t begin = 0; begin < count; begin += kTile) {
-    const std::int64_t length = std::min(kTile, count - begin);
-    float sums[kTile] = {};
-    for (std::int64_t tap = 0; tap < taps; ++tap) {
-      const float* FASTNNUNET_RESTRICT row = rows[tap] + begin;
-      const float weight = kernel[tap];
-      if (length == kTile) {
-        for (std::int64_t i = 0; i < kTile; ++i) sums[i] += weight * row[i];
-      } else {
-        for (std::int64_t i = 0; i < length; ++i) sums[i] += weight * row[i];
-      }
-    }
-    std::copy(sums, sums + length, out + begin);
-  }
 }
 
 void check_reach(const Index3& shape, int axis, std::size_t taps) {
@@ -230,3 +254,4 @@ std::unique_ptr<Transform> make_gaussian_blur(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

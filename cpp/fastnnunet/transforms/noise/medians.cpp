@@ -10,19 +10,46 @@
 #include <utility>
 
 #include "fastnnunet/base/border.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/float_key.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/medians.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+#if !defined(FASTNNUNET_TRANSFORMS_NOISE_MEDIANS_TYPES)
+#define FASTNNUNET_TRANSFORMS_NOISE_MEDIANS_TYPES
 namespace fastnnunet {
 namespace {
 
-constexpr std::int64_t kFew = 27;              // voxels of a window that counts as small
-constexpr std::int64_t kLanes = 64;            // medians that are found at once
-constexpr std::int64_t kTileVoxels = 1 << 16;  // with the borders that its windows need
+// A value's key in the upper half, its place in the tile in the lower one.
+using Entry = std::uint64_t;
 
-std::int64_t words_of(std::int64_t ranks) { return (ranks + 63) / 64; }
+// The set of ranks in the window, and the word that holds the median's.
+struct Window {
+  std::uint64_t* words;
+  std::int64_t word = 0;
+  std::int64_t below = 0;  // ranks in the words before it
+};
 
-FASTNNUNET_INLINE void order(float* FASTNNUNET_RESTRICT low, float* FASTNNUNET_RESTRICT high) {
+// The ranks of one tile.
+struct Ranks {
+  const std::uint32_t* of;  // each voxel's
+  const Entry* sorted;      // entry of each rank
+  const std::int64_t* starts;
+  std::int64_t rows;  // of the window; `starts` holds where each begins, seen from its first voxel
+};
+
+}  // namespace
+}  // namespace fastnnunet
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+constexpr std::int64_t kFew = 27;    // voxels of a window that counts as small
+constexpr std::int64_t kLanes = 64;  // medians that are found at once
+
+HWY_INLINE void order(float* HWY_RESTRICT low, float* HWY_RESTRICT high) {
   for (std::int64_t lane = 0; lane < kLanes; ++lane) {
     const float a = low[lane], b = high[lane];
     low[lane] = a < b ? a : b;
@@ -34,9 +61,8 @@ FASTNNUNET_INLINE void order(float* FASTNNUNET_RESTRICT low, float* FASTNNUNET_R
 //
 // Forgetful selection: the smallest and the largest of half the values and two more cannot be the median: they go,
 // another value comes, and so on until one is left between two.
-FASTNNUNET_CLONES
-void median_row_of_few(const float* const* rows, std::int64_t row_count, std::int64_t size,
-                       float* FASTNNUNET_RESTRICT out, std::int64_t count) {
+void median_row_of_few(const float* const* rows, std::int64_t row_count, std::int64_t size, float* HWY_RESTRICT out,
+                       std::int64_t count) {
   const std::int64_t given = row_count * size;
   const std::int64_t total =
       given | 1;  // of an even number the upper one in the middle: with infinity it is the only one
@@ -58,53 +84,11 @@ void median_row_of_few(const float* const* rows, std::int64_t row_count, std::in
   }
 }
 
-// A value's key in the upper half, its place in the tile in the lower one.
-using Entry = std::uint64_t;
-
-// Sorts by the upper half; the result is in `entries`, or in `other`: the one that is given back.
-Entry* sorted(Entry* entries, Entry* other, std::int64_t count) {
-  constexpr int kDigit = 11;
-  constexpr std::uint32_t kMask = (1u << kDigit) - 1;
-  std::uint32_t counts[3][1 << kDigit] = {};
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto key = static_cast<std::uint32_t>(entries[i] >> 32);
-    ++counts[0][key & kMask];
-    ++counts[1][(key >> kDigit) & kMask];
-    ++counts[2][key >> (2 * kDigit)];
-  }
-  for (int digit = 0; digit < 3; ++digit) {
-    std::uint32_t next = 0;
-    for (std::uint32_t& number : counts[digit]) number = std::exchange(next, next + number);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto key = static_cast<std::uint32_t>(entries[i] >> 32);
-      other[counts[digit][(key >> (digit * kDigit)) & kMask]++] = entries[i];
-    }
-    std::swap(entries, other);
-  }
-  return entries;
-}
-
-// The set of ranks in the window, and the word that holds the median's.
-struct Window {
-  std::uint64_t* words;
-  std::int64_t word = 0;
-  std::int64_t below = 0;  // ranks in the words before it
-};
-
-// The ranks of one tile.
-struct Ranks {
-  const std::uint32_t* of;  // each voxel's
-  const Entry* sorted;      // entry of each rank
-  const std::int64_t* starts;
-  std::int64_t rows;  // of the window; `starts` holds where each begins, seen from its first voxel
-};
-
 // Medians of one row of a tile; `row` is the first voxel of its first window.
-FASTNNUNET_CLONES
 void median_row(const Ranks& ranks, Window& state, std::int64_t row, std::int64_t size, std::int64_t count,
-                std::int64_t median, float* FASTNNUNET_RESTRICT out) {
-  std::uint64_t* FASTNNUNET_RESTRICT words = state.words;
-  const std::uint32_t* FASTNNUNET_RESTRICT of = ranks.of + row;
+                std::int64_t median, float* HWY_RESTRICT out) {
+  std::uint64_t* HWY_RESTRICT words = state.words;
+  const std::uint32_t* HWY_RESTRICT of = ranks.of + row;
   std::int64_t word = state.word, below = 0;
   for (std::int64_t i = 0; i < ranks.rows; ++i)
     for (std::int64_t z = 0; z < size; ++z) {
@@ -131,6 +115,46 @@ void median_row(const Ranks& ranks, Window& state, std::int64_t row, std::int64_
   for (std::int64_t i = 0; i < ranks.rows; ++i)
     for (std::int64_t z = 0; z < size; ++z) words[of[ranks.starts[i] + count - 1 + z] >> 6] = 0;
   state.word = word;
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+using HWY_NAMESPACE::kFew;
+using HWY_NAMESPACE::kLanes;
+FASTNNUNET_DISPATCH(median_row_of_few);
+FASTNNUNET_DISPATCH(median_row);
+
+constexpr std::int64_t kTileVoxels = 1 << 16;  // with the borders that its windows need
+
+std::int64_t words_of(std::int64_t ranks) { return (ranks + 63) / 64; }
+
+// Sorts by the upper half; the result is in `entries`, or in `other`: the one that is given back.
+Entry* sorted(Entry* entries, Entry* other, std::int64_t count) {
+  constexpr int kDigit = 11;
+  constexpr std::uint32_t kMask = (1u << kDigit) - 1;
+  std::uint32_t counts[3][1 << kDigit] = {};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto key = static_cast<std::uint32_t>(entries[i] >> 32);
+    ++counts[0][key & kMask];
+    ++counts[1][(key >> kDigit) & kMask];
+    ++counts[2][key >> (2 * kDigit)];
+  }
+  for (int digit = 0; digit < 3; ++digit) {
+    std::uint32_t next = 0;
+    for (std::uint32_t& number : counts[digit]) number = std::exchange(next, next + number);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto key = static_cast<std::uint32_t>(entries[i] >> 32);
+      other[counts[digit][(key >> (digit * kDigit)) & kMask]++] = entries[i];
+    }
+    std::swap(entries, other);
+  }
+  return entries;
 }
 
 // Hoare's selection around the first value, as in SciPy: with NaN among them, what it finds depends on the way.
@@ -288,3 +312,4 @@ void filter_median(Workspace& workspace, const MedianTiles& tiles, const PaddedR
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -5,40 +5,51 @@
 #include <span>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/rician.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr const char* kName = "RicianNoiseTransform";
-constexpr std::int64_t kBlock = 4096;
-
-FASTNNUNET_CLONES
-void subtract(float* FASTNNUNET_RESTRICT values, std::int64_t count, float minimum) {
+void subtract(float* HWY_RESTRICT values, std::int64_t count, float minimum) {
   for (std::int64_t i = 0; i < count; ++i) values[i] -= minimum;
 }
 
-FASTNNUNET_CLONES
-void magnitude(float* FASTNNUNET_RESTRICT real, const float* FASTNNUNET_RESTRICT imaginary, std::int64_t count,
-               float minimum) {
+void magnitude(float* HWY_RESTRICT real, const float* HWY_RESTRICT imaginary, std::int64_t count, float minimum) {
   for (std::int64_t i = 0; i < count; ++i)
     real[i] = std::sqrt(real[i] * real[i] + imaginary[i] * imaginary[i]) + minimum;
 }
 
-FASTNNUNET_CLONES
-void normalise(float* FASTNNUNET_RESTRICT values, std::int64_t count, float old_mean, float old_deviation,
-               float new_mean, float new_deviation) {
+void normalise(float* HWY_RESTRICT values, std::int64_t count, float old_mean, float old_deviation, float new_mean,
+               float new_deviation) {
   for (std::int64_t i = 0; i < count; ++i)
     values[i] = (values[i] - old_mean) / old_deviation * new_deviation + new_mean;
 }
 
 // Multiplied, so that what is not finite becomes NaN as in bgv2.
-FASTNNUNET_CLONES
-void flatten(float* FASTNNUNET_RESTRICT values, std::int64_t count, float mean) {
+void flatten(float* HWY_RESTRICT values, std::int64_t count, float mean) {
   for (std::int64_t i = 0; i < count; ++i) values[i] = values[i] * 0.0f + mean;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(subtract);
+FASTNNUNET_DISPATCH(magnitude);
+FASTNNUNET_DISPATCH(normalise);
+FASTNNUNET_DISPATCH(flatten);
+
+constexpr const char* kName = "RicianNoiseTransform";
+constexpr std::int64_t kBlock = 4096;
 
 // Several steps on a block while it is in the cache.
 template <typename Body>
@@ -125,3 +136,4 @@ std::unique_ptr<Transform> make_rician_noise(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -8,14 +8,16 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/sharpen.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+#if !defined(FASTNNUNET_TRANSFORMS_NOISE_SHARPEN_TYPES)
+#define FASTNNUNET_TRANSFORMS_NOISE_SHARPEN_TYPES
 namespace fastnnunet {
 namespace {
-
-constexpr const char* kName = "SharpeningTransform";
 
 // A row and its neighbours across it; behind the borders these are the row itself.
 struct Rows {
@@ -26,31 +28,56 @@ struct Rows {
   const float* back;
 };
 
-FASTNNUNET_CLONES
-void sharpen_3d(const Rows& rows, float* FASTNNUNET_RESTRICT out, std::int64_t first, std::int64_t last,
-                float strength) {
-  const float* FASTNNUNET_RESTRICT c = rows.centre;
-  const float* FASTNNUNET_RESTRICT l = rows.left;
-  const float* FASTNNUNET_RESTRICT r = rows.right;
-  const float* FASTNNUNET_RESTRICT f = rows.front;
-  const float* FASTNNUNET_RESTRICT b = rows.back;
+}  // namespace
+}  // namespace fastnnunet
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+void sharpen_3d(const Rows& rows, float* HWY_RESTRICT out, std::int64_t first, std::int64_t last, float strength) {
+  const float* HWY_RESTRICT c = rows.centre;
+  const float* HWY_RESTRICT l = rows.left;
+  const float* HWY_RESTRICT r = rows.right;
+  const float* HWY_RESTRICT f = rows.front;
+  const float* HWY_RESTRICT b = rows.back;
   for (std::int64_t z = first; z < last; ++z) {
     const float around = ((f[z] + b[z]) + (l[z] + r[z])) + (c[z - 1] + c[z + 1]);
     out[z] = (6.0f * c[z] - around) * strength + c[z];
   }
 }
 
-FASTNNUNET_CLONES
-void sharpen_2d(const Rows& rows, float* FASTNNUNET_RESTRICT out, std::int64_t first, std::int64_t last,
-                float strength) {
-  const float* FASTNNUNET_RESTRICT c = rows.centre;
-  const float* FASTNNUNET_RESTRICT l = rows.left;
-  const float* FASTNNUNET_RESTRICT r = rows.right;
+void sharpen_2d(const Rows& rows, float* HWY_RESTRICT out, std::int64_t first, std::int64_t last, float strength) {
+  const float* HWY_RESTRICT c = rows.centre;
+  const float* HWY_RESTRICT l = rows.left;
+  const float* HWY_RESTRICT r = rows.right;
   for (std::int64_t z = first; z < last; ++z) {
     const float around = (l[z] + r[z]) + (c[z - 1] + c[z + 1]);
     out[z] = (4.0f * c[z] - around) * strength + c[z];
   }
 }
+
+void clamp(float* HWY_RESTRICT values, std::int64_t count, float low, float high) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float value = values[i] < low ? low : values[i];
+    values[i] = value > high ? high : value;
+  }
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(sharpen_3d);
+FASTNNUNET_DISPATCH(sharpen_2d);
+FASTNNUNET_DISPATCH(clamp);
+
+constexpr const char* kName = "SharpeningTransform";
 
 // The two voxels of a row that have no neighbour on one side.
 float sharpen_end(const Rows& rows, std::int64_t z, std::int64_t before, std::int64_t after, float strength) {
@@ -66,14 +93,6 @@ void sharpen_row(const Rows& rows, float* out, std::int64_t count, float strengt
   if (count == 1) return;
   out[count - 1] = sharpen_end(rows, count - 1, count - 2, count - 1, strength);
   (rows.front != nullptr ? sharpen_3d : sharpen_2d)(rows, out, 1, count - 1, strength);
-}
-
-FASTNNUNET_CLONES
-void clamp(float* FASTNNUNET_RESTRICT values, std::int64_t count, float low, float high) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = values[i] < low ? low : values[i];
-    values[i] = value > high ? high : value;
-  }
 }
 
 struct SharpeningParameters : Parameters {
@@ -211,3 +230,4 @@ std::unique_ptr<Transform> make_sharpening(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

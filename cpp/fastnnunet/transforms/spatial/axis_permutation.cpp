@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
+#include "hwy/base.h"
 
 namespace fastnnunet {
 namespace {
@@ -34,8 +34,8 @@ constexpr std::int64_t kTile = 64 / static_cast<std::int64_t>(sizeof(T));
 // out[line][along] = from[along][line], or from[along][-line] where `Step` is -1. Whole tiles have loops of a fixed
 // length and go through a buffer.
 template <int Step, typename T>
-void transpose_tile(const T* FASTNNUNET_RESTRICT from, std::int64_t step_along, T* FASTNNUNET_RESTRICT out,
-                    std::int64_t pitch, std::int64_t lines, std::int64_t length) {
+void transpose_tile(const T* HWY_RESTRICT from, std::int64_t step_along, T* HWY_RESTRICT out, std::int64_t pitch,
+                    std::int64_t lines, std::int64_t length) {
   constexpr std::int64_t kSize = kTile<T>;
   if (lines < kSize || length < kSize) {
     for (std::int64_t line = 0; line < lines; ++line)

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/base/simd/rows.h"
 #include "fastnnunet/platform/thread_room.h"
 #include "fastnnunet/transforms/channels.h"
@@ -38,7 +37,7 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
 }
 
 // What is constant stays so to the last bit, whatever the weight.
-FASTNNUNET_INLINE float between(float lower, float upper, float weight) { return lower + weight * (upper - lower); }
+inline float between(float lower, float upper, float weight) { return lower + weight * (upper - lower); }
 
 struct LowResolutionParameters : Parameters {
   std::vector<std::int64_t> channels;

@@ -5,28 +5,26 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/utils/move_channels.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-constexpr const char* kName = "MoveChannelsTransform";
-
 template <typename T>
-FASTNNUNET_INLINE void to_float(const T* FASTNNUNET_RESTRICT from, float* FASTNNUNET_RESTRICT out, std::int64_t count) {
+HWY_INLINE void to_float(const T* HWY_RESTRICT from, float* HWY_RESTRICT out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(from[i]);
 }
 
-FASTNNUNET_CLONES
-void convert(const std::int16_t* from, float* out, std::int64_t count) { to_float(from, out, count); }
-FASTNNUNET_CLONES
-void convert(const std::uint8_t* from, float* out, std::int64_t count) { to_float(from, out, count); }
+void convert_labels(const std::int16_t* from, float* out, std::int64_t count) { to_float(from, out, count); }
+void convert_regions(const std::uint8_t* from, float* out, std::int64_t count) { to_float(from, out, count); }
 
 // False where a value is not a whole number of 16 bits.
-FASTNNUNET_CLONES
-bool to_labels(const float* FASTNNUNET_RESTRICT from, std::int16_t* FASTNNUNET_RESTRICT out, std::int64_t count) {
+bool to_labels(const float* HWY_RESTRICT from, std::int16_t* HWY_RESTRICT out, std::int64_t count) {
   int wrong = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     // NaN fails both comparisons and becomes 0, which it is not equal to.
@@ -37,6 +35,23 @@ bool to_labels(const float* FASTNNUNET_RESTRICT from, std::int16_t* FASTNNUNET_R
   }
   return wrong == 0;
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(convert_labels);
+FASTNNUNET_DISPATCH(convert_regions);
+FASTNNUNET_DISPATCH(to_labels);
+
+constexpr const char* kName = "MoveChannelsTransform";
+
+void convert(const std::int16_t* from, float* out, std::int64_t count) { convert_labels(from, out, count); }
+void convert(const std::uint8_t* from, float* out, std::int64_t count) { convert_regions(from, out, count); }
 
 // Closes the gaps that the moved channels (in ascending order) leave.
 template <typename T>
@@ -177,3 +192,4 @@ std::unique_ptr<Transform> make_move_channels(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -2,20 +2,29 @@
 // region".
 #include <algorithm>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/utils/nnunet_masking.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+#if !defined(FASTNNUNET_TRANSFORMS_UTILS_NNUNET_MASKING_TYPES)
+#define FASTNNUNET_TRANSFORMS_UTILS_NNUNET_MASKING_TYPES
 namespace fastnnunet {
 namespace {
-
-constexpr std::int64_t kRun = 256;
 
 // What a run of labels is: all inside, all outside, or both.
 enum class Run { inside, outside, both };
 
-FASTNNUNET_CLONES
-Run run_of(const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count) {
+}  // namespace
+}  // namespace fastnnunet
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+Run run_of(const std::int16_t* HWY_RESTRICT labels, std::int64_t count) {
   std::int16_t any = 0, all = -1;
   for (std::int64_t i = 0; i < count; ++i) {
     any = static_cast<std::int16_t>(any | labels[i]);
@@ -24,11 +33,22 @@ Run run_of(const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count) {
   return any >= 0 ? Run::inside : all < 0 ? Run::outside : Run::both;
 }
 
-FASTNNUNET_CLONES
-void mask(float* FASTNNUNET_RESTRICT image, const std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count,
-          float value) {
+void mask(float* HWY_RESTRICT image, const std::int16_t* HWY_RESTRICT labels, std::int64_t count, float value) {
   for (std::int64_t i = 0; i < count; ++i) image[i] = labels[i] < 0 ? value : image[i];
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(run_of);
+FASTNNUNET_DISPATCH(mask);
+
+constexpr std::int64_t kRun = 256;
 
 class MaskImage final : public FixedTransform {
  public:
@@ -74,3 +94,4 @@ class MaskImage final : public FixedTransform {
 std::unique_ptr<Transform> make_mask_image(const Record& attributes) { return std::make_unique<MaskImage>(attributes); }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

@@ -1,15 +1,27 @@
 // RemoveLabelTransform: one label of the segmentation becomes another.
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/utils/remove_label.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
+namespace {
+
+void replace(std::int16_t* HWY_RESTRICT labels, std::int64_t count, std::int16_t label, std::int16_t by) {
+  for (std::int64_t i = 0; i < count; ++i) labels[i] = labels[i] == label ? by : labels[i];
+}
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace fastnnunet {
 namespace {
 
-FASTNNUNET_CLONES
-void replace(std::int16_t* FASTNNUNET_RESTRICT labels, std::int64_t count, std::int16_t label, std::int16_t by) {
-  for (std::int64_t i = 0; i < count; ++i) labels[i] = labels[i] == label ? by : labels[i];
-}
+FASTNNUNET_DISPATCH(replace);
 
 class RemoveLabel final : public FixedTransform {
  public:
@@ -50,3 +62,4 @@ std::unique_ptr<Transform> make_remove_label(const Record& attributes) {
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE

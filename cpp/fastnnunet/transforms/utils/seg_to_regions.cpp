@@ -2,22 +2,34 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fastnnunet/base/simd/clones.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
-namespace fastnnunet {
+#define HWY_TARGET_INCLUDE "fastnnunet/transforms/utils/seg_to_regions.cpp"
+#include "fastnnunet/base/simd/targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-FASTNNUNET_CLONES
-void add_label(const std::int16_t* FASTNNUNET_RESTRICT labels, std::uint8_t* FASTNNUNET_RESTRICT region,
-               std::int64_t count, std::int16_t label, bool first) {
+void add_label(const std::int16_t* HWY_RESTRICT labels, std::uint8_t* HWY_RESTRICT region, std::int64_t count,
+               std::int16_t label, bool first) {
   if (first) {
     for (std::int64_t i = 0; i < count; ++i) region[i] = labels[i] == label;
   } else {
     for (std::int64_t i = 0; i < count; ++i) region[i] |= labels[i] == label;
   }
 }
+
+}  // namespace
+}  // namespace fastnnunet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fastnnunet {
+namespace {
+
+FASTNNUNET_DISPATCH(add_label);
 
 class ConvertSegmentationToRegions final : public FixedTransform {
  public:
@@ -71,3 +83,4 @@ std::unique_ptr<Transform> make_convert_segmentation_to_regions(const Record& at
 }
 
 }  // namespace fastnnunet
+#endif  // HWY_ONCE
