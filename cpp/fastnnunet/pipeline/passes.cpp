@@ -104,9 +104,8 @@ class PlanPasses {
 
   static SampleMoves own_moves(const Plan::Step& step) {
     SampleMoves moves;
-    naming(*step.transform, [&] {
-      moves.image = moves.labels = step.transform->permutation(*step.parameters, step.dims);
-    });
+    naming(*step.transform,
+           [&] { moves.image = moves.labels = step.transform->permutation(*step.parameters, step.dims); });
     return moves;
   }
 

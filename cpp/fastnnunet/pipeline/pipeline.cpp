@@ -65,7 +65,8 @@ void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
 }
 
 bool Pipeline::all_native() const {
-  return std::all_of(leaves_.begin(), leaves_.end(), [](const Transform* transform) { return transform->traits().native; });
+  return std::all_of(leaves_.begin(), leaves_.end(),
+                     [](const Transform* transform) { return transform->traits().native; });
 }
 
 void Pipeline::prepare(Plan& plan) const {

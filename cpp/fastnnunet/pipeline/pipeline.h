@@ -59,8 +59,9 @@ class Pipeline {
   // optimise(), then execute().
   void run(Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Does what the plan says. Where a transform in Python changes shape or channels, what follows is drawn anew, as
-  // batchgeneratorsv2 draws from the sample as it is then: the plan has what was applied. Native transforms whose labels,
-  // or whose other entries, only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws TransformError.
+  // batchgeneratorsv2 draws from the sample as it is then: the plan has what was applied. Native transforms whose
+  // labels, or whose other entries, only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws
+  // TransformError.
   void execute(Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
   void run_moves(Sample& sample, const Plan& plan) const;
@@ -72,7 +73,8 @@ class Pipeline {
   static Layout layout_of(const Sample& sample, Array<float> image);
 
   // An upper bound of what one thread holds for samples of this geometry that come out in this layout, which also tells
-  // what transforms in Python make of them: that of the plan in which every leaf is a step (pipeline/workspace_bytes.h).
+  // what transforms in Python make of them: that of the plan in which every leaf is a step
+  // (pipeline/workspace_bytes.h).
   std::size_t workspace_bytes(const Geometry& geometry, const Layout& layout) const;
 
   // How often each leaf was applied and for how long, over all threads; reading voxels from files is not in it.

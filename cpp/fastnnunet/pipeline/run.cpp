@@ -17,10 +17,10 @@ bool is_for_python(const Traits& traits, const Sample& sample) {
   return sample.regions() != nullptr && !traits.takes_regions;
 }
 
-// In place, in memory: what no step does on its way.
-void settle_all(Sample& sample, ChannelArithmetic& arithmetic) {
+// In a pass of its own: what no step does on its way.
+void apply_deferred(Sample& sample, ChannelArithmetic& arithmetic) {
   for (std::int64_t channel = 0; channel < arithmetic.channels(); ++channel)
-    Work::settle_channel(sample, channel, arithmetic.take(channel));
+    Work::apply_to_channel(sample, channel, arithmetic.take(channel));
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ void Pipeline::apply(Sample& sample, Plan& plan, std::size_t number) const {
   ChannelArithmetic& present = plan.present_;
   present.clear();
   for (const Plan::Arithmetic& left : plan.arithmetic(step)) present.add(left.channel, left.value);
-  if (!traits.takes_arithmetic && !traits.permutes) settle_all(sample, present);
+  if (!traits.takes_arithmetic && !traits.permutes) apply_deferred(sample, present);
   step.transform->apply(sample, *step.parameters,
                         Work(step.field, traits.permutes || traits.writes_permuted ? &step.moves : nullptr,
                              plan.folded_ ? &present : nullptr));
@@ -47,7 +47,7 @@ void Pipeline::apply_in_python(Sample& sample, Plan& plan, std::size_t number) c
   for (std::size_t i = step.first_arithmetic; i < plan.arithmetic_.size(); ++i)
     if (plan.arithmetic_[i].from < number)
       plan.present_.add(plan.arithmetic_[i].channel, std::exchange(plan.arithmetic_[i].value, {}));
-  settle_all(sample, plan.present_);
+  apply_deferred(sample, plan.present_);
   const Transform* stand_in = stand_ins_[step.leaf];
   if (stand_in == nullptr)
     throw InvalidArgument(step.transform->name(), "labels of the form (C, X, Y, Z) int16",
@@ -105,7 +105,7 @@ void Pipeline::execute(Sample& sample, Plan& plan, bool targets_wanted) const {
   sample.workspace().activity().enter("writing into the batch");
   plan.present_.clear();
   for (const Plan::Arithmetic& left : plan.arithmetic_at_end()) plan.present_.add(left.channel, left.value);
-  settle_all(sample, plan.present_);
+  apply_deferred(sample, plan.present_);
   if (changed != nullptr)
     naming(*changed, [&] { sample.finish(targets_wanted); });
   else

@@ -133,8 +133,7 @@ std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& g
     const Traits traits = transform->traits();
     using Room = Traits::Room;
     const bool folds = next.planes != at.planes;
-    if (!folds && traits.image.touches() && traits.image.room != Room::anew)
-      image.read(image_bytes(at), image_at(at));
+    if (!folds && traits.image.touches() && traits.image.room != Room::anew) image.read(image_bytes(at), image_at(at));
     if (!folds && traits.labels.touches() && traits.labels.room != Room::anew)
       labels.read(label_bytes(at), labels_at(at));
     if (!traits.native) {

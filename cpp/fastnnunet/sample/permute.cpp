@@ -30,8 +30,8 @@ constexpr std::int64_t kTile = 64 / static_cast<std::int64_t>(sizeof(T));
 // out[line][along] = from[along][line], or from[along][-line] where `Step` is -1. Whole tiles have loops of a fixed
 // length and go through a buffer.
 template <int Step, typename T>
-void transpose_tile(const T* __restrict from, std::int64_t step_along, T* __restrict out,
-                    std::int64_t pitch, std::int64_t lines, std::int64_t length) {
+void transpose_tile(const T* __restrict from, std::int64_t step_along, T* __restrict out, std::int64_t pitch,
+                    std::int64_t lines, std::int64_t length) {
   constexpr std::int64_t kSize = kTile<T>;
   if (lines < kSize || length < kSize) {
     for (std::int64_t line = 0; line < lines; ++line)
@@ -132,9 +132,8 @@ void permute_in_place(Workspace& workspace, T* data, const Index3& shape, const 
   if (!permutation.changes()) return;
   const std::int64_t plane = shape[1] * shape[2];
   if (permutation.only_flips()) {
-    workspace.share(shape[0], [&](std::int64_t begin, std::int64_t end) {
-      flip(data, shape, permutation.reversed, begin, end);
-    });
+    workspace.share(shape[0],
+                    [&](std::int64_t begin, std::int64_t end) { flip(data, shape, permutation.reversed, begin, end); });
   } else if (permutation.from[2] == 2) {
     permute_rows(workspace, data, shape, permutation);
   } else if (permutation.from[0] == 0 && !permutation.reversed[0]) {

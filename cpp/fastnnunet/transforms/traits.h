@@ -38,7 +38,8 @@ struct Traits {
 
   bool native = true;         // runs without Python's lock
   bool moves_voxels = false;  // a regression target goes through the transform as an image does
-  // Does nothing but move voxels (Transform::permutation); it does the moves that the plan gives it in place of its own.
+  // Does nothing but move voxels (Transform::permutation); it does the moves that the plan gives it in place of its
+  // own.
   bool permutes = false;
   // apply() does the moves that the plan gives it (Work::moves) as it writes image and labels.
   bool writes_permuted = false;

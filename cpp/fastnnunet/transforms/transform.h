@@ -40,8 +40,8 @@ class Transform {
   virtual bool acts(const Parameters&) const { return true; }
   // Where the traits have permutes: how voxels change places, in a sample of `dims` axes that count.
   virtual AxisPermutation permutation(const Parameters&, int /*dims*/) const { return {}; }
-  // Where the traits speak of arithmetic: the channels that it works on, and where they have is_arithmetic, what it does
-  // with the `number`-th of these.
+  // Where the traits speak of arithmetic: the channels that it works on, and where they have is_arithmetic, what it
+  // does with the `number`-th of these.
   virtual std::span<const std::int64_t> channels(const Parameters&) const { return {}; }
   virtual Linear arithmetic(const Parameters&, std::size_t /*number*/) const { return {}; }
 
@@ -113,7 +113,7 @@ class ArithmeticTransformOf : public ImageTransformOf<P> {
   void apply(Sample& sample, const P& parameters, const Work&) const final {
     const std::span<const std::int64_t> channels = this->channels(parameters);
     for (std::size_t i = 0; i < channels.size(); ++i)
-      Work::settle_channel(sample, channels[i], this->arithmetic(parameters, i));
+      Work::apply_to_channel(sample, channels[i], this->arithmetic(parameters, i));
   }
 };
 

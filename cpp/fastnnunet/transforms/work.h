@@ -32,11 +32,11 @@ class Work {
     if (arithmetic_ != nullptr)
       arithmetic_->add(channel, arithmetic);
     else
-      settle_channel(sample, channel, arithmetic);
+      apply_to_channel(sample, channel, arithmetic);
   }
 
   // In place, on all threads that have time.
-  static void settle_channel(Sample& sample, std::int64_t channel, const Linear& arithmetic) {
+  static void apply_to_channel(Sample& sample, std::int64_t channel, const Linear& arithmetic) {
     if (!arithmetic.changes()) return;
     sample.workspace().share_values(sample.image().channel_span(channel),
                                     [&](std::span<float> part, std::size_t) { settle(arithmetic, part); });

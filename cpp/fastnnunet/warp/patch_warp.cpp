@@ -93,7 +93,8 @@ void PatchWarp::warp(Input<float>& input, const PatchPlace& place, const AxisPer
   warp_channels(input, place, image, move, out);
 }
 
-void PatchWarp::warp(Input<std::int16_t>& input, const PatchPlace& place, const AxisPermutation& move, std::int16_t* out) const {
+void PatchWarp::warp(Input<std::int16_t>& input, const PatchPlace& place, const AxisPermutation& move,
+                     std::int16_t* out) const {
   warp_channels(input, place, labels, move, out);
 }
 

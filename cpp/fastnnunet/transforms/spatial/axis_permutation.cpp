@@ -15,7 +15,7 @@ void permute(Sample& sample, const SampleMoves& moves, const Work& work, std::st
     for (std::int64_t c = 0; c < image.channels; ++c) {
       const Linear due = work.take(c);
       if (!moves.image.only_flips()) {
-        Work::settle_channel(sample, c, due);
+        Work::apply_to_channel(sample, c, due);
         permute_in_place(workspace, image.channel(c), image.shape, moves.image);
         continue;
       }

@@ -11,8 +11,8 @@
 
 namespace fastnnunet {
 
-// Image and segmentation (or regions), channel by channel and in place. Arithmetic that is left of earlier steps is done
-// on the way. The shape must be kept.
+// Image and segmentation (or regions), channel by channel and in place. Arithmetic that is left of earlier steps is
+// done on the way. The shape must be kept.
 void permute(Sample& sample, const SampleMoves& moves, const Work& work, std::string_view owner);
 
 template <typename P>
