@@ -33,12 +33,9 @@ class PlanPasses {
     Plan::Step* labels_host = nullptr;
     for (std::size_t i = first_; i < steps_.size(); ++i) {
       Plan::Step& step = steps_[i];
+      // Behind a step that may be stood in for, so may be all that move labels: none of them gives or takes moves.
+      if (step.state != Plan::State::runs || step.may_be_stood_in) continue;
       const Traits traits = step.transform->traits();
-      if (step.may_be_stood_in) {
-        image_host = labels_host = nullptr;
-        continue;
-      }
-      if (step.state != Plan::State::runs) continue;
       if (traits.writes_permuted) {
         image_host = labels_host = &step;
       } else if (traits.permutes) {

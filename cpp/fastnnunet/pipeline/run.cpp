@@ -1,6 +1,7 @@
 // Voxels go through the steps of a plan.
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "fastnnunet/pipeline/passes.h"
 #include "fastnnunet/pipeline/pipeline.h"

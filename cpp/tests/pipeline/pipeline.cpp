@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -115,6 +116,65 @@ TEST_CASE("pipeline: a mirror's work is done by whoever writes the voxels first,
       REQUIRE(found.content == expected.content);
     }
     CHECK(ahead > 3);
+  }
+}
+
+TEST_CASE("pipeline: arithmetic that is left to others gives what each transform by itself gives", "[pipeline]") {
+  const Geometry geometry{2, 1, {10, 12, 14}};
+  const Data data = data_of(2, geometry.shape, 1);
+  const auto leaf = [](std::uint64_t kind) {
+    switch (kind) {
+      case 0:
+        return Node::leaf(
+            make_transform("MultiplicativeBrightnessTransform", record({{"multiplier_range", Scalar::range(0.75, 1.25)},
+                                                                        {"p_per_channel", 0.6},
+                                                                        {"synchronize_channels", false}})));
+      case 1:
+        return Node::leaf(make_transform(
+            "BrightnessAdditiveTransform",
+            record({{"mu", 0.0}, {"sigma", 0.5}, {"synchronize_channels", false}, {"p_per_channel", 0.6}})));
+      case 2:
+        return Node::leaf(make_transform("ContrastTransform", record({{"contrast_range", Scalar::range(0.75, 1.25)},
+                                                                      {"preserve_range", true},
+                                                                      {"p_per_channel", 0.6},
+                                                                      {"synchronize_channels", false}})));
+      case 3:
+        return Node::leaf(make_transform("GammaTransform", record({{"gamma", Scalar::range(0.7, 1.5)},
+                                                                   {"p_invert_image", 0.5},
+                                                                   {"synchronize_channels", false},
+                                                                   {"p_per_channel", 0.6},
+                                                                   {"p_retain_stats", 1.0}})));
+      case 4:
+        return Node::leaf(
+            make_transform("InvertImageTransform",
+                           record({{"p_invert_image", 0.8}, {"p_synchronize_channels", 0.0}, {"p_per_channel", 0.6}})));
+      case 5:
+        return noise();
+      default:
+        return mirror();
+    }
+  };
+  Workspace first, second;
+  for (std::uint64_t tree = 0; tree < 60; ++tree) {
+    CAPTURE(tree);
+    Stream order(SampleId{.seed = tree}, 1);
+    std::vector<Node> list;
+    for (int i = 0; i < 6; ++i) list.push_back(leaf(order.below(7)));
+    const Pipeline pipeline(Node::compose(std::move(list)));
+    Plan plan;
+    pipeline.draw({.seed = tree}, geometry, plan);
+    const Data found = run(pipeline, plan, data, first);
+    Sample sample(second);
+    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    forget_passes(plan);
+    pipeline.execute(sample, plan);
+    const Data expected = finished(sample);
+    float furthest = 0;
+    for (std::size_t i = 0; i < found.image.size(); ++i)
+      furthest = std::max(furthest, std::abs(found.image[i] - expected.image[i]));
+    CHECK(furthest < 1e-4f);  // of a range of about 8
   }
 }
 
