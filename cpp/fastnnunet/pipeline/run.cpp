@@ -1,4 +1,5 @@
 // Voxels go through the steps of a plan.
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -73,16 +74,18 @@ void Pipeline::execute(Sample& sample, Plan& plan, bool targets_wanted) const {
   Geometry expected = sample.geometry();
   const Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
   for (std::size_t i = 0; i < plan.steps_.size(); ++i) {
+    const Stopwatch watch;
     const Plan::Step& step = plan.steps_[i];
     const Transform& transform = *step.transform;
     const Traits traits = transform.traits();
     const bool in_python = step.may_be_stood_in && is_for_python(traits, sample);
     expected = transform.after(expected);
     if (step.state != Plan::State::runs && !in_python) {
-      if (step.state == Plan::State::absorbed) applied_[step.leaf].add({});
+      // It counts as applied. Not every clock sees how long this took.
+      if (step.state == Plan::State::absorbed)
+        applied_[step.leaf].add(std::max<std::chrono::nanoseconds>(watch.read(), std::chrono::nanoseconds{1}));
       continue;
     }
-    const Stopwatch watch;
     const std::chrono::nanoseconds before = sample.reading_time();
     sample.workspace().activity().enter(transform.name());
     naming(transform, [&] {

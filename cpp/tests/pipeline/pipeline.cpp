@@ -181,8 +181,9 @@ TEST_CASE("pipeline: applications are counted", "[pipeline]") {
     pipeline.draw({.step = step}, geometry_of(data), plan);
     run(pipeline, plan, data, workspace);
   }
+  // Others do its work, which takes next to nothing.
   CHECK(pipeline.statistics(0).count == 3);
-  CHECK(pipeline.statistics(0).total == 0);  // others do its work
+  CHECK(pipeline.statistics(0).total > 0);
   CHECK(pipeline.statistics(1).count == 0);
   CHECK(pipeline.statistics(2).count == 3);
   CHECK(pipeline.statistics(2).total > 0);
