@@ -45,13 +45,13 @@ class PluginTransform final : public TransformOf<PluginParameters> {
 
   bool acts(const PluginParameters& p) const override { return transform_.acts(p.values.data(), p.values.size()); }
 
-  void apply(Sample& sample, const PluginParameters& p, const fastnnunet::Stream& field) const override {
+  void apply(Sample& sample, const PluginParameters& p, const Work& work) const override {
     const bool labelled = sample.has_segmentation() && sample.regions() == nullptr;
     plugin::Voxels voxels{};
     voxels.image = sample.image().data;
     if (labelled) voxels.segmentation = sample.segmentation().data;
     voxels.geometry = to_plugin(sample.geometry(), labelled);
-    fastnnunet::Stream own = field;
+    fastnnunet::Stream own = work.field();
     PluginStream numbers(own);
     transform_.apply(voxels, p.values.data(), numbers);
   }

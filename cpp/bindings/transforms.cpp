@@ -124,7 +124,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
   PythonTransform(std::string name, SharedObject object) : name_(std::move(name)), object_(std::move(object)) {}
 
   std::string_view name() const override { return name_; }
-  bool native() const override { return false; }
+  Traits traits() const override { return {.native = false}; }
 
  protected:
   void draw(Stream& stream, const Geometry&, PythonParameters& p) const override {
@@ -132,7 +132,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
     p.token = -1;
   }
 
-  void apply(Sample& sample, const PythonParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const PythonParameters& p, const Work&) const override {
     const Array<float> image = sample.image();
     auto* before = dynamic_cast<Entries*>(sample.companion());
     const bool labelled = sample.has_segmentation() && (before == nullptr || !before->holds_labels());

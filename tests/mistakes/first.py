@@ -74,10 +74,10 @@ FIRST = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/spatial/mirroring.cpp",
-        "labels are not mirrored where only the image was mirrored ahead",
-        "if (!sample.has_segmentation() || ahead.labels) return;",
-        "if (!sample.has_segmentation() || ahead.image) return;",
+        f"{CORE}/pipeline/passes.cpp",
+        "images are mirrored ahead of steps to which it makes a difference, such as noise",
+        "if (!traits.image.indifferent_to_moves) image_host = nullptr;",
+        "if (!traits.labels.indifferent_to_moves) image_host = nullptr;",
         _SAMPLES,
     ),
     Mistake(
@@ -139,8 +139,8 @@ FIRST = [
     Mistake(
         f"{CORE}/transforms/noise/rician.cpp",
         "real and imaginary noise are the same numbers",
-        "field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);",
-        "field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(begin), sigma);",
+        "field().add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);",
+        "field().add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(begin), sigma);",
         _SAMPLES,
     ),
     Mistake(

@@ -50,3 +50,9 @@ def test_only_platform_knows_the_operating_system() -> None:
 def test_no_file_is_long() -> None:
     long = {str(path.relative_to(ROOT)): len(read(path).splitlines()) for path in FILES}
     assert not {path: lines for path, lines in long.items() if lines > LONGEST}
+
+
+def test_nothing_is_decided_by_a_transforms_name() -> None:
+    comparison = re.compile(r'name\(\)\s*[!=]=|[!=]=\s*"?\w*Transform"|dynamic_cast<const \w*Transform')
+    files = [*FILES, *(ROOT / "cpp" / "bindings").glob("*.cpp")]
+    assert not [str(path) for path in files if comparison.search(read(path))]

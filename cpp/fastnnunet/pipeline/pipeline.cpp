@@ -1,45 +1,16 @@
 #include "fastnnunet/pipeline/pipeline.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
+#include "fastnnunet/pipeline/purposes.h"
+#include "fastnnunet/pipeline/workspace_bytes.h"
 #include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
 namespace fastnnunet {
 namespace {
 
-// Purposes of a sample's streams: 0 is the sampling; node n draws with 2 n + 1, and its fields are 2 n + 2.
-std::uint32_t draw_purpose(std::uint32_t node) { return 2 * node + 1; }
-std::uint32_t field_purpose(std::uint32_t node) { return 2 * node + 2; }
 constexpr std::uint32_t most_nodes() { return (Stream::kMostPurposes - 1) / 2; }
-
-// Whether a native transform would find labels, or other entries, that it does not work on.
-bool is_for_python(const Transform& transform, const Sample& sample) {
-  if (!transform.native() || transform.only_image()) return false;
-  const Companion* companion = sample.companion();
-  if (companion != nullptr && (companion->holds_labels() || companion->holds_entries_of_transforms())) return true;
-  if (sample.target_is_list()) return true;
-  return sample.regions() != nullptr && !transform.takes_regions();
-}
-
-// Calls `body`; what it throws is given the transform's name, unless it has one.
-template <typename Body>
-void naming(const Transform& transform, Body&& body) {
-  try {
-    body();
-  } catch (const TransformError&) {
-    throw;
-  } catch (const StorageError&) {
-    throw;  // the file is to blame, not the transform that happened to read it
-  } catch (const std::bad_alloc&) {
-    throw;  // so is the system
-  } catch (const ClosedError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw TransformError(std::string(transform.name()), error.what(), std::current_exception());
-  }
-}
 
 }  // namespace
 
@@ -94,7 +65,8 @@ void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
 }
 
 bool Pipeline::all_native() const {
-  return std::all_of(leaves_.begin(), leaves_.end(), [](const Transform* transform) { return transform->native(); });
+  return std::all_of(leaves_.begin(), leaves_.end(),
+                     [](const Transform* transform) { return transform->traits().native; });
 }
 
 void Pipeline::prepare(Plan& plan) const {
@@ -132,11 +104,13 @@ void Pipeline::draw_node(const Node& node, const SampleId& sample, Geometry& geo
     case Node::Kind::leaf: {
       Stream stream(sample, draw_purpose(node.purpose_));
       Parameters& parameters = *plan.per_leaf_[node.leaf_];
+      const int dims = geometry.dims;
       naming(*node.transform, [&] {
         node.transform->draw(stream, geometry, parameters);
         geometry = node.transform->after(geometry);
       });
-      plan.steps_.push_back({node.leaf_, &parameters, Stream(sample, field_purpose(node.purpose_))});
+      plan.steps_.push_back(
+          {node.leaf_, node.transform.get(), &parameters, Stream(sample, field_purpose(node.purpose_)), dims});
       return;
     }
   }
@@ -154,38 +128,21 @@ void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sam
     const Transform& transform = *leaves_[entry.leaf];
     plan.replayed_.push_back(transform.new_parameters());
     plan.records_.push_back(entry.parameters);
+    const int dims = changing.dims;
     naming(transform, [&] {
       transform.restore(entry.parameters, changing, *plan.replayed_.back());
       changing = transform.after(changing);
     });
-    plan.steps_.push_back(
-        {entry.leaf, plan.replayed_.back().get(), Stream(sample, field_purpose(purposes_[entry.leaf]))});
-  }
-}
-
-void Pipeline::expect_flips(Sample& sample, const Plan& plan) const {
-  bool image = true, labels = true, first = true;
-  for (const Plan::Step& step : plan.steps_) {
-    const Transform& transform = *leaves_[step.leaf];
-    if (!transform.acts(*step.parameters)) continue;
-    if (std::exchange(first, false)) {
-      if (!transform.writes_flipped()) return;
-      continue;
-    }
-    Flips flips{};
-    naming(transform, [&] { flips = transform.flips(*step.parameters, sample.dims()); });
-    if (any_of(flips)) return sample.expect_flips({image ? flips : Flips{}, labels ? flips : Flips{}});
-    const Transform::Indifferent indifferent = transform.indifferent_to_flips();
-    image = image && indifferent.image;
-    labels = labels && indifferent.labels;
-    if (!image && !labels) return;
+    plan.steps_.push_back({entry.leaf, &transform, plan.replayed_.back().get(),
+                           Stream(sample, field_purpose(purposes_[entry.leaf])), dims});
   }
 }
 
 void Pipeline::draw_again(Plan& plan, std::size_t first, Geometry geometry) const {
   for (std::size_t i = first; i < plan.steps_.size(); ++i) {
-    const Plan::Step& step = plan.steps_[i];
-    const Transform& transform = *leaves_[step.leaf];
+    Plan::Step& step = plan.steps_[i];
+    step.dims = geometry.dims;
+    const Transform& transform = *step.transform;
     const bool replayed = !plan.records_.empty();
     Parameters& parameters = replayed ? *plan.replayed_[i] : *plan.per_leaf_[step.leaf];
     naming(transform, [&] {
@@ -200,70 +157,6 @@ void Pipeline::draw_again(Plan& plan, std::size_t first, Geometry geometry) cons
   }
 }
 
-void Pipeline::apply_in_python(Sample& sample, const Plan& plan, std::size_t number) const {
-  const Plan::Step& step = plan.steps_[number];
-  const Transform* stand_in = stand_ins_[step.leaf];
-  if (stand_in == nullptr)
-    throw InvalidArgument(leaves_[step.leaf]->name(), "labels of the form (C, X, Y, Z) int16",
-                          "regions, a list of targets, or what a transform in Python made of them");
-  stood_in_[step.leaf].store(true, std::memory_order_relaxed);
-  const std::unique_ptr<Parameters> parameters = stand_in->new_parameters();
-  if (plan.records_.empty()) {
-    Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
-    stand_in->draw(stream, sample.geometry(), *parameters);
-  } else {
-    stand_in->restore(plan.records_[number], sample.geometry(), *parameters);
-  }
-  stand_in->apply(sample, *parameters, step.field);
-}
-
-void Pipeline::run(Sample& sample, Plan& plan, bool targets_wanted) const {
-  expect_flips(sample, plan);
-  Geometry expected = sample.geometry();
-  const Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
-  for (std::size_t i = 0; i < plan.steps_.size(); ++i) {
-    const Plan::Step& step = plan.steps_[i];
-    const Transform& transform = *leaves_[step.leaf];
-    const bool in_python = is_for_python(transform, sample);
-    expected = transform.after(expected);
-    if (!in_python && !transform.acts(*step.parameters)) continue;
-    const Stopwatch watch;
-    const std::chrono::nanoseconds before = sample.reading_time();
-    sample.workspace().activity().enter(transform.name());
-    naming(transform, [&] {
-      if (in_python)
-        apply_in_python(sample, plan, i);
-      else
-        transform.apply(sample, *step.parameters, step.field);
-    });
-    applied_[step.leaf].add(watch.read() - (sample.reading_time() - before));
-    if (!in_python && transform.native()) continue;
-    if (const Geometry now = sample.geometry(); now != expected) {
-      draw_again(plan, i + 1, now);
-      expected = now;
-      changed = &transform;
-    }
-    if (sample.companion() != nullptr || sample.target_is_list()) changed = &transform;
-  }
-  const Stopwatch watch;
-  const std::chrono::nanoseconds before = sample.reading_time();
-  sample.workspace().activity().enter("writing into the batch");
-  if (changed != nullptr)
-    naming(*changed, [&] { sample.finish(targets_wanted); });
-  else
-    sample.finish(targets_wanted);
-  written_.add(watch.read() - (sample.reading_time() - before));
-}
-
-void Pipeline::run_moves(Sample& sample, const Plan& plan) const {
-  for (const Plan::Step& step : plan.steps()) {
-    const Transform& transform = *leaves_[step.leaf];
-    if (!transform.moves_voxels() || !transform.acts(*step.parameters)) continue;
-    naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
-  }
-  sample.finish();
-}
-
 std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmentation) const {
   if (!all_native()) return std::nullopt;
   Geometry at = geometry;
@@ -271,8 +164,9 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
   TargetType type = TargetType::int16;
   for (const Transform* transform : leaves_) {
     naming(*transform, [&] { at = transform->after(at); });
-    if (transform->makes().regions) type = TargetType::boolean;
-    const Record::Rows* scales = transform->target_scales();
+    const Traits traits = transform->traits();
+    if (traits.makes_regions) type = TargetType::boolean;
+    const Record::Rows* scales = traits.target_scales;
     if (scales == nullptr || !has_segmentation) continue;
     layout.target_is_list = true;
     layout.targets.clear();
@@ -284,6 +178,13 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
   layout.dims = at.dims;
   if (has_segmentation && !layout.target_is_list) layout.targets.push_back({type, at.segmentation_channels, at.shape});
   return layout;
+}
+
+std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& layout) const {
+  Plan every;
+  for (std::size_t leaf = 0; leaf < leaves_.size(); ++leaf)
+    every.steps_.push_back({leaf, leaves_[leaf], nullptr, Stream({}, 0), geometry.dims});
+  return fastnnunet::workspace_bytes(every.steps_, geometry, layout);
 }
 
 Layout Pipeline::layout_of(const Sample& sample, Array<float> image) {

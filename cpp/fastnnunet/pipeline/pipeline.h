@@ -1,17 +1,18 @@
-// A compiled tree of transforms. draw() walks the tree once and writes down what will happen to one sample; run() does
-// it.
+// A compiled tree of transforms. draw() walks the tree once and writes down what will happen to one sample, as a plan;
+// run() sends the plan through the passes and does it.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "fastnnunet/base/durations.h"
-#include "fastnnunet/base/error.h"
+#include "fastnnunet/pipeline/layout.h"
+#include "fastnnunet/pipeline/plan.h"
+#include "fastnnunet/pipeline/transform_error.h"
 #include "fastnnunet/transforms/transform.h"
 
 namespace fastnnunet {
@@ -36,59 +37,10 @@ struct Node {
   std::size_t leaf_ = 0;       // number of the leaf in the order of the tree
 };
 
-// What a transform threw, with its name; the original is kept.
-class TransformError : public Error {
- public:
-  TransformError(std::string transform, const std::string& reason, std::exception_ptr cause)
-      : Error("[" + transform + "] " + reason), transform_(std::move(transform)), cause_(std::move(cause)) {}
-  const std::string& transform() const { return transform_; }
-  const std::exception_ptr& cause() const { return cause_; }
-
- private:
-  std::string transform_;
-  std::exception_ptr cause_;
-};
-
-// The transforms of one sample in order, with their parameters. Reused: memory for parameters is kept for every leaf.
-class Plan {
- public:
-  struct Step {
-    std::size_t leaf;
-    const Parameters* parameters;
-    Stream field;  // random fields of this application
-  };
-  const std::vector<Step>& steps() const { return steps_; }
-
- private:
-  friend class Pipeline;
-  std::vector<Step> steps_;
-  std::vector<std::unique_ptr<Parameters>> per_leaf_;
-  std::vector<std::unique_ptr<Parameters>> replayed_;
-  std::vector<Record> records_;  // of a replay, one for each step
-  SampleId sample_;
-};
-
 // One recorded application, for replay.
 struct TraceEntry {
   std::size_t leaf;
   Record parameters;
-};
-
-// Shapes of a finished sample; they are the same for all samples of a batch.
-struct Layout {
-  std::int64_t image_channels = 0;
-  Index3 image_shape{};
-  int dims = 3;
-  struct TargetLayout {
-    TargetType type = TargetType::int16;
-    std::int64_t channels = 0;
-    Index3 shape{};
-    bool operator==(const TargetLayout&) const = default;
-  };
-  std::vector<TargetLayout> targets;
-  bool target_is_list = false;  // deep supervision gives a list, even of one
-
-  bool operator==(const Layout&) const = default;
 };
 
 class Pipeline {
@@ -104,10 +56,13 @@ class Pipeline {
   // Fills the plan from recorded parameters instead.
   void restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
                Plan& plan) const;
-  // Where a transform in Python changes shape or channels, what follows is drawn anew, as batchgeneratorsv2 draws from
-  // the sample as it is then: the plan has what was applied. Native transforms whose labels, or whose other entries,
-  // only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws TransformError.
+  // optimise(), then execute().
   void run(Sample& sample, Plan& plan, bool targets_wanted = true) const;
+  // Does what the plan says. Where a transform in Python changes shape or channels, what follows is drawn anew, as
+  // batchgeneratorsv2 draws from the sample as it is then: the plan has what was applied. Native transforms whose
+  // labels, or whose other entries, only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws
+  // TransformError.
+  void execute(Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
   void run_moves(Sample& sample, const Plan& plan) const;
 
@@ -118,7 +73,8 @@ class Pipeline {
   static Layout layout_of(const Sample& sample, Array<float> image);
 
   // An upper bound of what one thread holds for samples of this geometry that come out in this layout, which also tells
-  // what transforms in Python make of them.
+  // what transforms in Python make of them: that of the plan in which every leaf is a step
+  // (pipeline/workspace_bytes.h).
   std::size_t workspace_bytes(const Geometry& geometry, const Layout& layout) const;
 
   // How often each leaf was applied and for how long, over all threads; reading voxels from files is not in it.
@@ -134,9 +90,8 @@ class Pipeline {
   void prepare(Plan& plan) const;
   // Draws, or restores, the steps from `first` on for a sample of this geometry.
   void draw_again(Plan& plan, std::size_t first, Geometry geometry) const;
-  void apply_in_python(Sample& sample, const Plan& plan, std::size_t step) const;
-  // Tells the sample what the one who writes its voxels first can do for a mirror that comes later.
-  void expect_flips(Sample& sample, const Plan& plan) const;
+  void apply(Sample& sample, Plan& plan, std::size_t step) const;
+  void apply_in_python(Sample& sample, Plan& plan, std::size_t step) const;
 
   Node root_;
   std::vector<const Transform*> leaves_;

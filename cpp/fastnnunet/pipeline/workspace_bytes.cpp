@@ -1,11 +1,12 @@
-// What a thread holds for a sample, known before there is one: the tree is gone through as a sample goes through it,
-// and arrays are placed by the sample's own rules (sample/placement.h). Transforms may fire or not, so an array may
-// lie in several places; each of them counts.
+// The plan is gone through as a sample goes through it, and arrays are placed by the sample's own rules
+// (sample/placement.h). Transforms may fire or not, so an array may lie in several places; each of them counts.
+#include "fastnnunet/pipeline/workspace_bytes.h"
+
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
-#include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/sample/placement.h"
 #include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
@@ -79,13 +80,13 @@ struct Unforeseen {
   }
 };
 
-Unforeseen unforeseen(const std::vector<const Transform*>& leaves, const Geometry& geometry, const Layout& layout) {
+Unforeseen unforeseen(std::span<const Plan::Step> steps, const Geometry& geometry, const Layout& layout) {
   Geometry last = geometry;
   Unforeseen more;
   bool regions = false;
-  for (const Transform* transform : leaves) {
-    last = transform->after(last);
-    regions = regions || transform->makes().regions;
+  for (const Plan::Step& step : steps) {
+    last = step.transform->after(last);
+    regions = regions || step.transform->traits().makes_regions;
   }
   more.image_channels = std::max<std::int64_t>(layout.image_channels - last.image_channels, 0);
   for (const auto& target : layout.targets) {
@@ -98,7 +99,7 @@ Unforeseen unforeseen(const std::vector<const Transform*>& leaves, const Geometr
 
 }  // namespace
 
-std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& layout) const {
+std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& geometry, const Layout& layout) {
   const auto form_of_target = [&](std::size_t i) { return Form{layout.targets[i].channels, layout.targets[i].shape}; };
   const auto image_at = [&](const Geometry& g) {
     return [&layout, form = Form{g.image_channels, g.shape, g.planes > 0}](std::size_t) {
@@ -112,29 +113,32 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
   };
 
   Places image(1), labels(layout.targets.size());
-  const auto read = [&](const Geometry& g, bool with_labels) {
-    image.read(image_bytes(g), image_at(g));
-    if (with_labels) labels.read(label_bytes(g), labels_at(g));
-  };
   Workspace::ScratchSizes scratch{};
   std::size_t rooms = 0, python = 0, regions = 0, other_regions = 0;
   std::vector<std::size_t> targets;
   std::optional<Unforeseen> more;  // from the first transform in Python on
   bool as_regions = false;
   Geometry at = geometry;
-  for (const Transform* transform : leaves_) {
+  for (const Plan::Step& step : steps) {
+    const Transform* transform = step.transform;
+    if (step.state == Plan::State::idle && !step.may_be_stood_in) {
+      at = transform->after(at);
+      continue;
+    }
     const Workspace::ScratchSizes needed = transform->scratch_bytes(at);
     for (std::size_t i = 0; i < scratch.size(); ++i) scratch[i] = std::max(scratch[i], needed[i]);
     rooms += transform->room_bytes(at);
 
     Geometry next = transform->after(at);
-    const Transform::Makes makes = transform->makes();
-    using Room = Transform::Makes::Room;
+    const Traits traits = transform->traits();
+    using Room = Traits::Room;
     const bool folds = next.planes != at.planes;
-    if (!folds && makes.image != Room::anew) read(at, !transform->only_image());
-    if (!transform->native()) {
+    if (!folds && traits.image.touches() && traits.image.room != Room::anew) image.read(image_bytes(at), image_at(at));
+    if (!folds && traits.labels.touches() && traits.labels.room != Room::anew)
+      labels.read(label_bytes(at), labels_at(at));
+    if (!traits.native) {
       if (!more) {
-        more = unforeseen(leaves_, geometry, layout);
+        more = unforeseen(steps, geometry, layout);
         next = more->added_to(next);
       }
       // What comes back from Python is memory of Python's, until it has been copied.
@@ -143,10 +147,10 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
       labels.make(label_bytes(next), labels_at(next));
       if (as_regions || more->regions) other_regions = std::max(other_regions, Buffer::rounded(label_bytes(next, 1)));
     }
-    if (makes.image != Room::none)
-      image.make(image_bytes(next), image_at(next), makes.image == Room::behind && next.planes == 0);
-    if (makes.labels != Room::none) labels.make(label_bytes(next), labels_at(next));
-    if (makes.regions) {
+    if (traits.image.room != Room::in_place)
+      image.make(image_bytes(next), image_at(next), traits.image.room == Room::behind && next.planes == 0);
+    if (traits.labels.room != Room::in_place) labels.make(label_bytes(next), labels_at(next));
+    if (traits.makes_regions) {
       as_regions = true;
       bool in_batch = false;
       for (std::size_t i = 0; i < layout.targets.size(); ++i)
@@ -154,7 +158,7 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
                    fits_regions(layout.targets[i].type, form_of_target(i), {next.segmentation_channels, next.shape});
       if (!in_batch) regions = std::max(regions, Buffer::rounded(label_bytes(next, 1)));
     }
-    if (const Record::Rows* scales = transform->target_scales()) {
+    if (const Record::Rows* scales = traits.target_scales) {
       const TargetType type = as_regions ? TargetType::boolean : TargetType::int16;
       targets.resize(std::max(targets.size(), scales->size()), 0);
       for (std::size_t i = 0; i < scales->size(); ++i) {
@@ -168,7 +172,8 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
     }
     at = next;
   }
-  read(at, true);
+  image.read(image_bytes(at), image_at(at));
+  labels.read(label_bytes(at), labels_at(at));
   std::size_t held = image.bytes() + labels.bytes() + regions + 2 * other_regions + rooms + python;
   for (const std::size_t bytes : targets) held += Buffer::rounded(bytes);
   for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);

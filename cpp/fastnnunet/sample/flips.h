@@ -14,12 +14,6 @@ namespace fastnnunet {
 // Along X, Y and Z.
 using Flips = std::array<bool, 3>;
 
-// How a sample is to be turned around.
-struct SampleFlips {
-  Flips image{};
-  Flips labels{};
-};
-
 inline bool any_of(const Flips& flips) { return flips[0] || flips[1] || flips[2]; }
 
 // Where plane or row number `at` of `size` goes.
@@ -35,6 +29,9 @@ void flip(std::uint8_t* channel, const Index3& shape, const Flips& flips, std::i
 // `to` gets the row from its end to its beginning. They must not overlap.
 void copy_reversed(const float* from, std::int64_t count, float* to);
 void copy_reversed(const std::int16_t* from, std::int64_t count, std::int16_t* to);
+inline void copy_reversed(const std::uint8_t* from, std::int64_t count, std::uint8_t* to) {
+  std::reverse_copy(from, from + count, to);
+}
 
 // A row where it goes, as it is or turned.
 template <typename T>

@@ -41,11 +41,8 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   image_ = {nullptr, image.channels(), image.shape()};
   segmentation_ =
       has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
-  expected_flips_ = {};
-  flipped_ahead_ = {};
   planes_ = 0;
   regions_ = {};
-  due_.clear();
   targets_.clear();
   target_is_list_ = false;
   companion_.reset();
@@ -59,24 +56,12 @@ void Sample::let_go() {
   companion_.reset();
 }
 
-SampleFlips Sample::take_flips() {
-  const SampleFlips flips = std::exchange(expected_flips_, {});
-  flipped_ahead_ = {any_of(flips.image), any_of(flips.labels)};
-  return flips;
-}
-
 Geometry Sample::geometry() const {
   const std::int64_t labels = regions_.data != nullptr ? regions_.channels : segmentation_.channels;
   return {image_.channels, labels, image_.shape, dims_, planes_};
 }
 
 Array<float>& Sample::image() {
-  image_as_it_is();
-  settle();
-  return image_;
-}
-
-Array<float>& Sample::image_as_it_is() {
   if (pending_image_ != nullptr) {
     Source<float>& source = *pending_image_;
     const Array<float> read = new_image(image_.channels, image_.shape);
@@ -84,28 +69,6 @@ Array<float>& Sample::image_as_it_is() {
     set_image(read);
   }
   return image_;
-}
-
-void Sample::owe(std::int64_t channel, const Linear& arithmetic) {
-  image_as_it_is();
-  if (due_.empty()) due_.resize(static_cast<std::size_t>(image_.channels));
-  Linear& due = due_[static_cast<std::size_t>(channel)];
-  due = {due.factor * arithmetic.factor, arithmetic(due.shift)};
-}
-
-Linear Sample::take_due(std::int64_t channel) {
-  if (due_.empty()) return {};
-  return std::exchange(due_[static_cast<std::size_t>(channel)], {});
-}
-
-void Sample::settle() {
-  for (std::size_t channel = 0; channel < due_.size(); ++channel) {
-    const Linear& due = due_[channel];
-    if (!due.changes()) continue;
-    workspace_.share_values(image_.channel_span(static_cast<std::int64_t>(channel)),
-                            [&](std::span<float> part, std::size_t) { fastnnunet::settle(due, part); });
-  }
-  due_.clear();
 }
 
 Array<std::int16_t>& Sample::segmentation() {
@@ -154,7 +117,6 @@ Array<std::int16_t> Sample::new_segmentation(std::int64_t channels, const Index3
 void Sample::set_image(const Array<float>& image) {
   pending_image_ = nullptr;
   image_ = image;
-  due_.clear();
 }
 
 void Sample::set_segmentation(const Array<std::int16_t>& segmentation) {
@@ -194,7 +156,6 @@ void Sample::set_form(int dims, std::int64_t planes) {
 }
 
 void Sample::fold_planes() {
-  settle();
   planes_ = image_.shape[0];
   image_.channels *= planes_;
   image_.shape[0] = 1;
@@ -208,7 +169,6 @@ void Sample::fold_planes() {
 void Sample::unfold_planes() {
   if (!folded())
     throw InvalidArgument("Convert2DTo3DTransform", "a sample that Convert3DTo2DTransform made 2D", "another");
-  settle();
   image_.shape[0] = planes_;
   image_.channels /= planes_;
   if (has_segmentation_) {

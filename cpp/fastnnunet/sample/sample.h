@@ -14,20 +14,12 @@
 #include "fastnnunet/sample/array.h"
 #include "fastnnunet/sample/companion.h"
 #include "fastnnunet/sample/destination.h"
-#include "fastnnunet/sample/flips.h"
 #include "fastnnunet/sample/geometry.h"
-#include "fastnnunet/sample/linear.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/sample/target.h"
 #include "fastnnunet/sample/workspace.h"
 
 namespace fastnnunet {
-
-// What has been flipped before its mirror's turn.
-struct FlippedAhead {
-  bool image = false;
-  bool labels = false;
-};
 
 class Sample {
  public:
@@ -46,23 +38,11 @@ class Sample {
 
   // The voxels, read from the source on the first call.
   Array<float>& image();
-  // A channel's arithmetic that is left to whoever goes over its voxels next: image() does it. A transform that goes
-  // over them anyway can take them as they are, with what is still due.
-  void owe(std::int64_t channel, const Linear& arithmetic);
-  Array<float>& image_as_it_is();
-  Linear take_due(std::int64_t channel);
   Array<std::int16_t>& segmentation();
 
   // Not null as long as nobody has asked for voxels: a transform that needs a part of them reads that part itself.
   Source<float>* pending_image() const { return pending_image_; }
   Source<std::int16_t>* pending_segmentation() const { return pending_segmentation_; }
-
-  // How a mirror further on turns voxels around to which nothing between here and there makes a difference by where
-  // they lie. Whoever writes them first can take that over and do it on the way; the mirror then leaves them as they
-  // are.
-  void expect_flips(const SampleFlips& flips) { expected_flips_ = flips; }
-  SampleFlips take_flips();
-  FlippedAhead take_flipped_ahead() { return std::exchange(flipped_ahead_, {}); }
 
   // Memory for a new image or segmentation beside the present one; set_... makes it the present one. It is the batch
   // buffer's where the size is that of the finished sample, so that most samples are never copied.
@@ -119,7 +99,6 @@ class Sample {
 
  private:
   void* target_memory(std::size_t number, std::size_t bytes);
-  void settle();
 
   Workspace& workspace_;
   const Destination* destination_ = nullptr;
@@ -130,10 +109,7 @@ class Sample {
   bool has_segmentation_ = false;
   int dims_ = 3;
   Array<float> image_;
-  std::vector<Linear> due_;  // for each channel; empty where nothing is
   Array<std::int16_t> segmentation_;
-  SampleFlips expected_flips_;
-  FlippedAhead flipped_ahead_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;
   bool target_is_list_ = false;

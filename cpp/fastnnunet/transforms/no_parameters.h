@@ -13,7 +13,7 @@ class FixedTransform : public TransformOf<NoParameters> {
   virtual void apply(Sample& sample) const = 0;
 
   void draw(Stream&, const Geometry&, NoParameters&) const final {}
-  void apply(Sample& sample, const NoParameters&, const Stream&) const final { apply(sample); }
+  void apply(Sample& sample, const NoParameters&, const Work&) const final { apply(sample); }
   Record describe(const NoParameters&) const final { return Record{std::string(name())}; }
   void restore(const Record&, const Geometry&, NoParameters&) const final {}
 };

@@ -2,13 +2,18 @@
 // transforms of a sample, and sees no voxel; applying sees no random stream except for fields (noise).
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fastnnunet/sample/moves.h"
 #include "fastnnunet/sample/sample.h"
 #include "fastnnunet/transforms/record.h"
+#include "fastnnunet/transforms/traits.h"
+#include "fastnnunet/transforms/work.h"
 
 namespace fastnnunet {
 
@@ -22,45 +27,23 @@ class Transform {
   virtual ~Transform() = default;
 
   virtual std::string_view name() const = 0;
-  virtual bool native() const { return true; }
-  virtual std::unique_ptr<Parameters> new_parameters() const = 0;
-  virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
-  // False where these parameters change nothing: the transform is then not applied.
-  virtual bool acts(const Parameters&) const { return true; }
-  // True where it neither looks at the segmentation nor changes it.
-  virtual bool only_image() const { return false; }
-  // True where it works on regions as it does on labels.
-  virtual bool takes_regions() const { return false; }
-  // True where a regression target goes through the transform as an image does: those that move voxels.
-  virtual bool moves_voxels() const { return false; }
-  // Of which it makes no difference to the result whether they are turned around before the transform or after it.
-  struct Indifferent {
-    bool image = false;
-    bool labels = false;
-  };
-  virtual Indifferent indifferent_to_flips() const { return {}; }
-  // How these parameters turn a sample around; for mirrors only.
-  virtual Flips flips(const Parameters&, int /*dims*/) const { return {}; }
-  // True where apply() does what Sample::expect_flips() asks for.
-  virtual bool writes_flipped() const { return false; }
+  virtual Traits traits() const = 0;
   // Shape and channels after the transform; the same for all parameters.
   virtual Geometry after(const Geometry& geometry) const { return geometry; }
-  virtual void apply(Sample& sample, const Parameters& parameters, const Stream& field) const = 0;
 
-  // What apply() asks the sample to make room for, so that the budget counts it (Pipeline::workspace_bytes).
-  struct Makes {
-    enum class Room : std::uint8_t {
-      none,    // works in place
-      anew,    // new_image, new_segmentation, of what may not have been read yet
-      behind,  // more channels behind those that are there
-    };
-    Room image = Room::none;
-    Room labels = Room::none;
-    bool regions = false;  // new_regions: from here on the labels are regions
-  };
-  virtual Makes makes() const { return {}; }
-  // The scales of deep supervision that the labels become a list of; null for any other transform.
-  virtual const Record::Rows* target_scales() const { return nullptr; }
+  virtual std::unique_ptr<Parameters> new_parameters() const = 0;
+  virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
+  virtual void apply(Sample& sample, const Parameters& parameters, const Work& work) const = 0;
+
+  // What these parameters will do, asked before there are voxels. False where they change nothing: the transform is
+  // then not applied.
+  virtual bool acts(const Parameters&) const { return true; }
+  // Where the traits have permutes: how voxels change places, in a sample of `dims` axes that count.
+  virtual AxisPermutation permutation(const Parameters&, int /*dims*/) const { return {}; }
+  // Where the traits speak of arithmetic: the channels that it works on, and where they have is_arithmetic, what it
+  // does with the `number`-th of these.
+  virtual std::span<const std::int64_t> channels(const Parameters&) const { return {}; }
+  virtual Linear arithmetic(const Parameters&, std::size_t /*number*/) const { return {}; }
 
   // Parameters under batchgeneratorsv2's names, out of the core and into it (replay).
   virtual Record describe(const Parameters& parameters) const = 0;
@@ -76,16 +59,23 @@ class Transform {
 template <typename P>
 class TransformOf : public Transform {
  public:
+  Traits traits() const override { return {}; }
   std::unique_ptr<Parameters> new_parameters() const final { return std::make_unique<P>(); }
   void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const final {
     draw(stream, geometry, static_cast<P&>(parameters));
   }
-  bool acts(const Parameters& parameters) const final { return acts(static_cast<const P&>(parameters)); }
-  Flips flips(const Parameters& parameters, int dims) const final {
-    return flips(static_cast<const P&>(parameters), dims);
+  void apply(Sample& sample, const Parameters& parameters, const Work& work) const final {
+    apply(sample, static_cast<const P&>(parameters), work);
   }
-  void apply(Sample& sample, const Parameters& parameters, const Stream& field) const final {
-    apply(sample, static_cast<const P&>(parameters), field);
+  bool acts(const Parameters& parameters) const final { return acts(static_cast<const P&>(parameters)); }
+  AxisPermutation permutation(const Parameters& parameters, int dims) const final {
+    return permutation(static_cast<const P&>(parameters), dims);
+  }
+  std::span<const std::int64_t> channels(const Parameters& parameters) const final {
+    return channels(static_cast<const P&>(parameters));
+  }
+  Linear arithmetic(const Parameters& parameters, std::size_t number) const final {
+    return arithmetic(static_cast<const P&>(parameters), number);
   }
   Record describe(const Parameters& parameters) const final { return describe(static_cast<const P&>(parameters)); }
   void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const final {
@@ -94,9 +84,11 @@ class TransformOf : public Transform {
 
  protected:
   virtual void draw(Stream& stream, const Geometry& geometry, P& parameters) const = 0;
+  virtual void apply(Sample& sample, const P& parameters, const Work& work) const = 0;
   virtual bool acts(const P&) const { return true; }
-  virtual Flips flips(const P&, int /*dims*/) const { return {}; }
-  virtual void apply(Sample& sample, const P& parameters, const Stream& field) const = 0;
+  virtual AxisPermutation permutation(const P&, int /*dims*/) const { return {}; }
+  virtual std::span<const std::int64_t> channels(const P&) const { return {}; }
+  virtual Linear arithmetic(const P&, std::size_t /*number*/) const { return {}; }
   virtual Record describe(const P& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, P& parameters) const = 0;
 };
@@ -105,8 +97,24 @@ class TransformOf : public Transform {
 template <typename P>
 class ImageTransformOf : public TransformOf<P> {
  public:
-  bool only_image() const override { return true; }
-  Transform::Indifferent indifferent_to_flips() const override { return {.image = false, .labels = true}; }
+  Traits traits() const override { return {.labels = Traits::kUntouched}; }
+};
+
+// For those of them that are arithmetic, known from the parameters.
+template <typename P>
+class ArithmeticTransformOf : public ImageTransformOf<P> {
+ public:
+  Traits traits() const final {
+    return {.image = {.indifferent_to_moves = true}, .labels = Traits::kUntouched, .is_arithmetic = true};
+  }
+
+ protected:
+  using TransformOf<P>::apply;
+  void apply(Sample& sample, const P& parameters, const Work&) const final {
+    const std::span<const std::int64_t> channels = this->channels(parameters);
+    for (std::size_t i = 0; i < channels.size(); ++i)
+      Work::apply_to_channel(sample, channels[i], this->arithmetic(parameters, i));
+  }
 };
 
 // The one table of native transforms: batchgeneratorsv2's class name to a function that makes it from its attributes.

@@ -11,7 +11,8 @@
 #include "fastnnunet/base/border.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/sample/array.h"
-#include "fastnnunet/sample/flips.h"
+#include "fastnnunet/sample/moves.h"
+#include "fastnnunet/sample/permute.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/sample/workspace.h"
 #include "fastnnunet/warp/positions.h"
@@ -38,7 +39,7 @@ class Input {
   Input(Source<T>* pending, const Array<T>& array, Workspace& workspace)
       : pending_(pending), array_(array), workspace_(workspace) {}
 
-  const Workspace& workspace() const { return workspace_; }
+  Workspace& workspace() { return workspace_; }
 
   // A pending 3D source keeps its planes although the sample is folded: one box then serves all planes of a channel.
   std::int64_t channels() const { return pending_ != nullptr ? pending_->channels() : array_.channels; }
@@ -78,25 +79,18 @@ class Input {
     return SourceView<T>::dense(memory, box);
   }
 
-  // `box` of the window, what is outside filled from the border; dense, of the box's shape, and turned around.
-  void crop(std::int64_t channel, const Box& box, Border border, T outside, const Flips& flips, T* out) {
+  // `box` of the window, what is outside filled from the border; dense, of the box's shape, its voxels moved.
+  void crop(std::int64_t channel, const Box& box, Border border, T outside, const AxisPermutation& move, T* out) {
     const Index3 size = box.shape();
     const Box common = box.intersect(Box::of_shape(shape()));
     if (common == box)
-      if (const SourceView<T> view = in_memory(channel, box); view.data != nullptr) {
-        workspace_.share(size[0], [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t x = begin; x < end; ++x)
-            for (std::int64_t y = 0; y < size[1]; ++y)
-              copy_row(view.data + x * view.plane_step + y * view.row_step, size[2], flips[2],
-                       out + (flipped(x, size[0], flips[0]) * size[1] + flipped(y, size[1], flips[1])) * size[2]);
-        });
-        return;
-      }
+      if (const SourceView<T> view = in_memory(channel, box); view.data != nullptr)
+        return copy_permuted(workspace_, view.data, {view.plane_step, view.row_step, 1}, size, move, out);
     if (pending_ != nullptr && common == box)
       pending_->read(channel, box, out);
     else
       fill(channel, box, common, border, outside, out);
-    if (any_of(flips)) flip(out, size, flips, 0, size[0]);
+    permute_in_place(workspace_, out, size, move);
   }
 
  private:

@@ -1,5 +1,7 @@
 #include "fastnnunet/warp/patch_warp.h"
 
+#include "fastnnunet/sample/permute.h"
+
 namespace fastnnunet {
 namespace {
 
@@ -21,6 +23,17 @@ bool in_place(Input<T>& input, const Box& box, std::vector<SourceView<T>>& views
     if (views.back().data == nullptr) return false;
   }
   return true;
+}
+
+// What is done as rows are written; where axes change places, all is done afterwards.
+Flips flips_of(const AxisPermutation& move) { return move.only_flips() ? move.reversed : Flips{}; }
+
+template <typename T>
+void exchange_axes(Workspace& workspace, T* data, std::int64_t channels, const Index3& shape,
+                   const AxisPermutation& move) {
+  if (move.only_flips()) return;
+  for (std::int64_t channel = 0; channel < channels; ++channel)
+    permute_in_place(workspace, data + channel * voxels(shape), shape, move);
 }
 
 }  // namespace
@@ -57,13 +70,13 @@ LabelResampling PatchWarp::resampling_of(std::span<const SourceView<std::int16_t
 // Channel by channel: of what has to be read, one is in memory at a time.
 template <typename T>
 void PatchWarp::warp_channels(Input<T>& input, const PatchPlace& place, const InterpolationOptions<T>& options,
-                              const Flips& flips, T* out) const {
+                              const AxisPermutation& move, T* out) const {
   const Index3 window = input.shape(), all = patch_of(window);
   const std::int64_t size = voxels(all);
   if (place.crop) {
     const Box box = crop_box(place.grid.centre, dims, all, window, options.border, options.border_name);
     for (std::int64_t channel = 0; channel < input.channels(); ++channel)
-      input.crop(channel, box, options.border, options.outside, flips, out + channel * size);
+      input.crop(channel, box, options.border, options.outside, move, out + channel * size);
     return;
   }
   const Positions positions = positions_in(window, place, options.border);
@@ -71,20 +84,22 @@ void PatchWarp::warp_channels(Input<T>& input, const PatchPlace& place, const In
   for (std::int64_t channel = 0; channel < input.channels(); ++channel) {
     const SourceView<T> view = input.view(channel, box);
     resample_one(input.workspace(), positions, all, window, box,
-                 resampling_of({&view, 1}, flips, out + channel * size));
+                 resampling_of({&view, 1}, flips_of(move), out + channel * size));
   }
+  exchange_axes(input.workspace(), out, input.channels(), all, move);
 }
 
-void PatchWarp::warp(Input<float>& input, const PatchPlace& place, const Flips& flips, float* out) const {
-  warp_channels(input, place, image, flips, out);
+void PatchWarp::warp(Input<float>& input, const PatchPlace& place, const AxisPermutation& move, float* out) const {
+  warp_channels(input, place, image, move, out);
 }
 
-void PatchWarp::warp(Input<std::int16_t>& input, const PatchPlace& place, const Flips& flips, std::int16_t* out) const {
-  warp_channels(input, place, labels, flips, out);
+void PatchWarp::warp(Input<std::int16_t>& input, const PatchPlace& place, const AxisPermutation& move,
+                     std::int16_t* out) const {
+  warp_channels(input, place, labels, move, out);
 }
 
 bool PatchWarp::warp_together(Input<float>& image_input, Input<std::int16_t>& label_input, const PatchPlace& place,
-                              const SampleFlips& flips, WarpViews& views, float* image_out,
+                              const SampleMoves& moves, WarpViews& views, float* image_out,
                               std::int16_t* labels_out) const {
   if (place.crop) return false;
   if (image.border != labels.border || image_input.shape() != label_input.shape()) return false;
@@ -93,9 +108,12 @@ bool PatchWarp::warp_together(Input<float>& image_input, Input<std::int16_t>& la
   const Box box = box_for(image_input, positions, image);
   if (!(box == box_for(label_input, positions, labels))) return false;
   if (!in_place(image_input, box, views.image) || !in_place(label_input, box, views.labels)) return false;
-  const ImageResampling of_image = resampling_of(views.image, flips.image, image_out);
-  const LabelResampling of_labels = resampling_of(views.labels, flips.labels, labels_out);
-  resample(image_input.workspace(), positions, patch_of(window), window, box, &of_image, &of_labels);
+  const ImageResampling of_image = resampling_of(views.image, flips_of(moves.image), image_out);
+  const LabelResampling of_labels = resampling_of(views.labels, flips_of(moves.labels), labels_out);
+  Workspace& workspace = image_input.workspace();
+  resample(workspace, positions, patch_of(window), window, box, &of_image, &of_labels);
+  exchange_axes(workspace, image_out, image_input.channels(), patch_of(window), moves.image);
+  exchange_axes(workspace, labels_out, label_input.channels(), patch_of(window), moves.labels);
   return true;
 }
 

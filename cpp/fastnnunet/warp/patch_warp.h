@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/sample/moves.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/warp/crop.h"
 #include "fastnnunet/warp/grid.h"
@@ -43,20 +44,21 @@ struct PatchWarp {
   InterpolationOptions<std::int16_t> labels;
   Tiebreak tiebreak;
 
-  // out: (C, X, Y, Z), the patch of every channel, turned around as `flips` say. Throws InvalidArgument where the
-  // border cannot fill a crop, and StorageError.
-  void warp(Input<float>& input, const PatchPlace& place, const Flips& flips, float* out) const;
-  void warp(Input<std::int16_t>& input, const PatchPlace& place, const Flips& flips, std::int16_t* out) const;
+  // out: (C, X, Y, Z), the patch of every channel, its voxels moved as `move` says: rows are turned around as they are
+  // written, and axes change places on the way where the patch is copied from memory, else afterwards (scratch buffers:
+  // permutation_scratch). Throws InvalidArgument where the border cannot fill a crop, and StorageError.
+  void warp(Input<float>& input, const PatchPlace& place, const AxisPermutation& move, float* out) const;
+  void warp(Input<std::int16_t>& input, const PatchPlace& place, const AxisPermutation& move, std::int16_t* out) const;
 
   // All channels of image and labels at once, where they are all in memory and follow the same positions: making these
   // takes a good part of the time. False where it cannot be done, and nothing is.
   bool warp_together(Input<float>& image_input, Input<std::int16_t>& label_input, const PatchPlace& place,
-                     const SampleFlips& flips, WarpViews& views, float* image_out, std::int16_t* labels_out) const;
+                     const SampleMoves& moves, WarpViews& views, float* image_out, std::int16_t* labels_out) const;
 
  private:
   template <typename T>
   void warp_channels(Input<T>& input, const PatchPlace& place, const InterpolationOptions<T>& options,
-                     const Flips& flips, T* out) const;
+                     const AxisPermutation& move, T* out) const;
   Index3 patch_of(const Index3& window) const;
   Positions positions_in(const Index3& window, const PatchPlace& place, Border border) const;
   template <typename T>

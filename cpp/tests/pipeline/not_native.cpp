@@ -119,6 +119,39 @@ TEST_CASE("pipeline: labels that only others know keep native transforms off", "
   CHECK(message_of([&] { run(alone, data); }).starts_with("[MirrorTransform] [MirrorTransform] expected "));
 }
 
+TEST_CASE("pipeline: Python that stands in is shown an image with all arithmetic done", "[pipeline]") {
+  const Data data = data_of(1, {4, 4, 4});
+  const auto brightness = [] {
+    return make_transform(
+        "MultiplicativeBrightnessTransform",
+        record({{"multiplier_range", Scalar::constant(3)}, {"p_per_channel", 1.0}, {"synchronize_channels", true}}));
+  };
+  const auto remove_label = [] {
+    return make_transform(
+        "RemoveLabelTransform",
+        record({{"label_value", -1.0}, {"set_to", 0.0}, {"segmentation_channels", std::monostate{}}}));
+  };
+  std::vector<float> expected = data.image;
+  for (float& value : expected) value *= 3;
+  // Of the two only one would look at the image itself, and a mirror that turns nothing around would not run.
+  for (const bool of_labels : {true, false})
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+      std::vector<float> shown;
+      std::vector<Node> nodes;
+      nodes.push_back(
+          Node::leaf(foreign([](Sample& sample) { sample.accompany(std::make_shared<Extra>(true, false)); })));
+      nodes.push_back(Node::leaf(brightness()));
+      nodes.push_back(Node::leaf(of_labels ? remove_label() : mirror(), foreign([&](Sample& sample) {
+                                   const Array<float> image = sample.image();
+                                   shown.assign(image.data, image.data + image.size());
+                                 })));
+      nodes.push_back(Node::leaf(gamma()));
+      const Pipeline pipeline(Node::compose(std::move(nodes)));
+      run(pipeline, data, seed);
+      CHECK(shown == expected);
+    }
+}
+
 TEST_CASE("pipeline: what does not fit the batch names the transform that made it so", "[pipeline]") {
   const Data data = data_of(2, {4, 4, 4});
   const Pipeline pipeline(Node::compose(list(foreign([](Sample& sample) { keep_channels(sample, 1); }), gamma())));

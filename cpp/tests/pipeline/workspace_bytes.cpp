@@ -1,4 +1,6 @@
 // What a thread holds for samples is what the budget was told before there was one.
+#include "fastnnunet/pipeline/workspace_bytes.h"
+
 #include <map>
 #include <thread>
 #include <utility>
@@ -232,6 +234,36 @@ TEST_CASE("workspace bytes: every transform stays within the memory that it says
   for (const auto& [name, make] : transform_table()) {
     CAPTURE(name);
     CHECK(seen.contains(std::string(name)));
+  }
+}
+
+TEST_CASE("workspace bytes: the plan that a sample runs bounds what it takes, below the plan of all leaves",
+          "[pipeline]") {
+  for (const TreeKind kind : kTreeKinds) {
+    CAPTURE(name_of(kind));
+    const Tree tree = tree_of(kind);
+    const Pipeline pipeline(make_tree(kind));
+    const auto layout = pipeline.layout(tree.geometry, true);
+    const Data data = data_for(tree.geometry);
+    const std::size_t all = pipeline.workspace_bytes(tree.geometry, *layout);
+    std::size_t least = all;
+    for (std::uint64_t step = 0; step < 20; ++step) {
+      CAPTURE(step);
+      Workspace workspace;
+      Slot slot(*layout);
+      Sample sample(workspace);
+      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample.begin(image, &labels, tree.geometry.dims, &slot.destination);
+      Plan plan;
+      pipeline.draw({.seed = 12, .step = step}, sample.geometry(), plan);
+      pipeline.run(sample, plan);
+      const std::size_t bound = workspace_bytes(plan.steps(), tree.geometry, *layout);
+      CHECK(workspace.bytes() <= bound);
+      CHECK(bound <= all);
+      least = std::min(least, bound);
+    }
+    if (kind != TreeKind::validation) CHECK(least < all);
   }
 }
 

@@ -17,11 +17,11 @@ class Foreign final : public TransformOf<Nothing> {
   using Body = std::function<void(Sample&)>;
   Foreign(std::string name, Body body) : name_(std::move(name)), body_(std::move(body)) {}
   std::string_view name() const override { return name_; }
-  bool native() const override { return false; }
+  Traits traits() const override { return {.native = false}; }
 
  protected:
   void draw(Stream&, const Geometry&, Nothing&) const override {}
-  void apply(Sample& sample, const Nothing&, const Stream&) const override { body_(sample); }
+  void apply(Sample& sample, const Nothing&, const Work&) const override { body_(sample); }
   Record describe(const Nothing&) const override { return Record{name_}; }
   void restore(const Record&, const Geometry&, Nothing&) const override {}
 

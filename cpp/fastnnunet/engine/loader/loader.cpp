@@ -51,7 +51,7 @@ class Loader::Impl {
     s.stages.push_back({"reading", true, maker_.reading_times()});
     for (std::size_t leaf = 0; leaf < pipeline_->leaves(); ++leaf) {
       const Transform& transform = pipeline_->leaf(leaf);
-      const bool native = transform.native() && !pipeline_->stood_in(leaf);
+      const bool native = transform.traits().native && !pipeline_->stood_in(leaf);
       s.stages.push_back({std::string(transform.name()), native, pipeline_->statistics(leaf)});
     }
     s.stages.push_back({"writing", true, pipeline_->write_statistics()});

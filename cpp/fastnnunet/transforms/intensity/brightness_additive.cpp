@@ -15,7 +15,7 @@ struct ShiftParameters : Parameters {
   std::vector<double> shift;           // for all channels of the image; none where none is chosen
 };
 
-class BrightnessAdditive final : public ImageTransformOf<ShiftParameters> {
+class BrightnessAdditive final : public ArithmeticTransformOf<ShiftParameters> {
  public:
   explicit BrightnessAdditive(const Record& attributes)
       : mu_(attributes.number("mu")),
@@ -31,7 +31,6 @@ class BrightnessAdditive final : public ImageTransformOf<ShiftParameters> {
   }
 
   std::string_view name() const override { return kName; }
-  Indifferent indifferent_to_flips() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ShiftParameters& p) const override {
@@ -48,9 +47,9 @@ class BrightnessAdditive final : public ImageTransformOf<ShiftParameters> {
 
   bool acts(const ShiftParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const ShiftParameters& p, const Stream&) const override {
-    for (const std::int64_t channel : p.channels)
-      sample.owe(channel, {.shift = static_cast<float>(p.shift[static_cast<std::size_t>(channel)])});
+  std::span<const std::int64_t> channels(const ShiftParameters& p) const override { return p.channels; }
+  Linear arithmetic(const ShiftParameters& p, std::size_t number) const override {
+    return {.shift = static_cast<float>(p.shift[static_cast<std::size_t>(p.channels[number])])};
   }
 
   Record describe(const ShiftParameters& p) const override {

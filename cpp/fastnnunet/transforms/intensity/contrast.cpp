@@ -51,6 +51,7 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
         synchronize_(attributes.boolean("synchronize_channels")) {}
 
   std::string_view name() const override { return "ContrastTransform"; }
+  Traits traits() const override { return {.labels = Traits::kUntouched, .takes_arithmetic = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
@@ -60,11 +61,13 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
 
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
-    Array<float>& image = sample.image_as_it_is();
+  std::span<const std::int64_t> channels(const ChannelValues& p) const override { return p.channels; }
+
+  void apply(Sample& sample, const ChannelValues& p, const Work& work) const override {
+    Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto values = image.channel_span(p.channels[i]);
-      const Linear due = sample.take_due(p.channels[i]);
+      const Linear due = work.take(p.channels[i]);
       const Moments moments = Moments::of(sample.workspace(), values).after(due);
       const auto centre = static_cast<float>(moments.mean());
       const auto factor = static_cast<float>(p.values[i]);

@@ -74,6 +74,9 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
         p_retain_stats_(attributes.probability("p_retain_stats")) {}
 
   std::string_view name() const override { return "GammaTransform"; }
+  Traits traits() const override {
+    return {.labels = Traits::kUntouched, .takes_arithmetic = true, .leaves_arithmetic = true};
+  }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, GammaParameters& p) const override {
@@ -89,13 +92,15 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
 
   bool acts(const GammaParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const GammaParameters& p, const Stream&) const override {
-    Array<float>& image = sample.image_as_it_is();
+  std::span<const std::int64_t> channels(const GammaParameters& p) const override { return p.channels; }
+
+  void apply(Sample& sample, const GammaParameters& p, const Work& work) const override {
+    Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const std::int64_t channel = p.channels[i];
-      const Linear left = apply_to(sample.workspace(), image.channel_span(channel), sample.take_due(channel),
+      const Linear left = apply_to(sample.workspace(), image.channel_span(channel), work.take(channel),
                                    p.retain_stats[i] != 0, p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
-      if (left.changes()) sample.owe(channel, left);
+      work.leave(sample, channel, left);
     }
   }
 

@@ -21,13 +21,13 @@ class GaussianNoise final : public ImageTransformOf<ChannelValues> {
 
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const ChannelValues& p, const Stream& field) const override {
+  void apply(Sample& sample, const ChannelValues& p, const Work& work) const override {
     Array<float>& image = sample.image();
     const auto size = static_cast<std::uint64_t>(image.channel_size());
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto sigma = static_cast<float>(p.values[i]);
       sample.workspace().share_values(image.channel_span(p.channels[i]), [&](std::span<float> part, std::size_t first) {
-        field.add_normal(part, i * size + first, sigma);
+        work.field().add_normal(part, i * size + first, sigma);
       });
     }
   }

@@ -18,6 +18,9 @@ class InvertImage final : public ImageTransformOf<InvertParameters> {
         probability_(attributes.probability("p_per_channel")) {}
 
   std::string_view name() const override { return "InvertImageTransform"; }
+  Traits traits() const override {
+    return {.labels = Traits::kUntouched, .takes_arithmetic = true, .leaves_arithmetic = true};
+  }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, InvertParameters& p) const override {
@@ -31,14 +34,16 @@ class InvertImage final : public ImageTransformOf<InvertParameters> {
 
   bool acts(const InvertParameters& p) const override { return p.apply && !p.channels.empty(); }
 
-  void apply(Sample& sample, const InvertParameters& p, const Stream&) const override {
+  std::span<const std::int64_t> channels(const InvertParameters& p) const override { return p.channels; }
+
+  // Looks for the mean only.
+  void apply(Sample& sample, const InvertParameters& p, const Work& work) const override {
     if (!p.apply) return;
-    Array<float>& image = sample.image_as_it_is();
+    Array<float>& image = sample.image();
     for (const std::int64_t channel : p.channels) {
-      const Linear due = sample.take_due(channel);
+      const Linear due = work.take(channel);
       const double centre = mean(image.channel_span(channel)) * double{due.factor} + double{due.shift};
-      sample.owe(channel, due);
-      sample.owe(channel, {.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)});
+      work.leave(sample, channel, due.then({.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)}));
     }
   }
 

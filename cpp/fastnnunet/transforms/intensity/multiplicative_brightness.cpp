@@ -4,7 +4,7 @@
 namespace fastnnunet {
 namespace {
 
-class MultiplicativeBrightness final : public ImageTransformOf<ChannelValues> {
+class MultiplicativeBrightness final : public ArithmeticTransformOf<ChannelValues> {
  public:
   explicit MultiplicativeBrightness(const Record& attributes)
       : multiplier_(attributes.scalar("multiplier_range")),
@@ -12,7 +12,6 @@ class MultiplicativeBrightness final : public ImageTransformOf<ChannelValues> {
         synchronize_(attributes.boolean("synchronize_channels")) {}
 
   std::string_view name() const override { return "MultiplicativeBrightnessTransform"; }
-  Indifferent indifferent_to_flips() const override { return {.image = true, .labels = true}; }
 
  protected:
   void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
@@ -22,9 +21,9 @@ class MultiplicativeBrightness final : public ImageTransformOf<ChannelValues> {
 
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const ChannelValues& p, const Stream&) const override {
-    for (std::size_t i = 0; i < p.channels.size(); ++i)
-      sample.owe(p.channels[i], {.factor = static_cast<float>(p.values[i])});
+  std::span<const std::int64_t> channels(const ChannelValues& p) const override { return p.channels; }
+  Linear arithmetic(const ChannelValues& p, std::size_t number) const override {
+    return {.factor = static_cast<float>(p.values[number])};
   }
 
   Record describe(const ChannelValues& p) const override {

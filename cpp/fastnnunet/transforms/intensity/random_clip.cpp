@@ -178,7 +178,7 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
 
   bool acts(const CutParameters& p) const override { return any_flag(p.apply); }
 
-  void apply(Sample& sample, const CutParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const CutParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i)
       if (p.apply[i] != 0)

@@ -45,7 +45,7 @@ class BrightnessGradientAdditive final : public LocalTransform {
   // bgv2's clipping makes all of an image NaN that has one, whether a channel was chosen or not.
   bool acts(const LocalParameters& p) const override { return LocalTransform::acts(p) || clip_intensities_; }
 
-  void apply(Sample& sample, const LocalParameters& p, const Stream& field) const override {
+  void apply(Sample& sample, const LocalParameters& p, const Work& work) const override {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     p.clip = {-kInfinity, kInfinity};
     if (clip_intensities_) {
@@ -56,7 +56,7 @@ class BrightnessGradientAdditive final : public LocalTransform {
         return;
       }
     }
-    LocalTransform::apply(sample, p, field);
+    LocalTransform::apply(sample, p, work);
   }
 
   bool leaves_out(const LocalKernel& kernel, double strength) const override { return kernel.flat() || strength == 0; }

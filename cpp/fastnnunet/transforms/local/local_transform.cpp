@@ -188,7 +188,7 @@ void LocalTransform::draw(Stream& stream, const Geometry& geometry, LocalParamet
     p.channels.resize(p.kernels);
 }
 
-void LocalTransform::apply(Sample& sample, const LocalParameters& p, const Stream&) const {
+void LocalTransform::apply(Sample& sample, const LocalParameters& p, const Work&) const {
   const Index3 shape = sample.image().shape;
   for (std::size_t i = 0; i < p.channels.size(); ++i) {
     const LocalKernel kernel(p, p.kernels == 1 ? 0 : i, shape);

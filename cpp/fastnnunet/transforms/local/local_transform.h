@@ -66,7 +66,7 @@ class LocalTransform : public ImageTransformOf<LocalParameters> {
 
   void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override;
   bool acts(const LocalParameters& p) const override { return !p.channels.empty(); }
-  void apply(Sample& sample, const LocalParameters& p, const Stream& field) const override;
+  void apply(Sample& sample, const LocalParameters& p, const Work& work) const override;
   Record describe(const LocalParameters& p) const override;
   void restore(const Record& record, const Geometry& geometry, LocalParameters& p) const override;
 

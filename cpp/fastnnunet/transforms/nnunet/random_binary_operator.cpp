@@ -219,7 +219,7 @@ class ApplyRandomBinaryOperator final : public TransformOf<OperatorParameters> {
 
   bool acts(const OperatorParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const OperatorParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const OperatorParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       check_radius(p.radii[i]);

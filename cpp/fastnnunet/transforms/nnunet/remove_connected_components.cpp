@@ -163,7 +163,7 @@ class RemoveRandomConnectedComponent final : public TransformOf<RemoveParameters
 
   bool acts(const RemoveParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const RemoveParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const RemoveParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     const Index3& shape = image.shape;
     Run* runs = sample.workspace().scratch<Run>(0, Components::most_runs(shape));

@@ -43,7 +43,7 @@ class MoveSegAsOneHotToData final : public FixedTransform {
     return changed;
   }
 
-  Makes makes() const override { return {.image = Makes::Room::behind}; }
+  Traits traits() const override { return {.image = {.room = Traits::Room::behind}}; }
 
  protected:
   void apply(Sample& sample) const override {

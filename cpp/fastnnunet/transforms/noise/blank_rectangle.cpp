@@ -112,10 +112,10 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
 
   bool acts(const RectangleParameters& p) const override { return !p.boxes.empty(); }
 
-  void apply(Sample& sample, const RectangleParameters& p, const Stream& field) const override {
+  void apply(Sample& sample, const RectangleParameters& p, const Work& work) const override {
     Array<float>& image = sample.image();
     // A trace of bgv2's does not say which values it drew: these are then the seed's.
-    Stream values = field;
+    Stream values = work.field();
     for (std::size_t i = 0; i < p.boxes.size(); ++i) {
       const Array<float> channel{image.channel(p.channels[i]), 1, image.shape};
       const Box& box = p.boxes[i];

@@ -147,7 +147,7 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
 
   bool acts(const BlurParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const BlurParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const BlurParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     const auto dims = static_cast<std::size_t>(sample.dims());
     for (std::size_t i = 0; i < p.channels.size(); ++i) {

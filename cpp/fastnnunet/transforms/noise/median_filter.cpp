@@ -63,7 +63,7 @@ class MedianFilter final : public ImageTransformOf<MedianParameters> {
     return false;
   }
 
-  void apply(Sample& sample, const MedianParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const MedianParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i) {
       if (p.apply[i] == 0 || p.sizes[i] == 1) continue;

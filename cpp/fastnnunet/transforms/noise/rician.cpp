@@ -84,7 +84,7 @@ class RicianNoise final : public ImageTransformOf<RicianParameters> {
   }
 
   // The statistics are those of all channels together.
-  void apply(Sample& sample, const RicianParameters& p, const Stream& field) const override {
+  void apply(Sample& sample, const RicianParameters& p, const Work& work) const override {
     Array<float>& image = sample.image();
     const std::int64_t count = image.size();
     const std::span<float> values{image.data, static_cast<std::size_t>(count)};
@@ -98,9 +98,9 @@ class RicianNoise final : public ImageTransformOf<RicianParameters> {
     Moments after(std::isfinite(old_mean) ? old_mean : 0.0);
     for_each_block(values, [&](std::span<float> block, std::int64_t begin) {
       subtract(block.data(), std::ssize(block), minimum);
-      field.add_normal(block, static_cast<std::uint64_t>(begin), sigma);
+      work.field().add_normal(block, static_cast<std::uint64_t>(begin), sigma);
       std::fill_n(imaginary, block.size(), 0.0f);
-      field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);
+      work.field().add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);
       magnitude(block.data(), imaginary, std::ssize(block), minimum);
       after.add(block);
     });

@@ -134,7 +134,7 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
 
   bool acts(const SharpeningParameters& p) const override { return any_flag(p.apply); }
 
-  void apply(Sample& sample, const SharpeningParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const SharpeningParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i)
       if (p.apply[i] != 0)

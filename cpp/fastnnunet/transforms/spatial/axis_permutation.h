@@ -1,32 +1,36 @@
-// Axes that change places and direction, all at once: what TransposeAxesTransform and Rot90Transform share.
+// What transforms that only move voxels share: MirrorTransform, Rot90Transform and TransposeAxesTransform.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
 
+#include "fastnnunet/sample/moves.h"
+#include "fastnnunet/sample/permute.h"
 #include "fastnnunet/transforms/transform.h"
 
 namespace fastnnunet {
 
-struct AxisPermutation {
-  // Axis `a` of the result is axis `from[a]` of the source, backwards where `reversed[a]`. Axes are those of Index3.
-  std::array<int, 3> from{0, 1, 2};
-  std::array<bool, 3> reversed{};
+// Image and segmentation (or regions), channel by channel and in place. Arithmetic that is left of earlier steps is
+// done on the way. The shape must be kept.
+void permute(Sample& sample, const SampleMoves& moves, const Work& work, std::string_view owner);
 
-  bool operator==(const AxisPermutation&) const = default;
-  bool keeps(const Index3& shape) const;  // the shape of the result is that of the source
-  // torch.rot90's turn of the plane of two axes, after what is there already.
-  void turn(int first, int second);
+template <typename P>
+class PermutationOf : public TransformOf<P> {
+ public:
+  Traits traits() const final { return {.moves_voxels = true, .permutes = true, .takes_regions = true}; }
+  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+    return permutation_scratch(geometry.shape);
+  }
+
+ protected:
+  // The moves of its parameters, or those that the plan has for it: what is left of them, and of later ones.
+  void apply(Sample& sample, const P& parameters, const Work& work) const final {
+    if (work.moves() != nullptr) return permute(sample, *work.moves(), work, this->name());
+    const AxisPermutation own = this->permutation(parameters, sample.dims());
+    permute(sample, {own, own}, work, this->name());
+  }
 };
-
-// Image and segmentation (or regions), channel by channel, through scratch buffers 0 and 1. Their shape must be kept.
-void permute(Sample& sample, const AxisPermutation& permutation, std::string_view owner);
-inline Workspace::ScratchSizes permutation_scratch(const Geometry& geometry) {
-  return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float),
-          static_cast<std::size_t>(geometry.shape[0] * geometry.shape[1])};
-}
 
 // Throws InvalidArgument where an axis is negative or there twice.
 void check_axes(std::string_view owner, const std::vector<std::int64_t>& axes);

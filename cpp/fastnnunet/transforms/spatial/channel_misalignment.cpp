@@ -99,7 +99,7 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     return !channels_.empty() && (p.has_affine || p.shift != Index3{});
   }
 
-  void apply(Sample& sample, const MisalignmentParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const MisalignmentParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     const Index3& shape = image.shape;
     const Positions positions = positions_of(p, shape);

@@ -98,7 +98,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
 
   bool acts(const LowResolutionParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const LowResolutionParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const LowResolutionParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     const Index3& shape = image.shape;
     const int first_axis = 3 - sample.dims();

@@ -21,7 +21,7 @@ struct Rot90Parameters : Parameters {
 
 bool is_odd(std::int64_t number) { return number % 2 != 0; }
 
-class Rot90 final : public TransformOf<Rot90Parameters> {
+class Rot90 final : public PermutationOf<Rot90Parameters> {
  public:
   explicit Rot90(const Record& attributes)
       : combinations_(attributes.scalar("num_axis_combinations")),
@@ -35,16 +35,10 @@ class Rot90 final : public TransformOf<Rot90Parameters> {
   }
 
   std::string_view name() const override { return kName; }
-  bool moves_voxels() const override { return true; }
-  bool takes_regions() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     check_axes(kName, allowed_, geometry, any_odd_);
     return geometry;
-  }
-
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    return permutation_scratch(geometry);
   }
 
  protected:
@@ -66,11 +60,9 @@ class Rot90 final : public TransformOf<Rot90Parameters> {
     set_permutation(geometry, p);
   }
 
-  bool acts(const Rot90Parameters& p) const override { return p.permutation != AxisPermutation{}; }
+  bool acts(const Rot90Parameters& p) const override { return p.permutation.changes(); }
 
-  void apply(Sample& sample, const Rot90Parameters& p, const Stream&) const override {
-    permute(sample, p.permutation, kName);
-  }
+  AxisPermutation permutation(const Rot90Parameters& p, int) const override { return p.permutation; }
 
   Record describe(const Rot90Parameters& p) const override {
     Record record{std::string(name())};

@@ -101,8 +101,12 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
   std::string_view name() const override { return kName; }
-  bool moves_voxels() const override { return true; }
-  bool writes_flipped() const override { return true; }
+  Traits traits() const override {
+    return {.image = {.room = Traits::Room::anew},
+            .labels = {.room = Traits::Room::anew},
+            .moves_voxels = true,
+            .writes_permuted = true};
+  }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != dims_)
@@ -112,8 +116,6 @@ class Spatial final : public TransformOf<SpatialParameters> {
     for (int axis = 3 - dims_; axis < 3; ++axis) cut.shape[axis] = patch_[axis];
     return cut;
   }
-
-  Makes makes() const override { return {.image = Makes::Room::anew, .labels = Makes::Room::anew}; }
 
   Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     // One channel of the whole window, the most that a rotation can ask for.
@@ -169,11 +171,11 @@ class Spatial final : public TransformOf<SpatialParameters> {
     check_grid(p);
   }
 
-  void apply(Sample& sample, const SpatialParameters& p, const Stream& field) const override {
+  void apply(Sample& sample, const SpatialParameters& p, const Work& work) const override {
     const Geometry cut = after(sample.geometry());
-    const SampleFlips flips = sample.take_flips();
+    const SampleMoves moves = work.moves() != nullptr ? *work.moves() : SampleMoves{};
     Displacements displacements;
-    if (p.deforms) displace(p, field, sample.workspace(), displacements);
+    if (p.deforms) displace(p, work.field(), sample.workspace(), displacements);
     Grid grid = p.grid;
     grid.centred = centre_deformation_;
     grid.align_corners = align_corners_;
@@ -182,7 +184,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
                        sample.workspace());
     const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
     if (!sample.has_segmentation()) {
-      warp_.warp(image, place, flips.image, image_out.data);
+      warp_.warp(image, place, moves.image, image_out.data);
       sample.set_image(image_out);
       return;
     }
@@ -190,9 +192,9 @@ class Spatial final : public TransformOf<SpatialParameters> {
                                sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
                                sample.workspace());
     const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
-    if (!warp_.warp_together(image, labels, place, flips, p.views, image_out.data, labels_out.data)) {
-      warp_.warp(image, place, flips.image, image_out.data);
-      warp_.warp(labels, place, flips.labels, labels_out.data);
+    if (!warp_.warp_together(image, labels, place, moves, p.views, image_out.data, labels_out.data)) {
+      warp_.warp(image, place, moves.image, image_out.data);
+      warp_.warp(labels, place, moves.labels, labels_out.data);
     }
     sample.set_image(image_out);
     sample.set_segmentation(labels_out);

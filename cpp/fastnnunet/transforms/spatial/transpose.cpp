@@ -19,7 +19,7 @@ struct TransposeParameters : Parameters {
   std::vector<std::int64_t> shuffled;
 };
 
-class TransposeAxes final : public TransformOf<TransposeParameters> {
+class TransposeAxes final : public PermutationOf<TransposeParameters> {
  public:
   explicit TransposeAxes(const Record& attributes) : allowed_(attributes.integers("allowed_axes")) {
     check_axes(kName, allowed_);
@@ -27,16 +27,10 @@ class TransposeAxes final : public TransformOf<TransposeParameters> {
   }
 
   std::string_view name() const override { return kName; }
-  bool moves_voxels() const override { return true; }
-  bool takes_regions() const override { return true; }
 
   Geometry after(const Geometry& geometry) const override {
     check_axes(kName, allowed_, geometry, true);
     return geometry;
-  }
-
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
-    return permutation_scratch(geometry);
   }
 
  protected:
@@ -51,11 +45,9 @@ class TransposeAxes final : public TransformOf<TransposeParameters> {
     set_permutation(geometry, p);
   }
 
-  bool acts(const TransposeParameters& p) const override { return p.permutation != AxisPermutation{}; }
+  bool acts(const TransposeParameters& p) const override { return p.permutation.changes(); }
 
-  void apply(Sample& sample, const TransposeParameters& p, const Stream&) const override {
-    permute(sample, p.permutation, kName);
-  }
+  AxisPermutation permutation(const TransposeParameters& p, int) const override { return p.permutation; }
 
   Record describe(const TransposeParameters& p) const override {
     Record record{std::string(name())};

@@ -36,16 +36,19 @@ class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
 
   std::string_view name() const override { return "DownsampleSegForDSTransform"; }
 
-  bool takes_regions() const override { return true; }
-
-  const Record::Rows* target_scales() const override { return &scales_; }
+  Traits traits() const override {
+    return {.image = Traits::kUntouched,
+            .labels = {.access = Traits::Access::reads},
+            .takes_regions = true,
+            .target_scales = &scales_};
+  }
 
  protected:
   void draw(Stream&, const Geometry&, DownsampleParameters&) const override {}
   Record describe(const DownsampleParameters&) const override { return Record{std::string(name())}; }
   void restore(const Record&, const Geometry&, DownsampleParameters&) const override {}
 
-  void apply(Sample& sample, const DownsampleParameters& p, const Stream&) const override {
+  void apply(Sample& sample, const DownsampleParameters& p, const Work&) const override {
     if (!sample.has_segmentation()) return;
     Target full;
     if (const Target* regions = sample.regions()) {

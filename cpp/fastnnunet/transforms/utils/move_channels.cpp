@@ -72,8 +72,11 @@ class MoveChannels final : public FixedTransform {
         to_image_(is_image(attributes, "target_key")) {}
 
   std::string_view name() const override { return kName; }
-
-  bool takes_regions() const override { return true; }
+  Traits traits() const override {
+    Traits traits{.takes_regions = true};
+    if (from_image_ != to_image_) (to_image_ ? traits.image : traits.labels).room = Traits::Room::behind;
+    return traits;
+  }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.planes > 0)
@@ -93,11 +96,6 @@ class MoveChannels final : public FixedTransform {
     else
       changed.segmentation_channels += moved;
     return changed;
-  }
-
-  Makes makes() const override {
-    if (from_image_ == to_image_) return {};
-    return to_image_ ? Makes{.image = Makes::Room::behind} : Makes{.labels = Makes::Room::behind};
   }
 
  protected:

@@ -58,6 +58,7 @@ class MaskImage final : public FixedTransform {
         value_(static_cast<float>(attributes.number("set_outside_to"))) {}
 
   std::string_view name() const override { return "MaskImageTransform"; }
+  Traits traits() const override { return {.labels = {.access = Traits::Access::reads}}; }
 
  protected:
   void apply(Sample& sample) const override {

@@ -8,7 +8,7 @@ namespace {
 class Convert3DTo2D final : public FixedTransform {
  public:
   std::string_view name() const override { return "Convert3DTo2DTransform"; }
-  bool moves_voxels() const override { return true; }
+  Traits traits() const override { return {.moves_voxels = true}; }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.dims != 3) throw InvalidArgument("Convert3DTo2DTransform", "a 3D sample", "a 2D one");
@@ -28,7 +28,7 @@ class Convert3DTo2D final : public FixedTransform {
 class Convert2DTo3D final : public FixedTransform {
  public:
   std::string_view name() const override { return "Convert2DTo3DTransform"; }
-  bool moves_voxels() const override { return true; }
+  Traits traits() const override { return {.moves_voxels = true}; }
 
   Geometry after(const Geometry& geometry) const override {
     if (geometry.planes == 0)

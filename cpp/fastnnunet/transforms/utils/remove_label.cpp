@@ -33,6 +33,7 @@ class RemoveLabel final : public FixedTransform {
   }
 
   std::string_view name() const override { return "RemoveLabelTransform"; }
+  Traits traits() const override { return {.image = Traits::kUntouched, .labels = {.indifferent_to_moves = true}}; }
 
  protected:
   void apply(Sample& sample) const override {

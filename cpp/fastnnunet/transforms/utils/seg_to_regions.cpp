@@ -52,7 +52,7 @@ class ConvertSegmentationToRegions final : public FixedTransform {
     return changed;
   }
 
-  Makes makes() const override { return {.regions = true}; }
+  Traits traits() const override { return {.image = Traits::kUntouched, .makes_regions = true}; }
 
  protected:
   void apply(Sample& sample) const override {
