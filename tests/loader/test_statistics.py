@@ -185,6 +185,13 @@ def test_a_line_is_of_the_time_since_the_last(loader: fl.DataLoader) -> None:
     assert f"{now.ready_batches} of {now.prefetch} batches ready" in text
 
 
+def test_a_line_of_a_loader_that_follows_another_begins_anew(loader: fl.DataLoader) -> None:
+    next(loader)
+    now = loader.stats()
+    before = dataclasses.replace(now, batches=900, running=1e4, waited=5e3, cache_hits=10**6, bytes_read=10**12)
+    assert line(now, before, loader.batch_size) == line(now, None, loader.batch_size)
+
+
 def test_metrics_are_what_the_node_exporter_reads(loader: fl.DataLoader, tmp_path: Path) -> None:
     """Its textfile collector reads Prometheus' text format, whose parser this is, and not OpenMetrics."""
     for _ in range(3):

@@ -194,7 +194,7 @@ def test_wrong_options_are_named(option: list[str]) -> None:
     assert option[0] in done.stderr
 
 
-def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path) -> None:
+def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All options of the loader go through the variable and come out as what `fastnnunet train` installs."""
     import argparse
     import inspect
@@ -216,6 +216,13 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path) -> None:
     wanted = install_arguments(training.parse_args(["1", "3d_fullres", "0", *given]))
     assert install_arguments(args) == wanted
     assert from_text(as_text(args)) == wanted
+    # Files are those that the command was given, in whichever folder the training's processes work.
+    monkeypatch.chdir(tmp_path)
+    relative = as_text(parser.parse_args(["--stats", "s.jsonl", "--metrics", "below/m.prom"]))
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    found = from_text(relative)
+    assert (found["stats"], found["metrics"]) == (tmp_path / "s.jsonl", tmp_path / "below" / "m.prom")
     assert from_text("1") == from_text("") == install_arguments(parser.parse_args([]))
     parameters = inspect.signature(fl.install).parameters
     assert wanted.keys() == parameters.keys()
