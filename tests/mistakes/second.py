@@ -177,6 +177,13 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
+        f"{CORE}/pipeline/run.cpp",
+        "what a gamma leaves to the next step, the old mean and deviation, is lost",
+        "plan.arithmetic_[i].value = present.take(plan.arithmetic_[i].channel);",
+        "present.take(plan.arithmetic_[i].channel);",
+        _SAMPLES,
+    ),
+    Mistake(
         f"{CORE}/transforms/spatial/low_resolution.cpp",
         "the axes to ignore are ignored in the first chosen channel only",
         "p.scales[i * dims + static_cast<std::size_t>(axis)] = 1.0;",
