@@ -12,6 +12,7 @@
 
 #include "fastnnunet/base/durations.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/pipeline/layout.h"
 #include "fastnnunet/transforms/transform.h"
 
 namespace fastnnunet {
@@ -72,23 +73,6 @@ class Plan {
 struct TraceEntry {
   std::size_t leaf;
   Record parameters;
-};
-
-// Shapes of a finished sample; they are the same for all samples of a batch.
-struct Layout {
-  std::int64_t image_channels = 0;
-  Index3 image_shape{};
-  int dims = 3;
-  struct TargetLayout {
-    TargetType type = TargetType::int16;
-    std::int64_t channels = 0;
-    Index3 shape{};
-    bool operator==(const TargetLayout&) const = default;
-  };
-  std::vector<TargetLayout> targets;
-  bool target_is_list = false;  // deep supervision gives a list, even of one
-
-  bool operator==(const Layout&) const = default;
 };
 
 class Pipeline {

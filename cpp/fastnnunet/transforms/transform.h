@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fastnnunet/random/stream.h"
 #include "fastnnunet/sample/sample.h"
 #include "fastnnunet/transforms/record.h"
 
