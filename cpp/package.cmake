@@ -3,10 +3,12 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-add_library(fastnnunet_shared SHARED)
+# A library has a source of its own, even if all that it holds is the core's.
+file(CONFIGURE OUTPUT shared.cpp CONTENT "")
+add_library(fastnnunet_shared SHARED ${CMAKE_CURRENT_BINARY_DIR}/shared.cpp)
 add_library(fastnnunet::fastnnunet ALIAS fastnnunet_shared)
 set_target_properties(fastnnunet_shared PROPERTIES
-  OUTPUT_NAME fastnnunet EXPORT_NAME fastnnunet LINKER_LANGUAGE CXX
+  OUTPUT_NAME fastnnunet EXPORT_NAME fastnnunet
   # Before 1.0 a minor version may change the interface.
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 target_link_libraries(fastnnunet_shared PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,fastnnunet>")

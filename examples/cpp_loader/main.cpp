@@ -118,7 +118,7 @@ fn::TransformTree training_transforms(const fn::Index3& patch) {
                                                            {"border_mode_seg", std::string("constant")},
                                                            {"padding_value_image", 0.0},
                                                            {"padding_value_seg", -1.0},
-                                                           {"seg_tiebreak", std::string("lowest")}})),
+                                                           {"seg_tiebreak", std::string("nearest")}})),
       sometimes(
           0.1, "GaussianNoiseTransform",
           record({{"noise_variance", Scalar::range(0, 0.1)}, {"p_per_channel", 1.0}, {"synchronize_channels", true}})),

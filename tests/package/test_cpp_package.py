@@ -47,10 +47,10 @@ def run(*command: str | Path, fails: bool = False) -> str:
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the package is installed, as README.md says."""
-    build, prefix = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("prefix")
-    run("cmake", "--preset", "package", "-B", build, f"-DPython_EXECUTABLE={sys.executable}")
-    run("cmake", "--build", build, "--target", "fastnnunet_shared")
-    run("cmake", "--install", build, "--prefix", prefix)
+    prefix = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--preset", "package", f"-DPython_EXECUTABLE={sys.executable}")
+    run("cmake", "--build", "--preset", "package")
+    run("cmake", "--install", "build/package", "--prefix", prefix)
     return prefix
 
 

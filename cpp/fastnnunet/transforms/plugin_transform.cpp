@@ -44,6 +44,7 @@ void call(const Table& table, Function function, Arguments... arguments) {
 
 struct PluginParameters : Parameters {
   std::vector<double> values;
+  bool act = true;  // whether they change anything; asked once, where an error is one of drawing
 };
 
 class PluginTransform final : public TransformOf<PluginParameters> {
@@ -59,13 +60,10 @@ class PluginTransform final : public TransformOf<PluginParameters> {
     p.values.resize(parameter_count(seen));
     const auto random = to_plugin(stream);
     call(*table_, table_->draw, &random, &seen, p.values.data(), p.values.size());
+    ask(p);
   }
 
-  bool acts(const PluginParameters& p) const override {
-    int acts = 1;
-    if (table_->acts != nullptr) call(*table_, table_->acts, p.values.data(), p.values.size(), &acts);
-    return acts != 0;
-  }
+  bool acts(const PluginParameters& p) const override { return p.act; }
 
   void apply(Sample& sample, const PluginParameters& p, const Stream& field) const override {
     const bool labelled = sample.has_segmentation() && sample.regions() == nullptr;
@@ -88,9 +86,16 @@ class PluginTransform final : public TransformOf<PluginParameters> {
     const std::size_t expected = parameter_count(to_plugin(geometry, true));
     if (p.values.size() != expected)
       throw InvalidArgument(name_, std::to_string(expected) + " 'parameters'", std::to_string(p.values.size()));
+    ask(p);
   }
 
  private:
+  void ask(PluginParameters& p) const {
+    int acts = 1;
+    if (table_->acts != nullptr) call(*table_, table_->acts, p.values.data(), p.values.size(), &acts);
+    p.act = acts != 0;
+  }
+
   std::size_t parameter_count(const fastnnunet_plugin_geometry& geometry) const {
     std::size_t count = 0;
     call(*table_, table_->parameter_count, &geometry, &count);

@@ -84,13 +84,13 @@ TEST_CASE("plug-in: a table of functions is a leaf like any other", "[transforms
     CHECK(out.image == run(pipeline, data, step).image);
     Plan plan;
     pipeline.draw({.seed = 1, .step = step}, {2, 1, data.shape}, plan);
-    if (plan.steps().empty()) {
+    const Numbers drawn = pipeline.leaf(0).describe(*plan.steps()[0].parameters).numbers("parameters");
+    REQUIRE(drawn.size() == 2);
+    if (drawn[1] == 3) {  // of which acts() says that they change nothing
       CHECK(out.image == data.image);
       ++untouched;
       continue;
     }
-    const Numbers drawn = pipeline.leaf(0).describe(*plan.steps()[0].parameters).numbers("parameters");
-    REQUIRE(drawn.size() == 2);
     CHECK(out.image[1] == data.image[1] + static_cast<float>(drawn[0]));
     CHECK(out.image[0] != data.image[0] + static_cast<float>(drawn[0]));
     CHECK(out.labels[7] == data.labels[7] + static_cast<int>(drawn[1]));

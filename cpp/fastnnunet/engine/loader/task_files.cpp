@@ -55,8 +55,8 @@ void LoaderFiles::wait(Activity& activity, const StorageError& error, Attempts::
   bool stop = false;
   {
     MutexLock lock(lock_.mutex);
-    for (bool time_is_left = true; time_is_left && !stop; stop = !lock_.wants(wanted))
-      time_is_left = lock_.wants(wanted) && lock_.changed.wait_until(lock, deadline);
+    while (lock_.wants(wanted) && lock_.changed.wait_until(lock, deadline)) continue;
+    stop = !lock_.wants(wanted);
   }
   activity.enter(before);
   if (stop)
