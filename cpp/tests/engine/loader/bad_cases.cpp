@@ -10,6 +10,7 @@
 
 #include "engine/cases.h"
 #include "fastnnunet/engine/loader/loader.h"
+#include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
 namespace {
