@@ -57,9 +57,10 @@ TEST_CASE("transform tree: draws what the tree of nodes draws", "[pipeline]") {
 }
 
 TEST_CASE("transform tree: names what is wrong with a transform", "[pipeline]") {
-  CHECK(message_of([] { TransformTree::transform("GammaTransfrom", {}); }) ==
+  const Record nothing;
+  CHECK(message_of([&] { TransformTree::transform("GammaTransfrom", nothing); }) ==
         "[pipeline] expected the name of a native transform, got GammaTransfrom");
-  CHECK(has(message_of([] { TransformTree::transform("MirrorTransform", {}); }), "[MirrorTransform] expected"));
+  CHECK(has(message_of([&] { TransformTree::transform("MirrorTransform", nothing); }), "[MirrorTransform] expected"));
   CHECK(message_of([] { TransformTree::one_of({}); }) == "[OneOfTransform] expected at least one transform, got none");
   CHECK(transform_names().size() == transform_table().size());
 }
