@@ -1,5 +1,5 @@
 # The core for C++ programs: a shared library that shows what cpp/include declares and hides the rest, its headers, and a
-# CMake package (find_package(fastnnunet)).
+# CMake package (find_package(fastnnunet)). See Note [Public headers] in ARCHITECTURE.md.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 

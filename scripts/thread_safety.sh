@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks with clang that nothing touches what a mutex guards without its lock (cpp/fastnnunet/base/mutex.h). Nothing is built.
+# Checks with clang that nothing touches what a mutex guards without its lock (cpp/fastnnunet/base/mutex.h). Nothing is
+# built. See Note [Locks are checked] in ARCHITECTURE.md.
 #
 #   scripts/thread_safety.sh [FILE ...]     default: the sources of the core and the bindings that include annotated headers
 set -euo pipefail

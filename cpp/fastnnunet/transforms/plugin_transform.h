@@ -1,4 +1,5 @@
-// Transforms that are built outside of this project, behind the C functions of plugin/abi.h.
+// Transforms that are built outside of this project, behind the C functions of plugin/abi.h. See Note [Plug-ins are
+// tables of C functions].
 #pragma once
 
 #include <memory>
