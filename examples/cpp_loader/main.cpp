@@ -6,6 +6,7 @@
 #include <fastnnunet/storage/volume.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -14,6 +15,7 @@
 #include <numbers>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -40,8 +42,13 @@ Settings parse(const std::vector<std::string>& arguments) {
   Settings settings;
   std::size_t at = 0;
   const auto number = [&] {
-    if (at == arguments.size()) throw std::invalid_argument("expected a number after " + arguments.back());
-    return std::stoll(arguments[at++]);
+    const std::string text = at < arguments.size() ? arguments[at] : "nothing";
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size())
+      throw std::invalid_argument("expected a whole number after " + arguments[at - 1] + ", got " + text);
+    ++at;
+    return value;
   };
   const auto shape = [&] { return fn::Index3{number(), number(), number()}; };
   while (at < arguments.size()) {

@@ -160,3 +160,5 @@ def test_the_example_says_what_is_wrong(example: Path, tmp_path: Path) -> None:
     (tmp_path / "case_seg.npy").write_bytes(b"no array")
     assert f"[case case, file {tmp_path / 'case.npy'}] " in run(example, tmp_path, *needed, fails=True)
     assert "usage: cpp_loader FOLDER" in run(example, tmp_path, fails=True)
+    wrong = run(example, tmp_path, "--patch", "8", "x", fails=True)
+    assert "expected a whole number after 8, got x" in wrong
