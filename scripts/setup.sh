@@ -15,9 +15,9 @@ packages=(g++ libtbb-dev libhwy-dev libeigen3-dev zlib1g-dev libopencv-core-dev 
 if [[ ,$extras, == *,test,* ]]; then
   packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi
-# pre-commit gets the list of files from git.
+# pre-commit gets the list of files from git; clang checks locks.
 if [[ ,$extras, == *,lint,* ]]; then
-  packages+=(git)
+  packages+=(git clang)
 fi
 # Debian's own Python comes without these two; others bring them.
 if [ -z "$system_python" ] || [ "$system_python" = /usr/bin/python3 ]; then

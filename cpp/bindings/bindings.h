@@ -6,11 +6,11 @@
 
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/engine/batch_ring.h"
 #include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/transforms/record.h"
@@ -58,7 +58,7 @@ py::tuple to_tuple(const Index3& shape, int dims);
 // A Python object with `apply` and `targets`, see python/fastnnunet_loader/transforms/python.py.
 std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
 
-// A transform of another package: a capsule as in fastnnunet/plugin/transform.h. Throws InvalidType.
+// A transform of another package: a capsule as in fastnnunet/plugin/abi.h. Throws InvalidType or InvalidArgument.
 std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::object object);
 
 // Memory for batches: "ordinary"; "pinned", of torch's allocator for that; or "torch", of torch's for the CPU, which
@@ -68,9 +68,9 @@ std::shared_ptr<MemoryProvider> make_memory(const std::string& kind);
 // A pipeline, and the memory that calls from Python work in: kept from call to call, one for each call at a time.
 struct BoundPipeline {
   std::shared_ptr<Pipeline> pipeline;
-  std::mutex mutex;
-  std::vector<std::unique_ptr<Workspace>> idle;
-  std::size_t borrowed = 0;  // workspaces
+  Mutex mutex;
+  std::vector<std::unique_ptr<Workspace>> idle FASTNNUNET_GUARDED_BY(mutex);
+  std::size_t borrowed FASTNNUNET_GUARDED_BY(mutex) = 0;  // workspaces
 
   explicit BoundPipeline(std::shared_ptr<Pipeline> made) : pipeline(std::move(made)) {}
 };

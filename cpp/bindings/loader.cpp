@@ -9,6 +9,7 @@
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/platform/system_errors.h"
 
 namespace fastnnunet::bindings {
@@ -19,7 +20,7 @@ using BadCaseTuple =
     std::tuple<std::string, std::string, std::string, std::uint64_t, std::uint32_t, std::uint32_t, std::string>;
 
 // `reader(case_number)` gives [(labels, is_region, is_annotated, voxels (N, 3 or 4) int64)].
-LocationCache::Reader location_reader(const py::function& reader) {
+LocationReader location_reader(const py::function& reader) {
   const SharedObject held = share(reader);
   return [held](std::size_t case_number, const Index3& shape) {
     const py::gil_scoped_acquire lock;

@@ -1,6 +1,7 @@
 // Memory of torch's own allocators, through the stable ABI.
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/mutex.h"
 
 #ifdef FASTNNUNET_WITH_TORCH
 #include <torch/csrc/stable/library.h>
@@ -8,7 +9,6 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <bit>
-#include <mutex>
 #include <unordered_map>
 #endif
 
@@ -26,7 +26,7 @@ class Blocks {
 
   void* add(torch::stable::Tensor tensor) {
     void* memory = tensor.mutable_data_ptr();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     tensors_.emplace(memory, std::move(tensor));
     return memory;
   }
@@ -34,20 +34,20 @@ class Blocks {
   // The tensor is destroyed when the lock is not held any more: that may ask for Python's lock, or for this one.
   void remove(void* memory) {
     std::unordered_map<void*, torch::stable::Tensor>::node_type removed;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     removed = tensors_.extract(memory);
   }
 
   torch::stable::Tensor at(std::int64_t address) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = tensors_.find(reinterpret_cast<void*>(address));
     if (found == tensors_.end()) throw InvalidArgument("block", "the address of a batch's memory", "another");
     return found->second;
   }
 
  private:
-  mutable std::mutex mutex_;
-  std::unordered_map<void*, torch::stable::Tensor> tensors_;
+  mutable Mutex mutex_;
+  std::unordered_map<void*, torch::stable::Tensor> tensors_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 
 // Each block is a tensor of its own, and Python gets views of that very tensor: so torch's allocator knows the block in

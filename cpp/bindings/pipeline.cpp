@@ -72,7 +72,7 @@ std::vector<TraceEntry> from_trace(const Pipeline& pipeline, const py::list& lis
 class BorrowedWorkspace {
  public:
   explicit BorrowedWorkspace(BoundPipeline& from) : from_(from) {
-    const std::lock_guard lock(from_.mutex);
+    const MutexLock lock(from_.mutex);
     // So that giving it back needs no memory.
     from_.idle.reserve(from_.idle.size() + from_.borrowed + 1);
     if (from_.idle.empty()) {
@@ -84,7 +84,7 @@ class BorrowedWorkspace {
     ++from_.borrowed;
   }
   ~BorrowedWorkspace() {
-    const std::lock_guard lock(from_.mutex);
+    const MutexLock lock(from_.mutex);
     --from_.borrowed;
     from_.idle.push_back(std::move(workspace_));
   }

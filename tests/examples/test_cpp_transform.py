@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,19 +20,30 @@ import fastnnunet_loader as fl
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cpp_transform"
 
 
-@pytest.fixture(scope="module")
-def vignette(tmp_path_factory: pytest.TempPathFactory) -> Any:
+# The core is built with the default compiler. A plug-in may be built with another one, and another layout of std::string.
+COMPILERS = {"c++": [], "clang++": ["CMAKE_CXX_FLAGS=-D_GLIBCXX_USE_CXX11_ABI=0"]}
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def vignette(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The example's package, installed into a folder of this test."""
+    if shutil.which(request.param) is None:
+        pytest.skip(f"no {request.param}")
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--target", str(folder)]
-    command += ["--config-settings", f"cmake.define.FASTNNUNET_INCLUDE={fl.get_include()}", str(EXAMPLE)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    settings = [f"FASTNNUNET_INCLUDE={fl.get_include()}", f"CMAKE_CXX_COMPILER={request.param}", *COMPILERS[request.param]]
+    for setting in settings:
+        command += ["--config-settings", f"cmake.define.{setting}"]
+    done = subprocess.run([*command, str(EXAMPLE)], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     sys.path.insert(0, str(folder))
     try:
+        for name in [name for name in sys.modules if name.split(".")[0] == "vignette_transform"]:
+            del sys.modules[name]
         import vignette_transform
     finally:
         sys.path.remove(str(folder))
+    assert Path(vignette_transform.__file__).is_relative_to(folder)
     return vignette_transform.VignetteTransform
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "cpp" / "fastnnunet"
-FILES = sorted(path for path in CORE.rglob("*") if path.suffix in (".h", ".cpp"))
+PUBLIC = ROOT / "cpp" / "include" / "fastnnunet"  # headers that are installed for C++ programs, in the same rooms
+FILES = sorted(path for folder in (CORE, PUBLIC) for path in folder.rglob("*") if path.suffix in (".h", ".cpp"))
 LONGEST = 400  # lines
 SYSTEM_HEADER = re.compile(r"#include <(windows|psapi|unistd|fcntl|sched|pthread|sys/|mach/)")
 
@@ -17,7 +22,7 @@ def read(path: Path) -> str:
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(CORE).parts[0]
+    return path.relative_to(PUBLIC if path.is_relative_to(PUBLIC) else CORE).parts[0]
 
 
 def rooms_in_order() -> list[str]:
@@ -40,6 +45,70 @@ def test_a_room_includes_only_rooms_above_it() -> None:
         if order.index(room) > order.index(room_of(path))
     ]
     assert not wrong
+
+
+def test_public_headers_include_only_public_ones() -> None:
+    """An installed header must find what it includes. The plug-in's headers need nothing else of the project."""
+    for path in PUBLIC.rglob("*.h"):
+        for name in re.findall(r'#include ["<]fastnnunet/(.+?)[">]', read(path)):
+            assert (PUBLIC / name).is_file(), f"{path.relative_to(ROOT)} includes {name}"
+            assert room_of(path) != "plugin" or name == "plugin/abi.h"
+        outside = re.findall(r"#include <([^>]*/[^>]*|[^>]*\.h)>", read(path))
+        assert set(outside) <= {"stddef.h", "stdint.h"}, f"{path.relative_to(ROOT)} includes {outside}"
+
+
+def test_no_header_is_both_public_and_internal() -> None:
+    assert not [path for path in PUBLIC.rglob("*.h") if (CORE / path.relative_to(PUBLIC)).exists()]
+
+
+def test_locks_are_those_that_clang_checks() -> None:
+    """A std::mutex has no annotations, so what it guards would not be checked."""
+    unchecked = re.compile(r"std::(mutex|recursive_mutex|shared_mutex|lock_guard|unique_lock|scoped_lock|condition_variable)")
+    files = [*FILES, *(ROOT / "cpp" / "bindings").glob("*")]
+    wrong = [str(path.relative_to(ROOT)) for path in files if path.is_file() and unchecked.search(read(path))]
+    assert wrong == ["cpp/fastnnunet/base/mutex.h"]
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="no clang")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("const MutexLock lock(mutex_); ++count_;", ""),
+        ("++count_;", "writing variable 'count_' requires holding mutex 'mutex_'"),
+        ("add();", "calling function 'add' requires holding mutex 'mutex_'"),
+        ("MutexLock lock(mutex_); while (count_ == 0) changed_.wait(lock); lock.unlock(); add();", "requires holding mutex"),
+        ("mutex_.lock();", "is still held at the end of function"),
+    ],
+)
+def test_clang_finds_what_is_touched_without_its_lock(body: str, told: str) -> None:
+    text = f"""#include "fastnnunet/base/mutex.h"
+namespace fastnnunet {{
+class Counter {{
+ public:
+  void work() {{ {body} }}
+ private:
+  void add() FASTNNUNET_REQUIRES(mutex_) {{ ++count_; }}
+  Mutex mutex_;
+  Condition changed_;
+  int count_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
+}};
+}}
+"""
+    command = [
+        "clang++",
+        "-std=c++20",
+        "-fsyntax-only",
+        "-Wthread-safety",
+        "-Werror",
+        "-I",
+        str(ROOT / "cpp"),
+        "-x",
+        "c++",
+        "-",
+    ]
+    done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode == 0) == (told == ""), done.stderr
+    assert told in done.stderr
 
 
 def test_only_platform_knows_the_operating_system() -> None:

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <mutex>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -13,6 +12,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/indices.h"
+#include "fastnnunet/base/mutex.h"
 
 namespace fastnnunet {
 
@@ -26,7 +26,7 @@ void parallel_for(int threads, std::int64_t count, const std::function<void(std:
   threads = static_cast<int>(
       std::min<std::int64_t>({threads, count, tbb::info::default_concurrency(), static_cast<std::int64_t>(allowed)}));
   if (threads == 1) return body(0, count);
-  std::mutex mutex;
+  Mutex mutex;
   Indices ranges(count, threads, mutex);
   std::vector<std::thread> helpers;
   helpers.reserve(static_cast<std::size_t>(threads - 1));

@@ -3,9 +3,9 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
-#include <mutex>
 
 #include "fastnnunet/base/indices.h"
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/base/parallel.h"
 
 namespace fastnnunet {
@@ -14,7 +14,7 @@ namespace {
 // One for all loops: a mutex on the caller's stack would itself be handed over by oneTBB alone, inside of which
 // ThreadSanitizer does not see. The scheduler only says that a thread is free; what is worked on passes through the
 // mutex.
-std::mutex loops;
+Mutex loops;
 
 }  // namespace
 

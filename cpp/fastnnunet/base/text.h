@@ -1,7 +1,8 @@
-// Numbers in messages.
+// Numbers and text in messages.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "fastnnunet/base/box.h"
 
@@ -9,5 +10,8 @@ namespace fastnnunet {
 
 // "(1, 2, 3)".
 std::string text(const Index3& shape);
+
+// Text of others as UTF-8: where it is none, its bytes beyond ASCII become question marks.
+std::string printable(std::string_view text);
 
 }  // namespace fastnnunet

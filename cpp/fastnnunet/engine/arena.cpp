@@ -5,15 +5,14 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/platform/process.h"
 
 namespace fastnnunet {
@@ -29,7 +28,7 @@ class Allowance {
  public:
   // Of an arena that begins. Throws, and then nothing has changed.
   void add(std::size_t threads) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     // With no limit of ours there is the default, or that of somebody who has raised it.
     if (asked_ == 0)
       others_ = std::max<std::size_t>(static_cast<std::size_t>(tbb::info::default_concurrency()),
@@ -38,7 +37,7 @@ class Allowance {
   }
   // Of an arena that has ended.
   void remove(std::size_t threads) noexcept {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     try {
       replace(asked_ - threads);
     } catch (...) {  // the higher limit does no harm
@@ -47,7 +46,7 @@ class Allowance {
   }
 
  private:
-  void replace(std::size_t asked) {
+  void replace(std::size_t asked) FASTNNUNET_REQUIRES(mutex_) {
     std::unique_ptr<tbb::global_control> next;
     if (asked > 0)
       next = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, others_ + asked);
@@ -55,10 +54,10 @@ class Allowance {
     asked_ = asked;
   }
 
-  std::mutex mutex_;
-  std::size_t asked_ = 0;
-  std::size_t others_ = 0;
-  std::unique_ptr<tbb::global_control> limit_;
+  Mutex mutex_;
+  std::size_t asked_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
+  std::size_t others_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<tbb::global_control> limit_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 
 // What the arenas of one process have in common. A forked child has one of its own, for a thread that does not exist
@@ -66,11 +65,11 @@ class Allowance {
 struct Registry {
   explicit Registry(std::uint64_t of) : process(of) {}
   const std::uint64_t process;
-  std::mutex mutex;
-  std::map<int, std::weak_ptr<Arena>> arenas;
-  std::size_t living = 0;  // arenas whose keepers have not ended
-  std::mutex starting;
-  std::condition_variable began;         // a thread of an arena that starts
+  Mutex mutex;
+  std::map<int, std::weak_ptr<Arena>> arenas FASTNNUNET_GUARDED_BY(mutex);
+  std::size_t living FASTNNUNET_GUARDED_BY(mutex) = 0;  // arenas whose keepers have not ended
+  Mutex starting;
+  Condition began;                       // a thread of an arena that starts
   std::atomic<bool> has_threads{false};  // oneTBB, as far as we know; also read by a forked child
   Allowance allowance;
 };
@@ -98,8 +97,8 @@ ThreadError no_threads(int wanted, const std::string& reason) {
 // Makes sure that the system gives the process `count` more threads, each with memory of its own: where one of oneTBB's
 // cannot be started, its workers end the process. Throws ThreadError.
 void require_threads(int count, int wanted) {
-  std::mutex mutex;
-  std::condition_variable changed;
+  Mutex mutex;
+  Condition changed;
   bool end = false;
   std::atomic<bool> memory{true};
   std::vector<std::thread> threads;
@@ -110,8 +109,8 @@ void require_threads(int count, int wanted) {
       threads.emplace_back([&] {
         try {
           const std::vector<char> touched(std::size_t{64} << 10);
-          std::unique_lock lock(mutex);
-          changed.wait(lock, [&] { return end; });
+          MutexLock lock(mutex);
+          while (!end) changed.wait(lock);
         } catch (...) {
           memory = false;
         }
@@ -120,7 +119,7 @@ void require_threads(int count, int wanted) {
     reason = error.what();
   }
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     end = true;
     changed.notify_all();
   }
@@ -141,28 +140,29 @@ struct Arena::Scheduler {
   // oneTBB's threads end when every thread that has called it lets go of it, which each has to do itself. Loaders are
   // used and closed by any thread, so one of ours does all the calls: it hands out turns, and ends the threads.
   std::thread keeper;
-  std::condition_variable called;
-  std::size_t turns = 0;  // that are to be handed out
-  bool stop = false;
-  bool started = false;  // or failed to
-  // oneTBB failed to start a thread or to take a turn: it may wait for that thread for ever, and is not ended.
+  Mutex mutex;
+  Condition called;
+  std::size_t turns FASTNNUNET_GUARDED_BY(mutex) = 0;  // that are to be handed out
+  bool stop FASTNNUNET_GUARDED_BY(mutex) = false;
+  bool started FASTNNUNET_GUARDED_BY(mutex) = false;  // or failed to
+  // oneTBB failed to start a thread or to take a turn: it may wait for that thread for ever, and is not ended. The
+  // keeper's, and whoever's has waited for it.
   bool unsound = false;
-  std::exception_ptr failure;
-  std::condition_variable start;
+  std::exception_ptr failure FASTNNUNET_GUARDED_BY(mutex);
+  Condition start;
 
   // What is to be done, beside the scheduler: it only says when a thread is free.
-  std::mutex mutex;
-  std::condition_variable idle;
-  Task* first = nullptr;
-  Task* last = nullptr;
-  std::condition_variable state_free;
-  std::vector<ThreadState*> free_states;
+  Condition idle;
+  Task* first FASTNNUNET_GUARDED_BY(mutex) = nullptr;
+  Task* last FASTNNUNET_GUARDED_BY(mutex) = nullptr;
+  Condition state_free;
+  std::vector<ThreadState*> free_states FASTNNUNET_GUARDED_BY(mutex);
 };
 
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
   Registry& here = registry();
-  const std::lock_guard lock(here.mutex);
+  const MutexLock lock(here.mutex);
   std::weak_ptr<Arena>& known = here.arenas[threads];
   if (auto arena = known.lock()) return arena;
   std::shared_ptr<Arena> arena(new Arena(threads, open_files));
@@ -180,7 +180,7 @@ std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
 
 Arena::Arena(int threads, std::size_t open_files) : threads_(threads), scheduler_(std::make_unique<Scheduler>()) {
   {
-    const std::lock_guard handed_over(registry().starting);
+    const MutexLock handed_over(registry().starting);
   }
   for (int i = 0; i < threads; ++i) {
     states_.push_back(std::make_unique<ThreadState>(open_files, *this));
@@ -191,7 +191,7 @@ Arena::Arena(int threads, std::size_t open_files) : threads_(threads), scheduler
 Arena::~Arena() {
   if (scheduler_->keeper.joinable()) {
     {
-      const std::lock_guard lock(scheduler_->mutex);
+      const MutexLock lock(scheduler_->mutex);
       scheduler_->stop = true;
       scheduler_->called.notify_one();
     }
@@ -207,12 +207,15 @@ void Arena::start() {
   } catch (const std::system_error& error) {
     throw no_threads(threads_, error.what());
   }
-  std::unique_lock lock(scheduler_->mutex);
-  scheduler_->start.wait(lock, [&] { return scheduler_->started; });
-  if (!scheduler_->failure) return;
-  lock.unlock();
+  std::exception_ptr failure;
+  {
+    MutexLock lock(scheduler_->mutex);
+    while (!scheduler_->started) scheduler_->start.wait(lock);
+    failure = scheduler_->failure;
+  }
+  if (!failure) return;
   scheduler_->keeper.join();
-  std::rethrow_exception(scheduler_->failure);
+  std::rethrow_exception(failure);
 }
 
 // Has all of oneTBB's threads start now, when there is known to be room for them.
@@ -225,18 +228,19 @@ void Arena::begin(Workers& workers) {
   // What passes through oneTBB passes through this lock, too, which ThreadSanitizer sees: memory is taken, used and
   // given back while it is held.
   Registry& here = registry();
-  std::unique_lock lock(here.starting);
+  MutexLock lock(here.starting);
   auto* const start = new Start{0, threads_ + 1};
   const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
   const bool all = static_cast<int>(std::min<std::size_t>(allowed, 1u << 20)) > threads_;
-  const auto wait = [&here, start, all, wanted = threads_](std::unique_lock<std::mutex>& held) {
-    if (all) here.began.wait_for(held, kStartPatience, [&] { return start->there >= wanted; });
+  const auto wait = [&here, start, all, wanted = threads_](MutexLock& held) {
+    const auto deadline = Condition::Clock::now() + kStartPatience;
+    while (all && start->there < wanted && here.began.wait_until(held, deadline)) continue;
     if (--start->users == 0) delete start;
   };
   lock.unlock();
   for (int i = 0; i < threads_; ++i)
     workers.arena.enqueue([&here, start, wait] {
-      std::unique_lock held(here.starting);
+      MutexLock held(here.starting);
       ++start->there;
       here.began.notify_all();
       wait(held);
@@ -266,12 +270,12 @@ void Arena::keep() {
   } catch (const std::exception& error) {
     failure = std::make_exception_ptr(no_threads(threads_, error.what()));
   }
-  std::unique_lock lock(scheduler_->mutex);
+  MutexLock lock(scheduler_->mutex);
   scheduler_->failure = failure;
   scheduler_->started = true;
   scheduler_->start.notify_one();
   while (!failure) {
-    scheduler_->called.wait(lock, [&] { return scheduler_->stop || scheduler_->turns > 0; });
+    while (!scheduler_->stop && scheduler_->turns == 0) scheduler_->called.wait(lock);
     if (scheduler_->turns == 0) break;
     --scheduler_->turns;
     lock.unlock();
@@ -285,7 +289,7 @@ void Arena::keep() {
     lock.lock();
   }
   // A task counts as done for its loader a little before its thread has left it.
-  scheduler_->idle.wait(lock, [&] { return unfinished_.load(std::memory_order_relaxed) == 0; });
+  while (unfinished_.load(std::memory_order_relaxed) > 0) scheduler_->idle.wait(lock);
   lock.unlock();
   if (scheduler_->unsound) {
     // It would wait for a thread that it could not start.
@@ -297,7 +301,7 @@ void Arena::keep() {
     // Ends the threads, unless another user of the scheduler in this process still needs them.
     const bool ended = tbb::finalize(handle, std::nothrow);
     if (!failure) {
-      const std::lock_guard registry_lock(here.mutex);
+      const MutexLock registry_lock(here.mutex);
       if (--here.living == 0 && ended) here.has_threads = false;
     }
   }
@@ -307,7 +311,7 @@ void Arena::keep() {
 void Arena::enqueue(Task& task) {
   task.next_ = nullptr;
   {
-    const std::lock_guard lock(scheduler_->mutex);
+    const MutexLock lock(scheduler_->mutex);
     (scheduler_->first == nullptr ? scheduler_->first : scheduler_->last->next_) = &task;
     scheduler_->last = &task;
     unfinished_.fetch_add(1, std::memory_order_relaxed);
@@ -321,12 +325,12 @@ void Arena::run_next(Scheduler& scheduler, Arena& arena) {
   ThreadState* state = nullptr;
   // oneTBB's threads are older than an arena that comes to them later: its memory is handed over with this lock.
   {
-    const std::lock_guard handed_over(registry().starting);
+    const MutexLock handed_over(registry().starting);
   }
   {
-    std::unique_lock lock(scheduler.mutex);
+    MutexLock lock(scheduler.mutex);
     // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
-    scheduler.state_free.wait(lock, [&] { return scheduler.first == nullptr || !scheduler.free_states.empty(); });
+    while (scheduler.first != nullptr && scheduler.free_states.empty()) scheduler.state_free.wait(lock);
     if (scheduler.first == nullptr) return;  // and the arena may be gone
     task = std::exchange(scheduler.first, scheduler.first->next_);
     // The one that was used last: its memory is the warmest.
@@ -338,7 +342,7 @@ void Arena::run_next(Scheduler& scheduler, Arena& arena) {
   state->open_files_now = state->files.size();
   state->open_file_bytes = state->files.memory();
   // The lock also makes what was written here visible to the thread that has this state next.
-  const std::lock_guard lock(scheduler.mutex);
+  const MutexLock lock(scheduler.mutex);
   scheduler.free_states.push_back(state);
   scheduler.state_free.notify_one();
   if (arena.unfinished_.fetch_sub(1, std::memory_order_release) == 1) scheduler.idle.notify_all();

@@ -2,6 +2,7 @@
 
 #include "fastnnunet/platform/pages.h"
 #include "fastnnunet/platform/process.h"
+#include "fastnnunet/sample/destination.h"
 
 namespace fastnnunet {
 
@@ -90,7 +91,7 @@ void BatchRing::release(BatchMemory& memory) noexcept {
 std::shared_ptr<BatchMemory> BatchRing::acquire() {
   std::unique_ptr<BatchMemory> memory;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if ((in_use_ + 1) * batch_bytes_ > limit_) return nullptr;
     // So that giving back needs no memory.
     free_.reserve(free_.size() + in_use_ + 1);
@@ -105,7 +106,7 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
     if (memory == nullptr) memory = std::make_unique<BatchMemory>();
     fill(*memory);
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --in_use_;
     throw;
   }
@@ -116,7 +117,7 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
 
 void* BatchRing::take_count(std::size_t bytes) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     // All of them are of one size, for they belong to references of one type.
     if (!free_counts_.empty()) {
       void* const count = free_counts_.back();
@@ -130,7 +131,7 @@ void* BatchRing::take_count(std::size_t bytes) {
 void BatchRing::give_count(void* count) noexcept {
   if (process_id() != process_) return;  // as in give_back()
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (free_counts_.size() < free_counts_.capacity()) {
       free_counts_.push_back(count);
       return;
@@ -147,7 +148,7 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --in_use_;
     if (!closed_ && provider_->rewritable() && free_.size() < free_.capacity()) {
       free_.push_back(std::move(owned));
@@ -156,14 +157,14 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
   }
   release(*owned);
   // Its room for lists is used again.
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!closed_ && free_.size() < free_.capacity()) free_.push_back(std::move(owned));
 }
 
 void BatchRing::close() {
   std::vector<std::unique_ptr<BatchMemory>> unused;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     closed_ = true;
     unused.swap(free_);
   }
@@ -171,7 +172,7 @@ void BatchRing::close() {
 }
 
 std::size_t BatchRing::in_use() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return in_use_;
 }
 

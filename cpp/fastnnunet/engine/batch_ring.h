@@ -11,43 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
-#include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/base/mutex.h"
+#include "fastnnunet/engine/batch.h"
+#include "fastnnunet/pipeline/layout.h"
 
 namespace fastnnunet {
-
-class MemoryProvider {
- public:
-  virtual ~MemoryProvider() = default;
-  // 64-byte aligned. May throw; called from any thread.
-  virtual void* allocate(std::size_t bytes) = 0;
-  virtual void release(void* memory, std::size_t bytes) noexcept = 0;
-  // What a block of so many bytes takes.
-  virtual std::size_t taken(std::size_t bytes) const { return bytes; }
-  // False where something outside of this process' threads may still read memory that no tensor refers to.
-  virtual bool rewritable() const = 0;
-};
-
-// Aligned memory of the process.
-class OrdinaryMemory final : public MemoryProvider {
- public:
-  void* allocate(std::size_t bytes) override;
-  void release(void* memory, std::size_t bytes) noexcept override;
-  bool rewritable() const override { return true; }
-};
-
-// One batch: data (B, C, X, Y, Z) float32, and each target (B, R, X, Y, Z) int16 or bool. Every tensor is a block of
-// its own, which is what torch's pinned allocator recognises.
-struct BatchMemory {
-  float* data = nullptr;
-  std::vector<void*> targets;
-  std::vector<std::size_t> cases;  // one for each sample
-
-  // Where a sample of the batch goes. `destination` is filled again for every sample.
-  void locate(const Layout& layout, std::int64_t slot, Destination& destination) const;
-};
 
 class BatchRing : public std::enable_shared_from_this<BatchRing> {
  public:
@@ -83,11 +53,12 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
   std::size_t limit_;
   std::uint64_t process_;
   std::size_t samples_;
-  mutable std::mutex mutex_;
-  std::vector<std::unique_ptr<BatchMemory>> free_;  // with memory where it may be written again
-  std::vector<void*> free_counts_;
-  std::size_t in_use_ = 0;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  // With memory where it may be written again.
+  std::vector<std::unique_ptr<BatchMemory>> free_ FASTNNUNET_GUARDED_BY(mutex_);
+  std::vector<void*> free_counts_ FASTNNUNET_GUARDED_BY(mutex_);
+  std::size_t in_use_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
+  bool closed_ FASTNNUNET_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace fastnnunet

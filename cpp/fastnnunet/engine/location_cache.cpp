@@ -3,7 +3,7 @@
 namespace fastnnunet {
 
 std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number, const Index3& shape) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     const auto found = entries_.find(case_number);
     if (found == entries_.end()) break;
@@ -44,12 +44,12 @@ std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number
 }
 
 std::size_t LocationCache::memory() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return memory_;
 }
 
 std::uint64_t LocationCache::reads() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return reads_;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fastnnunet/base/durations.h"
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/pipeline/layout.h"
 #include "fastnnunet/pipeline/plan.h"
 #include "fastnnunet/pipeline/transform_error.h"

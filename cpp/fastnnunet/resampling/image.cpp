@@ -2,9 +2,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <mutex>
 #include <vector>
 
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/base/parallel.h"
 #include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/resampling/checks.h"
@@ -177,11 +177,11 @@ void resize_columns(const float* image, const LineAxis& axis, std::int64_t plane
 
 void resize_volume(const float* image, const Index3& from, const Index3& to, int order, int threads, float* out) {
   Range range;
-  std::mutex mutex;
+  Mutex mutex;
   parallel_for(threads, from[0], [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t plane = from[1] * from[2];
     const Range part = range_of(image + begin * plane, (end - begin) * plane);
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     range.join(part);
   });
   if (order == 3 && range.nan) {

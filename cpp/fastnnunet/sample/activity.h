@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/platform/process.h"
 
 namespace fastnnunet {
@@ -33,7 +33,7 @@ class Activity {
 
   void begin(const void* owner, std::uint64_t step, std::uint32_t slot) {
     const auto time = Clock::now();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     now_.owner = owner;
     now_.thread = thread_id();
     now_.step = step;
@@ -44,13 +44,13 @@ class Activity {
     now_.sample_since = now_.stage_since = time;
   }
   void take_case(std::size_t number) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     now_.case_number = number;
   }
   // Gives the stage that was left, to come back to.
   std::string_view enter(std::string_view stage, std::string detail = {}) {
     const auto time = Clock::now();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::string_view before = now_.stage;
     now_.stage = stage;
     now_.detail = std::move(detail);
@@ -58,7 +58,7 @@ class Activity {
     return before;
   }
   void end() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     now_.owner = nullptr;
     now_.stage = {};
     now_.detail.clear();
@@ -66,13 +66,13 @@ class Activity {
   // `look(now)`; what it is given holds until it returns.
   template <typename Look>
   void look(Look&& look) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     look(now_);
   }
 
  private:
-  mutable std::mutex mutex_;
-  Now now_;
+  mutable Mutex mutex_;
+  Now now_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 
 }  // namespace fastnnunet

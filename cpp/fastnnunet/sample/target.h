@@ -1,31 +1,14 @@
-// The element types of training targets. Native transforms know labels (int16) and regions (bool); transforms in Python
-// may give any other, and it reaches the batch as it is.
+// One training target of a sample.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/sample/target_type.h"
 
 namespace fastnnunet {
 
-enum class TargetType : std::uint8_t {
-  int16,
-  boolean,
-  uint8,
-  int8,
-  int32,
-  int64,
-  float16,
-  bfloat16,
-  float32,
-  float64,
-};
-
-std::size_t element_bytes(TargetType type);
-// As torch calls it.
-std::string_view name_of(TargetType type);
 // Whether every value of one type is a value of the other.
 bool holds(TargetType wider, TargetType type);
 

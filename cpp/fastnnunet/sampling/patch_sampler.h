@@ -8,19 +8,9 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/random/stream.h"
 #include "fastnnunet/sampling/class_locations.h"
+#include "fastnnunet/sampling/options.h"
 
 namespace fastnnunet {
-
-struct SamplingOptions {
-  std::int64_t batch_size = 2;
-  Index3 patch_size{};        // what is cut out of the image, before augmentation
-  Index3 final_patch_size{};  // what the network gets
-  Index3 pad_sides{};         // added to the difference of the two
-  double oversample_foreground = 0.33;
-  bool probabilistic_oversampling = false;       // each sample with that probability, not the last ones of the batch
-  bool has_ignore = false;                       // unforced patches are then centred on annotated voxels
-  std::vector<double> sampling_probabilities{};  // of the cases; empty: uniform
-};
 
 class PatchSampler {
  public:

@@ -5,7 +5,7 @@
 namespace fastnnunet {
 
 const VolumeFacts* KnownFiles::find(std::uint32_t file) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = files_.find(file);
   return found != files_.end() ? &found->second.facts : nullptr;
 }
@@ -13,7 +13,7 @@ const VolumeFacts* KnownFiles::find(std::uint32_t file) const {
 const VolumeFacts& KnownFiles::admit(std::uint32_t file, Volume& volume) {
   bool is_new;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = files_.find(file);
     is_new = found == files_.end();
     if (!is_new && found->second.stamp == volume.stamp()) {
@@ -24,7 +24,7 @@ const VolumeFacts& KnownFiles::admit(std::uint32_t file, Volume& volume) {
   // Outside of the lock: these read.
   if (is_new) volume.verify();
   const std::uint64_t content = volume.content();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Known& known = files_.try_emplace(file, Known{volume.facts(), volume.stamp(), content}).first->second;
   if (known.content != content || known.facts != volume.facts()) {
     throw StorageError(volume.file(), "file was replaced or changed after it was opened", Passing::if_it_changes);
@@ -34,12 +34,12 @@ const VolumeFacts& KnownFiles::admit(std::uint32_t file, Volume& volume) {
 }
 
 void KnownFiles::saw(std::uint32_t file) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   seen_.insert(file);
 }
 
 bool KnownFiles::was_there(std::uint32_t file) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return files_.contains(file) || seen_.contains(file);
 }
 

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "fastnnunet/base/mutex.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet {
@@ -31,9 +32,9 @@ class KnownFiles {
     FileStamp stamp;  // of the handle that came last
     std::uint64_t content;
   };
-  mutable std::mutex mutex_;
-  std::unordered_map<std::uint32_t, Known> files_;
-  std::unordered_set<std::uint32_t> seen_;
+  mutable Mutex mutex_;
+  std::unordered_map<std::uint32_t, Known> files_ FASTNNUNET_GUARDED_BY(mutex_);
+  std::unordered_set<std::uint32_t> seen_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 
 }  // namespace fastnnunet

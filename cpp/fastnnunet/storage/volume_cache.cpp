@@ -200,7 +200,7 @@ bool VolumeCache::take(std::uint64_t bytes) {
 template <typename T>
 CachedVolume<T>* VolumeCache::find(std::uint32_t file, const VolumeFacts& facts) {
   if (!facts.tiling) return nullptr;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::unique_ptr<CachedVolume<T>>& cached = volumes<T>()[file];
   if (cached == nullptr) cached.reset(new CachedVolume<T>(*this, facts));
   const bool same =

@@ -11,10 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/platform/pages.h"
 #include "fastnnunet/storage/volume.h"
 
@@ -103,15 +103,15 @@ class VolumeCache {
   template <typename T>
   using Volumes = std::unordered_map<std::uint32_t, std::unique_ptr<CachedVolume<T>>>;
   template <typename T>
-  Volumes<T>& volumes();
-  // Memory for so many bytes from now on. The lock is held.
-  bool take(std::uint64_t bytes);
+  Volumes<T>& volumes() FASTNNUNET_REQUIRES(mutex_);
+  // Memory for so many bytes from now on.
+  bool take(std::uint64_t bytes) FASTNNUNET_REQUIRES(mutex_);
 
   std::size_t budget_;
-  std::mutex mutex_;
-  std::uint64_t taken_ = 0;
-  Volumes<float> images_;
-  Volumes<std::int16_t> labels_;
+  Mutex mutex_;
+  std::uint64_t taken_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
+  Volumes<float> images_ FASTNNUNET_GUARDED_BY(mutex_);
+  Volumes<std::int16_t> labels_ FASTNNUNET_GUARDED_BY(mutex_);
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::uint64_t> hits_{0};
   std::atomic<std::uint64_t> misses_{0};

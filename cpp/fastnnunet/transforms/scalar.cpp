@@ -4,6 +4,7 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/random/stream.h"
 
 namespace fastnnunet {
 

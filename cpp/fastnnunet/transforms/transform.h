@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fastnnunet/random/stream.h"
 #include "fastnnunet/sample/moves.h"
 #include "fastnnunet/sample/sample.h"
 #include "fastnnunet/transforms/record.h"

@@ -93,7 +93,7 @@ inline LoaderOptions options_for(const Cases& cases, int threads = 2, int prefet
 }
 
 inline std::unique_ptr<Loader> loader_of(
-    const LoaderOptions& options, TreeKind kind = TreeKind::full_3d, LocationCache::Reader reader = some_locations,
+    const LoaderOptions& options, TreeKind kind = TreeKind::full_3d, LocationReader reader = some_locations,
     std::shared_ptr<MemoryProvider> provider = std::make_shared<OrdinaryMemory>()) {
   return std::make_unique<Loader>(options, std::make_shared<Pipeline>(make_tree(kind)), std::move(reader),
                                   std::move(provider));

@@ -7,6 +7,7 @@
 #include "allocations.h"
 #include "catch.h"
 #include "engine/cases.h"
+#include "fastnnunet/engine/location_cache.h"
 
 namespace fastnnunet {
 namespace {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "engine/cases.h"
+#include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
 namespace {

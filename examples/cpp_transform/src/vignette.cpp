@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -62,9 +63,10 @@ class Vignette final : public plugin::Transform {
 
 PYBIND11_MODULE(_vignette, module) {
   module.def("vignette", [](double lowest, double highest) {
-    return py::capsule(static_cast<plugin::Transform*>(new Vignette(lowest, highest)), plugin::kCapsule,
+    return py::capsule(plugin::make_table(std::make_unique<Vignette>(lowest, highest)), FASTNNUNET_PLUGIN_CAPSULE,
                        [](PyObject* capsule) {
-                         delete static_cast<plugin::Transform*>(PyCapsule_GetPointer(capsule, plugin::kCapsule));
+                         plugin::free_table(static_cast<const fastnnunet_plugin_transform*>(
+                             PyCapsule_GetPointer(capsule, FASTNNUNET_PLUGIN_CAPSULE)));
                        });
   });
 }

@@ -22,7 +22,7 @@ _plugins: dict[type, Plugin] = {}
 
 
 def get_include() -> str:
-    """The folder for a compiler's search path in which fastnnunet/plugin/transform.h lies."""
+    """The folder for a compiler's search path in which fastnnunet/plugin/transform.h (C++) and abi.h (C) lie."""
     return str(Path(__file__).parents[1] / "include")
 
 
@@ -36,7 +36,8 @@ def register_transform(
     Args:
         cls: the class in Python, as a rule a subclass of batchgeneratorsv2's BasicTransform, so that its objects work without
             this package as well. Its subclasses are not meant: they may do something else.
-        capsule: makes, of an object, a capsule with a `fastnnunet::plugin::Transform*` that the capsule owns.
+        capsule: makes, of an object, a capsule with a table of C functions, a `fastnnunet_plugin_transform*` that the capsule
+            owns; fastnnunet/plugin/transform.h makes one of a C++ class. The package may be built with any compiler.
         replay: makes, of an object and of what its get_parameters returned, the numbers that the C++ transform would have
             drawn; only `Pipeline.replay` asks for it.
 

@@ -7,12 +7,12 @@
 
 namespace fastnnunet {
 
-BadCases::Numbered BadCases::numbered(const std::vector<BadCase>& list) const {
+BadCases::Numbered BadCases::numbered(const LoaderOptions& options, const std::vector<BadCase>& list) {
   Numbered bad;
   for (const BadCase& one : list) {
-    const auto at = std::find_if(options_.cases.begin(), options_.cases.end(),
+    const auto at = std::find_if(options.cases.begin(), options.cases.end(),
                                  [&](const CaseFiles& c) { return c.name == one.name; });
-    if (at != options_.cases.end()) bad[static_cast<std::size_t>(at - options_.cases.begin())] = one;
+    if (at != options.cases.end()) bad[static_cast<std::size_t>(at - options.cases.begin())] = one;
   }
   return bad;
 }

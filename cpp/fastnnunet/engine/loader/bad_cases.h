@@ -10,29 +10,19 @@
 #include <vector>
 
 #include "fastnnunet/engine/loader/options.h"
+#include "fastnnunet/engine/loader/reports.h"
 #include "fastnnunet/engine/sample_error.h"
 
 namespace fastnnunet {
 
-struct BadCase {
-  std::string name;
-  std::string file;
-  std::string reason;
-  std::uint64_t step;  // the first that noticed; later ones go on without the case
-  std::uint32_t slot = 0;
-  std::uint32_t attempt = 0;
-  // Of all files of the case when it was found bad, see stamp_of_case; empty where that could not be told.
-  std::string stamp = {};
-};
-
-// Guarded by the loader's lock, which is held in every call but numbered().
+// Whoever has one guards it with the loader's lock.
 class BadCases {
  public:
   explicit BadCases(const LoaderOptions& options) : options_(options) {}
 
   using Numbered = std::map<std::size_t, BadCase>;  // by the case's number
   // Of those cases that the loader has.
-  Numbered numbered(const std::vector<BadCase>& list) const;
+  static Numbered numbered(const LoaderOptions& options, const std::vector<BadCase>& list);
   void swap(Numbered& cases) { bad_.swap(cases); }
 
   std::vector<BadCase> list() const;

@@ -33,8 +33,8 @@ void BatchQueue::Job::drop() {
 BatchQueue::BatchQueue(const LoaderOptions& options, SampleMaker& maker, BadCases& bad, LoaderLock& lock)
     : options_(options),
       maker_(maker),
-      bad_(bad),
       lock_(lock),
+      bad_(bad),
       process_(process_id()),
       arena_(Arena::shared(options.threads, files_per_thread(options.threads))) {}
 
@@ -42,18 +42,19 @@ void BatchQueue::open(Layout layout, std::shared_ptr<BatchRing> ring, const Memo
   layout_ = std::move(layout);
   ring_ = std::move(ring);
   most_ahead_ = plan.prefetch;
+  const MutexLock lock(lock_.mutex);
   ahead_ = plan.ahead;
 }
 
 Batch BatchQueue::next(const std::function<void()>& poll) {
   require_own_process();
   const auto begin = Clock::now();
-  std::unique_lock lock(lock_.mutex);
+  MutexLock lock(lock_.mutex);
   if (!first_request_) first_request_ = begin;
   bool had_to_wait = false;
   for (;;) {
     require_open();
-    const std::exception_ptr missing = schedule(lock);
+    const std::exception_ptr missing = schedule();
     if (lock_.closed) continue;  // meanwhile
     Job* const found = ready_job(step_);
     if (found != nullptr && !redo_excluded(*found)) {
@@ -66,7 +67,7 @@ Batch BatchQueue::next(const std::function<void()>& poll) {
       }
       // Before the consumer leaves, so that its place is filled while it computes. What is missing for that is no
       // reason to keep this batch, or its error, from it: the next call tries again.
-      schedule(lock);
+      schedule();
       const auto waited = Clock::now() - begin;
       waited_ += waited;
       waits_.add(waited);
@@ -101,15 +102,15 @@ Batch BatchQueue::hand_out(Job& job, std::exception_ptr& error) {
 
 std::uint64_t BatchQueue::step() const {
   require_own_process();
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   return step_;
 }
 
 void BatchQueue::set_step(std::uint64_t step, const std::vector<BadCase>& excluded, const std::function<void()>& poll) {
   require_own_process();
   // Made before anything changes, for want of memory leaves the loader where it is.
-  BadCases::Numbered bad = bad_.numbered(excluded);
-  std::unique_lock lock(lock_.mutex);
+  BadCases::Numbered bad = BadCases::numbered(options_, excluded);
+  MutexLock lock(lock_.mutex);
   require_open();
   ++lock_.generation;
   // Where poll() has enough of waiting, what was made ahead is dropped all the same, and the loader goes on where it
@@ -118,8 +119,9 @@ void BatchQueue::set_step(std::uint64_t step, const std::vector<BadCase>& exclud
     if (job.state == Job::State::ready) job.drop();
   submitted_ = step_;
   lock_.changed.notify_all();  // wake threads that wait for files
-  while (!lock_.changed.wait_for(lock, kPollInterval, [&] { return running_ == 0; })) {
-    if (!poll) continue;
+  while (running_ > 0) {
+    lock_.changed.wait_for(lock, kPollInterval);
+    if (running_ == 0 || !poll) continue;
     lock.unlock();
     poll();
     lock.lock();
@@ -132,19 +134,20 @@ void BatchQueue::set_step(std::uint64_t step, const std::vector<BadCase>& exclud
 
 std::vector<BadCase> BatchQueue::bad_cases() const {
   require_own_process();
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   return bad_.list();
 }
 
 bool BatchQueue::close(std::chrono::milliseconds patience) {
   if (process_id() != process_) return false;  // after a fork there is nothing to wait for
-  std::unique_lock lock(lock_.mutex);
+  MutexLock lock(lock_.mutex);
   lock_.closed = true;
   ++lock_.generation;
   lock_.changed.notify_all();
-  const bool ended = lock_.changed.wait_for(lock, patience, [&] { return running_ == 0; });
-  overdue_ = !ended;
-  if (!ended) return false;
+  const auto deadline = Clock::now() + patience;
+  while (running_ > 0 && lock_.changed.wait_until(lock, deadline)) continue;
+  overdue_ = running_ > 0;
+  if (overdue_) return false;
   drop_jobs();
   if (ring_) ring_->close();
   const std::shared_ptr<Arena> arena = std::move(arena_);
@@ -154,7 +157,7 @@ bool BatchQueue::close(std::chrono::milliseconds patience) {
 
 std::chrono::milliseconds BatchQueue::patience() const {
   if (process_id() != process_) return std::chrono::milliseconds(0);
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   return overdue_ ? std::chrono::seconds(1) : std::chrono::seconds(10);
 }
 
@@ -167,7 +170,7 @@ struct BatchQueue::OneTask final : Arena::Task {
       error = std::current_exception();
     }
     thread.workspace.activity().end();
-    const std::lock_guard inner(queue.lock_.mutex);
+    const MutexLock inner(queue.lock_.mutex);
     --queue.running_;
     done = true;
     queue.lock_.changed.notify_all();
@@ -182,14 +185,15 @@ struct BatchQueue::OneTask final : Arena::Task {
 void BatchQueue::run_in_a_thread(const std::function<void()>& poll, const Work& work) {
   require_own_process();
   OneTask task(*this, work);
-  std::unique_lock lock(lock_.mutex);
+  MutexLock lock(lock_.mutex);
   require_open();
   ++running_;
   arena_->enqueue(task);
   // The task works on the caller's memory, so this waits for its end even where poll() has enough of it.
   std::exception_ptr stopped;
-  while (!lock_.changed.wait_for(lock, kPollInterval, [&] { return task.done; })) {
-    if (!poll || stopped) continue;
+  while (!task.done) {
+    lock_.changed.wait_for(lock, kPollInterval);
+    if (task.done || !poll || stopped) continue;
     lock.unlock();
     try {
       poll();
@@ -210,28 +214,28 @@ void BatchQueue::begin_sample(Arena::ThreadState& thread, std::uint64_t step, st
   thread.workspace.activity().begin(this, step, slot);
 }
 
-std::exception_ptr BatchQueue::schedule(std::unique_lock<std::mutex>& lock) noexcept {
+std::exception_ptr BatchQueue::schedule() noexcept {
   try {
     while (!acquiring_ && !lock_.closed &&
            static_cast<int>(count(Job::State::being_made) + count(Job::State::ready)) < ahead_) {
       std::shared_ptr<BatchMemory> memory;
       std::exception_ptr missing;
       acquiring_ = true;
-      lock.unlock();
+      lock_.mutex.unlock();
       try {
         memory = ring_->acquire();
       } catch (...) {
         missing = std::current_exception();
       }
-      lock.lock();
+      lock_.mutex.lock();
       acquiring_ = false;
       if (memory || missing) lock_.changed.notify_all();
       if (missing) return missing;
       if (!memory) break;
       if (lock_.closed) {  // giving it back may take long, too
-        lock.unlock();
+        lock_.mutex.unlock();
         memory.reset();
-        lock.lock();
+        lock_.mutex.lock();
         break;
       }
       Job& job = unused_job();
@@ -239,7 +243,8 @@ std::exception_ptr BatchQueue::schedule(std::unique_lock<std::mutex>& lock) noex
       job.generation = lock_.generation;
       job.memory = std::move(memory);
       job.error_slot = -1;
-      start(job, [](const SlotTask&) { return true; });
+      for (SlotTask& task : job.tasks) task.asked = true;
+      start(job);
     }
   } catch (...) {
     return std::current_exception();
@@ -247,12 +252,11 @@ std::exception_ptr BatchQueue::schedule(std::unique_lock<std::mutex>& lock) noex
   return nullptr;
 }
 
-// Those slots of the job that are `selected`. Returns how many.
-template <typename Select>
-int BatchQueue::start(Job& job, const Select& selected) {
+// Those slots of the job that are asked for. Returns how many.
+int BatchQueue::start(Job& job) {
   int started = 0;
   for (SlotTask& task : job.tasks) {
-    if (!selected(task)) continue;
+    if (!task.asked) continue;
     ++started;
     arena_->enqueue(task);  // it waits for the lock before it counts itself as done
   }
@@ -289,7 +293,8 @@ void BatchQueue::drop_jobs() {
 // that what comes after a step does not depend on how far ahead the threads were.
 bool BatchQueue::redo_excluded(Job& job) {
   if (bad_.empty() || job.error) return false;
-  return start(job, [&](const SlotTask& task) { return bad_.is_excluded(job.memory->cases[task.slot], job.step); }) > 0;
+  for (SlotTask& task : job.tasks) task.asked = bad_.is_excluded(job.memory->cases[task.slot], job.step);
+  return start(job) > 0;
 }
 
 void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) noexcept {
@@ -297,7 +302,7 @@ void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) 
   std::size_t case_number = 0;
   bool wanted;
   {
-    const std::lock_guard lock(lock_.mutex);
+    const MutexLock lock(lock_.mutex);
     wanted = job.generation == lock_.generation;
   }
   const Stopwatch watch;
@@ -307,7 +312,7 @@ void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) 
     sample_times_.add(watch.read());
   }
   thread.workspace.activity().end();
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   if (--running_ < options_.threads) idled_ = true;
   bytes_read_ += thread.files.bytes_read() - read_before;
   if (wanted) {

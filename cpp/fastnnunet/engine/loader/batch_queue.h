@@ -8,12 +8,12 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "fastnnunet/base/durations.h"
 #include "fastnnunet/engine/arena.h"
+#include "fastnnunet/engine/batch.h"
 #include "fastnnunet/engine/batch_ring.h"
 #include "fastnnunet/engine/loader/bad_cases.h"
 #include "fastnnunet/engine/loader/lock.h"
@@ -24,15 +24,9 @@
 
 namespace fastnnunet {
 
-struct Batch {
-  std::shared_ptr<BatchMemory> memory;
-  std::uint64_t step = 0;
-  const std::vector<std::size_t>& cases() const { return memory->cases; }  // one for each sample
-};
-
 class BatchQueue {
  public:
-  // These must outlive it. `bad` is guarded by `lock`.
+  // These must outlive it.
   BatchQueue(const LoaderOptions& options, SampleMaker& maker, BadCases& bad, LoaderLock& lock);
 
   // Where batches come from; before the first next().
@@ -71,6 +65,7 @@ class BatchQueue {
     BatchQueue& queue;
     Job& job;
     std::uint32_t slot;
+    bool asked = true;  // whether start() starts it
   };
 
   // One batch on its way. Slots are filled by tasks; whoever fills the last one makes it ready. Used again and again.
@@ -94,51 +89,51 @@ class BatchQueue {
   struct OneTask;
 
   // Starts as many batches as may be made ahead. Returns what was thrown where memory is missing: those that were
-  // started are on their way all the same. The lock is held, but not while memory is asked for, which may take long
-  // where it is pinned: every thread that ends a sample would wait. One consumer at a time asks.
-  std::exception_ptr schedule(std::unique_lock<std::mutex>& lock) noexcept;
+  // started are on their way all the same. The lock is released while memory is asked for, which may take long where
+  // it is pinned: every thread that ends a sample would wait. One consumer at a time asks.
+  std::exception_ptr schedule() noexcept FASTNNUNET_REQUIRES(lock_.mutex);
   // A task: one sample into its place in the batch.
   void work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) noexcept;
   std::exception_ptr fill_slot(Arena::ThreadState& thread, Job& job, std::uint32_t slot,
                                std::size_t& case_number) noexcept;
 
-  // The lock is held by those who ask for these.
-  Batch hand_out(Job& job, std::exception_ptr& error);
-  template <typename Select>
-  int start(Job& job, const Select& selected);
-  std::size_t count(Job::State state) const;
-  Job* ready_job(std::uint64_t step);
-  Job& unused_job();
-  void drop_jobs();
-  bool redo_excluded(Job& job);
-  void require_open() const;
+  Batch hand_out(Job& job, std::exception_ptr& error) FASTNNUNET_REQUIRES(lock_.mutex);
+  int start(Job& job) FASTNNUNET_REQUIRES(lock_.mutex);
+  std::size_t count(Job::State state) const FASTNNUNET_REQUIRES(lock_.mutex);
+  Job* ready_job(std::uint64_t step) FASTNNUNET_REQUIRES(lock_.mutex);
+  Job& unused_job() FASTNNUNET_REQUIRES(lock_.mutex);
+  void drop_jobs() FASTNNUNET_REQUIRES(lock_.mutex);
+  bool redo_excluded(Job& job) FASTNNUNET_REQUIRES(lock_.mutex);
+  void require_open() const FASTNNUNET_REQUIRES(lock_.mutex);
 
   const LoaderOptions& options_;
   SampleMaker& maker_;
-  BadCases& bad_;
   LoaderLock& lock_;
+  BadCases& bad_ FASTNNUNET_GUARDED_BY(lock_.mutex);
   std::uint64_t process_;
-  std::shared_ptr<Arena> arena_;
+  std::shared_ptr<Arena> arena_ FASTNNUNET_GUARDED_BY(lock_.mutex);
   Layout layout_;
   std::shared_ptr<BatchRing> ring_;
   int most_ahead_ = 1;
 
-  // Guarded by the lock.
-  std::deque<Job> jobs_;         // as many as there ever were at a time; they stay where they are
-  std::uint64_t step_ = 0;       // of the next batch to hand out
-  std::uint64_t submitted_ = 0;  // of the next batch to start
-  int ahead_ = 1;                // batches made ahead
-  bool idled_ = false;           // a thread had nothing to do since `ahead_` was last raised
-  int running_ = 0;              // tasks in the arena
-  bool acquiring_ = false;       // a consumer asks for a batch's memory, without the lock
-  bool overdue_ = false;         // a task did not end when the loader was closed
+  // As many as there ever were at a time; they stay where they are.
+  std::deque<Job> jobs_ FASTNNUNET_GUARDED_BY(lock_.mutex);
+  std::uint64_t step_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;       // of the next batch to hand out
+  std::uint64_t submitted_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;  // of the next batch to start
+  int ahead_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 1;                // batches made ahead
+  // A thread had nothing to do since `ahead_` was last raised.
+  bool idled_ FASTNNUNET_GUARDED_BY(lock_.mutex) = false;
+  int running_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;  // tasks in the arena
+  // A consumer asks for a batch's memory, without the lock.
+  bool acquiring_ FASTNNUNET_GUARDED_BY(lock_.mutex) = false;
+  bool overdue_ FASTNNUNET_GUARDED_BY(lock_.mutex) = false;  // a task did not end when the loader was closed
   using Clock = std::chrono::steady_clock;
-  std::optional<Clock::time_point> first_request_;
-  Clock::duration first_batch_{};
-  Clock::duration waited_{};
-  std::uint64_t batches_ = 0;
-  std::uint64_t samples_ = 0;
-  std::uint64_t bytes_read_ = 0;
+  std::optional<Clock::time_point> first_request_ FASTNNUNET_GUARDED_BY(lock_.mutex);
+  Clock::duration first_batch_ FASTNNUNET_GUARDED_BY(lock_.mutex){};
+  Clock::duration waited_ FASTNNUNET_GUARDED_BY(lock_.mutex){};
+  std::uint64_t batches_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;
+  std::uint64_t samples_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;
+  std::uint64_t bytes_read_ FASTNNUNET_GUARDED_BY(lock_.mutex) = 0;
   Durations waits_;
   Durations sample_times_;
 };

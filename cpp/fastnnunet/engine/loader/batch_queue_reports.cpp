@@ -14,7 +14,7 @@ double seconds(std::chrono::steady_clock::duration duration) { return std::chron
 }  // namespace
 
 void BatchQueue::report(LoaderStatistics& s) const {
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   s.batches = batches_;
   s.samples = samples_;
   s.waited_seconds = seconds(waited_);
@@ -41,7 +41,7 @@ LoaderActivity BatchQueue::activity() const {
   LoaderActivity found;
   if (process_id() != process_) return found;
   const auto now = Activity::Clock::now();
-  const std::lock_guard lock(lock_.mutex);
+  const MutexLock lock(lock_.mutex);
   found.step = step_;
   found.tasks = running_;
   found.ready = count(Job::State::ready);

@@ -1,6 +1,11 @@
 #include "fastnnunet/engine/loader/case_files.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
+#include <map>
+#include <string_view>
+#include <system_error>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/input_file.h"
@@ -35,6 +40,45 @@ std::string stamp_of_case(const CaseFiles& files) {
     stamp += (stamp.empty() ? "" : " ") + one;
   }
   return stamp;
+}
+
+std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
+  // In the order in which nnU-Net looks for them.
+  static constexpr std::array<std::string_view, 3> kEndings{".b2nd", ".npy", ".npz"};
+  constexpr std::size_t kB2nd = 0, kNpz = 2;
+  std::map<std::string, std::array<bool, 3>> found;  // what files there are of a name
+  std::error_code error;
+  std::filesystem::directory_iterator entries(folder, error);
+  while (!error && entries != std::filesystem::directory_iterator()) {
+    const std::filesystem::path& path = entries->path();
+    const auto ending = std::find(kEndings.begin(), kEndings.end(), path.extension().string());
+    if (ending != kEndings.end()) found[utf8(path.stem())][static_cast<std::size_t>(ending - kEndings.begin())] = true;
+    entries.increment(error);
+  }
+  if (error) throw StorageError(utf8(folder), "expected a folder that can be read, got " + error.message());
+  const auto is_segmentation = [&](const std::string& name) {
+    return name.ends_with("_seg") && found.contains(name.substr(0, name.size() - 4));
+  };
+  std::vector<CaseFiles> cases;
+  for (const auto& [name, endings] : found) {
+    if (is_segmentation(name)) continue;
+    const auto file = [&](const std::string& stem, std::size_t format) {
+      const std::string named = stem + std::string(kEndings[format]);
+      return folder / std::filesystem::path(std::u8string(named.begin(), named.end()));
+    };
+    const auto at = static_cast<std::size_t>(std::find(endings.begin(), endings.end(), true) - endings.begin());
+    CaseFiles files{name, file(name, at), file(name + "_seg", at), {}};
+    const auto labels = found.find(name + "_seg");
+    if (at == kNpz || labels == found.end() || !labels->second[at]) {
+      // An .npz holds both, also where only the image was unpacked.
+      if (at == kB2nd || !endings[kNpz])
+        throw StorageError(utf8(files.segmentation),
+                           "expected the segmentation of case " + name + ", got no such file");
+      files.segmentation = file(name, kNpz);
+    }
+    cases.push_back(std::move(files));
+  }
+  return cases;
 }
 
 }  // namespace fastnnunet

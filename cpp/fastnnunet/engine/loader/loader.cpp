@@ -4,15 +4,20 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/engine/loader/bad_cases.h"
+#include "fastnnunet/engine/loader/batch_queue.h"
 #include "fastnnunet/engine/loader/lock.h"
 #include "fastnnunet/engine/loader/memory_plan.h"
+#include "fastnnunet/engine/loader/sample_maker.h"
+#include "fastnnunet/engine/location_cache.h"
+#include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/storage/volume_cache.h"
 
 namespace fastnnunet {
 
 class Loader::Impl {
  public:
-  Impl(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
+  Impl(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
        std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
       : options_(std::move(options)),
         pipeline_(std::move(pipeline)),
@@ -65,7 +70,7 @@ class Loader::Impl {
 
  private:
   // Makes one sample where only running the transforms tells what comes out of them.
-  Layout probe(const LocationCache::Reader& reader, const std::function<void()>& poll) {
+  Layout probe(const LocationReader& reader, const std::function<void()>& poll) {
     maker_.set_caches(std::make_unique<LocationCache>(reader, std::size_t{0}), std::make_unique<VolumeCache>(0));
     Layout layout;
     queue_.run_in_a_thread(poll, [&](Arena::ThreadState& thread, const Wanted& wanted) {
@@ -84,7 +89,7 @@ class Loader::Impl {
     return layout;
   }
 
-  void open(Layout layout, LocationCache::Reader reader, std::shared_ptr<MemoryProvider> provider) {
+  void open(Layout layout, LocationReader reader, std::shared_ptr<MemoryProvider> provider) {
     const std::int64_t samples = options_.sampling.batch_size;
     const std::size_t batch = BatchRing::make(layout, samples, 0, provider)->batch_bytes();
     const std::size_t workspaces = static_cast<std::size_t>(options_.threads) *
@@ -106,9 +111,10 @@ class Loader::Impl {
   BatchQueue queue_;
 };
 
-Loader::Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
+Loader::Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
                std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader), std::move(provider),
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader),
+                                   provider != nullptr ? std::move(provider) : std::make_shared<OrdinaryMemory>(),
                                    poll)) {}
 
 Loader::~Loader() {

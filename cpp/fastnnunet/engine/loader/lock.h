@@ -2,9 +2,9 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
+
+#include "fastnnunet/base/mutex.h"
 
 namespace fastnnunet {
 
@@ -15,18 +15,17 @@ inline constexpr std::chrono::milliseconds kPollInterval{50};
 // another one until its caller has enough of waiting.
 struct Wanted {
   std::uint64_t generation = 0;
-  const bool* stopped = nullptr;
+  const bool* stopped = nullptr;  // guarded by the loader's lock
 };
 
 struct LoaderLock {
-  std::mutex mutex;
-  std::condition_variable changed;  // any of what the mutex guards
-  // Guarded by the mutex.
-  bool closed = false;
-  std::uint64_t generation = 0;  // of batches; those of earlier ones are not wanted any more
+  Mutex mutex;
+  Condition changed;  // any of what the mutex guards
+  bool closed FASTNNUNET_GUARDED_BY(mutex) = false;
+  // Of batches; those of earlier ones are not wanted any more.
+  std::uint64_t generation FASTNNUNET_GUARDED_BY(mutex) = 0;
 
-  // The mutex is held.
-  bool wants(const Wanted& wanted) const {
+  bool wants(const Wanted& wanted) const FASTNNUNET_REQUIRES(mutex) {
     return !closed && (wanted.stopped != nullptr ? !*wanted.stopped : wanted.generation == generation);
   }
 };

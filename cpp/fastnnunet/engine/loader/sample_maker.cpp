@@ -36,8 +36,8 @@ SampleMaker::SampleMaker(const LoaderOptions& options, Pipeline& pipeline, BadCa
     : options_(options),
       pipeline_(pipeline),
       sampler_(options.sampling, std::ssize(options.cases)),
-      bad_(bad),
       lock_(lock),
+      bad_(bad),
       files_(options, lock) {}
 
 // Channels and window of any sample: those that most of the first cases have, the earlier ones where as many have
@@ -128,7 +128,7 @@ std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch
     const auto choice = sampler_.choose_case(stream, id.slot);
     const auto number = static_cast<std::size_t>(choice.case_number);
     {
-      const std::lock_guard lock(lock_.mutex);
+      const MutexLock lock(lock_.mutex);
       const bool met = std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end();
       if (met || bad_.is_excluded(number, id.step)) {
         if (!met) bad_here.push_back(number);
@@ -145,7 +145,7 @@ std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch
       // What may pass says nothing about the file.
       std::string stamp = error.failure().may_pass ? std::string() : stamp_of_case(options_.cases[number]);
       bad_here.push_back(number);
-      const std::lock_guard lock(lock_.mutex);
+      const MutexLock lock(lock_.mutex);
       bad_.exclude(number, error.failure(), std::move(stamp));
       bad_.require_few_skipped(bad_here);
     }
@@ -260,7 +260,7 @@ std::shared_ptr<const ClassLocations> SampleMaker::read_locations(std::size_t nu
 }
 
 std::unique_ptr<SampleScratch> SampleMaker::take_scratch() {
-  const std::lock_guard lock(scratch_mutex_);
+  const MutexLock lock(scratch_mutex_);
   if (scratch_.empty()) return std::make_unique<SampleScratch>();
   auto scratch = std::move(scratch_.back());
   scratch_.pop_back();
@@ -268,7 +268,7 @@ std::unique_ptr<SampleScratch> SampleMaker::take_scratch() {
 }
 
 void SampleMaker::give_scratch(std::unique_ptr<SampleScratch> scratch) {
-  const std::lock_guard lock(scratch_mutex_);
+  const MutexLock lock(scratch_mutex_);
   scratch_.push_back(std::move(scratch));
 }
 

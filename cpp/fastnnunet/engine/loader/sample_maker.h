@@ -5,28 +5,23 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "fastnnunet/base/durations.h"
+#include "fastnnunet/base/mutex.h"
 #include "fastnnunet/engine/arena.h"
 #include "fastnnunet/engine/loader/bad_cases.h"
 #include "fastnnunet/engine/loader/lock.h"
 #include "fastnnunet/engine/loader/options.h"
+#include "fastnnunet/engine/loader/reports.h"
 #include "fastnnunet/engine/loader/task_files.h"
 #include "fastnnunet/engine/location_cache.h"
 #include "fastnnunet/engine/window_source.h"
 #include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/sampling/patch_sampler.h"
 #include "fastnnunet/storage/volume_cache.h"
 
 namespace fastnnunet {
-
-// Which case and which window a sample takes.
-struct SampleChoice {
-  std::size_t case_number;
-  bool force_foreground;
-  Box window;
-};
 
 // What a task needs beside the thread's memory; kept from sample to sample.
 struct SampleScratch {
@@ -40,7 +35,7 @@ struct SampleScratch {
 // Used by all threads of a loader at once.
 class SampleMaker {
  public:
-  // These must outlive it. `bad` is guarded by `lock`.
+  // These must outlive it.
   SampleMaker(const LoaderOptions& options, Pipeline& pipeline, BadCases& bad, LoaderLock& lock);
 
   // Opens the first cases to learn what channels most have; `poll` is called now and then while files are waited for.
@@ -89,8 +84,8 @@ class SampleMaker {
   const LoaderOptions& options_;
   Pipeline& pipeline_;
   PatchSampler sampler_;
-  BadCases& bad_;
   LoaderLock& lock_;
+  BadCases& bad_ FASTNNUNET_GUARDED_BY(lock_.mutex);
   LoaderFiles files_;
   Geometry geometry_;
   std::unique_ptr<LocationCache> locations_;
@@ -98,8 +93,8 @@ class SampleMaker {
   Durations sampling_times_;
   Durations reading_times_;
 
-  std::mutex scratch_mutex_;
-  std::vector<std::unique_ptr<SampleScratch>> scratch_;
+  Mutex scratch_mutex_;
+  std::vector<std::unique_ptr<SampleScratch>> scratch_ FASTNNUNET_GUARDED_BY(scratch_mutex_);
 };
 
 }  // namespace fastnnunet

@@ -51,9 +51,13 @@ Volume& LoaderFiles::open(OpenVolumes& handles, std::size_t number, int which) {
 void LoaderFiles::wait(Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
                        const Wanted& wanted) {
   const std::string_view before = activity.enter("waiting for the file server", error.file() + ": " + error.reason());
-  std::unique_lock lock(lock_.mutex);
-  const bool stop = lock_.changed.wait_for(lock, pause, [&] { return !lock_.wants(wanted); });
-  lock.unlock();
+  const auto deadline = Condition::Clock::now() + pause;
+  bool stop = false;
+  {
+    MutexLock lock(lock_.mutex);
+    while (lock_.wants(wanted) && lock_.changed.wait_until(lock, deadline)) continue;
+    stop = !lock_.wants(wanted);
+  }
   activity.enter(before);
   if (stop)
     throw ClosedError("loader", "a loader that stays open while " + error.file() + " is waited for",

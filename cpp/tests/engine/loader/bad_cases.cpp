@@ -11,6 +11,7 @@
 
 #include "engine/cases.h"
 #include "fastnnunet/engine/loader/loader.h"
+#include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
 namespace {

@@ -192,7 +192,7 @@ TEST_CASE("loader: closing ends what is under way", "[engine]") {
 // A reader of class locations that stands still until it is let go.
 class Gate {
  public:
-  LocationCache::Reader reader() {
+  LocationReader reader() {
     return [this](std::size_t number, const Index3& shape) {
       std::unique_lock lock(mutex_);
       reached_ = true;

@@ -4,14 +4,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "fastnnunet/base/api.h"
 #include "fastnnunet/base/box.h"
 
 namespace fastnnunet {
 
-class ClassLocations {
+class FASTNNUNET_API ClassLocations {
  public:
   // The keys of one dictionary in its order. `is_annotated` marks nnU-Net's key for "everything that is not ignored".
   struct Class {
@@ -40,5 +42,8 @@ class ClassLocations {
   std::vector<std::uint32_t> small_;  // linear voxel numbers where they fit into 32 bits
   std::vector<std::uint64_t> large_;
 };
+
+// Reads the locations of a case, whose image has the given shape. Called from any thread, once at a time for a case.
+using LocationReader = std::function<ClassLocations(std::size_t case_number, const Index3& shape)>;
 
 }  // namespace fastnnunet

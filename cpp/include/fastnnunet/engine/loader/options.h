@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "fastnnunet/engine/loader/case_files.h"
-#include "fastnnunet/random/stream.h"
-#include "fastnnunet/sampling/patch_sampler.h"
+#include "fastnnunet/random/sample_id.h"
+#include "fastnnunet/sampling/options.h"
 
 namespace fastnnunet {
 

@@ -6,6 +6,9 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "fastnnunet/base/api.h"
 
 namespace fastnnunet {
 
@@ -23,7 +26,7 @@ struct CaseFiles {
   static constexpr int kImage = 0, kSegmentation = 1, kPrevious = 2, kProperties = 3;
   static constexpr int kVolumes = 3, kFiles = 4;
   // Path and member of one of the volumes.
-  std::pair<const std::filesystem::path*, const std::string*> volume(int which) const;
+  FASTNNUNET_API std::pair<const std::filesystem::path*, const std::string*> volume(int which) const;
 };
 
 // Files of all cases, numbered through.
@@ -33,6 +36,11 @@ inline std::uint32_t file_number(std::size_t case_number, int which) {
 
 // A text that is the same as long as no file of the case has another content, or is there where it was not. Empty where
 // a file cannot be examined now, as on a disk that fails.
-std::string stamp_of_case(const CaseFiles& files);
+FASTNNUNET_API std::string stamp_of_case(const CaseFiles& files);
+
+// The cases of a folder of nnU-Net's preprocessed data, sorted by name: CASE.b2nd with CASE_seg.b2nd, or CASE.npy with
+// CASE_seg.npy, or CASE.npz with both inside; of several the first. Throws StorageError where the folder cannot be
+// read, or a case has no segmentation.
+FASTNNUNET_API std::vector<CaseFiles> find_cases(const std::filesystem::path& folder);
 
 }  // namespace fastnnunet

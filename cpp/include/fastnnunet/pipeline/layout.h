@@ -1,15 +1,15 @@
-// The form of a finished sample.
+// Shapes of a finished sample.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/sample/target.h"
+#include "fastnnunet/sample/target_type.h"
 
 namespace fastnnunet {
 
-// Shapes of a finished sample; they are the same for all samples of a batch.
+// They are the same for all samples of a batch.
 struct Layout {
   std::int64_t image_channels = 0;
   Index3 image_shape{};

@@ -5,10 +5,12 @@
 #include <functional>
 #include <optional>
 
-#include "fastnnunet/random/stream.h"
+#include "fastnnunet/base/api.h"
 #include "fastnnunet/sample/geometry.h"
 
 namespace fastnnunet {
+
+class Stream;
 
 // What a callable is asked for.
 struct ScalarQuestion {
@@ -19,7 +21,7 @@ struct ScalarQuestion {
   std::optional<double> deformation_scale{};
 };
 
-class Scalar {
+class FASTNNUNET_API Scalar {
  public:
   // The seed makes a callable's own random numbers part of the sample's.
   using Callable = std::function<double(const ScalarQuestion&, std::uint64_t seed)>;

@@ -6,10 +6,13 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "fastnnunet/base/api.h"
 
 namespace fastnnunet {
 
-class Error : public std::runtime_error {
+class FASTNNUNET_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
   Error(std::string_view place, std::string_view expected, std::string_view got)
@@ -25,13 +28,13 @@ class Error : public std::runtime_error {
 };
 
 // A value of the caller's is out of range or of the wrong shape: ValueError in Python.
-class InvalidArgument : public Error {
+class FASTNNUNET_API InvalidArgument : public Error {
  public:
   using Error::Error;
 };
 
 // A value of the caller's is of the wrong type: TypeError in Python.
-class InvalidType : public Error {
+class FASTNNUNET_API InvalidType : public Error {
  public:
   using Error::Error;
 };
@@ -45,7 +48,7 @@ enum class Passing : std::uint8_t {
 };
 
 // A file that cannot be read as what it should be. `file` and `reason` also stand in what().
-class StorageError : public Error {
+class FASTNNUNET_API StorageError : public Error {
  public:
   StorageError(std::string file, std::string reason, Passing passing = Passing::no)
       : Error("[" + file + "] " + reason), file_(std::move(file)), reason_(std::move(reason)), passing_(passing) {}
@@ -60,25 +63,25 @@ class StorageError : public Error {
 };
 
 // A file that cannot be read because the process may not have more of something (open files, memory): not its fault.
-class ResourceError : public StorageError {
+class FASTNNUNET_API ResourceError : public StorageError {
  public:
   using StorageError::StorageError;
 };
 
 // The stated memory budget does not hold what must be held.
-class BudgetError : public Error {
+class FASTNNUNET_API BudgetError : public Error {
  public:
   using Error::Error;
 };
 
 // The system gives the process no more threads.
-class ThreadError : public Error {
+class FASTNNUNET_API ThreadError : public Error {
  public:
   using Error::Error;
 };
 
 // The object was closed, or belongs to the process before a fork.
-class ClosedError : public Error {
+class FASTNNUNET_API ClosedError : public Error {
  public:
   using Error::Error;
 };

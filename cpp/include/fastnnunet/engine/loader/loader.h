@@ -9,25 +9,27 @@
 #include <memory>
 #include <vector>
 
-#include "fastnnunet/engine/batch_ring.h"
-#include "fastnnunet/engine/loader/bad_cases.h"
-#include "fastnnunet/engine/loader/batch_queue.h"
+#include "fastnnunet/base/api.h"
+#include "fastnnunet/engine/batch.h"
 #include "fastnnunet/engine/loader/options.h"
 #include "fastnnunet/engine/loader/reports.h"
-#include "fastnnunet/engine/loader/sample_maker.h"
-#include "fastnnunet/engine/location_cache.h"
 #include "fastnnunet/engine/sample_error.h"
-#include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/pipeline/layout.h"
+#include "fastnnunet/sampling/class_locations.h"
 
 namespace fastnnunet {
 
-class Loader {
+class Pipeline;  // see pipeline/transform_tree.h
+class Sample;
+
+class FASTNNUNET_API Loader {
  public:
   // Opens the first cases to learn what channels most have, and makes a sample where transforms in Python have to tell
-  // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. Throws StorageError,
-  // InvalidArgument or BudgetError.
-  Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationCache::Reader reader,
-         std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll = {});
+  // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. `reader` is asked for the
+  // class locations of cases whose patch must show foreground. Without a provider, batches are in ordinary memory.
+  // Throws StorageError, InvalidArgument or BudgetError.
+  Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
+         std::shared_ptr<MemoryProvider> provider = nullptr, const std::function<void()>& poll = {});
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -35,7 +37,7 @@ class Loader {
   // Waits for the next batch; `poll` is called now and then while waiting, and what it throws ends the wait.
   // Throws SampleError for a sample that failed, BudgetError where the caller holds all that the budget allows,
   // ClosedError.
-  Batch next(const std::function<void()>& poll);
+  Batch next(const std::function<void()>& poll = {});
 
   // The step that next() gives next. Setting it drops what was made ahead; cases are skipped as `excluded` says.
   std::uint64_t step() const;
@@ -50,7 +52,7 @@ class Loader {
 
   // Makes one sample, whatever the batches: the same that stands in the batch of `step`, where `attempt` is 0 but for
   // samples that bad cases were skipped for. `take` is called in a thread of the arena, with the finished sample and
-  // its case. Throws SampleError. Bad cases count as good.
+  // its case; only code inside of the core can look into it. Throws SampleError. Bad cases count as good.
   void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
             const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll = {});
 

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "fastnnunet/base/api.h"
 #include "fastnnunet/transforms/scalar.h"
 
 namespace fastnnunet {
@@ -20,7 +21,7 @@ struct FloatArray {
   std::vector<float> values;
 };
 
-class Record {
+class FASTNNUNET_API Record {
  public:
   using Numbers = std::vector<double>;
   using Rows = std::vector<Numbers>;

@@ -3,9 +3,11 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
+#include "fastnnunet/base/api.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/random/stream.h"
+#include "fastnnunet/random/sample_id.h"
 
 namespace fastnnunet {
 
@@ -19,7 +21,7 @@ struct SampleFailure {
   bool may_pass = false;  // what was waited for in vain: the data may be good
 };
 
-class SampleError : public Error {
+class FASTNNUNET_API SampleError : public Error {
  public:
   SampleError(SampleFailure failure, std::exception_ptr cause)
       : Error(describe(failure)), failure_(std::move(failure)), cause_(std::move(cause)) {}

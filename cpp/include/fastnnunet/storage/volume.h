@@ -10,10 +10,12 @@
 #include <string>
 #include <utility>
 
+#include "fastnnunet/base/api.h"
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet {
+
+struct FileStamp;
 
 // How the voxels of a file are packed along X, Y and Z: a block is what is decompressed as a whole, and blocks begin
 // anew with every chunk.
@@ -38,7 +40,7 @@ struct Steps {
   std::int64_t row;    // along Y
 };
 
-class Volume {
+class FASTNNUNET_API Volume {
  public:
   virtual ~Volume() = default;
 
@@ -100,6 +102,6 @@ class Volume {
 
 // Opens .b2nd, .npy or .npz by its ending. `member` names the array inside an .npz ("data" or "seg"); the others ignore
 // it. A handle belongs to one thread at a time. Throws StorageError.
-std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member);
+FASTNNUNET_API std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member);
 
 }  // namespace fastnnunet

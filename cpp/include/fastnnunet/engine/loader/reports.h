@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/base/box.h"
 #include "fastnnunet/base/durations.h"
 
 namespace fastnnunet {
@@ -65,6 +66,25 @@ struct LoaderActivity {
   std::size_t ready = 0;       // batches
   std::size_t being_made = 0;  // batches
   std::size_t in_use = 0;      // batches in memory: being made, ready, or in tensors
+};
+
+// A case that cannot be read, and is skipped.
+struct BadCase {
+  std::string name;
+  std::string file;
+  std::string reason;
+  std::uint64_t step;  // the first that noticed; later ones go on without the case
+  std::uint32_t slot = 0;
+  std::uint32_t attempt = 0;
+  // Of all files of the case when it was found bad, see stamp_of_case; empty where that could not be told.
+  std::string stamp = {};
+};
+
+// Which case and which window a sample takes.
+struct SampleChoice {
+  std::size_t case_number;
+  bool force_foreground;
+  Box window;
 };
 
 }  // namespace fastnnunet
