@@ -23,7 +23,7 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/base/durations.h",
+        "cpp/include/fastnnunet/base/durations.h",
         "the slowest tenth is told as the slowest hundredth",
         "summary.p99 = quantile(counts, summary.count - summary.count / 100);",
         "summary.p99 = quantile(counts, summary.count - summary.count / 10);",

@@ -51,10 +51,10 @@ THIRD = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/sample/sample.cpp",
+        f"{CORE}/pipeline/passes.cpp",
         "arithmetic that is due before planes are folded reaches the first planes only",
-        ("void Sample::fold_planes() {\n  settle();\n  planes_ = image_.shape[0];"),
-        ("void Sample::fold_planes() {\n  planes_ = image_.shape[0];"),
+        "return !traits.takes_arithmetic || std::find(",
+        "return std::find(",
         _SAMPLES,
     ),
     Mistake(
@@ -81,21 +81,15 @@ THIRD = [
     Mistake(
         f"{CORE}/transforms/intensity/inversion.cpp",
         "an inversion comes before the arithmetic that was due before it",
-        (
-            "      sample.owe(channel, due);\n"
-            "      sample.owe(channel, {.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)});\n"
-        ),
-        (
-            "      sample.owe(channel, {.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)});\n"
-            "      sample.owe(channel, due);\n"
-        ),
+        "due.then({.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)})",
+        "Linear{.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)}.then(due)",
         _SAMPLES,
     ),
     Mistake(
         f"{CORE}/transforms/noise/rician.cpp",
         "both parts of Rician noise are the same numbers",
-        "field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);",
-        "field.add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(begin), sigma);",
+        "add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(count + begin), sigma);",
+        "add_normal({imaginary, block.size()}, static_cast<std::uint64_t>(begin), sigma);",
         _SAMPLES,
     ),
     Mistake(
@@ -120,10 +114,10 @@ THIRD = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/pipeline/pipeline.cpp",
+        f"{CORE}/pipeline/passes.cpp",
         "flips go before transforms of the image that depend on the place",
-        "    image = image && indifferent.image;",
-        "    image = image && indifferent.labels;",
+        "if (!traits.image.indifferent_to_moves) image_host = nullptr;",
+        "if (!traits.labels.indifferent_to_moves) image_host = nullptr;",
         _SAMPLES,
     ),
     Mistake(
@@ -169,14 +163,14 @@ THIRD = [
         _PREDICTION,
     ),
     Mistake(
-        f"{PACKAGE}/loading/loader.py",
+        f"{PACKAGE}/loading/state.py",
         "the state of a loader has lost the stamps of bad cases",
         'return {"file": bad.file, "reason": bad.reason, "slot": bad.slot, "attempt": bad.attempt, "stamp": bad.stamp}',
         'return {"file": bad.file, "reason": bad.reason, "slot": bad.slot, "attempt": bad.attempt}',
         "tests/loader tests/nnunet/test_checkpoint.py",
     ),
     Mistake(
-        f"{PACKAGE}/loading/patience.py",
+        f"{PACKAGE}/loading/reading/patience.py",
         "an error that passes is not waited for where another was raised while it was handled",
         "        following = following.__cause__ or following.__context__",
         "        following = following.__cause__",
@@ -185,8 +179,8 @@ THIRD = [
     Mistake(
         f"{PACKAGE}/loading/sample_lines.py",
         "the line that tells how to make a sample again lacks the number of ranks",
-        ("    named = _identity(seed, rank, role, step, slot, attempt, origin.ranks)\n    options ="),
-        ("    named = _identity(seed, rank, role, step, slot, attempt)\n    options ="),
+        "sample.named(origin.ranks)",
+        "sample.named()",
         "tests/loader tests/preview tests/nnunet",
     ),
     Mistake(
@@ -211,28 +205,28 @@ THIRD = [
         "tests/transforms",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/outputs.py",
+        f"{PACKAGE}/prediction/export/outputs.py",
         "the segmentation is put in its place before its probabilities",
         "for file in sorted(files, key=lambda file: file.name.endswith(last)):",
         "for file in sorted(files, key=lambda file: not file.name.endswith(last)):",
         "tests/prediction tests/faults",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/pipeline.py",
+        f"{PACKAGE}/prediction/session/pipeline.py",
         "a bad case of a prediction keeps its share of the memory budget",
         ("            self._no_more.set()\n        self._budget.release(item.index)\n"),
         ("            self._no_more.set()\n"),
         "tests/prediction tests/faults",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/preprocess.py",
+        f"{PACKAGE}/prediction/preprocessing/preprocess.py",
         "the caller's own array is normalised",
         ("        image = np.array(image, np.float32)\n"),
         ("        image = np.asarray(image, np.float32)\n"),
         "tests/prediction tests/faults",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/cropping.py",
+        f"{PACKAGE}/prediction/preprocessing/cropping.py",
         "zeros that are open to the far border only count as a hole",
         "        for side in (0, -1):",
         "        for side in (0,):",
