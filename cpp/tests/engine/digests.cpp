@@ -1,5 +1,6 @@
 // Batches of every kind of tree, and every transform by itself, give the bits that were committed: with the loops of
-// every instruction set, by every compiler. A digest that changes is a change of every user's batches. `tests/digests` does the same for nnU-Net's own trainers.
+// every instruction set, by every compiler. A digest that changes is a change of every user's batches. `tests/digests`
+// does the same for nnU-Net's own trainers.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

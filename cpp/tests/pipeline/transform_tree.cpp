@@ -46,10 +46,12 @@ TEST_CASE("transform tree: draws what the tree of nodes draws", "[pipeline]") {
     for (std::size_t i = 0; i < a.steps().size(); ++i) {
       CHECK(a.steps()[i].leaf == b.steps()[i].leaf);
       const auto seen = [&](const Pipeline& of, const Plan& plan) {
-        std::vector<std::size_t> kinds;
-        for (const auto& [name, value] : of.leaf(plan.steps()[i].leaf).describe(*plan.steps()[i].parameters).values())
-          kinds.push_back(value.index());
-        return kinds;
+        const Record drawn = of.leaf(plan.steps()[i].leaf).describe(*plan.steps()[i].parameters);
+        std::vector<Numbers> numbers;
+        for (const auto& [name, value] : drawn.values())
+          if (const auto* list = std::get_if<Numbers>(&value)) numbers.push_back(*list);
+        CHECK(!numbers.empty());
+        return numbers;
       };
       CHECK(seen(*pipeline, a) == seen(expected, b));
     }
