@@ -1,6 +1,7 @@
 #include "fastnnunet/storage/volume.h"
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/formats.h"
 
 namespace fastnnunet {
