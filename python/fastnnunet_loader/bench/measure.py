@@ -1,7 +1,7 @@
 """Memory and processor time of processes and their children, and both loaders measured by them.
 
 The measured loader runs in a process of its own, watched from here, so that neither the other loader nor the watching
-is part of what is measured. Reads /proc and so works on Linux only.
+is part of what is measured. Only Linux tells how much of a process's memory is shared, so it works there only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 if TYPE_CHECKING:
     from ..loading.statistics import LoaderStats
 
@@ -27,49 +29,30 @@ __all__ = ["LOADERS", "Measurement", "PeakMemory", "measure", "process_tree", "t
 LOADERS = ("fastnnunet", "nnunet")
 
 
-def process_tree(pid: int) -> list[int]:
-    """Return a process and its living descendants."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (fields := _stat(int(entry.name))):
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    tree = [pid]
-    for member in tree:
-        tree.extend(parents.get(member, ()))
-    return tree
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on, or nothing if the process has gone."""
-    try:
-        # The second field is the command's name, which may itself hold spaces and brackets.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _proportional_memory(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+def process_tree(pid: int) -> list[psutil.Process]:
+    """Return a process and its living descendants; none if it has gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def tree_memory(pid: int) -> int:
     """Return the bytes that a process and its descendants occupy; what they share, shared memory included, counts once."""
-    return sum(_proportional_memory(member) for member in process_tree(pid))
+    occupied = 0
+    for process in process_tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ends meanwhile
+            occupied += process.memory_full_info().pss
+    return occupied
 
 
 def tree_cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and all its descendants, living or waited for."""
-    ticks = 0
-    for member in process_tree(pid):
-        if fields := _stat(member):
-            ticks += sum(int(t) for t in fields[11:15])  # utime, stime, and those of children waited for
-    return ticks / float(os.sysconf("SC_CLK_TCK"))
+    seconds = 0.0
+    for process in process_tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds += sum(process.cpu_times()[:4])  # user, system, and those of children waited for
+    return seconds
 
 
 class PeakMemory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure both loaders one after the other, each in its own process, and print the results."""
     if not sys.platform.startswith("linux"):
-        raise CommandError(f"[bench] expected Linux, whose /proc tells what processes use, got {sys.platform}")
+        raise CommandError(f"[bench] expected Linux, which tells what processes share of their memory, got {sys.platform}")
+    if importlib.util.find_spec("psutil") is None:
+        raise CommandError("[bench] expected psutil, got no such package\n  pip install psutil")
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
     check_plans(folder, args.p, args.configuration)
 
