@@ -80,3 +80,87 @@ def _class_keys(dataset: Any) -> list[Any]:
 
     file = dataset.folder() / f"{dataset.cases()[0]}.pkl"
     return list(pickle.loads(file.read_bytes())["class_locations"])
+
+
+def affine_of(file: Path) -> Any:
+    return nibabel.load(file).affine
+
+
+@pytest.mark.parametrize(("slices", "resolution"), [(1, 8), (3, 8), (1, 6)])
+def test_voxels_are_as_large_as_was_asked_for(tmp_path: Path, slices: int, resolution: int) -> None:
+    folder = demo.build_dataset(tmp_path, 3, "x", demo.Variant(slices=slices), cases=2, resolution=resolution)
+    for file in sorted((folder / "imagesTr").iterdir()) + sorted((folder / "labelsTr").iterdir()):
+        assert np.array_equal(affine_of(file), np.diag([resolution, resolution, resolution * slices, 1]))
+    # A head is longer than ten and shorter than thirty centimetres, whatever the voxels.
+    for labels in labels_of(folder):
+        extents = np.array(labels.shape) * [resolution, resolution, resolution * slices]
+        assert (extents > 100).all()
+        assert (extents < 300).all()
+
+
+def test_files_and_description_are_nnunets(tmp_path: Path) -> None:
+    variant = demo.Variant(channels=("T1", "T2"), labels={"background": 0, "a": [1, 2], "b": [2]}, regions_class_order=(2, 1))
+    folder = demo.build_dataset(tmp_path, 42, "name", variant, cases=3, resolution=8)
+    assert folder == tmp_path / "Dataset042_name"
+    names = [f"brain_{case:03d}" for case in range(3)]
+    assert sorted(file.name for file in (folder / "imagesTr").iterdir()) == [
+        f"{name}_{channel:04d}.nii.gz" for name in names for channel in range(2)
+    ]
+    assert sorted(file.name for file in (folder / "labelsTr").iterdir()) == [f"{name}.nii.gz" for name in names]
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    assert description["channel_names"] == {"0": "T1", "1": "T2"}
+    assert description["labels"] == variant.labels
+    assert (description["numTraining"], description["file_ending"]) == (3, ".nii.gz")
+    assert description["regions_class_order"] == [2, 1]
+    for name in names:
+        shapes = {nibabel.load(file).shape for file in folder.rglob(f"{name}*")}
+        assert len(shapes) == 1
+
+
+def test_channels_are_of_one_head_with_another_contrast(tmp_path: Path) -> None:
+    """Fluid and grey matter are bright where white matter is dark, as in a T2-weighted image."""
+    folder = demo.build_dataset(tmp_path, 1, "x", demo.Variant(channels=("T1", "T2")), cases=2, resolution=6)
+    for number, labels in enumerate(labels_of(folder)):
+        first, second = (
+            np.asarray(nibabel.load(folder / "imagesTr" / f"brain_{number:03d}_{c:04d}.nii.gz").dataobj) for c in range(2)
+        )
+        assert first[labels == 2].mean() > first[labels == 1].mean()
+        assert second[labels == 2].mean() < second[labels == 1].mean()
+
+
+@pytest.mark.parametrize("air", [0.0, 8.0])
+def test_air_is_exactly_zero_or_nowhere_zero(tmp_path: Path, air: float) -> None:
+    folder = demo.build_dataset(tmp_path, 1, "x", demo.Variant(air=air, margin_mm=(16, 32)), cases=2, resolution=8)
+    for file, labels in zip(sorted((folder / "imagesTr").iterdir()), labels_of(folder), strict=True):
+        image = np.asarray(nibabel.load(file).dataobj)
+        assert (image[labels > 0] != 0).all()
+        assert ((image == 0).mean() > 0.1) == (air == 0)
+        assert image.min() >= (0 if air == 0 else air)
+
+
+def test_free_space_is_within_its_margins(tmp_path: Path) -> None:
+    sizes = []
+    for margin in ((0.0, 0.0), (16.0, 16.0)):
+        folder = demo.build_dataset(tmp_path / str(margin[0]), 1, "x", demo.Variant(margin_mm=margin), cases=2, resolution=8)
+        sizes.append([np.array(labels.shape) for labels in labels_of(folder)])
+    for tight, wide in zip(*sizes, strict=True):
+        # The template leaves less than that on some sides.
+        assert (wide - tight <= 4).all()
+        assert (wide > tight).any()
+
+
+def test_the_environment_keeps_everything_under_one_folder(tmp_path: Path) -> None:
+    environment = demo.nnunet_environment(tmp_path)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        assert environment[name] == str(tmp_path / name)
+    assert list(Path(environment["nnUNet_extTrainer"]).glob("nnUNetTrainerDemo.py"))
+    assert environment["nnUNet_compile"].lower() not in ("true", "1", "t")
+
+
+def test_plans_of_the_demo_are_small(nnunet_dataset: Any) -> None:
+    plans = nnunet_dataset("default").plans["configurations"]
+    assert plans["3d_fullres"]["batch_size"] == 2
+    assert plans["2d"]["batch_size"] == 8
+    for name in ("2d", "3d_fullres"):
+        features = plans[name]["architecture"]["arch_kwargs"]["features_per_stage"]
+        assert (features[0], max(features)) == (8, 32)

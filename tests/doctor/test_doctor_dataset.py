@@ -201,3 +201,80 @@ def test_data_set_is_left_as_it_was(here: Any) -> None:
     before = state()
     checks_of(here, None)
     assert state() == before
+
+
+def test_a_loader_that_fits_with_fewer_threads_is_told_how_many(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastnnunet_loader.doctor import dataset
+
+    checks = DatasetChecks(here.name, configuration="3d_fullres")
+    for step in (checks.find, checks.read_plans, checks.read_description):
+        step()
+    (configuration,) = checks.configurations
+    monkeypatch.setattr(dataset, "default_threads", lambda: 6)
+    for threads, verdict, mend in (
+        (6, Verdict.OK, ""),
+        (5, Verdict.WARNING, "fastnnunet train ... --threads 5"),
+        (2, Verdict.WARNING, "fastnnunet train ... --threads 2"),
+        (0, Verdict.WARNING, "docker run --memory=...    (more memory)"),
+    ):
+        # One budget for two loaders.
+        needed = loader_memory(configuration, checks.regions, threads)
+        monkeypatch.setattr(dataset, "default_budget", lambda needed=needed: 2 * needed + 2)
+        check = checks.memory(configuration)
+        assert (check.verdict, check.mend) == (verdict, mend), threads
+        assert "with 6 threads" in check.found
+
+
+def test_predictions_of_other_plans_are_not_those_of_the_stage_before(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("cascade")
+    checks = DatasetChecks(dataset.name, configuration="3d_cascade_fullres")
+    checks.find()
+    checks.read_plans()
+    (configuration,) = checks.configurations
+    folder = dataset.add_previous_stage("SomeTrainer")
+    found = checks.previous_stage(configuration)
+    assert found.verdict is Verdict.OK
+    assert str(folder) in found.found
+    model = folder.parents[1]
+    for name in ("SomeTrainer__OtherPlans__3d_lowres", "SomeTrainer__nnUNetPlans__3d_fullres"):
+        model = model.rename(model.with_name(name))
+        found = checks.previous_stage(configuration)
+        assert (found.verdict, found.found) == (Verdict.NOTE, "no predictions of 3d_lowres yet")
+        assert found.mend == f"fastnnunet train {dataset.name} 3d_lowres FOLD    (all folds)"
+
+
+def test_many_cases_that_no_fold_uses_are_cut_short(here: Any) -> None:
+    def one_fold(splits: Any) -> Any:
+        return [{"train": splits[0]["val"], "val": splits[0]["val"][:1]}]
+
+    change(here, "splits_final.json", one_fold)
+    for number in range(12):
+        (here.folder() / f"unused_{number:02d}.b2nd").touch()
+    checks = DatasetChecks(here.name, configuration="3d_fullres")
+    for step in (checks.find, checks.read_plans):
+        step()
+    check = checks.read_splits()
+    assert check.verdict is Verdict.WARNING
+    assert check.found.startswith("1 folds of ")
+    (unused,) = (line for line in check.details if "in no fold" in line)
+    assert unused.endswith(" ...")
+    assert unused.count(",") == 10  # after "on disk", and between ten names
+    assert any(line.startswith("fold 0: for training and for validation: ") for line in check.details)
+
+
+def test_all_configurations_are_checked_and_shared_files_once(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("cascade")
+    checks = DatasetChecks(dataset.name)
+    checks.find()
+    names = []
+    for name, work in checks.tasks():
+        names.append(name)
+        if name in ("plans", "dataset.json"):
+            work()
+    # 3d_cascade_fullres has the cases of 3d_fullres.
+    assert [name for name in names if name.startswith("files, ")] == ["files, 3d_cascade_fullres", "files, 3d_lowres"]
+    assert [name for name in names if name.startswith("memory, ")] == [
+        f"memory, {c}" for c in ("3d_cascade_fullres", "3d_fullres", "3d_lowres")
+    ]
+    assert [name for name in names if name.startswith("cascade, ")] == ["cascade, 3d_cascade_fullres"]
+    assert names.count("GPU memory") == names.count("splits") == 1

@@ -13,7 +13,7 @@ import pytest
 from damaging import array, bad, change_properties, checks_of, truncate, write
 
 from fastnnunet_loader.doctor import Verdict, exit_code
-from fastnnunet_loader.doctor.files import QUICK_CASES, Expected, case_names, check_case, check_folder
+from fastnnunet_loader.doctor.files import QUICK_CASES, CaseReport, Expected, _speed, case_names, check_case, check_folder
 from fastnnunet_loader.loading.reading.cases import blosc2_files
 from fastnnunet_loader.loading.reading.pickles import read_properties
 
@@ -245,3 +245,112 @@ def test_archives_of_older_versions(here: Any, tmp_path: Path) -> None:
     found = bad(check_folder(folder, "old", expected, "nnUNetv2_preprocess", 2, False))
     assert f"{name}.npz" in found["files, old"].details[0]
     assert case_names(folder) == {name}
+
+
+def report_of(folder: Path, properties: dict[str, Any], shape: tuple[int, ...], expected: Expected, labels: Any = None) -> Any:
+    """What is found in a case with an image of this shape, and a segmentation of zeros."""
+    folder.mkdir(exist_ok=True)
+    write(folder / "case.b2nd", np.ones(shape, np.float32))
+    write(folder / "case_seg.b2nd", np.zeros((1, *shape[1:]), np.int8) if labels is None else labels)
+    (folder / "case.pkl").write_bytes(pickle.dumps({"class_locations": {}, **properties}))
+    return check_case(blosc2_files(folder, None, "case"), folder / "case.pkl", expected, 2**20)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_planned_shape_follows_from_the_axes_as_the_network_has_them(tmp_path: Path, flat: bool) -> None:
+    cropped, spacing = (10, 12, 7), [5.0, 3.0, 1.0]  # the first in the network's order, the second in the file's
+    target = (2.5, 6.0) if flat else (2.0, 2.5, 6.0)
+    expected = Expected(1, frozenset({0, 1}), target, (2, 0, 1), True)
+    planned = (10 if flat else 5, 24, 4)  # round(3.5) is 4
+    properties = {"shape_after_cropping_and_before_resampling": cropped, "spacing": spacing}
+    assert report_of(tmp_path / "a", properties, (1, *planned), expected).doubts == []
+    for axis in range(3):
+        other = tuple(n + (a == axis) for a, n in enumerate(planned))
+        (line,) = report_of(tmp_path / f"b{axis}", properties, (1, *other), expected).doubts
+        assert f"expected shape {planned}, from the plans and case.pkl, got {other}" in line
+    # A preprocessor of one's own may do as it likes.
+    own = Expected(1, frozenset({0, 1}), target, (2, 0, 1), False)
+    assert report_of(tmp_path / "c", properties, (1, 9, 9, 9), own).doubts == []
+
+
+def test_properties_that_lack_something_are_named(tmp_path: Path) -> None:
+    expected = Expected(1, frozenset({0, 1}), (1.0, 1.0, 1.0), (0, 1, 2), True)
+    cropped, spacing = "shape_after_cropping_and_before_resampling", "spacing"
+    whole = {cropped: (5, 6, 7), spacing: [1.0, 1.0, 1.0]}
+    for absent, said in (((cropped,), cropped), ((spacing,), spacing), ((cropped, spacing), f"{cropped} and {spacing}")):
+        properties = {name: value for name, value in whole.items() if name not in absent}
+        report = report_of(tmp_path / "a", properties, (1, 5, 6, 7), expected)
+        assert report.doubts == [f"[{tmp_path / 'a' / 'case.pkl'}] expected {said}, got none"]
+        assert report.damage == []
+    report = report_of(tmp_path / "a", {**whole, spacing: [1.0, 1.0]}, (1, 5, 6, 7), expected)
+    assert "expected a spacing and a shape of 3 axes, got [1.0, 1.0] and (5, 6, 7)" in report.damage[0]
+
+
+def test_segmentations_of_several_channels_and_places_below_zero(tmp_path: Path) -> None:
+    expected = Expected(1, frozenset({0, 1, 2}), (1.0, 1.0, 1.0), (0, 1, 2), False)
+    report = report_of(tmp_path / "a", {}, (1, 5, 6, 7), expected, np.zeros((2, 5, 6, 7), np.int8))
+    assert any("case_seg.b2nd] expected 1 channel, got 2" in line for line in report.damage)
+    outside = {(1, 2): np.array([[0, 1, 1, 1], [0, 1, -1, 3]]), 2: np.array([[0, 1, 1, 7]]), 1: np.array([[0, 4, 5, 6]])}
+    labels = np.zeros((1, 5, 6, 7), np.int8)
+    labels[0, 4, 5, 6] = 1
+    report = report_of(tmp_path / "b", {"class_locations": outside}, (1, 5, 6, 7), expected, labels)
+    assert [line.partition("got ")[2] for line in report.damage] == [
+        "(1, -1, 3) of class (1, 2), and 0 more",
+        "(1, 1, 7) of class 2, and 0 more",
+    ]
+    assert report.doubts == []
+
+
+def test_places_of_a_region_have_any_of_its_labels(tmp_path: Path) -> None:
+    """In slabs of one plane, too."""
+    expected = Expected(1, frozenset({0, 1, 2, 3}), (1.0, 1.0, 1.0), (0, 1, 2), False)
+    labels = np.zeros((1, 5, 6, 7), np.int8)
+    labels[0, 0, 1, 2], labels[0, 3, 1, 2], labels[0, 4, 1, 2] = 1, 2, 3
+    at = np.array([[0, plane, 1, 2] for plane in range(5)])
+    properties = {"class_locations": {(1, 2): at, 3: at[4:], 2: at[3:]}}
+    for slab in (1, 2**20):
+        report_of(tmp_path / "a", properties, (1, 5, 6, 7), expected, labels)
+        files = blosc2_files(tmp_path / "a", None, "case")
+        report = check_case(files, tmp_path / "a" / "case.pkl", expected, slab)
+        assert [line.partition("class_locations of class ")[2] for line in report.doubts] == [
+            "(1, 2) to have it in the segmentation, got 3 of 5 that have not",
+            "2 to have it in the segmentation, got 1 of 2 that have not",
+        ]
+
+
+def test_quick_reads_cases_from_the_first_to_the_last(here: Any) -> None:
+    for name in here.cases():
+        truncate(here.folder() / f"{name}.b2nd")
+    lines = bad(checks_of(here, quick=True))["files, 3d_fullres"].details
+    assert [name for name in here.cases() if any(name in line for line in lines)] == [here.cases()[i] for i in (0, 1, 2, 3, 5)]
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "verdict"),
+    [(40, 1.0, Verdict.OK), (40, 4.0, Verdict.WARNING), (10, 4.0, Verdict.OK), (40, 2.0, Verdict.OK)],
+)
+def test_storage_that_is_slow_is_told(size: int, seconds: float, verdict: Verdict) -> None:
+    """By the bytes that one thread reads in a second, where they are enough to tell."""
+    reports = [CaseReport(file_bytes=size * 2**18, file_seconds=seconds / 4, voxel_bytes=3 * 2**20) for _ in range(4)]
+    check = _speed(reports, "title", 2, 6.0)
+    assert (check.name, check.verdict) == ("speed, title", verdict)
+    assert f"read at {size / seconds:.1f} MiB/s by each of 2 threads ({size:.1f} MiB, " in check.found
+    assert "12.0 MiB of voxels checked at 2.0 MiB/s" in check.found
+
+
+def test_only_files_of_cases_make_cases(tmp_path: Path) -> None:
+    for name in ("a.b2nd", "a_seg.b2nd", "b_seg.b2nd", "c.pkl", "d.npz"):
+        (tmp_path / name).touch()
+    assert case_names(tmp_path) == {"a"}
+    expected = Expected(1, frozenset(), (1.0, 1.0, 1.0), (0, 1, 2), False)
+    checks = {check.name: check for check in check_folder(tmp_path, "t", expected, "preprocess", 1, False)}
+    (strange,) = checks["kinds of files"].details
+    assert strange == str(tmp_path / "d.npz")
+    missing = [line for line in checks["files, t"].details if "got none" in line]
+    assert [line.partition("case ")[2] for line in missing] == [
+        "a, got none", "b, got none", "b, got none", "c, got none", "c, got none",
+    ]  # fmt: skip
+    for file in tmp_path.iterdir():
+        file.unlink()
+    *_, nothing = check_folder(tmp_path, "t", expected, "preprocess", 1, False)
+    assert (nothing.verdict, nothing.found, nothing.mend) == (Verdict.FAIL, f"no case in {tmp_path}", "preprocess")

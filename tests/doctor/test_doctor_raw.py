@@ -17,6 +17,7 @@ from damaging import bad, change_properties, checks_of
 from fastnnunet_loader.doctor import Check, Verdict, run
 from fastnnunet_loader.doctor.dataset import DatasetChecks
 from fastnnunet_loader.doctor.files import Expected, check_folder
+from fastnnunet_loader.doctor.raw import check_raw
 
 
 @pytest.fixture
@@ -173,3 +174,50 @@ def test_plans_with_odd_names(nnunet_dataset: Any, tmp_path: Path, name: str, mo
     (folder / "splits_final.json").write_text("no JSON", encoding="utf-8")
     (check,) = (check for check in checks_of(dataset, plans_name=name) if check.name == "splits")
     assert shlex.split(check.mend)[:2] == ["rm", str(folder / "splits_final.json")]
+
+
+def test_quick_looks_at_cases_from_the_first_to_the_last(here: Any) -> None:
+    raw, dataset = here
+    for file in (raw / "imagesTr").iterdir():
+        file.write_bytes(b"")
+    lines = raw_check(dataset, quick=True).details
+    assert [n for n in range(6) if any(f"[brain_00{n}]" in line for line in lines)] == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("reader", ["NibabelIO", "SimpleITKIO"])
+def test_files_are_looked_at_with_the_reader_of_the_plans(here: Any, reader: str) -> None:
+    raw, dataset = here
+    check = check_raw(raw, {**dataset.plans, "image_reader_writer": reader}, 2, False)
+    assert check.found == f"headers of 6 cases are as nnU-Net's {reader} takes them"
+    # Without plans, with the one that nnU-Net would choose.
+    assert "SimpleITKIO" in check_raw(raw, {}, 2, False).found
+    description = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
+    named = json.dumps({**description, "overwrite_image_reader_writer": "NibabelIO"})
+    (raw / "dataset.json").write_text(named, encoding="utf-8")
+    assert "NibabelIO" in check_raw(raw, {}, 2, False).found
+
+
+def test_a_description_that_is_none_is_named(here: Any) -> None:
+    raw, _ = here
+    for text in ("no JSON", "{}", "[]", '{"file_ending": ".nii.gz", "dataset": 3}'):
+        (raw / "dataset.json").write_text(text, encoding="utf-8")
+        check = check_raw(raw, {}, 2, False)
+        assert check.verdict is Verdict.FAIL
+        assert check.found.startswith(f"[{raw / 'dataset.json'}] expected a raw data set of nnU-Net, got ")
+
+
+def test_a_raw_data_set_without_images_is_a_note(here: Any) -> None:
+    raw, dataset = here
+    shutil.rmtree(raw / "imagesTr")
+    check = raw_check(dataset)
+    assert (check.verdict, check.found) == (Verdict.NOTE, f"no image that ends with .nii.gz in {raw / 'imagesTr'}")
+
+
+def test_names_that_are_wrong_are_named_in_both_folders(here: Any) -> None:
+    raw, dataset = here
+    shutil.copytree(raw / "imagesTr", raw / "imagesTs")
+    for folder in ("imagesTr", "imagesTs"):
+        (raw / folder / f"of_{folder}.nii.gz").touch()
+    lines = raw_check(dataset).details
+    assert len(lines) == 2
+    assert all(f"of_{folder}" in line for folder, line in zip(("imagesTr", "imagesTs"), lines, strict=True))

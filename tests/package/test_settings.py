@@ -177,3 +177,114 @@ def test_bytes_for_people(count: int, said: str) -> None:
     assert in_units(count) == said
     if count >= 1024:
         assert parse_bytes(said) == count
+
+
+RANGES: dict[str, tuple[list[str], list[str]]] = {
+    "threads": (["1", "2"], ["0", "-1", "1.0", "", "²", "two"]),
+    "seed": (["0", str(2**64 - 1)], [str(2**64), "-1", "1.5"]),
+    "memory_budget": (["0", "1", "4GB"], ["-1", "", "4 X"]),
+    "on_bad_case": (["raise", "skip"], []),  # argparse names the choices itself
+    "max_skipped": (["0", "0.5", "1"], ["1.01", "-0.01", "nan", "inf"]),
+    "patience": (["0", "0.1", "1e9"], ["-0.1", "nan", "inf", "soon"]),
+    "stall_after": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
+    "abort_after": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
+    "leave_to_nnunet": (["training", "validation"], []),
+    "stats": (["s.jsonl"], []),
+    "stats_every": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
+    "metrics": (["m.prom"], []),
+}
+"""Texts of a command line that each setting takes, the ends of its range among them, and texts beyond them."""
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_setting_takes_its_whole_range_and_no_more(name: str) -> None:
+    """The same on the command line and in `install()`."""
+    _, setting = SETTINGS[name]
+    good, bad = RANGES[name]
+    for text in good:
+        value = setting.kind.parse(text)
+        kept = getattr(Settings(**{name: value}), name)
+        assert kept == (parse_bytes(text) if name == "memory_budget" else (text,) if name == "leave_to_nnunet" else value)
+        assert str(kept) == str(value) or name in ("memory_budget", "leave_to_nnunet")
+    for text in bad:
+        with pytest.raises(ValueError) as raised:
+            setting.kind.parse(text)
+        assert str(raised.value) == f"expected {setting.kind.expected}, got {text!r}"
+    numbers = [float(text) for text in bad if text.strip("-.0123456789") == "" and text]
+    for number in numbers if name not in ("threads", "seed", "memory_budget") else []:
+        with pytest.raises(ValueError, match=rf"^\[{name}\] "):
+            Settings(**{name: number})
+
+
+def test_every_setting_has_a_range_or_is_a_switch() -> None:
+    assert set(RANGES) == {name for name, (found, _) in SETTINGS.items() if found.default is not False}
+
+
+def test_what_may_be_left_open_may_be() -> None:
+    """None is a value where the help says what it means."""
+    for name, (_, setting) in SETTINGS.items():
+        if setting.unset and name != "leave_to_nnunet":
+            assert getattr(Settings(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("left", [(), ("training",), ["validation", "training"], "validation", {"training"}])
+def test_loaders_that_are_left_to_nnunet_are_a_tuple(left: Any) -> None:
+    assert Settings(leave_to_nnunet=left).leave_to_nnunet == ((left,) if isinstance(left, str) else tuple(left))
+    with pytest.raises(ValueError, match="got 'testing'"):
+        Settings(leave_to_nnunet=["training", "testing"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("given", "budget"), [(None, None), ("4GB", 2**32), (5, 5), ("512 MiB", 2**29)])
+def test_the_budget_is_in_bytes(given: Any, budget: int | None) -> None:
+    assert Settings(memory_budget=given).budget == Settings(memory_budget=given).memory_budget == budget
+
+
+def test_words_for_a_default() -> None:
+    """What the help and the docs say where nothing is given."""
+    words = {name: setting.default_in_words for name, (_, setting) in SETTINGS.items() if setting.default_in_words}
+    assert words == {
+        "threads": "nnUNet_n_proc_DA, else one less than the cores, at most 8",
+        "seed": "drawn at random and logged",
+        "memory_budget": "half of the free memory, at most 32GB",
+        "abort_after": "wait",
+        "leave_to_nnunet": "none",
+        "stats": "no file",
+        "metrics": "no file",
+    }
+
+
+def test_the_help_of_a_command_tells_the_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    add_loader_options(parser)
+    said = " ".join(parser.format_help().split())
+    for shown in ("else one less than the cores, at most 8)", "(default: raise)", "(default: 0.05)", "(default: 300)",
+                  "(default: 60)", "(default: wait)", "(default: no file)"):  # fmt: skip
+        assert shown in said, said
+    titles = [group.title for group in parser._action_groups if group._group_actions]
+    assert titles[-2:] == ["options of the loader", "statistics of the loader"]
+    found = {action.dest: group.title for group in parser._action_groups for action in group._group_actions}
+    assert {name for name in SETTINGS if found[name] == "statistics of the loader"} == {
+        "live", "log_stats", "stats", "stats_every", "metrics"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["stats", "metrics"])
+def test_a_file_of_statistics_needs_a_folder_that_is_there(tmp_path: Path, file: str) -> None:
+    from fastnnunet_loader.cli.loader_options import check_loader_options, from_text
+    from fastnnunet_loader.errors import CommandError
+
+    parser = argparse.ArgumentParser()
+    add_loader_options(parser)
+    check_loader_options(parser.parse_args([f"--{file}", str(tmp_path / "f")]))
+    for place in (tmp_path / "none" / "f", tmp_path):
+        with pytest.raises(CommandError, match=rf"^\[--{file}\] expected a file.* got .*{place}"):
+            check_loader_options(parser.parse_args([f"--{file}", str(place)]))
+    with pytest.raises(CommandError, match=rf"^expected 1, 0 or options .*\[--{file}\] expected a file"):
+        from_text(f"--{file} {tmp_path}/none/f")
+
+
+def test_sizes_are_told_with_one_digit_at_every_unit() -> None:
+    for power, unit in ((10, "KiB"), (20, "MiB"), (30, "GiB"), (40, "TiB")):
+        for count in (1.0, 1.5, 1000.0):
+            assert in_units(count * 2**power) == f"{count:.1f} {unit}"
+    assert in_units(1024**2 - 1) == "1024.0 KiB"

@@ -230,7 +230,7 @@ class DataLoader(CoreLoader):
         except SampleError as error:
             self._add_reproduction(error)
             raise
-        tensors = [torch.from_numpy(target) for target in targets]
+        tensors = [as_tensor(target, "ordinary") for target in targets]
         return {
             "data": torch.from_numpy(image),
             "target": tensors if is_list else tensors[0],

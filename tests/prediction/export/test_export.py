@@ -17,8 +17,10 @@ import nibabel
 import numpy as np
 import pytest
 from exported import Case, assert_same_files
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
 from fastnnunet_loader.errors import FastnnUNetError
+from fastnnunet_loader.prediction.export.outputs import Leftovers, Outputs
 
 
 @pytest.mark.parametrize("probabilities", [False, True])
@@ -232,3 +234,161 @@ def test_a_case_is_complete_or_not_there_when_outputs_are_closed(tmp_path: Path)
         closing.join()
         assert len(list(tmp_path.glob(f"case{number}.*"))) in (0, 3)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("along", [0, 2])
+def test_planes_become_the_files_of_the_whole(nnunet_dataset: Any, tmp_path: Path, along: int, probabilities: bool) -> None:
+    """Also where the prediction begins again half-way, as after the device has failed."""
+    case = Case(nnunet_dataset("default"), tmp_path)
+    exporting, shape = case.exporting(), case.logits.shape[1:]
+    exporting.write(case.logits, case.properties, str(tmp_path / "whole" / "brain_000"), probabilities)
+    target = str(tmp_path / "planes" / "brain_000")
+    deciding = exporting.begin(shape, along, case.properties, target, probabilities)
+    with pytest.raises(ValueError, match="expected logits, got none"):
+        deciding.segmentation()
+    deciding.start().add(-case.logits.narrow(along + 1, 0, 7), 0)
+    deciding.start().add(case.logits, 0)
+    exporting.write(deciding, case.properties, target, probabilities)
+    assert_same_files(tmp_path / "whole", tmp_path / "planes")
+    # And without a file.
+    deciding = exporting.begin(shape, along, case.properties, None, probabilities)
+    deciding.start().add(case.logits, 0)
+    ours = exporting.segmentation(deciding, case.properties, probabilities)
+    theirs = exporting.segmentation(case.logits, case.properties, probabilities)
+    for a, b in zip(ours, theirs, strict=True) if probabilities else [(ours, theirs)]:
+        assert np.array_equal(a, b)
+    begun = exporting.begin(shape, along, case.properties, target, probabilities)
+    assert hidden(tmp_path / "planes")
+    exporting.abandon(begun)
+    assert not hidden(tmp_path / "planes")
+
+
+def test_a_case_that_cannot_begin_leaves_nothing(nnunet_dataset: Any, tmp_path: Path) -> None:
+    case = Case(nnunet_dataset("default"), tmp_path)
+    properties = {name: value for name, value in case.properties.items() if name != "bbox_used_for_cropping"}
+    with pytest.raises(KeyError):
+        case.exporting().begin(case.logits.shape[1:], 0, properties, str(tmp_path / "ours" / "brain_000"), True)
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+def test_a_segmentation_that_was_not_written_to_its_end_is_told(
+    nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ITK says nothing where the disk is full."""
+    case = Case(nnunet_dataset("default"), tmp_path)
+    kind = case.plans.image_reader_writer_class
+    write = kind.write_seg
+
+    def cut_off(self: Any, segmentation: Any, file: str, properties: Any) -> None:
+        write(self, segmentation, file, properties)
+        Path(file).write_bytes(Path(file).read_bytes()[: -Path(file).stat().st_size // 2])
+
+    monkeypatch.setattr(kind, "write_seg", cut_off)
+    with pytest.raises(OSError, match=r"expected .* bytes of voxels, got .*; .* are free on the disk"):
+        case.exporting().write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"), True)
+    assert list((tmp_path / "ours").iterdir()) == []
+    monkeypatch.setattr(kind, "write_seg", lambda self, segmentation, file, properties: Path(file).write_bytes(b"no image"))
+    with pytest.raises(OSError, match="expected a file that can be read again, got"):
+        case.exporting().write(case.logits, case.properties, str(tmp_path / "ours" / "brain_000"))
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"force_separate_z": None},
+        {"force_separate_z": False},
+        {"force_separate_z": True},
+        {"force_separate_z": None, "separate_z_anisotropy_threshold": 2.0},
+        {},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("forward", [[0, 1, 2], [2, 0, 1]])
+def test_every_setting_of_the_resampling_of_logits_is_the_plans(
+    nnunet_dataset: Any, tmp_path: Path, forward: list[int], settings: dict[str, Any]
+) -> None:
+    """With images of thick slices along each axis, and of slices that are thick for some thresholds only."""
+    dataset = nnunet_dataset("default")
+    fullres = dict(dataset.plans["configurations"]["3d_fullres"])
+    fullres["resampling_fn_probabilities_kwargs"] = {"is_seg": False, "order": 1, "order_z": 0, **settings}
+    turned = {"transpose_forward": forward, "transpose_backward": [int(n) for n in np.argsort(forward)]}
+    case = Case(dataset, tmp_path, {**dataset.plans, **turned, "configurations": {"3d_fullres": fullres}})
+    exporting = case.exporting()
+    assert exporting.native
+    manager = case.plans.get_label_manager(case.about)
+    for spacing in ([13.0, 3.0, 3.5], [3.0, 13.0, 3.5], [3.0, 3.5, 13.0], [10.0, 4.2, 4.0]):
+        properties = {**case.properties, "spacing": spacing}
+        theirs, expected = convert_predicted_logits_to_segmentation_with_correct_shape(
+            case.logits, case.plans, case.configuration, manager, properties, True, num_threads_torch=1
+        )
+        ours, probabilities = exporting.segmentation(case.logits, properties, True)
+        assert (ours.shape, probabilities.shape) == (theirs.shape, expected.shape)
+        assert np.count_nonzero(ours != theirs) <= 1e-4 * ours.size
+        np.testing.assert_allclose(probabilities, expected, atol=5e-3)
+
+
+def test_what_native_code_takes_of_a_case(nnunet_dataset: Any, tmp_path: Path) -> None:
+    """Everything else is nnU-Net's own, which says what is wrong with it, or makes of it what it makes of it."""
+    case = Case(nnunet_dataset("default"), tmp_path)
+    box = case.properties["bbox_used_for_cropping"]
+    shape = list(case.properties["shape_before_cropping"])
+    exporting = case.exporting()
+    assert exporting.takes(case.logits, case.properties)
+    assert not exporting.takes(case.logits[:2], case.properties)
+    for axis in range(3):
+        longer, shifted, beyond = ([list(side) for side in box] for _ in range(3))
+        longer[axis][1] += 1
+        shifted[axis] = [box[axis][0] - 1, box[axis][1] - 1]
+        beyond[axis] = [box[axis][0] + shape[axis], box[axis][1] + shape[axis]]
+        smaller = [n - (a == axis) * (n - box[axis][1] + 1) for a, n in enumerate(shape)]
+        for name, value in (
+            ("bbox_used_for_cropping", longer),
+            ("bbox_used_for_cropping", shifted),
+            ("bbox_used_for_cropping", beyond),
+            ("shape_before_cropping", smaller),
+        ):
+            assert not exporting.takes(case.logits, {**case.properties, name: value}), (name, value)
+    for name in ("bbox_used_for_cropping", "shape_before_cropping", "shape_after_cropping_and_before_resampling", "spacing"):
+        assert not exporting.takes(case.logits, {**case.properties, name: None}), name
+        assert not exporting.takes(case.logits, {n: v for n, v in case.properties.items() if n != name}), name
+
+
+def test_old_folders_that_nobody_has_signed_are_named(tmp_path: Path) -> None:
+    from fastnnunet_loader.prediction.export.outputs import OLD, remove_leftovers
+
+    names = [".a-1.fastnnunet-part", ".b-2.fastnnunet-part"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / "visible.fastnnunet-part").mkdir()
+    for age, found in ((OLD / 2, []), (OLD + 100, names)):
+        for name in names:
+            os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+        left = remove_leftovers(tmp_path)
+        assert (left.removed, left.unknown) == ([], found)
+        assert len(left.describe(tmp_path)) == bool(found)
+    assert f"left alone in {tmp_path}, unchanged for more than a day: {', '.join(names)}." in left.describe(tmp_path)[0]
+    assert Leftovers(["a", "b"], []).describe(tmp_path) == [
+        f"removed what a killed run had left incomplete in {tmp_path}: a, b"
+    ]
+    assert len(Leftovers(["a"], ["b"]).describe(tmp_path)) == 2
+
+
+def test_files_of_a_case_replace_those_of_an_earlier_one(tmp_path: Path) -> None:
+    outputs, target = Outputs(), tmp_path / "below" / "case"
+    for content in (b"earlier", b"later"):
+        with outputs.beside(target, ".nii.gz") as folder:
+            assert folder.parent == target.parent
+            assert folder.name.startswith(".case-")
+            for ending in (".nii.gz", ".npz"):
+                (folder / f"case{ending}").write_bytes(content)
+        assert {file.name: file.read_bytes() for file in target.parent.iterdir()} == {
+            "case.nii.gz": content,
+            "case.npz": content,
+        }
+    with pytest.raises(ZeroDivisionError), outputs.beside(target, ".nii.gz") as folder:
+        (folder / "case.nii.gz").write_bytes(b"wrong")
+        raise ZeroDivisionError
+    assert (target.parent / "case.nii.gz").read_bytes() == b"later"
+    assert hidden(target.parent) == []

@@ -140,7 +140,8 @@ def _bytes_of(kind: str) -> int:
     names = {"char": 1, "short": 2, "int": 4, "long": 8, "float": 4, "double": 8}
     if (bits := re.fullmatch(r"u?int(8|16|32|64)", words[-1])) is not None:
         return int(bits[1]) // 8
-    return names.get(words[-1], 4 if words[-1] in ("signed", "unsigned") else 1)
+    size = next((word for word in words if word in ("char", "short", "long")), words[-1])  # of "long long int"
+    return names.get(size, 4 if size in ("signed", "unsigned") else 1)
 
 
 def _meta_image(path: Path) -> Lack | None:
