@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,64 @@ def test_images_of_a_prediction_are_waited_for(tmp_path: Path, monkeypatch: pyte
 def test_settings_are_checked(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"\[{name}\]"):
         fl.install(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_wait_is_told_once_and_ends_with_the_last_error() -> None:
+    said: list[str] = []
+    errors = [OSError(errno.EIO, f"error {number}") for number in range(1000)]
+    raised = iter(errors)
+
+    def failing() -> None:
+        raise next(raised)
+
+    begin = time.monotonic()
+    with pytest.raises(OSError) as caught:
+        patiently(failing, 0.5, said.append)
+    assert 0.5 <= time.monotonic() - begin < 15
+    assert said == [f"waiting for the file server, for up to 0.5 s: {errors[0]}"]
+    tries = errors.index(caught.value) + 1
+    assert 4 <= tries <= 6  # after 0.05 s, 0.15 s, 0.35 s and 0.5 s
+
+
+def test_what_passes_is_up_to_who_asks() -> None:
+    call = Failing(ValueError("damaged"), 2)
+    assert patiently(call, 60, lambda _: None, lambda error: isinstance(error, ValueError)) == "read"
+    with pytest.raises(OSError, match="away"):
+        patiently(Failing(OSError(errno.EIO, "away"), 1), 60, print, lambda _: False)
+
+
+@pytest.mark.parametrize("were_there", [True, False])
+def test_files_that_were_there_may_come_back(tmp_path: Path, were_there: bool) -> None:
+    said: list[str] = []
+    patience = Patience(60, said.append)
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    def read(times: int) -> str:
+        return patience.reading([], Failing(gone, times), were_there=were_there)
+
+    if were_there:
+        assert read(2) == "read"
+        assert said == [f"waiting for the file server, for up to 60 s: {gone}"]
+    else:
+        with pytest.raises(FileNotFoundError):
+            read(1)
+        assert said == []
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_any_of_several_files_may_be_the_one_that_is_away(tmp_path: Path, which: int) -> None:
+    """A library's error says nothing; each file is read to its end."""
+    files = [tmp_path / f"{number}.nii.gz" for number in range(3)]
+    for number, file in enumerate(files):
+        if number != which:
+            file.write_bytes(b"voxels")
+    library = RuntimeError("unable to read")
+    patience = Patience(0.1, lambda _: None)
+    with pytest.raises(FileNotFoundError) as caught:
+        patience.reading([str(file) for file in files], Failing(library, 1000), were_there=True)
+    assert caught.value.filename == str(files[which])
+    assert caught.value.__cause__ is library
+    call = Failing(library, 1000)
+    with pytest.raises(RuntimeError, match="unable to read"):  # a file that is not there, and was not, is no reason to wait
+        patience.reading([str(file) for file in files], call)
+    assert call.times == 999

@@ -103,3 +103,85 @@ def test_outlines_of_labels_that_touch_are_both_seen(tmp_path: Path) -> None:
         counts.append(int((np.abs(tile_pixels - wanted).max(-1) < 0.1).sum()))
     assert min(counts) > 100
     assert max(counts) < 1.3 * min(counts)
+
+
+def drawn(panel: Panel, names: dict[int, str], file: Path, title: str = "", key: str = "") -> Any:
+    """The picture of one panel, (rows, columns, 3) from 0 to 255."""
+    tiles = [[Tile("", [], [[panel]])]]
+    pixels = imread(draw_rows([Row("", "", tiles)], names, file, title, key))[..., :3]
+    return np.rint(255 * pixels).astype(int)
+
+
+def rgb(number: int, share: float = 1.0) -> list[int]:
+    return [round(share * int(colour(number)[i : i + 2], 16)) for i in (1, 3, 5)]
+
+
+def area_of(pixels: Any, wanted: list[int], tolerance: int = 2) -> tuple[int, int]:
+    """Height and width of the part of a picture that has a colour."""
+    rows, columns = np.nonzero(np.abs(pixels - np.array(wanted)).max(-1) <= tolerance)
+    assert rows.size, f"nothing has the colour {wanted}"
+    return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+@pytest.mark.parametrize("size", [(20.0, 40.0), (40.0, 20.0), (30.0, 30.0)])
+@pytest.mark.parametrize("shape", [(10, 40), (40, 10)])
+def test_a_panel_has_the_proportions_of_its_size_and_not_of_its_voxels(
+    tmp_path: Path, size: tuple[float, float], shape: tuple[int, int]
+) -> None:
+    panel = Panel("", size, np.full(shape, 0.4, np.float32))
+    height, width = area_of(drawn(panel, {1: "x"}, tmp_path / "a.png"), [102] * 3)
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.03)
+
+
+def test_rows_and_columns_are_where_they_are_in_the_array(tmp_path: Path) -> None:
+    image = np.zeros((4, 4), np.float32)
+    image[0, 3], image[3, 0] = 0.4, 0.8
+    pixels = drawn(Panel("", (4, 4), image), {1: "x"}, tmp_path / "a.png")
+
+    def middle(value: int) -> Any:
+        return np.argwhere(np.abs(pixels - value).max(-1) <= 2).mean(0)
+
+    upper_right, lower_left = middle(102), middle(204)
+    assert upper_right[0] < lower_left[0] - 100
+    assert upper_right[1] > lower_left[1] + 100
+
+
+@pytest.mark.parametrize(("window", "grey"), [((0.0, 1.0), 102), ((0.2, 0.6), 128), ((-0.6, 1.4), 128), ((0.4, 0.8), 0)])
+def test_intensities_are_grey_between_the_ends_of_the_window(tmp_path: Path, window: tuple[float, float], grey: int) -> None:
+    panel = Panel("", (30, 30), np.full((30, 30), 0.4, np.float32), {}, {}, window)
+    height, width = area_of(drawn(panel, {1: "x"}, tmp_path / "a.png"), [grey] * 3, 3)
+    assert min(height, width) > 200
+
+
+def test_labels_have_the_colours_of_their_places_among_the_names(tmp_path: Path) -> None:
+    """Areas are almost full on black, and a quarter over an image; outlines are full."""
+    mask = np.zeros((30, 30), bool)
+    mask[5:25, 5:25] = True
+    names = {7: "seven", 3: "three", 5: "five"}
+    for number, label in enumerate(names):
+        pixels = drawn(Panel("", (30, 30), None, {}, {label: mask}), names, tmp_path / "a.png")
+        assert min(area_of(pixels[:-60], rgb(number, 0.9))) > 150
+        grey = Panel("", (30, 30), np.full((30, 30), 0.4, np.float32), {}, {label: mask})
+        mixed = [round(0.25 * c + 0.75 * 102) for c in rgb(number)]
+        assert min(area_of(drawn(grey, names, tmp_path / "a.png")[:-60], mixed)) > 150
+        lines = Panel("", (30, 30), np.zeros((30, 30), np.float32), {label: mask})
+        assert min(area_of(drawn(lines, names, tmp_path / "a.png")[:-60], rgb(number))) > 150
+
+
+def test_the_legend_has_what_is_seen(tmp_path: Path) -> None:
+    mask = np.ones((30, 30), bool)
+    names = {7: "seven", 3: "three", 5: "five"}
+    panel = Panel("", (30, 30), np.zeros((30, 30), np.float32), {5: mask, 3: ~mask})
+    below = drawn(panel, names, tmp_path / "a.png")[-60:]
+    area_of(below, rgb(2))
+    for number in (0, 1):
+        with pytest.raises(AssertionError, match="nothing has the colour"):
+            area_of(below, rgb(number))
+
+
+def test_a_title_and_a_key_make_room_for_themselves(tmp_path: Path) -> None:
+    panel = Panel("", (30, 30), np.zeros((30, 30), np.float32))
+    plain, titled, both = (
+        len(drawn(panel, {1: "x"}, tmp_path / "a.png", *texts)) for texts in ((), ("title",), ("title", "key"))
+    )
+    assert (titled - plain, both - titled) == (46, 24)

@@ -217,3 +217,89 @@ def test_parameters_of_the_default_transforms(nnunet_dataset: Any) -> None:
     assert all(words == [] for words in told["RemoveLabelTransform"] + told["DownsampleSegForDSTransform"])
     lines = [line for several in told.values() for words in several for line in words]
     assert max(map(len, lines)) < 60
+
+
+def test_samples_follow_each_other_and_are_noted_under_their_case(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "default", "3d_fullres")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        assert loader.batch_size == 2
+        assert viewer.samples(3, 5) == [(3, 0), (3, 1), (4, 0), (4, 1), (5, 0)]
+        forced = set()
+        for step, slot in viewer.samples(3, 4):
+            patch = loader.patch(step, slot)
+            window = ", ".join(f"{lower}:{upper}" for lower, upper in patch.window)
+            expected = f"step {step}, slot {slot}   patch [{window}]" + "   foreground forced" * patch.forced_foreground
+            for row in (viewer.stages(step, slot), viewer.draws(step, slot, 1)):
+                assert (row.heading, row.note) == (patch.case, expected)
+            forced.add(patch.forced_foreground)
+        assert forced == {False, True}
+
+
+def test_draws_are_of_the_same_patch_with_the_numbers_of_later_steps(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "default", "2d")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        (tiles,) = Viewer(source, loader).draws(3, 1, 3).lines
+        patch = loader.patch(3, 1)
+        assert [tile.title for tile in tiles] == ["draw 0 (step 3)", "draw 1 (step 4)", "draw 2 (step 5)"]
+        for number, tile in enumerate(tiles):
+            result = loader.pipeline(image=patch.image, segmentation=patch.segmentation, **loader.sample_id(3 + number, 1))
+            assert np.array_equal(panels(tile)[0].image, result["image"][0].numpy())
+            fired = loader.pipeline.draw(patch.image.shape, segmentation_channels=1, **loader.sample_id(3 + number, 1))
+            told = [text.partition(":")[0] for text in tile.text]
+            names = [type(transform).__name__.removesuffix("Transform") for transform, _ in fired]
+            assert told == [name for name in names if name in told]
+
+
+@pytest.mark.parametrize("variant", ["anisotropic", "default"])
+def test_panels_are_as_large_as_their_voxels(nnunet_dataset: Any, variant: str) -> None:
+    source = opened(nnunet_dataset, variant, "3d_fullres")
+    spacing = [float(s) for s in source.trainer.configuration_manager.spacing]
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        row = Viewer(source, loader, targets=True).stages(0, 0)
+        patch = loader.patch(0, 0)
+    first, *_, last = row.lines[0]
+    assert first.text == [" x ".join(map(str, patch.image.shape[1:]))]
+    for tile, shape in ((first, patch.image.shape[1:]), (last, source.trainer.configuration_manager.patch_size)):
+        for axis, panel in enumerate(panels(tile)):
+            rows, columns = (a for a in range(3) if a != axis)
+            assert panel.image is not None
+            assert panel.image.shape == (shape[rows], shape[columns])
+            assert panel.size == pytest.approx((shape[rows] * spacing[rows], shape[columns] * spacing[columns]))
+    # Targets of lower resolutions have larger voxels.
+    for tile in row.lines[1]:
+        for target, full in zip(panels(tile), panels(last), strict=True):
+            assert target.size == pytest.approx(full.size)
+
+
+def test_the_legend_says_what_areas_are(nnunet_dataset: Any) -> None:
+    for variant, configuration, of_cascade in (("default", "3d_fullres", False), ("cascade", "3d_cascade_fullres", True)):
+        source = opened(nnunet_dataset, variant, configuration)
+        with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+            for targets in (False, True):
+                said = Viewer(source, loader, targets=targets).legend
+                assert said.startswith("outlines: labels")
+                assert ("the previous stage" in said, "targets on black" in said) == (of_cascade, targets)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "channels", "said"),
+    [
+        ({"apply_to_channel": [0, 2], "gamma": [0.7, 1.3]}, 3, ["channels 0 2", "gamma 0.7 1.3"]),
+        ({"apply_to_channel": [0], "gamma": [0.7]}, 1, ["gamma 0.7"]),
+        ({"apply_to_channels": [0], "size": [2]}, 1, ["channels 0", "size 2"]),
+        ({"apply_to_channel": [], "gamma": []}, 3, []),
+        ({"axes": []}, 1, []),
+        ({"axes": [0, 2]}, 1, ["axes 0 2"]),
+        ({"operators": [0, 3, 1, 2]}, 1, ["dilation opening erosion closing"]),
+        ({"retain_stats": [1, 0]}, 1, ["retain_stats yes no"]),
+        ({"invert_image": [0, 0]}, 1, ["invert_image no"]),
+        ({"sigmas": [0.5, 0.5, 0.5]}, 1, ["sigmas 0.5"]),
+        ({"sizes": [3, 3]}, 1, ["sizes 3 3"]),
+        ({"values": list(range(8))}, 1, ["values 0 1 2 3 4 5 …"]),
+        ({"variance": 0.123456}, 1, ["variance 0.123"]),
+        ({"token": 3}, 1, ["parameters drawn in Python"]),
+    ],
+)
+def test_each_kind_of_parameter_in_words(parameters: Any, channels: int, said: list[str]) -> None:
+    assert parameter_text(object(), parameters, channels) == said

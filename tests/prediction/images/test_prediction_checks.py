@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.loading.reading.patience import Patience
 from fastnnunet_loader.prediction.images import Header, Lack, missing_voxels, read_header
 from fastnnunet_loader.prediction.images.cases import Case, find_cases, pending, with_targets
 from fastnnunet_loader.prediction.images.checks import CaseChecks, free_space_problem, model_problem, output_problem
@@ -247,3 +250,191 @@ def test_estimate_grows_with_what_a_case_is_made_of(nnunet_dataset: Any) -> None
     assert need(native_preprocessing=False).preprocess > plain.preprocess
     assert need(on_cpu=False).predict < plain.predict
     assert plain.beyond(plain.most) is None
+
+
+def test_a_case_with_probabilities_has_both_files(tmp_path: Path) -> None:
+    (case,) = with_targets([["a_0000.nii.gz"]], ".nii.gz", tmp_path, None)
+    assert case.previous is None
+    for there, missing, missing_with_probabilities in (
+        ([], True, True),
+        (["a.nii.gz"], False, True),
+        (["a.npz"], True, True),
+        (["a.nii.gz", "a.npz"], False, False),
+    ):
+        for name in ("a.nii.gz", "a.npz"):
+            (tmp_path / name).unlink(missing_ok=True)
+        for name in there:
+            (tmp_path / name).touch()
+        assert bool(pending([case], ".nii.gz", False)) == missing, there
+        assert bool(pending([case], ".nii.gz", True)) == missing_with_probabilities, there
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("what", "at_most", "too_far"),
+    [("a spacing", 2.0, 2.1), ("a spacing", 0.5, 0.45), ("a size", 3.0, 3.3), ("a size", 0.34, 0.3)],
+)
+def test_how_far_from_the_training_is_far(what: str, at_most: float, too_far: float, axis: int) -> None:
+    """On each axis, on both sides of what two training images had."""
+    spacings, shapes = [[4.0, 2.0, 1.0], [5.0, 2.5, 1.25]], [[40, 100, 200], [32, 80, 160]]
+    fingerprint = Fingerprint(spacings, shapes)
+    for factor, far in ((at_most, False), (too_far, True)):
+        spacing, extents = list(spacings[1] if factor > 1 else spacings[0]), [160.0, 200.0, 200.0]
+        if what == "a spacing":
+            spacing[axis] *= factor
+        else:
+            extents[axis] *= factor
+        shape = [round(extent / s) for extent, s in zip(extents, spacing, strict=True)]
+        header = Header(1, (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), 4)
+        said = [line.split(" of (")[0] for line in fingerprint.warnings("a", header)]
+        assert said == ([f"[a] {what}"] if far else []), (factor, header)
+
+
+def test_intensities_of_each_channel_and_scheme() -> None:
+    known = {
+        "0": {"percentile_00_5": 0.0, "percentile_99_5": 100.0},
+        "1": {"percentile_00_5": 1000.0, "percentile_99_5": 2000.0},
+    }
+
+    def warned(first: tuple[float, float], second: tuple[float, float], *schemes: str) -> list[str]:
+        image = np.stack([np.linspace(*ends, 8, dtype=np.float32).reshape(2, 2, 2) for ends in (first, second)])
+        return [line.partition(" are far")[0] for line in intensity_warnings("a", image, schemes, known)]
+
+    both = ("CTNormalization", "CTNormalization")
+    good, other = (0, 100), (1000, 2000)
+    assert warned(good, other, *both) == []
+    assert warned(good, (0, 100), *both) == ["[a] intensities from 0 to 100 in channel 1"]
+    assert warned(other, other, *both) == ["[a] intensities from 1000 to 2000 in channel 0"]
+    assert warned((-200, -1), other, *both) == ["[a] intensities from -200 to -1 in channel 0"], "darker than all"
+    assert warned((101, 300), other, *both) == ["[a] intensities from 101 to 300 in channel 0"], "brighter than all"
+    assert warned((50, 59), other, *both) == ["[a] intensities from 50 to 59 in channel 0"], "narrower than a tenth"
+    assert warned((50, 61), other, *both) == []
+    for scheme in ("NoNormalization", "RGBTo01Normalization"):
+        assert warned(good, good, "ZScoreNormalization", scheme) == ["[a] intensities from 0 to 100 in channel 1"]
+    assert warned(other, good, "ZScoreNormalization", "RescaleTo01Normalization") == []
+
+
+def test_what_is_missing_of_a_model_is_what_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "T__P__3d"
+    (folder / "fold_all").mkdir(parents=True)
+    (folder / "fold_all" / "x.pth").touch()
+    for name, other in (("plans.json", "dataset.json"), ("dataset.json", "plans.json")):
+        (folder / other).touch()
+        assert str(model_problem(folder, ["all"], "x.pth")).startswith(f"expected {name} in {folder}, got none")
+        assert str(model_problem(folder / "fold_all", ["all"], "x.pth")).startswith("expected plans.json in")
+        (folder / other).unlink()
+    for name in ("plans.json", "dataset.json"):
+        (folder / name).touch()
+    assert model_problem(folder, ["all"], "x.pth") is None
+    assert str(model_problem(folder, ["all", 0], "x.pth")) == (
+        f"expected x.pth in {folder / 'fold_0'}, got none\n  it is in: fold_all"
+    )
+    assert str(model_problem(folder, ["all"], "y.pth")).endswith("it is in: no fold")
+
+
+def test_free_space_is_for_everything_that_is_written(tmp_path: Path) -> None:
+    """The largest case as it is, and what is left of all when they are compressed."""
+    free = shutil.disk_usage(tmp_path).free
+
+    def problem(*voxels: float, heads: int = 3, probabilities: bool = False) -> str | None:
+        headers = [Header(1, (1, 1, int(n)), (1, 1, 1), 4) for n in voxels]
+        return free_space_problem(tmp_path, [(Case("a", ("f",)), h) for h in headers], heads, probabilities)
+
+    assert problem(0.5 * free) is None
+    assert problem(1.5 * free) is not None
+    assert problem(0.5 * free, probabilities=True) is not None, "13 bytes for each voxel"
+    assert problem(0.05 * free, probabilities=True) is None
+    assert problem(0.05 * free, heads=30, probabilities=True) is not None, "121 bytes for each voxel"
+    assert problem(*[0.5 * free] * 4) is None
+    assert problem(*[0.5 * free] * 60) is not None, "two hundredths of each"
+    assert free_space_problem(tmp_path, [(Case("a", ("f",)), None)], 3, False) is None, "nothing is known of it"
+
+
+class Away:
+    """A call in the place of a reader's that counts, and finds a file server that does not answer."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, *_: Any) -> Any:
+        self.calls += 1
+        raise OSError(errno.ESTALE, "stale file handle")
+
+
+def test_a_server_is_waited_for_once_in_a_check(
+    two: tuple[CaseChecks, list[str]], nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    plans = PlansManager(nnunet_dataset("two_channels").plans)
+    patience = Patience(0.3, said.append)
+    dataset_json = description(nnunet_dataset("two_channels"))
+    patient = CaseChecks(plans, plans.get_configuration("3d_fullres"), dataset_json, patience)
+    cases = [Case("brain_000", tuple(two[1])), Case("brain_001", tuple(two[1]))]
+    away = Away()
+    monkeypatch.setattr("fastnnunet_loader.prediction.images.checks.read_header", away)
+    monkeypatch.setattr(patient.reader, "read_images", away)
+    _, bad = patient.check(cases)
+    assert [error.case for error in bad] == ["brain_000", "brain_001"]
+    assert len(said) == 1, "the second case did not wait"
+    first = away.calls
+    assert first > 4
+    assert patient.patience is patience
+    patient.check(cases)
+    assert len(said) == 2, "another check waits again"
+
+
+def test_files_that_do_not_fit_are_named_by_the_first_of_the_case(two: tuple[CaseChecks, list[str]], tmp_path: Path) -> None:
+    """Spacings may differ in their last digits, as they are stored; a segmentation's spacing is not looked at."""
+    image = nibabel.load(two[1][1])
+    nearly = str(tmp_path / "brain_000_0001.nii.gz")
+    for factor, good in ((1 + 2e-6, True), (1 + 1e-4, False)):
+        affine = image.affine.copy()
+        affine[2, 2] *= factor
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), nearly)
+        _, bad = two[0].check([Case("brain_000", (two[1][0], nearly))])
+        assert (not bad) == good
+    assert "of brain_000_0000.nii.gz, got (" in str(bad[0])
+    case, header = Case("brain_000", (two[1][0],)), read_header(SimpleITKIO, two[1][0])
+    two[0].check_segmentation(case, nearly, header)
+    with pytest.raises(PredictionError, match=r"other\.nii\.gz: expected the size"):
+        two[0].check_segmentation(case, save(tmp_path / "other.nii.gz"), header)
+    two[0].check_segmentation(case, save(tmp_path / "other.nii.gz"), None)
+    stacked = nibabel.Nifti1Image(np.ones((8, 9, 10, 2), np.float32), np.eye(4))
+    nibabel.save(stacked, tmp_path / "stacked.nii.gz")
+    with pytest.raises(PredictionError, match="expected a segmentation with 1 channel, got 2"):
+        two[0].check_segmentation(case, str(tmp_path / "stacked.nii.gz"), header)
+
+
+def test_what_cannot_be_written_matters_where_it_is_written(nnunet_dataset: Any, tmp_path: Path) -> None:
+    """nnU-Net reads both channels from one file, but cannot write a segmentation of such an image."""
+    file = tmp_path / "case_0000.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((8, 9, 10, 2), np.float32), np.eye(4) * 4), file)
+    of_two = checks(nnunet_dataset("two_channels"))
+    for target, writes, refuses in (("out", True, True), ("out", False, False), (None, True, False)):
+        good, bad = of_two.check([Case("case", (str(file),), None, target)], writes)
+        assert (len(good), len(bad)) == ((0, 1) if refuses else (1, 0)), (target, writes)
+        if refuses:
+            assert f"{file}: expected an image of 2 or 3 dimensions" in str(bad[0])
+        else:
+            assert good[0][1] is not None
+            assert good[0][1].channels == 2
+    assert "got 2 in case_0000.nii.gz" in refused(checks(nnunet_dataset("default")), [str(file)]).reason
+
+
+def test_plans_of_another_number_of_channels_are_told(two: tuple[CaseChecks, list[str]], nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("two_channels")
+    plans = PlansManager(dataset.plans)
+    about = {**description(dataset), "channel_names": {"0": "a", "1": "b", "2": "c"}}
+    of_three = CaseChecks(plans, plans.get_configuration("3d_fullres"), about)
+    assert "expected as many channels in dataset.json as in the plans (2), got 3" in refused(of_three, two[1]).reason
+    # As older versions name them.
+    named = {name: value for name, value in about.items() if name != "channel_names"}
+    older = CaseChecks(plans, plans.get_configuration("3d_fullres"), {**named, "modality": {"0": "T1", "1": "T2"}})
+    assert older.channels == ["T1", "T2"]
+    assert older.check([Case("brain_000", tuple(two[1]))])[1] == []
+
+
+def test_the_first_channel_that_is_missing_is_named(two: tuple[CaseChecks, list[str]]) -> None:
+    error = refused(two[0], two[1][1:])
+    assert error.file == two[1][0]
+    assert refused(two[0], []).file == ""

@@ -209,3 +209,137 @@ def test_a_scaled_image_keeps_to_its_estimate(nnunet_dataset: Any, tmp_path: Pat
     peak = peak_of(lambda: preprocessing.from_files("one", [file]))
     assert peak > 64**3 * 12, "of float64, and of float32"
     assert peak <= need.preprocess
+
+
+SPACING = [5.0, 4.4, 3.3]
+
+
+def head_with_margins(channels: int, margins: bool) -> np.ndarray[Any, Any]:
+    """Positive numbers, a closed hole and an open notch of zeros, and zeros around, of another width on each of six sides.
+
+    Each channel has a part of its own.
+    """
+    generator = np.random.default_rng(0)
+    image = generator.normal(100, 10, (channels, 14, 17, 20)).astype(np.float32)
+    image[:, 6:8, 7:9, 9:12] = 0
+    if margins:
+        image[:, :2] = image[:, -3:] = image[:, :, :1] = image[:, :, -4:] = image[..., :5] = image[..., -2:] = 0
+        image[:, 2:4, 1:3, 5:8] = 0
+        if channels > 1:
+            image[0, :, :, :8] = 0
+            image[1, 9:] = 0
+    return image
+
+
+def both_of_an_array(
+    dataset: Any, plans: Any, configuration: str, image: Any, previous: Any, spacing: Any = SPACING
+) -> tuple[Any, Any]:
+    """What nnU-Net and this package make of an array: (image, properties) each. The arrays stay as they were."""
+    manager, about = PlansManager(plans), description(dataset)
+    chosen = manager.get_configuration(configuration)
+    properties: list[dict[str, Any]] = [{"spacing": list(spacing)} for _ in range(2)]
+    theirs, segmentation, _ = DefaultPreprocessor(verbose=False).run_case_npy(
+        image.copy(), None if previous is None else previous.copy(), properties[0], manager, chosen, about
+    )
+    if previous is not None:
+        labels = manager.get_label_manager(about).foreground_labels
+        theirs = np.vstack((theirs, convert_labelmap_to_one_hot(segmentation[0], labels, theirs.dtype)))
+    before = image.copy(), None if previous is None else previous.copy()
+    preprocessing = Preprocessing(manager, chosen, about, 2, print)
+    assert preprocessing.native
+    ours, returned = preprocessing.from_array("case", image, previous, properties[1])
+    assert returned is properties[1]
+    assert np.array_equal(image, before[0]), "the image is the caller's"
+    assert previous is None or np.array_equal(previous, before[1]), "the previous stage is the caller's"
+    return (theirs, properties[0]), (ours.numpy(), properties[1])
+
+
+@pytest.mark.parametrize("margins", [False, True])
+@pytest.mark.parametrize("forward", [[0, 1, 2], [2, 0, 1], [1, 0, 2]])
+def test_image_and_previous_stage_are_turned_and_cropped_together(
+    nnunet_dataset: Any, forward: list[int], margins: bool
+) -> None:
+    dataset = nnunet_dataset("cascade")
+    plans = {**dataset.plans, "transpose_forward": forward, "transpose_backward": [int(n) for n in np.argsort(forward)]}
+    blocks = np.random.default_rng(1).integers(0, 3, (1, 7, 6, 5))
+    previous = blocks.repeat(2, 1).repeat(3, 2).repeat(4, 3)[:, :14, :17, :20].astype(np.int16)
+    theirs, ours = both_of_an_array(dataset, plans, "3d_cascade_fullres", head_with_margins(1, margins), previous)
+    assert_same((theirs[0][:1], theirs[1]), (ours[0][:1], ours[1]))
+    assert np.array_equal(theirs[0][1:], ours[0][1:])
+    box = theirs[1]["bbox_used_for_cropping"]
+    assert (box == [[0, n] for n in theirs[1]["shape_before_cropping"]]) != margins
+
+
+@pytest.mark.parametrize("masks", [[True, False], [False, True], [False, False]])
+@pytest.mark.parametrize("forward", [[0, 1, 2], [1, 2, 0]])
+def test_box_and_mask_are_of_all_channels_together(nnunet_dataset: Any, forward: list[int], masks: list[bool]) -> None:
+    dataset = nnunet_dataset("two_channels")
+    plans = copy.deepcopy(dataset.plans)
+    plans.update(transpose_forward=forward, transpose_backward=[int(n) for n in np.argsort(forward)])
+    plans["configurations"]["3d_fullres"]["use_mask_for_norm"] = masks
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["ZScoreNormalization"] * 2
+    assert_same(*both_of_an_array(dataset, plans, "3d_fullres", head_with_margins(2, True), None))
+
+
+def test_each_channel_is_normalised_with_its_own_figures(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("two_channels")
+    plans = copy.deepcopy(dataset.plans)
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 2
+    for channel, low in (("0", 90.0), ("1", 105.0)):
+        figures = plans["foreground_intensity_properties_per_channel"][channel]
+        figures.update(mean=low + 5, std=low / 10, percentile_00_5=low, percentile_99_5=low + 10)
+    theirs, ours = both_of_an_array(dataset, plans, "3d_fullres", head_with_margins(2, False), None)
+    assert_same(theirs, ours)
+    assert not np.allclose(ours[0][0].mean(), ours[0][1].mean())
+
+
+RESAMPLING: list[dict[str, Any]] = [
+    {"order": 3, "order_z": 0, "force_separate_z": None},
+    {"order": 3, "order_z": 1, "force_separate_z": None},
+    {"order": 1, "order_z": 3, "force_separate_z": None},
+    {"order": 0, "order_z": 0, "force_separate_z": None},
+    {"order": 3, "order_z": 0, "force_separate_z": False},
+    {"order": 1, "order_z": 0, "force_separate_z": True},
+    {"order": 3, "order_z": 0, "force_separate_z": None, "separate_z_anisotropy_threshold": 2.0},
+    {"order_z": 1, "force_separate_z": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("settings", RESAMPLING, ids=str)
+def test_every_setting_of_the_resampling_is_the_plans(nnunet_dataset: Any, settings: dict[str, Any]) -> None:
+    """For thick slices along each axis, and for slices that are thick for some thresholds only."""
+    dataset = nnunet_dataset("default")
+    plans = copy.deepcopy(dataset.plans)
+    plans["configurations"]["3d_fullres"]["resampling_fn_data_kwargs"] = {"is_seg": False, **settings}
+    for spacing in ([13.0, 3.0, 3.5], [3.0, 13.0, 3.5], [3.0, 3.5, 13.0], [10.0, 4.2, 4.0]):
+        assert_same(*both_of_an_array(dataset, plans, "3d_fullres", head_with_margins(1, False), None, spacing))
+
+
+def test_the_channel_that_is_not_finite_is_named_with_its_file(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("two_channels")
+    files = []
+    for channel in range(2):
+        voxels = np.random.default_rng(channel).normal(100, 10, (8, 9, 10)).astype(np.float32)
+        if channel == 1:
+            voxels[1, 2, 3:5] = np.nan
+        files.append(str(tmp_path / f"one_{channel:04d}.nii.gz"))
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) * 4), files[-1])
+    manager = PlansManager({**dataset.plans, "image_reader_writer": "NibabelIO"})
+    said: list[str] = []
+    plan = manager, manager.get_configuration("3d_fullres"), description(dataset)
+    Preprocessing(*plan, 1, said.append).from_files("one", files)
+    (line,) = said
+    assert line.startswith(f"warning: [one] {files[1]}: 2 of 720 voxels in channel 1 are NaN or infinite; ")
+
+
+def test_arrays_that_do_not_fit_are_refused(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("cascade")
+    manager = PlansManager(dataset.plans)
+    plan = manager, manager.get_configuration("3d_cascade_fullres"), description(dataset)
+    preprocessing = Preprocessing(*plan, 1, print)
+    image, properties = head_with_margins(1, False), {"spacing": SPACING}
+    with pytest.raises(PredictionError, match=r"\[one\] .*the image's shape \(14, 17, 20\), got \(14, 17, 19\)"):
+        preprocessing.from_array("one", image, np.zeros((1, 14, 17, 19), np.uint8), dict(properties))
+    with pytest.raises(ValueError, match="expected 1 channels, as the plans have, got 2"):
+        preprocessing.from_array("one", head_with_margins(2, False), np.zeros((1, 14, 17, 20), np.uint8), dict(properties))
