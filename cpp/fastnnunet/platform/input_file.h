@@ -32,7 +32,7 @@ int find_stamp(const std::filesystem::path& path, FileStamp& stamp);
 // and the like, as file servers give them that are away for a moment. Nobody waits here.
 class InputFile {
  public:
-  // Of two pieces that are no further apart than this, what lies between is read along: another request takes longer.
+  // Bytes between two pieces of a file that are read along with them, because a second request takes longer.
   static constexpr std::uint64_t kShortGap = 16384;
 
   // Throws StorageError.

@@ -182,8 +182,8 @@ const std::byte* ChunkReader::plain_block(const Chunk& chunk, std::int64_t numbe
 }
 
 void ChunkReader::decompress(Chunk& chunk, std::int64_t number, std::size_t voxel, std::byte* to) const {
-  // As a chunk that has this block alone: what a damaged block says of its own length then leads into no bytes of
-  // others, which are there or not by what else was asked for.
+  // c-blosc2 is given a chunk that ends with this block. A damaged length inside the block then cannot reach the bytes
+  // of other blocks, which depend on what else was requested.
   const std::int64_t shift = static_cast<std::int64_t>(chunk.head.size()) - chunk.loaded_from;
   const std::int64_t begin = shift + chunk.begin[static_cast<std::size_t>(number)];
   const std::int64_t end = shift + chunk.end[static_cast<std::size_t>(number)];

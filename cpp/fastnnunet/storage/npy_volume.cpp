@@ -74,7 +74,7 @@ void NpyVolume::read_rows(std::int64_t first, std::int64_t last, const Box& box,
 
 void NpyVolume::read_columns(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) {
   const auto [planes, rows, columns] = box.shape();
-  // The channels and planes of one (y, z) lie together: (z, x, c) in scratch_, of one y.
+  // The channels and planes of one (y, z) are adjacent in the file. scratch_: (Z, X, C) of one y.
   const std::int64_t together = (planes - 1) * step_[1] + (last - first) * step_[0];
   scratch_.resize(static_cast<std::size_t>(columns * together));
   for (std::int64_t y = 0; y < rows; ++y) {
