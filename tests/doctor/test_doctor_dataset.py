@@ -161,7 +161,7 @@ def test_plan_that_asks_for_more_memory_than_there_is(here: Any) -> None:
     assert "TiB" in check.found
 
 
-@pytest.mark.parametrize(("variant", "threads"), [("default", 24), ("anisotropic", 24), ("regions", 24)])
+@pytest.mark.parametrize(("variant", "threads"), [("default", 24), ("anisotropic", 24), ("regions", 24), ("two_channels", 24)])
 def test_estimate_of_memory_is_near_what_the_loader_asks_for(nnunet_dataset: Any, variant: str, threads: int) -> None:
     from fastnnunet_loader.nnunet.sources import open_source
 

@@ -120,23 +120,6 @@ def test_memory_grows_with_each_part_of_what_is_held() -> None:
     assert memory_of(patch_size=[16, 48, 48]) > memory_of(patch_size=[15, 48, 50]) > memory_of(patch_size=[4, 48, 50])
 
 
-def test_estimate_of_memory_holds_for_several_channels(nnunet_dataset: Any) -> None:
-    from fastnnunet_loader.nnunet.sources import open_source
-
-    dataset, threads = nnunet_dataset("two_channels"), 24
-    checks = DatasetChecks(dataset.name, configuration="3d_fullres")
-    for step in (checks.find, checks.read_plans, checks.read_description):
-        step()
-    estimate = loader_memory(checks.configurations[0], checks.regions, threads)
-    with pytest.raises(fl.MemoryBudgetError, match="expected at least") as refused:
-        fl.DataLoader.from_nnunet(
-            open_source(dataset.name, "3d_fullres", 0).train, threads=threads, seed=0, memory_budget=1, pin_memory=False
-        )
-    needed = int(str(refused.value).split("at least ")[1].split(" MiB")[0]) * 2**20
-    files = threads * fl._core.open_files_memory
-    assert estimate - files == pytest.approx(needed - files, rel=0.35)
-
-
 def test_plans_are_known_by_their_configurations(tmp_path: Path) -> None:
     for text, found in (('{"configurations": {}}', True), ("{}", False), ("no JSON", False), ("3", False)):
         (tmp_path / "plans.json").write_text(text, encoding="utf-8")
