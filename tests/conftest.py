@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ THIRD_PARTY_WARNINGS = (
     # nnU-Net copies the ground truth with distutils.
     r"ignore:The distutils package is deprecated:DeprecationWarning",
 )
+
+USER_SIGNALS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 # Always the same examples; `--hypothesis-profile=search` draws many new ones.
 settings.register_profile(
@@ -74,3 +77,14 @@ def nnunet_dataset(dataset_cache: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def scans(dataset_cache: Path) -> Path:
     """The folder with the CTs that `scans.chest` cuts."""
     return scans_folder(dataset_cache)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_is_left_as_it_was() -> Iterator[None]:
+    """The tests of one process share it: what a module installs into it, it takes out again."""
+    numbers = [signal.SIGINT, signal.SIGTERM, *USER_SIGNALS]
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+    # Of an import that watches for nnU-Net, which a module may have made when it was collected.
+    assert not [finder for finder in sys.meta_path if type(finder).__module__ == "fastnnunet_autoload"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-import fastnnunet_autoload
 
 PREDICT, LOADER = "nnunetv2.inference.predict", "nnunetv2.training.dataloading.loader"
 FILES = {
@@ -63,7 +62,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    shutil.copy(Path(fastnnunet_autoload.__file__), folder)
+    # Not imported here: it would install into the process of the tests.
+    module = importlib.util.find_spec("fastnnunet_autoload")
+    assert module is not None
+    assert module.origin is not None
+    shutil.copy(module.origin, folder)
     return folder
 
 
