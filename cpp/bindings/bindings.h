@@ -25,7 +25,6 @@ void add_platform(py::module_& module);
 void add_storage(py::module_& module);
 void add_transforms(py::module_& module);
 void add_pipeline(py::module_& module);
-void add_memory(py::module_& module);
 void add_loader(py::module_& module);
 void add_resampling(py::module_& module);
 void add_inference(py::module_& module);

@@ -11,7 +11,6 @@ PYBIND11_MODULE(_core, module) {
   add_storage(module);
   add_transforms(module);
   add_pipeline(module);
-  add_memory(module);
   add_loader(module);
   add_resampling(module);
   add_inference(module);

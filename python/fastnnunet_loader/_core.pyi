@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 __version__: str
-torch_version: str | None
 open_files_memory: int
 
 def available_cores() -> int: ...

@@ -12,12 +12,13 @@ import torch
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import Verdict, probe, software
+from fastnnunet_loader.loading import torch_memory
 
 
 def test_versions_are_those_that_are_installed() -> None:
     assert torch.__version__ in software.torch_version().found
     assert fl.__version__ in software.this_package().found
-    assert str(fl._core.torch_version) in software.this_package().found or fl._core.torch_version is None
+    assert str(torch_memory.built_against()) in software.this_package().found
     assert software.helper("batchgeneratorsv2").found == importlib.metadata.version("batchgeneratorsv2")
     assert software.python_version().verdict is Verdict.OK
 

@@ -86,10 +86,10 @@ class Tree:
     def make(self) -> None:
         """Build the C++ tests and the package's core."""
         self.run(["cmake", "--build", str(self.build)])
-        for core in (self.build / "cpp" / "bindings").glob("_core*.so"):
-            target = self.folder / "python" / "fastnnunet_loader" / core.name
+        for extension in (self.build / "cpp" / "bindings").glob("_*.so"):
+            target = self.folder / "python" / "fastnnunet_loader" / extension.name
             target.unlink(missing_ok=True)
-            shutil.copy2(core, target)
+            shutil.copy2(extension, target)
 
     def check_clean(self, tests: set[str]) -> None:
         """A test that fails anyway catches nothing."""

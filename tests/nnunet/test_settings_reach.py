@@ -249,16 +249,14 @@ def test_torchs_compiler_stays_in_this_process_unless_the_user_chose(
     assert (os.environ.get(name), config.compile_threads) == ("7", 7)
 
 
-def test_batches_are_in_ordinary_memory_where_the_core_knows_no_torch(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    from fastnnunet_loader import _core
-
-    assert [augmenter_module._pinned(wanted) for wanted in (True, False)] == [_core.torch_version is not None, False]
-    monkeypatch.setattr(_core, "torch_version", None)
+def test_batches_are_in_ordinary_memory_where_torch_is_too_old(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    assert [augmenter_module._pinned(wanted) for wanted in (True, False)] == [True, False]
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
     with caplog.at_level(logging.WARNING, "fastnnunet_loader"):
         assert augmenter_module._pinned(False) is False
         assert caplog.text == ""
         assert augmenter_module._pinned(True) is False
-    assert "batches are in ordinary memory, for this package was built without torch" in caplog.text
+    assert "ordinary memory, not in pinned memory: it needs torch 2.10 or later, and this is 2.9.1+cpu" in caplog.text
 
 
 # The final validation

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, _core
+from .. import __version__
+from ..loading import torch_memory
 from ..settings import in_units
 from .probe import probe
 from .report import Check, Task, Verdict
@@ -23,8 +24,8 @@ from .report import Check, Task, Verdict
 __all__ = ["compiling", "cuda", "nnunet", "python_version", "tasks", "this_package", "torch_version"]
 
 INSTALL = "pip install nnunetv2 batchgeneratorsv2"
-# The stable interface that the extension was built on.
-LEAST_TORCH = (2, 10)
+REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps .  # in the folder of this package's sources"
+LEAST_TORCH = (2, 3)
 LEAST_PYTHON = (3, 10)
 
 
@@ -68,7 +69,7 @@ def torch_version() -> Check:
     driver = driver_version()
     found = f"{torch.__version__}, built for {built}; {'driver ' + driver if driver else 'no NVIDIA driver'}"
     if _numbers(torch.__version__) < LEAST_TORCH:
-        why = f"The extension needs torch {'.'.join(map(str, LEAST_TORCH))} or later."
+        why = f"This package needs torch {'.'.join(map(str, LEAST_TORCH))} or later."
         return Check("torch", Verdict.FAIL, found, why, "pip install --upgrade torch")
     return Check("torch", Verdict.OK, found)
 
@@ -95,12 +96,13 @@ def driver_version() -> str | None:
 
 def this_package() -> Check:
     """This package, and the torch that its extension was built against."""
-    name, against = "fastnnunet_loader", _core.torch_version
+    name, against = "fastnnunet_loader", torch_memory.built_against()
     if against is None:
-        why = "Without it there is no pinned memory, and copies to a GPU wait for the training thread."
-        verdict = Verdict.WARNING if torch.cuda.is_available() else Verdict.NOTE
-        mend = "pip install --no-build-isolation --force-reinstall --no-deps .  # in the folder of this package's sources"
-        return Check(name, verdict, f"{__version__}, built without torch", why, mend)
+        why = f"No pinned memory: {torch_memory.why_not()}. Copies to a GPU wait for the training thread."
+        verdict = Verdict.WARNING if torch_memory.has_accelerator() else Verdict.NOTE
+        old = _numbers(torch.__version__) < torch_memory.LEAST_TORCH
+        mend = "pip install --upgrade torch" if old else REBUILD
+        return Check(name, verdict, f"{__version__}, without pinned memory", why, mend)
     return Check(name, Verdict.OK, f"{__version__}, built against torch {against}")
 
 

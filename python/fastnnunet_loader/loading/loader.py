@@ -12,11 +12,11 @@ from typing import Any, Literal, TextIO
 import numpy.typing as npt
 import torch
 
-from .. import _core
 from ..errors import SampleError
 from ..sample_id import role_number
 from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, in_units, parse_bytes
 from ..system import Memory, available_cores, default_budget, default_threads, memory
+from . import torch_memory
 from .core_loader import CoreLoader
 from .gpu import gpu_stats
 from .opened import dump
@@ -125,7 +125,7 @@ class DataLoader(CoreLoader):
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
         if pin_memory is None:
-            pin_memory = torch.accelerator.is_available() and _core.torch_version is not None
+            pin_memory = torch_memory.has_accelerator() and torch_memory.built_against() is not None
         settings = LoaderSettings(
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),

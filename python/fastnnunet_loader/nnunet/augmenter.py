@@ -19,8 +19,8 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
-from .. import _core
 from ..errors import NotSupportedError
+from ..loading import torch_memory
 from ..loading.loader import DataLoader
 from ..loading.reading.cases import check_augmenter
 from ..loading.sample_lines import Origin
@@ -210,10 +210,10 @@ def patch_augmenters(patches: Patches) -> None:
 
 
 def _pinned(wanted: bool) -> bool:
-    if wanted and _core.torch_version is None:
+    if wanted and torch_memory.built_against() is None:
         say_here(
-            "fastnnunet_loader: batches are in ordinary memory, for this package was built without torch. To have them pinned, "
-            "install it again where torch is: pip install --no-build-isolation --force-reinstall --no-deps ."
+            f"fastnnunet_loader: batches are in ordinary memory, not in pinned memory: {torch_memory.why_not()}. "
+            "Copies to a GPU wait for the training thread"
         )
         return False
     return wanted

@@ -1,0 +1,2 @@
+built_against: str
+memory: object

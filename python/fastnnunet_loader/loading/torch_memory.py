@@ -1,0 +1,42 @@
+"""Batches in memory of torch's allocators: an extension of its own, which needs torch's stable ABI (torch 2.10 and later)."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+__all__ = ["LEAST_TORCH", "built_against", "has_accelerator", "why_not"]
+
+LEAST_TORCH = (2, 10)
+"""The first torch whose stable ABI has what the extension calls."""
+
+
+def built_against() -> str | None:
+    """Return the version of torch that the extension was built against, None where there is no pinned memory."""
+    return _found(torch.__version__)[0]
+
+
+def why_not() -> str:
+    """Return why there is no pinned memory, empty where there is."""
+    return _found(torch.__version__)[1]
+
+
+def has_accelerator() -> bool:
+    """Whether there is something that batches are copied to."""
+    accelerator = getattr(torch, "accelerator", None)  # since 2.6
+    return bool(torch.cuda.is_available() if accelerator is None else accelerator.is_available())
+
+
+@functools.cache
+def _found(version: str) -> tuple[str | None, str]:
+    installed = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
+    if installed < LEAST_TORCH:
+        return None, f"it needs torch {'.'.join(map(str, LEAST_TORCH))} or later, and this is {version}"
+    try:
+        from .. import _torch
+    except ModuleNotFoundError:
+        return None, "this package was built without torch"
+    except ImportError as error:
+        return None, f"its extension does not load beside torch {version}: {error}"
+    return _torch.built_against, ""
