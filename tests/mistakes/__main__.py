@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 from .first import FIRST
+from .fourth import FOURTH
 from .mistake import Mistake
 from .second import SECOND
 from .third import THIRD
 
-MISTAKES = [*FIRST, *SECOND, *THIRD]
+MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH]
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95
 LIMIT = 1200  # seconds for the tests of one mistake: one that never ends is one that was noticed
