@@ -1,6 +1,9 @@
 #ifdef __linux__
 #include "fastnnunet/platform/control_groups.h"
 
+#include <string>
+#include <vector>
+
 #include "catch.h"
 #include "platform/folder.h"
 
@@ -66,6 +69,46 @@ TEST_CASE("platform: control groups of version 1 beside an empty version 2") {
   CHECK(groups.memory_limit == 536870912u);
   CHECK(groups.memory_available == 436870912u);
   CHECK(groups.cores == 2.0);
+}
+
+TEST_CASE("platform: the least limit counts, whichever of nested control groups has it") {
+  const std::vector<std::string> levels{"", "/slice", "/slice/pod", "/slice/pod/box"};
+  const auto number = [](std::size_t level, std::size_t least, int small, int step) {
+    // Rises away from the least one on both sides.
+    return small + step * static_cast<int>(level > least ? level - least : least - level);
+  };
+  for (const int version : {1, 2}) {
+    for (std::size_t least = version == 2 ? 1 : 0; least < levels.size(); ++least) {
+      CAPTURE(version, least);
+      const Folder folder;
+      folder.write("proc/self/cgroup",
+                   version == 2 ? "0::/slice/pod/box\n" : "4:memory:/slice/pod/box\n3:cpu:/slice/pod/box\n");
+      folder.write("proc/self/mountinfo", version == 2
+                                              ? "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+                                              : "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+                                                "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+      for (std::size_t level = version == 2 ? 1 : 0; level < levels.size(); ++level) {
+        const std::string limit = std::to_string(number(level, least, 1000000, 100000)) + "\n";
+        const std::string used = std::to_string(number(level, least, 400000, -1000)) + "\n";
+        const std::string quota = std::to_string(number(level, least, 150000, 50000));
+        if (version == 2) {
+          const std::string group = "sys/fs/cgroup" + levels[level];
+          folder.write(group + "/memory.max", limit);
+          folder.write(group + "/memory.current", used);
+          folder.write(group + "/cpu.max", quota + " 100000\n");
+        } else {
+          folder.write("sys/fs/cgroup/memory" + levels[level] + "/memory.limit_in_bytes", limit);
+          folder.write("sys/fs/cgroup/memory" + levels[level] + "/memory.usage_in_bytes", used);
+          folder.write("sys/fs/cgroup/cpu" + levels[level] + "/cpu.cfs_quota_us", quota + "\n");
+          folder.write("sys/fs/cgroup/cpu" + levels[level] + "/cpu.cfs_period_us", "100000\n");
+        }
+      }
+      const ControlGroups groups = control_groups(folder.path());
+      CHECK(groups.memory_limit == 1000000u);
+      CHECK(groups.memory_available == 600000u);
+      CHECK(groups.cores == 1.5);
+    }
+  }
 }
 
 TEST_CASE("platform: a container whose mount shows its own group as the root") {
