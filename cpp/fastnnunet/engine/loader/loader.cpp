@@ -26,7 +26,8 @@ class Loader::Impl {
         queue_(options_, maker_, bad_, lock_) {
     maker_.learn_geometry(poll);
     const auto known = pipeline_->layout(maker_.geometry(), true);
-    open(known ? *known : probe(reader, poll), std::move(reader), std::move(provider));
+    Layout layout = known ? *known : probe(reader, poll);
+    open(std::move(layout), std::move(reader), std::move(provider));
   }
 
   BatchQueue& queue() { return queue_; }
