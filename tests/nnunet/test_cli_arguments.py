@@ -344,6 +344,8 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     for case in "abcdefg":
         (tmp_path / "images" / f"{case}_0000.nii.gz").touch()
+    for name in ("plans.json", "dataset.json"):
+        (tmp_path / "model" / name).write_text("{}", encoding="utf-8")
     return tmp_path
 
 

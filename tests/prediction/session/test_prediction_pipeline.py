@@ -156,8 +156,8 @@ def failing(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("limit", [pytest.param(1, id="one at a time"), 100])
-@pytest.mark.parametrize("stage", ["preprocess", "predict", "export"])
-def test_bad_case_is_named_or_skipped(stage: str, limit: int) -> None:
+@pytest.mark.parametrize(("stage", "named"), [("preprocess", "preprocessing"), ("predict", "prediction"), ("export", "export")])
+def test_bad_case_is_named_or_skipped(stage: str, named: str, limit: int) -> None:
     def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         return failing() if stage == "predict" and image[0] == 1 else image
 
@@ -168,7 +168,7 @@ def test_bad_case_is_named_or_skipped(stage: str, limit: int) -> None:
         for i in range(4):
             yield job(i, Need(1, 1, 1), failing if stage == "preprocess" and i == 1 else None)
 
-    with pytest.raises(PredictionError, match=rf"\[case 1\] expected to {stage} it, got RuntimeError: broken") as raised:
+    with pytest.raises(PredictionError, match=rf"\[case 1\] {named} failed: RuntimeError: broken") as raised:
         pipeline(limit, predict=predict, writer=write).run(jobs())
     assert isinstance(raised.value.__cause__, RuntimeError)
     line = pipeline(limit, on_bad_case="skip", predict=predict, writer=write)
@@ -419,6 +419,6 @@ def test_a_failure_says_what_was_raised_once() -> None:
     assert (of_ours.case, of_ours.stage) == ("b", "export")
     other = ValueError("two\n  lines")
     made = failure("b", "predict", other)
-    assert str(made) == "[b] expected to predict it, got ValueError: two lines"
+    assert str(made) == "[b] prediction failed: ValueError: two lines"
     assert made.__cause__ is other
-    assert str(failure("b", "predict", ValueError())).endswith("got ValueError: no reason")
+    assert str(failure("b", "predict", ValueError())).endswith("prediction failed: ValueError: no reason")

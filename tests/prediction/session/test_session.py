@@ -70,7 +70,9 @@ def test_what_runs_in_python_needs_more_and_is_told(nnunet_dataset: Any, of: str
     assert (need.export > plain.export) == (of == "probabilities")
     what = "images" if of == "data" else "logits"
     assert any(line.startswith(f"{what} are resampled in Python: ") for line in said)
-    assert any(line.startswith("logits of a whole image are held: how they are exported") for line in said) == (of != "data")
+    assert any(
+        line.startswith("the logits of a whole image are kept in memory: the export needs all of them at once") for line in said
+    ) == (of != "data")
 
 
 def test_estimate_of_a_header_is_in_the_order_of_the_networks_axes(nnunet_dataset: Any) -> None:
