@@ -168,7 +168,7 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path, change: dict[s
     if "machine" in change or "processes" in change:
         os.utime(folder, (1e9, 1e9))
         assert remove_leftovers(tmp_path).unknown == [f"{folder.name} (of {owner['host']}, process {2**22 - 1})"]
-        assert "left alone" in remove_leftovers(tmp_path).describe(tmp_path)[0]
+        assert "kept in" in remove_leftovers(tmp_path).describe(tmp_path)[0]
 
 
 def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:

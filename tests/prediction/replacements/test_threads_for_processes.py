@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import multiprocessing
 import threading
@@ -18,7 +19,7 @@ from raw_images import copy_images, description, images_of
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
-from fastnnunet_loader.prediction.replacements import options, speaking
+from fastnnunet_loader.prediction.replacements import iterators, options, speaking
 from fastnnunet_loader.prediction.replacements.pools import ThreadManager, ThreadMultiprocessing, ThreadProcess
 from fastnnunet_loader.settings import PATIENCE
 from fastnnunet_loader.system import available_cores, threads_of
@@ -155,6 +156,37 @@ class Cascade:
 @pytest.fixture
 def cascade(nnunet_dataset: Any, installed: None) -> Cascade:
     return Cascade(nnunet_dataset("cascade"))
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_preprocessing_ahead_is_as_install_was_told(
+    nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: None, verbose: bool
+) -> None:
+    seen: dict[str, dict[str, Any]] = {}
+    for name in ("Preprocessing", "CaseChecks"):
+        kind = getattr(iterators, name)
+
+        def made(*args: Any, name: str = name, kind: Any = kind, **kwargs: Any) -> Any:
+            arguments = inspect.signature(kind).bind(*args, **kwargs)
+            arguments.apply_defaults()
+            seen[name] = dict(arguments.arguments)
+            return kind(*args, **kwargs)
+
+        monkeypatch.setattr(iterators, name, made)
+    dataset = nnunet_dataset("default")
+    copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    plans = PlansManager(dataset.plans)
+    plan = (plans, description(dataset), plans.get_configuration("3d_fullres"))
+    files = [images_of(tmp_path / "images", "brain_000")]
+    fl.install(threads=3, patience=7.5)
+    assert len(list(data_iterators.preprocessing_iterator_fromfiles(files, None, None, *plan, verbose=verbose))) == 1
+    assert (seen["Preprocessing"]["threads"], seen["Preprocessing"]["verbose"]) == (3, verbose)
+    assert [seen[name]["patience"].seconds for name in ("Preprocessing", "CaseChecks")] == [7.5, 7.5]
+    seen.clear()
+    properties = [{"spacing": [4.0, 4.0, 4.0]}]
+    arrays = data_iterators.preprocessing_iterator_fromnpy([image(0)], None, properties, None, *plan, verbose=verbose)
+    assert len(list(arrays)) == 1
+    assert (seen["Preprocessing"]["threads"], seen["Preprocessing"]["verbose"]) == (3, verbose)
 
 
 def image(seed: int) -> Any:
