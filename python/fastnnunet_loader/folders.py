@@ -99,7 +99,7 @@ def dataset_number(dataset: Path) -> int | str:
     return dataset.name if match is None else int(match[1])
 
 
-def check_dataset(dataset: Path, plans_name: str, configuration: str, fold: str) -> None:
+def check_dataset(dataset: Path, plans_name: str, configuration: str, fold: str, trainer: str = "nnUNetTrainer") -> None:
     """Check the files that nnU-Net reads before it opens a case. Raises CommandError that names the first bad one."""
     check_plans(dataset, plans_name, configuration)
     description = dataset / "dataset.json"
@@ -110,6 +110,8 @@ def check_dataset(dataset: Path, plans_name: str, configuration: str, fold: str)
     if fold == "all" or not splits.is_file():  # nnU-Net does not read it, or writes a new one
         return
     folds = _content(splits)
+    if trainer != "nnUNetTrainer":  # others may split in a way of their own, by a file of another form
+        return
     if not isinstance(folds, list):
         raise CommandError(f"[{splits}] expected a list of folds, got {_kind(folds)}")
     chosen = folds[int(fold)] if int(fold) < len(folds) else {"train": [], "val": []}  # nnU-Net then makes a split of its own

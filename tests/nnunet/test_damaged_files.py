@@ -90,6 +90,7 @@ def test_only_files_that_nnunet_reads_are_looked_at(folder: Path) -> None:
     check_dataset(folder, "nnUNetPlans", "2d", "2")
     with pytest.raises(fl.FastnnUNetError, match="in fold 0, got an object with none"):
         check_dataset(folder, "nnUNetPlans", "2d", "0")
+    check_dataset(folder, "nnUNetPlans", "2d", "0", "Mine")  # which may split in a way of its own
     splits.write_text("no JSON", encoding="utf-8")
     check_dataset(folder, "nnUNetPlans", "2d", "all")
     splits.unlink()

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("psutil") is None:
         raise CommandError("[bench] expected psutil, got no such package\n  pip install psutil")
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
-    check_dataset(folder, args.p, args.configuration, args.fold)
+    check_dataset(folder, args.p, args.configuration, args.fold, args.tr)
 
     from rich.console import Console
 

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"[-o] expected a new file, or the picture of an earlier preview, got {args.o} with other content")
 
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
-    check_dataset(folder, args.p, args.configuration, args.fold)
+    check_dataset(folder, args.p, args.configuration, args.fold, args.tr)
 
     from ..loading.loader import DataLoader
     from ..nnunet.sources import open_source

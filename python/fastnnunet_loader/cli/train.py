@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
     dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
-    check_dataset(dataset, args.p, args.configuration, args.fold)
+    check_dataset(dataset, args.p, args.configuration, args.fold, args.tr)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 

@@ -92,9 +92,9 @@ class Exporting:
     def _find_own(self, predictor: Any, say: Callable[[str], None]) -> None:
         self._labels = predictor.label_manager  # nnU-Net uses it when it returns the segmentation
         if changes := own_export():
-            say(f"nnU-Net's own export functions are used: {changes}")
+            say(f"the export functions in nnU-Net's predictor module are called, because they have been changed: {changes}")
         elif not same_labels(self._labels, self._conversion.labels) and self._conversion.labels_are_default:
-            say(f"nnU-Net's own export functions are used: the predictor has its own {type(self._labels).__name__}")
+            say(f"nnU-Net's own export functions are called, because the predictor has its own {type(self._labels).__name__}")
         else:
             return
         from nnunetv2.inference import predict_from_raw_data

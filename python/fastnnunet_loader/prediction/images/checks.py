@@ -221,7 +221,7 @@ def output_problem(folder: Path) -> str | None:
 
 
 def free_space_problem(folder: Path, cases: Sequence[Checked], heads: int, save_probabilities: bool) -> str | None:
-    """Return that the disk is too small for the results, or None. Labels compress well, so only a clear lack is reported."""
+    """Return a message if the disk is too small for the results. Labels compress well, so only a clear lack is reported."""
     voxels = [header.voxels for _, header in cases if header is not None]
     if not voxels:
         return None

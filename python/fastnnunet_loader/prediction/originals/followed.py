@@ -1,4 +1,4 @@
-"""Finds which parts of nnU-Net's prediction a user or another program has changed. Changed parts are called unchanged."""
+"""Finds which parts of nnU-Net's prediction a user or another program has changed. Changed parts are called as they are."""
 
 from __future__ import annotations
 
