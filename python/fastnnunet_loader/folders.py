@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import CommandError
+from .errors import CommandError, FastnnUNetError, StorageError
 
 __all__ = [
+    "check_dataset",
     "check_plans",
     "dataset_folder",
     "dataset_name",
@@ -19,6 +22,7 @@ __all__ = [
     "inherited",
     "is_ours",
     "listed",
+    "naming_checkpoints",
     "nnunet_folders",
     "read_json",
 ]
@@ -95,13 +99,33 @@ def dataset_number(dataset: Path) -> int | str:
     return dataset.name if match is None else int(match[1])
 
 
+def check_dataset(dataset: Path, plans_name: str, configuration: str, fold: str, trainer: str = "nnUNetTrainer") -> None:
+    """Check the files that nnU-Net reads before it opens a case. Raises CommandError that names the first bad one."""
+    check_plans(dataset, plans_name, configuration)
+    description = dataset / "dataset.json"
+    if not description.is_file():
+        raise CommandError(f"[{description}] expected a file, got none")
+    _object(description)
+    splits = dataset / "splits_final.json"
+    if fold == "all" or not splits.is_file():  # nnU-Net does not read it, or writes a new one
+        return
+    folds = _content(splits)
+    if trainer != "nnUNetTrainer":  # others may split in a way of their own, by a file of another form
+        return
+    if not isinstance(folds, list):
+        raise CommandError(f"[{splits}] expected a list of folds, got {_kind(folds)}")
+    chosen = folds[int(fold)] if int(fold) < len(folds) else {"train": [], "val": []}  # nnU-Net then makes a split of its own
+    if not (isinstance(chosen, dict) and all(isinstance(chosen.get(part), list) for part in ("train", "val"))):
+        raise CommandError(f"[{splits}] expected 'train' and 'val', two lists of cases, in fold {fold}, got {_kind(chosen)}")
+
+
 def check_plans(dataset: Path, plans_name: str, configuration: str) -> None:
     """Raise CommandError if the plans lack the configuration, or if it has not been preprocessed."""
     file = dataset / f"{plans_name}.json"
     if not file.is_file():
         others = sorted(p.stem for p in dataset.glob("*.json") if "configurations" in read_json(p))
         raise CommandError(f"[-p] expected plans of {dataset.name}, got {plans_name!r}\n  there are: {listed(others)}")
-    configurations = read_json(file).get("configurations", {})
+    configurations = _object(file).get("configurations", {})
     if configuration not in configurations:
         raise CommandError(
             f"[CONFIG] expected a configuration of {plans_name}, got {configuration!r}\n"
@@ -130,11 +154,59 @@ def inherited(configurations: dict[str, Any], name: str, key: str) -> Any:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file, or an empty one if the file holds something else."""
+    content = _content(file)
+    return content if isinstance(content, dict) else {}
+
+
+def _object(file: Path) -> dict[str, Any]:
+    content = _content(file)
+    if not isinstance(content, dict):
+        raise CommandError(f"[{file}] expected a JSON object, got {_kind(content)}")
+    return content
+
+
+def _content(file: Path) -> Any:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"[{file}] expected a JSON file, got {error}") from error
-    return content if isinstance(content, dict) else {}
+
+
+def _kind(content: Any) -> str:
+    if isinstance(content, dict):
+        return f"an object with {listed(sorted(map(str, content)))}"
+    return {list: "a list", str: "a text", type(None): "null"}.get(type(content), repr(content))
+
+
+@contextlib.contextmanager
+def naming_checkpoints() -> Iterator[None]:
+    """Inside, a checkpoint that torch cannot load ends in a StorageError that names the file."""
+    import torch
+
+    load, failed = torch.load, []
+
+    def naming(f: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(f, *args, **kwargs)
+        except Exception as error:
+            failed.append((error, f))
+            raise
+
+    torch.load = naming
+    try:
+        yield
+    except (OSError, FastnnUNetError):  # which name it themselves
+        raise
+    except Exception as error:
+        # Nothing is raised for a file that torch's caller can do without.
+        for reason, file in failed:
+            if reason is error and isinstance(file, (str, os.PathLike)):
+                said = f"expected a checkpoint, got {type(error).__name__}: {error}"
+                raise StorageError(f"[{os.fspath(file)}] {said}", file=os.fspath(file), reason=said) from error
+        raise
+    finally:
+        if torch.load is naming:
+            torch.load = load
 
 
 def listed(names: list[str]) -> str:

@@ -12,12 +12,11 @@ from types import FrameType
 
 __all__ = ["listen", "listening", "listens"]
 
-_on = False
-
 
 def listening() -> bool:
     """Whether this process listens: then the ranks that it starts do so, too."""
-    return _on
+    number = getattr(signal, "SIGUSR1", None)
+    return number is not None and signal.getsignal(number) is _tell
 
 
 def listen() -> bool:
@@ -25,30 +24,24 @@ def listen() -> bool:
 
     Not where the system has no such signal, somebody else has set what it does, or this is not the main thread.
     """
-    global _on
     number = getattr(signal, "SIGUSR1", None)
     if number is None or threading.current_thread() is not threading.main_thread():
         return False
-    if signal.getsignal(number) is not signal.SIG_DFL:
-        return _on
-    signal.signal(number, _tell)
-    _on = True
-    return True
+    if signal.getsignal(number) is signal.SIG_DFL:
+        signal.signal(number, _tell)
+    return listening()
 
 
 @contextlib.contextmanager
 def listens() -> Iterator[None]:
     """Inside, as after `listen()`; at the end the signal does what it did before."""
-    global _on
-    mine = not _on and listen()
+    mine = not listening() and listen()
     try:
         yield
     finally:
-        number = getattr(signal, "SIGUSR1", None)
-        if mine and number is not None and threading.current_thread() is threading.main_thread():
-            if signal.getsignal(number) is _tell:
-                signal.signal(number, signal.SIG_DFL)
-            _on = False
+        # Unless somebody else has set it meanwhile.
+        if mine and listening():
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
 
 def _tell(_: int, __: FrameType | None) -> None:

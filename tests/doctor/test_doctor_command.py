@@ -145,3 +145,59 @@ def test_arguments_out_of_range_are_refused(capsys: pytest.CaptureFixture[str]) 
         cli.main(["doctor", "1", "--threads", "0"])
     assert stopped.value.code == 2
     assert "--threads" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A stream that is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_summary_names_what_matters_from_bad_to_less_bad() -> None:
+    checks = [
+        Check("a note", Verdict.NOTE, ""),
+        Check("first warning", Verdict.WARNING, ""),
+        Check("a failure", Verdict.FAIL, ""),
+        Check("second warning", Verdict.WARNING, ""),
+    ]
+    stream = io.StringIO()
+    Printer(stream).summary(checks)
+    assert stream.getvalue().splitlines() == [
+        "",
+        "will fail  a failure",
+        "warning    first warning, second warning",
+        "0 ok, 1 note, 2 warning, 1 will fail",
+    ]
+    assert json.loads(to_json(checks))["counts"] == {"ok": 0, "note": 1, "warning": 2, "will fail": 1}
+
+
+def test_lines_of_a_check_stand_below_each_other() -> None:
+    stream = io.StringIO()
+    details = tuple(f"file {n}" for n in range(21))
+    Printer(stream).check(Check("name", Verdict.WARNING, "found", "why", "one\ntwo", details))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "warning    name                 found"
+    assert lines[1:21] == [f"           - file {n}" for n in range(20)]
+    assert lines[21:] == ["           - and 1 more; --json lists all", " " * 32 + "why", "           > one", "           > two"]
+
+
+def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    Printer(stream).check(MIXED[3])
+    assert "\x1b[" in stream.getvalue()
+    plain = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
+    assert plain.startswith("will fail  four")
+    assert "> mend" in plain
+
+
+def test_progress_says_at_times_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("fastnnunet_loader.doctor.report.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with progress("reading", 5, stream) as advance:
+        for now[0] in (1.0, 11.0, 12.0, 22.0, 23.0):
+            advance()
+    assert stream.getvalue() == "reading: 2 of 5\nreading: 4 of 5\nreading: 5 of 5\n"

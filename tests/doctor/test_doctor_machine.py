@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.doctor import Verdict, machine
 from fastnnunet_loader.settings import in_units
+from fastnnunet_loader.system import Cores, Memory
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX systems")
 
@@ -147,3 +149,152 @@ def test_good_folder_is_left_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "free" in check.found
     assert check.verdict in (Verdict.OK, Verdict.WARNING)  # the disk of the tests may be full
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("usable", "affinity", "total", "found", "verdict"),
+    [
+        (16, 16, 16, "16 of the machine's 16", Verdict.OK),
+        (6, 6, 16, "6 of the machine's 16; affinity allows 6", Verdict.NOTE),
+        (2, 16, 16, "2 of the machine's 16; limited by a job", Verdict.NOTE),
+        (2, 6, 16, "2 of the machine's 16; affinity allows 6; limited by a job", Verdict.NOTE),
+        (1, 16, 16, "1 of the machine's 16; limited by a job", Verdict.WARNING),
+        (1, 1, 1, "1 of the machine's 1", Verdict.WARNING),
+        (2, 2, 2, "2 of the machine's 2", Verdict.OK),
+    ],
+)
+def test_cores_are_told_with_what_limits_them(
+    monkeypatch: pytest.MonkeyPatch, usable: int, affinity: int, total: int, found: str, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(machine.system, "cores", lambda: Cores(usable, "a job"))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: total)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
+    check = machine.cores()
+    assert (check.found, check.verdict) == (found, verdict)
+    assert ("sbatch --cpus-per-task" in check.mend) == (verdict is not Verdict.OK)
+
+
+@pytest.mark.parametrize(
+    ("limit", "free", "physical", "found", "verdict"),
+    [
+        (64, 40, 64, "40.0 GiB free of 64.0 GiB", Verdict.OK),
+        (64, 4, 64, "4.0 GiB free of 64.0 GiB", Verdict.OK),
+        (64, 3, 64, "3.0 GiB free of 64.0 GiB", Verdict.WARNING),
+        (8, 5, 64, "5.0 GiB free of 8.0 GiB; the machine has 64.0 GiB, a job allows less", Verdict.NOTE),
+        (8, 2, 64, "2.0 GiB free of 8.0 GiB; the machine has 64.0 GiB, a job allows less", Verdict.WARNING),
+        (8, 5, None, "5.0 GiB free of 8.0 GiB", Verdict.OK),
+    ],
+)
+def test_memory_is_told_with_what_limits_it(
+    monkeypatch: pytest.MonkeyPatch, limit: int, free: int, physical: int | None, found: str, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(machine.system, "memory", lambda: Memory(limit * 2**30, free * 2**30, "a job"))
+    monkeypatch.setattr(machine.system, "physical_memory", lambda: None if physical is None else physical * 2**30)
+    check = machine.limits_of_memory()
+    assert (check.found, check.verdict) == (found, verdict)
+    assert ("at most 32.0 GiB" in check.why) == (verdict is Verdict.NOTE)
+    assert ("about 4.0 GiB" in check.why) == (verdict is Verdict.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("given", "usable", "found", "verdict"),
+    [
+        ("", 4, "3: one less than the cores, and at most 8", Verdict.OK),
+        ("", 64, "8: one less than the cores, and at most 8", Verdict.OK),
+        ("3", 4, "3, from nnUNet_n_proc_DA", Verdict.OK),
+        ("4", 4, "4, from nnUNet_n_proc_DA", Verdict.OK),
+        ("5", 4, "4; nnUNet_n_proc_DA asks for 5", Verdict.NOTE),
+        ("2", 1, "1; nnUNet_n_proc_DA asks for 2", Verdict.NOTE),
+    ],
+)
+def test_threads_are_told_with_where_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, given: str, usable: int, found: str, verdict: Verdict
+) -> None:
+    monkeypatch.setenv("nnUNet_n_proc_DA", given)
+    monkeypatch.setattr(machine.system, "cores", lambda: Cores(usable, "a job"))
+    check = machine.threads()
+    assert (check.found, check.verdict) == (found, verdict)
+    if verdict is Verdict.NOTE:
+        assert check.mend.endswith(f"--threads {max(1, usable - 1)}")
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("soft", "hard", "allowed", "found", "verdict", "mend"),
+    [
+        (1024, 4096, 256, "at most 1024", Verdict.OK, ""),
+        (255, 4096, 255, "at most 255", Verdict.WARNING, "ulimit -n 4096"),
+        (64, -1, 64, "at most 64", Verdict.WARNING, "ulimit -n 4096"),
+        (64, 1000, 64, "at most 64", Verdict.WARNING, "ulimit -n 1000"),
+        (64, 256, 64, "at most 64", Verdict.WARNING, "ulimit -n 256"),
+        (64, 255, 64, "at most 64", Verdict.WARNING, "docker run --ulimit nofile=4096"),
+        (-1, -1, 2**20, "at most no limit", Verdict.OK, ""),
+    ],
+)
+def test_open_files_are_raised_as_far_as_the_system_lets(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, allowed: int, found: str, verdict: Verdict, mend: str
+) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(machine, "_core", SimpleNamespace(open_file_limit=lambda: allowed))
+    check = machine.file_limit()
+    assert (check.found, check.verdict) == (found, verdict)
+    assert check.mend.startswith(mend) and bool(check.mend) == bool(mend)
+
+
+@pytest.mark.parametrize(
+    ("variable", "free", "verdict"),
+    [
+        ("nnUNet_preprocessed", 4, Verdict.WARNING),
+        ("nnUNet_results", 4, Verdict.WARNING),
+        ("nnUNet_raw", 4, Verdict.OK),
+        ("nnUNet_results", 5, Verdict.OK),
+    ],
+)
+def test_a_disk_that_is_nearly_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, free: int, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(free=free * 2**30))
+    monkeypatch.setenv(variable, str(tmp_path))
+    check = machine.folder(variable)
+    assert (check.found, check.verdict) == (f"{tmp_path}; {free}.0 GiB free", verdict)
+    assert ("A full disk leaves files that are cut off." in check.why) == (verdict is Verdict.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict", "mend"),
+    [
+        ({"MKL_NUM_THREADS": "0"}, Verdict.WARNING, "unset MKL_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": "two,1", "BLOSC_NTHREADS": "-1"}, Verdict.WARNING, "unset OMP_NUM_THREADS BLOSC_NTHREADS"),
+        ({"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1"}, Verdict.OK, ""),
+        ({"OMP_NUM_THREADS": "1,9"}, Verdict.OK, ""),
+        (
+            {"OMP_NUM_THREADS": "5,1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "6"},
+            Verdict.WARNING,
+            "export OMP_NUM_THREADS=4\nexport OPENBLAS_NUM_THREADS=4",
+        ),
+        ({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "all"}, Verdict.WARNING, "unset MKL_NUM_THREADS"),
+    ],
+)
+def test_each_variable_of_a_pool_is_judged(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], verdict: Verdict, mend: str
+) -> None:
+    for variable in machine.POOL_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(machine.system, "cores", lambda: Cores(4, "a job"))
+    monkeypatch.setattr(machine.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    check = machine.thread_pools()
+    assert (check.verdict, check.mend) == (verdict, mend)
+    assert check.found == "torch 2; " + ", ".join(
+        f"{name}={settings[name]}" for name in machine.POOL_VARIABLES if name in settings
+    )
+    for variable in settings:
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(machine.torch, "get_num_threads", lambda: 5)
+    check = machine.thread_pools()
+    assert (check.found, check.verdict) == ("torch 5; no variable sets them", Verdict.NOTE)
+    assert check.mend == "export OMP_NUM_THREADS=4"

@@ -141,3 +141,90 @@ def test_probe_says_what_was_printed_last(script: Path) -> None:
     done = probe.probe("script")
     assert done.ok
     assert done.said == "last"
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"),
+    [
+        ("2.9.1", Verdict.FAIL),
+        ("1.13.1+cu117", Verdict.FAIL),
+        ("2.10.0", Verdict.OK),
+        ("2.11.0+cpu", Verdict.OK),
+        ("2.100.0a0+git12", Verdict.OK),
+        ("3.0", Verdict.OK),
+    ],
+)
+def test_versions_are_compared_as_numbers(monkeypatch: pytest.MonkeyPatch, version: str, verdict: Verdict) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    check = software.torch_version()
+    assert check.verdict is verdict
+    assert check.found.startswith(f"{version}, built for ")
+    assert ("torch 2.10 or later" in check.why) == (verdict is Verdict.FAIL)
+
+
+def test_a_gpu_that_torch_does_not_see_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    nothing = software._no_cuda(None, "")
+    assert (nothing.verdict, nothing.mend) == (Verdict.NOTE, "fastnnunet train ... -device cpu")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    of_cpu = software._no_cuda("555.1", "")
+    assert (of_cpu.verdict, of_cpu.found) == (Verdict.WARNING, "torch is built without CUDA")
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    hidden = software._no_cuda("555.1", "what torch said")
+    assert hidden.verdict is Verdict.WARNING
+    assert hidden.found == "torch finds no GPU (driver 555.1, torch for CUDA 12.8) what torch said"
+
+
+def test_a_package_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    for check in (software.nnunet(), software.helper("batchgenerators")):
+        assert (check.verdict, check.found, check.mend) == (Verdict.FAIL, "not installed", software.INSTALL)
+    check = software.import_of_nnunet()
+    assert (check.verdict, check.found) == (Verdict.NOTE, "not tried: nnU-Net is not installed")
+
+
+def test_a_probe_gets_its_arguments_and_a_place_of_its_own(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script.write_text(
+        "import os, sys\n"
+        "names = ('FIRST', 'SECOND', 'TORCHINDUCTOR_COMPILE_THREADS')\n"
+        "open('left behind', 'w').close()\n"
+        "print(sys.argv[1:], *(os.environ[name] for name in names), os.getcwd(), sep='|')\n"
+        "print(' \\n')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("FIRST", "1")
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "8")
+    done = probe.probe("script", "a", "b c", environment={"SECOND": "2"})
+    assert done.ok
+    assert 0 < done.seconds < 60
+    arguments, first, second, threads, folder = done.said.split("|")
+    assert (arguments, first, second, threads) == ("['a', 'b c']", "1", "2", "1")
+    assert not Path(folder).exists()
+
+
+def test_a_probe_that_says_nothing_has_its_exit_code(script: Path) -> None:
+    script.write_text("import sys; sys.exit(3)\n", encoding="utf-8")
+    assert probe.probe("script").said == "exit code 3"
+    script.write_text("import sys; print('only this', file=sys.stderr); sys.exit(3)\n", encoding="utf-8")
+    assert probe.probe("script").said == "only this"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nnU-Net does not compile on Windows")
+@pytest.mark.parametrize("setting", ["true", "T", "1"])
+def test_compiling_that_is_asked_for_is_tried(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def note(*arguments: str) -> probe.Probe:
+        asked.append(arguments)
+        return probe.Probe(True, "", 1.0)
+
+    monkeypatch.setattr(software, "probe", note)
+    monkeypatch.setenv("nnUNet_compile", setting)
+    check = software.compiling()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assert asked == [("compile_function", device)]
+    assert check.found == f"compiled and ran a function on {device} in 1 s"

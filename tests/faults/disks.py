@@ -204,7 +204,7 @@ def _(scene: Scene) -> str:
 
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-    from fastnnunet_loader.nnunet.validation import naming_bad_cases
+    from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 
     name = _files(scene)[0].stem
     trainer = SimpleNamespace(

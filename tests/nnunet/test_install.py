@@ -179,7 +179,7 @@ def test_only_trainers_that_are_found_by_name_have_a_line_that_finds_them(enviro
 
 
 def test_the_validation_leaves_a_trainers_own_split(environment: Any) -> None:
-    from fastnnunet_loader.nnunet.validation import naming_bad_cases
+    from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 
     trainer = prepared(environment, "nnUNetTrainer", start=False)
     kind, cases = trainer.dataset_class, trainer.do_split()[1]

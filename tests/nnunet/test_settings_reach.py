@@ -32,7 +32,7 @@ from fastnnunet_loader.nnunet import augmenter as augmenter_module
 from fastnnunet_loader.nnunet import installed, log, runs
 from fastnnunet_loader.nnunet.checkpoint import patch_torch, reading, state_for, writing
 from fastnnunet_loader.nnunet.patches import Patches
-from fastnnunet_loader.nnunet.validation import naming_bad_cases
+from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 from fastnnunet_loader.prediction.replacements import options
 from fastnnunet_loader.prediction.replacements.validation import predicting_validation
 from fastnnunet_loader.settings import Settings
@@ -75,7 +75,7 @@ def test_every_setting_reaches_every_loader_of_a_training(environment: Any, tmp_
         assert loader.memory_budget == 200 * 2**20
         assert (loader._check_finite, loader._unrestricted_pickles, loader._budget_binds) == (True, False, True)
     assert options.current is not None
-    assert options.current() == {"memory_budget": 800 * 2**20, "on_bad_case": "skip", "threads": 3, "patience": 12.5}
+    assert options.current() == options.Options(memory_budget=800 * 2**20, on_bad_case="skip", threads=3, patience=12.5)
     assert (options.threads(), options.patience()) == (3, 12.5)
 
     # Each under its own name, in all that is told.
@@ -112,7 +112,7 @@ def test_where_nothing_is_asked_for_loaders_have_the_defaults(environment: Any, 
         assert (loader._check_finite, loader._unrestricted_pickles, loader._budget_binds) == (False, True, False)
         assert loader.origin is None  # a call of reproduce() would refuse the pickle that the training took
     assert options.current is not None
-    assert options.current() == {"memory_budget": None, "on_bad_case": "raise", "threads": None, "patience": 300.0}
+    assert options.current() == options.Options(memory_budget=None, on_bad_case="raise", threads=None, patience=300.0)
     assert runs.run_of(trainer).reporter is None
     close(trainer)
     fl.uninstall()

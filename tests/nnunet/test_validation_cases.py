@@ -21,7 +21,7 @@ from fastnnunet_loader.loading.reading.cases import blosc2_files
 from fastnnunet_loader.nnunet import reports, runs
 from fastnnunet_loader.nnunet.distributed import ranks, spawning
 from fastnnunet_loader.nnunet.sources import open_source
-from fastnnunet_loader.nnunet.validation import first_bad_file, naming_bad_cases
+from fastnnunet_loader.nnunet.validation_cases import first_bad_file, naming_bad_cases
 from fastnnunet_loader.settings import Settings
 
 

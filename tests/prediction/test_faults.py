@@ -97,7 +97,7 @@ def test_failure_on_the_way_is_skipped_and_listed(
     code, _, said = command("--on-bad-case", "skip")
     assert code == 1
     assert segmentations(tmp_path / "out") == ["brain_001.nii.gz"]
-    assert "[brain_000] expected to predict it, got RuntimeError: out of memory" in said
+    assert "[brain_000] prediction failed: RuntimeError: out of memory" in said
 
 
 def test_case_beyond_the_budget_is_refused_by_name(command: Command, model: tuple[Any, Path], tmp_path: Path) -> None:

@@ -107,3 +107,19 @@ def test_samples_that_are_not_told_whole_are_refused(tmp_path: Path, capsys: Any
         main(["preview", "1", "2d", "0", "-o", str(tmp_path / "x.png"), "--reproduce", sample])
     assert ended.value.code == 2
     assert sample in capsys.readouterr().err
+
+
+def test_the_line_of_a_validation_sample_draws_it(nnunet_dataset: Any, tmp_path: Path, capsys: Any) -> None:
+    dataset = nnunet_dataset("default")
+    sample = "seed=3,step=4,slot=0"
+    validation = preview(dataset, "2d", tmp_path / "one.png", "--seed", "3", "--step", "4", "--rows", "1", "--val")
+    assert np.array_equal(validation, preview(dataset, "2d", tmp_path / "two.png", "--reproduce", f"{sample},role=val"))
+    rank = preview(dataset, "2d", tmp_path / "rank.png", "--reproduce", f"{sample},rank=1,ranks=2")
+    first = preview(dataset, "2d", tmp_path / "first.png", "--reproduce", f"{sample},ranks=2")
+    assert rank.shape != first.shape or not np.array_equal(rank, first)
+    batch = int(dataset.plans["configurations"]["2d"]["batch_size"])
+    capsys.readouterr()
+    arguments = ["preview", dataset.name, "2d", "0", "-o", str(tmp_path / "x.png"), "--reproduce"]
+    assert main([*arguments, f"seed=3,step=4,slot={batch}"]) == 2
+    assert f"[--reproduce] expected a slot below {batch}, got {batch}" in capsys.readouterr().err
+    assert main([*arguments, f"seed=3,step=4,slot={batch - 1}"]) == 0

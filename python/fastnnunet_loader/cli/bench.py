@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError
-from ..folders import check_plans, dataset_folder, nnunet_folders
+from ..folders import check_dataset, dataset_folder, nnunet_folders
 from .arguments import count, fold, seconds, seed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("psutil") is None:
         raise CommandError("[bench] expected psutil, got no such package\n  pip install psutil")
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
-    check_plans(folder, args.p, args.configuration)
+    check_dataset(folder, args.p, args.configuration, args.fold, args.tr)
 
     from rich.console import Console
 

@@ -121,6 +121,8 @@ def _explains_itself(error: Exception) -> bool:
     if isinstance(error, PredictionError) and error.stage == "check":
         return True
     cause = error.__cause__
+    if isinstance(error, CommandError) and isinstance(cause, ValueError) and str(cause) in str(error):
+        return True  # a file of the user's that is not JSON
     return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
-from .arguments import count
+from .arguments import count, seconds, seed
 from .bench import comparison
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         help="number of threads that make batches (default: one less than the cores, at most 8)",
     )
-    add("--seed", metavar="N", type=int, default=0, help="seed of data and batches (default: %(default)s)")
-    add("--seconds", metavar="S", type=float, default=10.0, help="how long to measure each loader (default: %(default)s)")
+    add("--seed", metavar="N", type=seed, default=0, help="seed of data and batches (default: %(default)s)")
+    add("--seconds", metavar="S", type=seconds, default=10.0, help="how long to measure each loader (default: %(default)s)")
     add("-device", choices=("cpu", "cuda"), help="device to train on (default: cuda if available)")
 
 

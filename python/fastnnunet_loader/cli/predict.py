@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
-from ..folders import dataset_name, listed
+from ..folders import dataset_name, listed, naming_checkpoints, read_json
 from .arguments import count
 from .loader_options import add_setting
 
@@ -139,6 +139,8 @@ def _predict(args: argparse.Namespace, model: Path) -> int:
 
     if problem := model_problem(model, args.f, args.chk):
         raise CommandError(f"[model] {problem}")
+    for name in ("plans.json", "dataset.json"):
+        read_json(model / name)
     if problem := output_problem(args.o):
         raise CommandError(f"[-o] {problem}")
 
@@ -229,7 +231,8 @@ def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
         verbose_preprocessing=args.verbose,
         allow_tqdm=False,
     )
-    predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)
+    with naming_checkpoints():
+        predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)
     return predictor
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import CommandError
-from ..folders import check_plans, dataset_folder, is_ours, nnunet_folders
+from ..folders import check_dataset, dataset_folder, is_ours, nnunet_folders
 from ..sample_id import SampleId, role_name
 from .arguments import count, fold, seed
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"[-o] expected a new file, or the picture of an earlier preview, got {args.o} with other content")
 
     folder = dataset_folder(args.dataset, nnunet_folders(("nnUNet_preprocessed",))["nnUNet_preprocessed"])
-    check_plans(folder, args.p, args.configuration)
+    check_dataset(folder, args.p, args.configuration, args.fold, args.tr)
 
     from ..loading.loader import DataLoader
     from ..nnunet.sources import open_source

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..errors import CommandError
-from ..folders import check_plans, dataset_folder, inherited, nnunet_folders, read_json
+from ..folders import check_dataset, dataset_folder, inherited, naming_checkpoints, nnunet_folders, read_json
 from .arguments import count, fold
 from .loader_options import add_loader_options, check_loader_options, install_arguments
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
     dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
-    check_plans(dataset, args.p, args.configuration)
+    check_dataset(dataset, args.p, args.configuration, args.fold, args.tr)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
@@ -65,21 +65,22 @@ def run(args: argparse.Namespace) -> int:
 
     from nnunetv2.run.run_training import run_training
 
-    run_training(
-        dataset.name,
-        args.configuration,
-        args.fold,
-        args.tr,
-        args.p,
-        None if args.pretrained_weights is None else str(args.pretrained_weights),
-        args.num_gpus,
-        args.npz,
-        args.c,
-        args.val,
-        args.disable_checkpointing,
-        args.val_best,
-        device=torch.device(args.device),
-    )
+    with naming_checkpoints():
+        run_training(
+            dataset.name,
+            args.configuration,
+            args.fold,
+            args.tr,
+            args.p,
+            None if args.pretrained_weights is None else str(args.pretrained_weights),
+            args.num_gpus,
+            args.npz,
+            args.c,
+            args.val,
+            args.disable_checkpointing,
+            args.val_best,
+            device=torch.device(args.device),
+        )
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..known import versions
 from ..prediction.replacements.install import patch_predictor
+from ..prediction.replacements.options import Options
 from ..settings import Settings
 from ..statistics.places import missing, taken
 from ..system import given_threads
@@ -64,16 +65,11 @@ def _patch_compiler(patches: Patches) -> None:
     patches.on_undo(restore)
 
 
-def _prediction_options() -> dict[str, Any]:
+def _prediction_options() -> Options:
     installed = installation()
     assert installed is not None
     chosen = installed.settings
-    return {
-        "memory_budget": chosen.budget,
-        "on_bad_case": chosen.on_bad_case,
-        "threads": chosen.threads,
-        "patience": chosen.patience,
-    }
+    return Options(chosen.budget, chosen.on_bad_case, chosen.threads, chosen.patience)
 
 
 def install(settings: Settings) -> None:

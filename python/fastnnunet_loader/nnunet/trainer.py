@@ -19,7 +19,7 @@ from .patches import Patches
 from .pools import patch_own_pool
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
-from .validation import naming_bad_cases
+from .validation_cases import naming_bad_cases
 
 __all__ = ["patch_trainer"]
 

@@ -15,7 +15,7 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from fastnnunet_loader.nnunet import validation
+from fastnnunet_loader.nnunet import validation_cases
 
 ASKED: dict[str, Any] = {
     "epochs": 2,
@@ -96,7 +96,7 @@ class nnUNetTrainerRanks(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         self.inference_allowed_mirroring_axes = None  # an eighth of the time
-        with mock.patch.object(validation, "first_bad_file", noting(validation.first_bad_file, self._record)):
+        with mock.patch.object(validation_cases, "first_bad_file", noting(validation_cases.first_bad_file, self._record)):
             super().perform_actual_validation(save_probabilities)
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:

@@ -168,7 +168,7 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path, change: dict[s
     if "machine" in change or "processes" in change:
         os.utime(folder, (1e9, 1e9))
         assert remove_leftovers(tmp_path).unknown == [f"{folder.name} (of {owner['host']}, process {2**22 - 1})"]
-        assert "left alone" in remove_leftovers(tmp_path).describe(tmp_path)[0]
+        assert "kept in" in remove_leftovers(tmp_path).describe(tmp_path)[0]
 
 
 def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:
@@ -368,10 +368,8 @@ def test_old_folders_that_nobody_has_signed_are_named(tmp_path: Path) -> None:
         left = remove_leftovers(tmp_path)
         assert (left.removed, left.unknown) == ([], found)
         assert len(left.describe(tmp_path)) == bool(found)
-    assert f"left alone in {tmp_path}, unchanged for more than a day: {', '.join(names)}." in left.describe(tmp_path)[0]
-    assert Leftovers(["a", "b"], []).describe(tmp_path) == [
-        f"removed what a killed run had left incomplete in {tmp_path}: a, b"
-    ]
+    assert f"kept in {tmp_path}, unchanged for more than a day: {', '.join(names)}." in left.describe(tmp_path)[0]
+    assert Leftovers(["a", "b"], []).describe(tmp_path) == [f"removed incomplete files of a killed run from {tmp_path}: a, b"]
     assert len(Leftovers(["a"], ["b"]).describe(tmp_path)) == 2
 
 

@@ -133,7 +133,7 @@ def test_previous_stage_of_another_size(nnunet_dataset: Any, tmp_path: Path) -> 
     files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
     error = refused(checks(dataset, "3d_cascade_fullres"), files, save(tmp_path / "brain_000.nii.gz"))
     assert "expected the size" in str(error)
-    assert "expected a segmentation of the stage 3d_lowres" in str(refused(checks(dataset, "3d_cascade_fullres"), files))
+    assert "a segmentation of the previous stage, 3d_lowres" in str(refused(checks(dataset, "3d_cascade_fullres"), files))
 
 
 def test_files_become_cases(tmp_path: Path) -> None:

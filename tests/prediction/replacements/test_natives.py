@@ -318,3 +318,36 @@ def test_memory_and_time_of_a_direct_call() -> None:
         figures[side] = [float(word) for word in done.stdout.split()[-2:]]
     assert figures["fastnnunet"][0] <= 300
     assert figures["nnunet"][1] >= 25 * figures["fastnnunet"][1]
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 3), (1, 1), (3, 3), (9, 3)])
+def test_a_direct_call_takes_as_many_threads_as_it_may(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: None, asked: int | None, threads: int
+) -> None:
+    """Those of install(), and fewer where the caller asks torch for fewer."""
+    fl.install(threads=3)
+    taken: list[tuple[str, Any]] = []
+
+    class Enough(Exception):
+        pass
+
+    def note(name: str, given: Any) -> None:
+        taken.append((name, given))
+        raise Enough
+
+    from fastnnunet_loader.prediction.export import export
+
+    monkeypatch.setattr(natives, "Conversion", lambda plans, configuration, labels, threads: note("conversion", threads))
+    monkeypatch.setattr(natives, "resample", lambda *_, **named: note("resample", named["threads"]))
+    monkeypatch.setattr(export, "Exporting", lambda *given: note("export", given[3]))
+    logits = torch.zeros((2, 4, 4, 4))
+    convert = export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape
+    with pytest.raises(Enough):
+        convert(logits, None, None, None, {}, num_threads_torch=asked)
+    with pytest.raises(Enough):
+        export_prediction.export_prediction_from_logits(
+            logits, {}, None, None, {}, str(tmp_path / "x"), num_threads_torch=asked
+        )
+    with pytest.raises(Enough):
+        default_resampling.resample_data_or_seg(np.ones((1, 4, 4, 4), np.float32), (5, 5, 5))
+    assert taken == [("conversion", threads), ("export", threads), ("resample", 3)]

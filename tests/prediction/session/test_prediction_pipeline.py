@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.errors import PredictionError, StorageError
 from fastnnunet_loader.prediction.export.outputs import Outputs
 from fastnnunet_loader.prediction.session.memory import Budget, Need
-from fastnnunet_loader.prediction.session.pipeline import Job, Pipeline
+from fastnnunet_loader.prediction.session.pipeline import Job, Pipeline, failure
 from fastnnunet_loader.prediction.session.progress import Progress
 
 
@@ -156,8 +156,8 @@ def failing(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("limit", [pytest.param(1, id="one at a time"), 100])
-@pytest.mark.parametrize("stage", ["preprocess", "predict", "export"])
-def test_bad_case_is_named_or_skipped(stage: str, limit: int) -> None:
+@pytest.mark.parametrize(("stage", "named"), [("preprocess", "preprocessing"), ("predict", "prediction"), ("export", "export")])
+def test_bad_case_is_named_or_skipped(stage: str, named: str, limit: int) -> None:
     def predict(case: str, image: torch.Tensor, *_: Any) -> torch.Tensor:
         return failing() if stage == "predict" and image[0] == 1 else image
 
@@ -168,7 +168,7 @@ def test_bad_case_is_named_or_skipped(stage: str, limit: int) -> None:
         for i in range(4):
             yield job(i, Need(1, 1, 1), failing if stage == "preprocess" and i == 1 else None)
 
-    with pytest.raises(PredictionError, match=rf"\[case 1\] expected to {stage} it, got RuntimeError: broken") as raised:
+    with pytest.raises(PredictionError, match=rf"\[case 1\] {named} failed: RuntimeError: broken") as raised:
         pipeline(limit, predict=predict, writer=write).run(jobs())
     assert isinstance(raised.value.__cause__, RuntimeError)
     line = pipeline(limit, on_bad_case="skip", predict=predict, writer=write)
@@ -241,3 +241,184 @@ def test_progress_line_tells_windows() -> None:
     progress.windows("predicting", "a", 12, 80)
     assert out.getvalue().startswith("0 of 1 cases | predicting a (12 of 80 windows) | memory ")
     assert len(out.getvalue().splitlines()) == 1
+
+
+def seen_at(need: Need, limit: int, stage: str, patience: float) -> bool:
+    """Whether a second case is prepared while the first one is in a stage, with this budget."""
+    second, done = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def prepare(index: int) -> Any:
+        if index == 1:
+            second.set()
+        return torch.zeros(1), {"index": index}
+
+    def look(index: int, where: str) -> None:
+        if index == 0 and where == stage:
+            seen.append(second.wait(patience))
+            done.set()
+
+    def predict(case: str, image: torch.Tensor, properties: dict[str, Any], target: str | None) -> torch.Tensor:
+        look(properties["index"], "predict")
+        return image
+
+    def write(logits: torch.Tensor, properties: dict[str, Any], target: str | None) -> None:
+        look(properties["index"], "export")
+
+    pipeline(limit, predict=predict, writer=write).run([job(i, need, lambda i=i: prepare(i)) for i in range(2)])
+    assert done.is_set()
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("need", "while_predicting", "while_exporting"),
+    [
+        (Need(60, 40, 40), True, True),  # what preprocessing needs more is given back
+        (Need(60, 41, 10), False, True),  # and what the network needs more
+        (Need(60, 10, 41), False, False),  # what is exported is still to come
+        (Need(30, 70, 30), False, True),
+        (Need(30, 71, 31), False, False),
+        (Need(10, 10, 90), False, False),
+        (Need(10, 90, 10), False, True),
+        (Need(50, 50, 50), True, True),
+    ],
+)
+def test_each_stage_gives_back_what_those_after_it_do_not_need(
+    need: Need, while_predicting: bool, while_exporting: bool
+) -> None:
+    for stage, expected in (("predict", while_predicting), ("export", while_exporting)):
+        assert seen_at(need, 100, stage, 20 if expected else 0.3) == expected, stage
+
+
+def never() -> bool:
+    return False
+
+
+def fits(budget: Budget, key: int, need: int | None) -> bool:
+    """Whether a case is let in at once."""
+    begin = time.monotonic()
+    return budget.reserve(key, need, lambda: time.monotonic() - begin > 0.02)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_is_let_in_beside_another(given: bool) -> None:
+    for first, second, fitting in (
+        (40, 60, True),
+        (40, 61, False),
+        (0, 100, True),
+        (40, None, False),
+        (None, 1, False),
+        (101, 1, False),
+        (1, 101, False),
+    ):
+        budget = Budget(100, given)
+        assert fits(budget, 0, first)
+        assert budget.reserved == (100 if first is None or first > 100 else first)
+        assert fits(budget, 1, second) == fitting, (first, second)
+        budget.release(0)
+        assert fitting or fits(budget, 1, second)
+        budget.release(1)
+        assert budget.reserved == 0
+
+
+def test_a_case_never_reserves_more_than_at_first() -> None:
+    budget = Budget(100)
+    assert budget.reserve(0, 60, never)
+    for need, left in ((80, 60), (50, 50), (60, 50), (0, 0)):
+        budget.keep(0, need)
+        assert budget.reserved == left
+    budget.keep(7, 10)  # which has reserved nothing
+    budget.release(7)
+    assert budget.reserved == 0
+
+
+def test_need_names_its_largest_stage() -> None:
+    for need, most, after in ((Need(3, 2, 1), 3, 2), (Need(1, 3, 2), 3, 3), (Need(2, 1, 3), 3, 3), (Need(9, 1, 2), 9, 2)):
+        assert (need.most, need.after_preprocessing) == (most, after)
+        assert need.beyond(most) is None
+        assert need.beyond(most - 1) == f"expected a memory budget of at least {most} bytes, got {most - 1} bytes"
+
+
+class Terminal(io.StringIO):
+    """A stream that is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_is_one_line_that_is_written_again() -> None:
+    now = [0.0]
+    out, budget = Terminal(), Budget(2**30)
+    progress = Progress(3, budget, out, lambda: now[0])
+    progress.stage("reading", "a case with a long name")
+    progress.stage("reading", None)
+    assert out.getvalue() == "\r0 of 3 cases | reading a case with a long name | memory 0 bytes of 1.0 GiB"
+    long = len(out.getvalue()) - 1
+    progress.done(well=True)
+    assert out.getvalue()[long + 1 :] == "\r1 of 3 cases | 0 s left | memory 0 bytes of 1.0 GiB".ljust(long + 1)
+    before = len(out.getvalue())
+    now[0] = 0.1
+    progress.windows("predicting", "b", 1, 8)
+    assert len(out.getvalue()) == before, "not more often than one can see"
+    now[0] = 0.3
+    progress.windows("predicting", "b", 2, 8)
+    assert "| predicting b (2 of 8 windows) |" in out.getvalue()[before:]
+    progress.close()
+    progress.close()
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [(3.0, "6 s"), (29.8, "1 min 0 s"), (45.0, "1 min 30 s"), (1800.0, "1 h 0 min"), (4000.0, "2 h 13 min")],
+)
+def test_time_that_is_left(seconds: float, left: str) -> None:
+    """Of three cases, the first one has taken so long."""
+    now = [100.0]
+    progress = Progress(3, Budget(1), io.StringIO(), lambda: now[0])
+    now[0] += seconds
+    assert "left" not in progress.line()
+    progress.done(well=False)
+    assert progress.line() == f"1 of 3 cases (1 bad) | {left} left | memory 0 bytes of 1 bytes"
+    for _ in range(2):
+        progress.done(well=True)
+    assert progress.line() == "3 of 3 cases (1 bad) | memory 0 bytes of 1 bytes"
+
+
+def test_progress_of_cases_that_nobody_has_counted() -> None:
+    progress = Progress(None, Budget(1), io.StringIO(), lambda: 0.0)
+    progress.done(well=True)
+    assert progress.line() == "1 cases | memory 0 bytes of 1 bytes"
+
+
+def test_progress_is_told_of_every_stage_and_case() -> None:
+    told: list[tuple[str, str | None]] = []
+    ended: list[bool] = []
+
+    class Told(Progress):
+        def stage(self, stage: str, case: str | None) -> None:
+            told.append((stage, case))
+
+        def done(self, *, well: bool) -> None:
+            ended.append(well)
+
+    line = pipeline(on_bad_case="skip")
+    line._progress = Told(3, Budget(100), io.StringIO())
+    line.run([job(0), job(1, None, failing), job(2)])
+    assert sorted(ended) == [False, True, True]
+    for stage, cases in (("reading", (0, 1, 2)), ("predicting", (0, 2)), ("writing", (0, 2))):
+        assert [case for where, case in told if where == stage] == [case for n in cases for case in (f"case {n}", None)], stage
+
+
+def test_a_failure_says_what_was_raised_once() -> None:
+    named = PredictionError(case="a", stage="check", reason="expected x, got y")
+    assert failure("b", "export", named) is named
+    of_ours = failure("b", "export", StorageError("expected x, got y", file="file", reason="expected x, got y"))
+    assert str(of_ours).count("StorageError") == 0
+    assert (of_ours.case, of_ours.stage) == ("b", "export")
+    other = ValueError("two\n  lines")
+    made = failure("b", "predict", other)
+    assert str(made) == "[b] prediction failed: ValueError: two lines"
+    assert made.__cause__ is other
+    assert str(failure("b", "predict", ValueError())).endswith("prediction failed: ValueError: no reason")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from raw_images import copy_images, description, images_of
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.images.cases import Case
-from fastnnunet_loader.prediction.session.memory import Need, estimate
+from fastnnunet_loader.prediction.session import session as session_module
+from fastnnunet_loader.prediction.session.memory import Budget, Need, estimate
 from fastnnunet_loader.prediction.session.session import Session
 
 
@@ -70,7 +73,9 @@ def test_what_runs_in_python_needs_more_and_is_told(nnunet_dataset: Any, of: str
     assert (need.export > plain.export) == (of == "probabilities")
     what = "images" if of == "data" else "logits"
     assert any(line.startswith(f"{what} are resampled in Python: ") for line in said)
-    assert any(line.startswith("logits of a whole image are held: how they are exported") for line in said) == (of != "data")
+    assert any(
+        line.startswith("the logits of a whole image are kept in memory: the export needs all of them at once") for line in said
+    ) == (of != "data")
 
 
 def test_estimate_of_a_header_is_in_the_order_of_the_networks_axes(nnunet_dataset: Any) -> None:
@@ -252,3 +257,58 @@ def test_files_become_files(
     written = ["case 0"] if on_bad_case == "raise" else ["case 0", "case 2"]
     endings = (".nii.gz", ".npz", ".pkl") if probabilities else (".nii.gz",)
     assert sorted(file.name for file in out.iterdir()) == [name + ending for name in written for ending in endings]
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """What the parts of a session were made with, by the names of their own parameters."""
+    seen: dict[str, dict[str, Any]] = {}
+    for name in ("Preprocessing", "Exporting", "CaseChecks", "Pipeline", "Progress"):
+        kind = getattr(session_module, name)
+
+        def made(*args: Any, name: str = name, kind: Any = kind, **kwargs: Any) -> Any:
+            arguments = inspect.signature(kind).bind(*args, **kwargs)
+            arguments.apply_defaults()
+            seen[name] = dict(arguments.arguments)
+            return kind(*args, **kwargs)
+
+        monkeypatch.setattr(session_module, name, made)
+    return seen
+
+
+def test_every_setting_reaches_the_parts_of_a_session(
+    nnunet_dataset: Any, parts: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = predictor_of(nnunet_dataset("default"))
+    predictor.verbose_preprocessing = True
+    said: list[str] = []
+    session = Session(
+        predictor, memory_budget=2**40, on_bad_case="skip", threads=3, progress=True, say=said.append, patience=7.5
+    )
+    plan = {"plans": predictor.plans_manager, "configuration": predictor.configuration_manager,
+            "dataset_json": predictor.dataset_json}  # fmt: skip
+    for name in ("Preprocessing", "Exporting", "CaseChecks"):
+        assert {key: parts[name][key] for key in plan} == plan, name
+    assert (parts["Preprocessing"]["threads"], parts["Exporting"]["threads"]) == (3, 3)
+    assert (parts["Preprocessing"]["verbose"], parts["Exporting"]["predictor"]) == (True, predictor)
+    assert [parts[name]["patience"].seconds for name in ("Preprocessing", "CaseChecks")] == [7.5, 7.5]
+    for say in (parts["Preprocessing"]["say"], parts["Exporting"]["say"], parts["CaseChecks"]["patience"].say):
+        say("a word")
+    assert said.count("a word") == 3
+    assert (session.budget.limit, session.budget.given) == (2**40, True)
+    assert session.run([], 4) == []
+    assert (parts["Pipeline"]["on_bad_case"], parts["Pipeline"]["budget"]) == ("skip", session.budget)
+    assert (parts["Progress"]["total"], parts["Progress"]["budget"]) == (4, session.budget)
+
+    monkeypatch.setattr(session_module, "memory", lambda: SimpleNamespace(available=10))
+    monkeypatch.setattr(session_module, "available_cores", lambda: 6)
+    predictor.verbose_preprocessing = False
+    plain = Session(predictor, progress=False, say=said.append, own_export=False)
+    assert (parts["Preprocessing"]["threads"], parts["Exporting"]["threads"]) == (5, 5)  # one core is the network's
+    assert (parts["Preprocessing"]["verbose"], parts["Exporting"]["predictor"]) == (False, None)
+    assert parts["CaseChecks"]["patience"].seconds == 300
+    assert (plain.budget.limit, plain.budget.given) == (5, False)
+    plain.run([], None)
+    assert (parts["Pipeline"]["on_bad_case"], parts["Pipeline"]["progress"]) == ("raise", None)
+    shared = Budget(3)
+    assert Session(predictor, progress=False, say=said.append, memory_budget=9, budget=shared).budget is shared

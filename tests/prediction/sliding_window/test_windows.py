@@ -311,7 +311,9 @@ def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Pat
     monkeypatch.setattr(nnUNetPredictor, "predict_sliding_window_return_logits", own)
     other = Session(predictor, progress=False, say=said.append)
     (sentence,) = said
-    assert sentence.startswith("logits of a whole image are held: the predictor's own way through an image (nnUNetPredictor.")
+    assert sentence.startswith(
+        "the logits of a whole image are kept in memory: the predictor has its own sliding window (nnUNetPredictor."
+    )
     assert f"predict_sliding_window_return_logits, defined in {__file__}:" in sentence
     assert other.need(header).predict > session.need(header).predict
     logits = other.predict("case", image, properties, None)

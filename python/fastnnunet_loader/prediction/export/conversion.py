@@ -1,4 +1,4 @@
-"""From logits to labels where a plan does as nnU-Net's default: what has a native counterpart, and with which arguments."""
+"""Native conversion of logits to labels, for plans with nnU-Net's defaults: whether it applies, and its arguments."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Conversion", "same_labels"]
 
 
 class Conversion:
-    """How the logits of a plan become labels; native, or a reason why not.
+    """How logits become labels under a plan: in native code, or the reason why not.
 
     Args:
         plans, configuration, labels: nnU-Net's PlansManager, ConfigurationManager and LabelManager.
-        threads: that work on one case.
+        threads: number of threads for one case.
     """
 
     def __init__(self, plans: Any, configuration: Any, labels: Any, threads: int) -> None:
@@ -35,14 +35,14 @@ class Conversion:
         if resizing is not None and (resizing.is_seg or resizing.order != 1 or resizing.order_z != 0):
             resizing = None
         self.resizes = resizing is not None
-        """Whether logits are resized as nnU-Net does by default."""
+        """Whether the plan resizes logits as nnU-Net does by default."""
         self.declines = self._declines()
-        """Why labels are decided in Python; "" where they need not be."""
+        """Why labels are decided in Python, or "" if native code decides them."""
         self._resizing: Resizing | None = None if self.declines else resizing
 
     @property
     def native(self) -> bool:
-        """Whether logits are converted here, without resizing them as a whole."""
+        """Whether native code converts the logits, without resizing all of them first."""
         return self._resizing is not None
 
     def _declines(self) -> str:
@@ -52,7 +52,7 @@ class Conversion:
             order = self.labels.regions_class_order if self.labels.has_regions else range(self.heads)
             highest, lowest = max(map(operator.index, order)), min(map(operator.index, order))
         except (TypeError, ValueError):
-            return "the order of the regions' classes"  # and nnU-Net says what is wrong
+            return "the order of the regions' classes"  # nnU-Net reports what is wrong
         # nnU-Net chooses the dtype by the number of labels.
         if (highest >= 255) == (len(self.labels.foreground_labels) >= 255) and lowest >= 0 and highest < 2**16:
             return ""
@@ -64,7 +64,7 @@ class Conversion:
         return int(self.labels.num_segmentation_heads)
 
     def takes(self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any]) -> bool:
-        """Whether logits and properties are as nnU-Net makes them, so that the result is what nnU-Net's would be."""
+        """Whether logits and properties have the form that nnU-Net gives them, so that the result equals nnU-Net's."""
         if not self.native or logits.shape[0] != self.heads:
             return False
         try:
@@ -76,26 +76,29 @@ class Conversion:
             )
             turned = sorted(where["transpose_backward"]) == [0, 1, 2]
         except (KeyError, IndexError, TypeError, ValueError, AssertionError):
-            return False  # and nnU-Net says what is wrong
+            return False  # nnU-Net reports what is wrong
         return inside and turned and min(sizes) > 0
 
     def convert(
         self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any], probabilities: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[Any]:
-        """Return the image's labels, 3D; `probabilities` are filled. Only where `native`. Raises ValueError and TypeError."""
+        """Return the image's labels (X, Y, Z) and fill `probabilities` (C, X, Y, Z). Only if `native`.
+
+        Raises ValueError and TypeError.
+        """
         if logits.shape[0] != self.heads:
             raise ValueError(f"expected logits of {self.heads} classes or regions, got {logits.shape[0]}")
         return logits_to_segmentation(logits, probabilities=probabilities, **self.options(properties))
 
     def deciding_as(self, properties: dict[str, Any]) -> Callable[[Any, Sequence[int]], npt.NDArray[Any]]:
-        """Return what makes labels of any shape from a case's logits, axes as the network has them. Only where `native`."""
+        """Return a function from (logits, shape) to labels of that shape, in the network's order of axes. Only if `native`."""
         assert self._resizing is not None
         _, current = self._spacings(properties)
         options = {"axis": self._resizing.axis(current, current), **self._deciding()}
         return lambda logits, shape: logits_to_segmentation(logits, shape, **options)
 
     def options(self, properties: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of `logits_to_segmentation` for a case. Only where `native`."""
+        """Return the arguments of `logits_to_segmentation` for a case. Only if `native`."""
         assert self._resizing is not None
         spacing, current = self._spacings(properties)
         return {
@@ -108,7 +111,7 @@ class Conversion:
         }
 
     def probabilities_shape(self, properties: dict[str, Any]) -> tuple[int, ...]:
-        """(C, X, Y, Z) of the image, as nnU-Net writes them."""
+        """Return the shape (C, X, Y, Z) of the probabilities that nnU-Net writes for the image."""
         sizes = properties["shape_before_cropping"]
         return (self.heads, *(int(sizes[axis]) for axis in self._plans.transpose_backward))
 
@@ -117,14 +120,14 @@ class Conversion:
         return {"regions_class_order": order, "threads": self._threads}
 
     def _spacings(self, properties: dict[str, Any]) -> tuple[list[float], list[float]]:
-        """Of the image and of the logits, axes as the network has them."""
+        """Return the spacings of the image and of the logits in mm, in the network's order of axes."""
         spacing = [float(properties["spacing"][axis]) for axis in self._plans.transpose_forward]
         current = [float(n) for n in self._configuration.spacing]
         return spacing, current if len(current) == 3 else [spacing[0], *current]
 
 
 def same_labels(one: Any, other: Any) -> bool:
-    """Whether two label managers of nnU-Net's own class decide alike."""
+    """Whether two label managers are nnU-Net's own and make the same decisions."""
     return one is other or (
         _is_default(one)
         and _is_default(other)
@@ -138,7 +141,7 @@ _known: AsKnown | None = None
 
 
 def _is_default(labels: Any) -> bool:
-    """Whether labels are decided as nnU-Net's own LabelManager does, by a network's softmax or sigmoid."""
+    """Whether this is nnU-Net's own LabelManager, unchanged, with softmax or sigmoid."""
     global _known
     from nnunetv2.utilities.helpers import softmax_helper_dim0
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -147,5 +150,5 @@ def _is_default(labels: Any) -> bool:
         return False
     if _known is None:
         _known = AsKnown(classes=(LabelManager,))
-    hidden = [name for name in vars(labels) if name in vars(LabelManager)]  # methods of this one object
+    hidden = [name for name in vars(labels) if name in vars(LabelManager)]  # methods replaced on this object alone
     return bool(_known) and not hidden and labels.inference_nonlin in (torch.sigmoid, softmax_helper_dim0)

@@ -1,4 +1,4 @@
-"""From logits to the files of a case: native where the plan resamples as nnU-Net does by default, else nnU-Net's own way."""
+"""Export of a case, from logits to files: native if the plan uses nnU-Net's default resampling, else by nnU-Net itself."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Deciding", "Exporting"]
 
 
 SCRATCH = "probabilities.npy"
-"""File that holds them until they are compressed."""
+"""Name of the file that holds the probabilities until they are compressed."""
 
 
 class Deciding:
-    """A case whose logits come plane by plane."""
+    """A case whose labels are decided while its logits arrive plane by plane."""
 
     def __init__(
         self,
@@ -41,26 +41,26 @@ class Deciding:
         self._stream: SegmentationStream | None = None
 
     def start(self) -> SegmentationStream:
-        """Return what takes the planes. Called again, everything begins anew."""
+        """Return a new stream that takes the planes. A second call starts over."""
         self._stream = self._make()
         return self._stream
 
     def segmentation(self) -> npt.NDArray[Any]:
-        """Of the image, 3D. Raises ValueError while planes are missing."""
+        """Return the segmentation (X, Y, Z) of the image. Raises ValueError while planes are missing."""
         if self._stream is None:
             raise ValueError("expected logits, got none")
         return self._stream.result()
 
 
 class Exporting:
-    """What a plan does to logits after the network.
+    """Everything that a plan does after the network.
 
     Args:
         plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
-        threads: that work on one case.
-        say: is told what has no native counterpart and runs in Python.
-        predictor: nnU-Net's, where one predicts: what stands in the place of the functions that it exports with is called as
-            it calls them.
+        threads: number of threads for one case.
+        say: called with a message for each step that has no native counterpart and runs in Python.
+        predictor: nnUNetPredictor, or None. If its export functions have been replaced, the replacements are called as it
+            would call them.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Exporting:
         if not conversion.resizes:
             say(f"logits are resampled in Python: {function_name(configuration.resampling_fn_probabilities)}")
         elif not conversion.native:
-            say(f"logits become labels in Python: {conversion.declines}")
+            say(f"logits are converted to labels in Python: {conversion.declines}")
 
     def _find_own(self, predictor: Any, say: Callable[[str], None]) -> None:
-        self._labels = predictor.label_manager  # nnU-Net takes it where it returns what was predicted
+        self._labels = predictor.label_manager  # nnU-Net uses it when it returns the segmentation
         if changes := own_export():
-            say(f"exported as nnU-Net would do it: {changes}")
+            say(f"the export functions in nnU-Net's predictor module are called, because they have been changed: {changes}")
         elif not same_labels(self._labels, self._conversion.labels) and self._conversion.labels_are_default:
-            say(f"exported as nnU-Net would do it: the predictor has labels of its own, {type(self._labels).__name__}")
+            say(f"nnU-Net's own export functions are called, because the predictor has its own {type(self._labels).__name__}")
         else:
             return
         from nnunetv2.inference import predict_from_raw_data
@@ -103,24 +103,24 @@ class Exporting:
 
     @property
     def native(self) -> bool:
-        """Whether logits are converted here, without resizing them as a whole."""
+        """Whether native code converts the logits, without resizing all of them first."""
         return self._own is None and self._conversion.native
 
     @property
     def writes(self) -> bool:
-        """Whether nnU-Net's writer writes the segmentations, not what stands in the place of nnU-Net's export."""
+        """Whether nnU-Net's writer writes the segmentations, and not a replacement of nnU-Net's export."""
         return self._own is None
 
     def takes(self, logits: npt.NDArray[Any] | torch.Tensor, properties: dict[str, Any]) -> bool:
-        """Whether the result of these is what nnU-Net's would be."""
+        """Whether the result for these logits and properties equals nnU-Net's."""
         return self._own is None and self._conversion.takes(logits, properties)
 
     def begin(
         self, shape: Sequence[int], along: int, properties: dict[str, Any], target: str | None, save_probabilities: bool = False
     ) -> Deciding:
-        """Begin with a case whose logits come plane by plane; only where `native`. `segmentation` or `write` end it.
+        """Begin a case whose logits arrive plane by plane; `segmentation`, `write` or `abandon` ends it. Only if `native`.
 
-        shape: (X, Y, Z) of all logits together. along: the axis of the planes.
+        shape: (X, Y, Z) of all logits together. along: axis of the planes.
         """
         folder = None if target is None else self.outputs.begin(Path(target))
         try:
@@ -145,7 +145,7 @@ class Exporting:
     def segmentation(
         self, logits: torch.Tensor | Deciding, properties: dict[str, Any], with_probabilities: bool = False
     ) -> Any:
-        """Return the image's segmentation, 3D, or a pair of it and the probabilities, 4D, as nnU-Net does."""
+        """Return the image's segmentation (X, Y, Z), or as nnU-Net a pair of it and the probabilities (C, X, Y, Z)."""
         if isinstance(logits, Deciding):
             return (logits.segmentation(), logits.probabilities) if with_probabilities else logits.segmentation()
         if not self.native:
@@ -158,7 +158,10 @@ class Exporting:
     def write(
         self, logits: torch.Tensor | Deciding, properties: dict[str, Any], target: str, save_probabilities: bool = False
     ) -> None:
-        """Write nnU-Net's files of a case: target with the data set's ending, and .npz and .pkl with the probabilities."""
+        """Write a case's files as nnU-Net does: the segmentation, and with `save_probabilities` also .npz and .pkl.
+
+        target: path of the output file without its ending.
+        """
         if self._own is not None:
             self._own.export_prediction_from_logits(
                 logits, properties, self._configuration, self._plans, self._dataset_json, target, save_probabilities
@@ -180,7 +183,7 @@ class Exporting:
             self.outputs.discard(folder)
 
     def _check_written(self, file: Path) -> None:
-        """Raise OSError where the disk was full: what ITK writes of NIfTI then just ends, and nothing says so."""
+        """Raise OSError if the file is incomplete. On a full disk, ITK leaves a truncated NIfTI file without an error."""
         try:
             read_header(self._plans.image_reader_writer_class, str(file))
             lack = missing_voxels(str(file))
@@ -214,7 +217,7 @@ class Exporting:
     def _in_python(self, logits: torch.Tensor, properties: dict[str, Any], with_probabilities: bool) -> Any:
         from nnunetv2.inference import export_prediction
 
-        if self._own is not None:  # as nnU-Net's predictor calls it
+        if self._own is not None:  # with the arguments of nnU-Net's predictor
             return self._own.convert_predicted_logits_to_segmentation_with_correct_shape(
                 logits, self._plans, self._configuration, self._labels, properties, with_probabilities
             )
@@ -229,7 +232,7 @@ class Exporting:
         )
 
     def _probabilities(self, properties: dict[str, Any], folder: Path | None) -> npt.NDArray[np.float32]:
-        """To be filled. A file in `folder` holds them, so that memory does not have to: they are larger than all else."""
+        """Return an array (C, X, Y, Z) for the probabilities. It is very large: with `folder`, it is mapped to a file."""
         shape = self._conversion.probabilities_shape(properties)
         if folder is None:
             return np.empty(shape, np.float32)

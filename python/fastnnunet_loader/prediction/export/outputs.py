@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Output files that appear complete or not at all.
 
-Several processes may write into one folder, on several nodes of a cluster. What a killed one leaves behind is removed by its
-own host alone, where its process is known to be gone. No locks are taken: on network file systems these may never be given, or
-be given to everybody (NFS without its lock service, Lustre with `localflock`).
+Several processes, also on several nodes of a cluster, may write to one folder. Only the host of a killed process removes what
+it left behind, because only there it is certain that the process has ended. No locks are used: on some network file systems a
+lock is never granted, or granted to everyone (NFS without its lock service, Lustre with `localflock`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ __all__ = ["Leftovers", "Outputs", "Owner", "remove_leftovers"]
 
 
 ENDING = ".fastnnunet-part"
-"""Of the hidden folders."""
+"""Ending of the names of the hidden folders."""
 
 HELD = "held.json"
-"""File of such a folder that tells which process is at work in it."""
+"""File in a hidden folder that names the process that uses it."""
 
 OLD = 24 * 3600.0
-"""Seconds without a change after which a folder that is not removed is named."""
+"""Seconds. A folder that cannot be removed is reported if it has not changed for this long."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that a hidden folder belongs to."""
+    """The process that uses a hidden folder."""
 
     host: str
     machine: str
-    """Differs between any two machines, and on Linux between two starts of one."""
+    """Identifies the machine, and on Linux also its current boot."""
     processes: str
-    """Among which the number of the process means something: containers have their own."""
+    """Namespace of the process number: each container has its own."""
     pid: int
     started: str
-    """When, in the system's own count; empty where the system does not tell. Numbers of processes are used again."""
+    """Start time in the system's units, or "" if unknown. It tells a process from a later one with the same number."""
 
     @staticmethod
     def here() -> Owner:
@@ -60,7 +60,7 @@ class Owner:
 
     @staticmethod
     def read(folder: Path) -> Owner | None:
-        """That of a folder; None where it does not say, as before its first file is complete."""
+        """Return the owner of a folder; None if its file is missing or not yet complete."""
         try:
             told = json.loads((folder / HELD).read_text(encoding="utf-8"))
             return Owner(
@@ -70,12 +70,12 @@ class Owner:
             return None
 
     def is_near(self) -> bool:
-        """Whether this process can tell if that one is alive."""
+        """Whether this process can see if that process is alive."""
         here = Owner.here()
         return (self.machine, self.processes) == (here.machine, here.processes)
 
     def is_gone(self) -> bool:
-        """Whether it is known to have ended. False where it cannot be told."""
+        """Whether it has certainly ended."""
         if not self.is_near():
             return False
         if not _exists(self.pid):
@@ -86,8 +86,8 @@ class Owner:
 
 def _started(pid: int) -> str:
     try:
-        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  a name, no path
-            return ""  # /proc counts processes as another namespace does
+        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  a number, not a path
+            return ""  # /proc belongs to another namespace, with other process numbers
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
@@ -95,13 +95,13 @@ def _started(pid: int) -> str:
 
 
 def _exists(pid: int) -> bool:
-    if sys.platform == "win32":  # where os.kill would end it
+    if sys.platform == "win32":  # where os.kill would terminate the process
         import ctypes
 
         kernel = ctypes.windll.kernel32
         process = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
         if not process:
-            return bool(kernel.GetLastError() != 87)  # ERROR_INVALID_PARAMETER: there is none
+            return bool(kernel.GetLastError() != 87)  # ERROR_INVALID_PARAMETER: no such process
         code = ctypes.c_ulong()
         known = kernel.GetExitCodeProcess(process, ctypes.byref(code))
         kernel.CloseHandle(process)
@@ -110,13 +110,13 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # a process of another user
         pass
     return True
 
 
 class Outputs:
-    """Files are written into a hidden folder beside their target and moved to it when all of a case are complete."""
+    """Writes the files of a case to a hidden folder beside their target, and moves them when all are complete."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -125,9 +125,9 @@ class Outputs:
 
     @contextlib.contextmanager
     def beside(self, target: Path, last: str) -> Iterator[Path]:
-        """A folder to write files into; they then move into target's folder, those whose names end with `last` at the end.
+        """Yield a folder for new files. At the end they are moved to the target's folder, those whose names end in `last` last.
 
-        Where the block raises, nothing moves. target: any file of the folder that the files are for.
+        If the block raises, no file is moved. target: any path in the folder that the files are for.
         """
         folder = self.begin(target)
         try:
@@ -137,7 +137,7 @@ class Outputs:
             self.discard(folder)
 
     def begin(self, target: Path) -> Path:
-        """Make a folder for files that `complete` moves beside target, or `discard` removes."""
+        """Make a hidden folder beside `target`. `complete` moves its files, `discard` removes it."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._require_open(target)
@@ -147,8 +147,8 @@ class Outputs:
         return folder
 
     def complete(self, folder: Path, target: Path, last: str) -> None:
-        """Move the files, those whose names end with `last` at the end."""
-        # All of them or none: close() would otherwise remove some, and the rest would pass for a case that is done.
+        """Move the files to the target's folder, those whose names end in `last` last."""
+        # Under the lock, so that close() removes none of them: the others would look like a finished case.
         with self._lock:
             self._require_open(target)
             files = [file for file in folder.iterdir() if file.name != HELD]
@@ -157,21 +157,21 @@ class Outputs:
 
     def _require_open(self, target: Path) -> None:
         if self._closed:
-            raise FastnnUNetError(f"[{target.name}] expected to write while the prediction goes on, got one that was stopped")
+            raise FastnnUNetError(f"[{target.name}] expected a running prediction, got one that was stopped")
 
     def discard(self, folder: Path) -> None:
-        """Remove the folder with what is in it."""
+        """Remove the folder and its files."""
         with self._lock:
             self._folders.discard(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove what is incomplete, also while a thread is writing it; nothing can be written afterwards."""
+        """Remove incomplete files, even while a thread writes them. Nothing can be written afterwards."""
         with self._lock:
             self._closed = True
             folders = list(self._folders)
         for folder in folders:
-            for _ in range(20):  # a thread may be adding a file just now; without the folder it cannot
+            for _ in range(20):  # a thread may be adding a file at this moment; once the folder is gone, it cannot
                 shutil.rmtree(folder, ignore_errors=True)
                 if not folder.exists():
                     break
@@ -180,27 +180,27 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What was found of earlier runs in a folder, as names of hidden folders."""
+    """Names of hidden folders that earlier runs left in a folder."""
 
     removed: list[str]
     unknown: list[str]
-    """Old ones, with their host, that another machine or container has left, if it is not still at work."""
+    """Old folders of another machine or container, with its name. Their processes may still be running."""
 
     def describe(self, folder: Path) -> list[str]:
-        """What there is to say of them."""
+        """Return a message for each kind."""
         said = []
         if self.removed:
-            said.append(f"removed what a killed run had left incomplete in {folder}: {', '.join(self.removed)}")
+            said.append(f"removed incomplete files of a killed run from {folder}: {', '.join(self.removed)}")
         if self.unknown:
             said.append(
-                f"left alone in {folder}, unchanged for more than a day: {', '.join(self.unknown)}. Whether the process that "
-                "made it is alive can only be told on its own host; remove it if it is not"
+                f"kept in {folder}, unchanged for more than a day: {', '.join(self.unknown)}. Only its own host can tell "
+                "whether its process is still alive; remove it if not"
             )
         return said
 
 
 def remove_leftovers(folder: Path) -> Leftovers:
-    """Remove the hidden folders of processes of this host that are gone. All others are left alone."""
+    """Remove the hidden folders of processes of this host that have ended, and no others."""
     found = Leftovers([], [])
     for left in sorted(folder.glob(f".*{ENDING}")):
         owner = Owner.read(left)

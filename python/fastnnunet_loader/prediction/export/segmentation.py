@@ -1,4 +1,4 @@
-"""From a network's logits to the segmentation of the image: resized, decided, pasted and turned, in one pass."""
+"""From a network's logits to the segmentation of the image: resize, choose labels, undo the crop, transpose; in one pass."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def logits_to_segmentation(
     probabilities: npt.NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[Any]:
-    """Turn predicted logits into the image's segmentation, as nnU-Net's
+    """Convert logits to the image's segmentation, as nnU-Net's
     `convert_predicted_logits_to_segmentation_with_correct_shape` does with the plans' default resampling.
 
-    Beside the result it takes memory of some planes for each thread, whatever the number of classes.
+    Beside the result it needs memory for a few planes per thread, whatever the number of classes.
 
     Args:
-        logits: (C, X, Y, Z) of float32 or float16, an array or a tensor of the CPU. Views are fine; where Z is not
-            contiguous they are copied. float16 is compared in float16, as nnU-Net does.
-        new_shape: what the logits are resized to: properties['shape_after_cropping_and_before_resampling'].
-        axis: 0, 1 or 2, the axis of thick slices, along which the nearest slice is taken; None where there is none.
-            nnU-Net's `determine_do_sep_z_and_axis` tells which it would be.
-        regions_class_order: the label of each channel, where channels are regions. None where they are classes.
-        bbox: properties['bbox_used_for_cropping'], [lower, upper) for each axis. None where the image was not cropped.
-        shape: properties['shape_before_cropping']. None where the image was not cropped.
-        transpose_backward: of the plans.
-        probabilities: (C, *shape of the result) of float32, for example of `np.lib.format.open_memmap`; it is filled plane
-            by plane with softmax (of regions sigmoid), outside of `bbox` with background.
-        threads: that work on it; None for every core, at most 8. The result does not depend on it.
+        logits: (C, X, Y, Z), float32 or float16, an array or a CPU tensor. Views are accepted; they are copied if Z is not
+            contiguous. float16 values are compared in float16, as nnU-Net does.
+        new_shape: shape to which the logits are resized: properties['shape_after_cropping_and_before_resampling'].
+        axis: 0, 1 or 2, the axis of thick slices, along which the nearest slice is taken; None for none. nnU-Net chooses it
+            with `determine_do_sep_z_and_axis`.
+        regions_class_order: label of each channel if the channels are regions; None if they are classes.
+        bbox: properties['bbox_used_for_cropping'], [lower, upper) for each axis; None if the image was not cropped.
+        shape: properties['shape_before_cropping']; None if the image was not cropped.
+        transpose_backward: the plans' order of axes; None to keep the order.
+        probabilities: (C, *shape of the result), float32, for example from `np.lib.format.open_memmap`. It is filled plane by
+            plane with the softmax (for regions the sigmoid), and outside of `bbox` with background.
+        threads: number of threads; None for one per core, at most 8. The result does not depend on it.
 
     Returns:
-        The labels: uint8, or uint16 where there are labels from 255. With `transpose_backward` a transposed view, as
-        nnU-Net's.
+        Labels, 3D: uint8, or uint16 if there are labels from 255 on. With `transpose_backward` a transposed view, as from
+        nnU-Net.
 
     Raises:
-        ValueError: shapes, axis, box, labels or order of axes do not fit together.
-        TypeError: a dtype is not one of the above, or the tensor is not on the CPU.
+        ValueError: the shapes, axis, box, labels or order of axes do not fit together.
+        TypeError: the dtype is none of these, or the tensor is not on the CPU.
     """
     backward = _backward(transpose_backward)
     segmentation = _core.logits_to_segmentation(
@@ -70,19 +70,19 @@ def logits_to_segmentation(
 
 
 class SegmentationStream:
-    """`logits_to_segmentation` slab by slab, so that the logits of the whole image need not exist at once.
+    """`logits_to_segmentation` in slabs, so that the logits of the whole image are never in memory at once.
 
-    Planes come in order along one axis; labels are decided as soon as the planes that they lie between are there.
+    Planes arrive in order along one axis. Labels are decided as soon as the planes on both of their sides are there.
 
     Args:
-        channels: of the logits.
+        channels: number of channels of the logits.
         logits_shape: (X, Y, Z) of all logits together.
         along: 0, 1 or 2, the axis of the planes.
-        new_shape, axis, regions_class_order, bbox, shape, transpose_backward, probabilities, threads: as of
+        new_shape, axis, regions_class_order, bbox, shape, transpose_backward, probabilities, threads: see
             `logits_to_segmentation`.
 
     Raises:
-        ValueError, TypeError: as `logits_to_segmentation`.
+        ValueError, TypeError: see `logits_to_segmentation`.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class SegmentationStream:
         )
 
     def add(self, logits: npt.NDArray[Any] | torch.Tensor, first: int) -> int:
-        """Decide what can be decided with planes (C, X, Y, Z), of which the first is number `first`.
+        """Add planes (C, X, Y, Z), the first of which has the number `first`, and decide every label that they allow.
 
-        Returns the first plane that is needed from now on: the next call must have it and all that follow.
+        Returns the number of the first plane that is still needed: the next call must contain it and all after it.
         """
         return self._stream.add(_as_array(logits), first)
 
     def result(self) -> npt.NDArray[Any]:
-        """The labels, as `logits_to_segmentation` returns them. Raises ValueError while planes are missing."""
+        """Return the labels as `logits_to_segmentation` does. Raises ValueError while planes are missing."""
         if not self._stream.complete:
             raise ValueError(f"[{_NAME}] expected all planes of the logits, got a part of them")
         return self._stream.segmentation.transpose(self._backward)
@@ -158,7 +158,7 @@ def _backward(transpose_backward: Sequence[int] | None) -> tuple[int, ...]:
 def _as_the_network_has_them(
     probabilities: npt.NDArray[np.float32] | None, backward: Sequence[int]
 ) -> npt.NDArray[np.float32] | None:
-    """The core has the axes as the network has them."""
+    """Transpose probabilities to the network's order of axes, which the core uses."""
     if probabilities is None:
         return None
     if not isinstance(probabilities, np.ndarray) or probabilities.ndim != 4:

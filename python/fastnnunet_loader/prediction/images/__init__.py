@@ -1,4 +1,4 @@
-"""What can be known of an image file before its voxels are read."""
+"""Image files: what can be found out about them before their voxels are read."""
 
 from .headers import Header, of_image, read_header, unwritable
 from .wholeness import Lack, missing_voxels

@@ -1,4 +1,4 @@
-"""The cases of a folder, as nnU-Net names their files: CASE_0000.nii.gz, CASE_0001.nii.gz, ..."""
+"""The cases in a folder, whose files have nnU-Net's names: CASE_0000.nii.gz, CASE_0001.nii.gz, ..."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["Case", "find_cases", "name_of", "pending", "with_targets"]
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be predicted, and where the result goes."""
+    """A case to predict, and the place of its result."""
 
     name: str
     files: tuple[str, ...]
-    """One for each channel, or one with all of them."""
+    """One file per channel, or one file with all channels."""
     previous: str | None = None
-    """Segmentation of the stage before, of a cascade."""
+    """For a cascade, the segmentation of the previous stage."""
     target: str | None = None
     """Output file without its ending."""
 
 
 def find_cases(folder: str, ending: str) -> tuple[list[list[str]], list[PredictionError]]:
-    """Return the files of each case, sorted as nnU-Net does, and what is wrong with the names of others.
+    """Return the files of each case in nnU-Net's order, and an error for each file whose name has no channel number.
 
-    nnU-Net takes what is before the last five letters for the name of a case, and stops where no file of that case has the
-    number of a channel. Where another has, it leaves the file alone.
+    nnU-Net removes the last five characters to get the name of a case, and fails if no file of that case has a channel number.
+    If another file of the case has one, nnU-Net ignores the file without; so does this function.
     """
     named: dict[str, list[str]] = {}
     others = []
@@ -49,12 +49,12 @@ def find_cases(folder: str, ending: str) -> tuple[list[list[str]], list[Predicti
 
 
 def name_of(file: str, ending: str) -> str:
-    """The name of the case that a file of a channel belongs to; a file without the number of a channel is a case's own."""
+    """Return the name of the case that a file belongs to: its name without ending and channel number, if it has one."""
     return re.sub(r"_\d\d\d\d$", "", Path(file).name.removesuffix(ending))
 
 
 def with_targets(files: Sequence[Sequence[str]], ending: str, output: Path, previous: Path | None) -> list[Case]:
-    """Make cases whose results go to a folder."""
+    """Return cases whose results go to the folder `output`."""
     cases = []
     for of_case in files:
         name = name_of(of_case[0], ending)
@@ -64,6 +64,6 @@ def with_targets(files: Sequence[Sequence[str]], ending: str, output: Path, prev
 
 
 def pending(cases: Sequence[Case], ending: str, save_probabilities: bool) -> list[Case]:
-    """Leave out cases whose files are there already."""
+    """Return the cases whose output files do not all exist."""
     endings = [ending, ".npz"] if save_probabilities else [ending]
     return [case for case in cases if not all(Path(f"{case.target}{end}").is_file() for end in endings)]

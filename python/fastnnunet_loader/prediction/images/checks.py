@@ -1,4 +1,4 @@
-"""What can be known to go wrong before the first case is predicted."""
+"""Checks before the first case is predicted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .wholeness import missing_voxels
 __all__ = ["CaseChecks", "Checked", "free_space_problem", "model_problem", "output_problem"]
 
 Checked = tuple[Case, Header | None]
-"""A case, and the header of its first file; None where the plan's reader is not known here."""
+"""A case, and the header of its first file; None if the plans' reader is not one of nnU-Net's."""
 
 TYPICAL_COMPRESSION = 0.02
-"""Compressed labels for each byte of labels: less than what is found in practice."""
+"""Bytes of compressed labels per byte of labels: an optimistic estimate."""
 
 
 _NONE = Patience(0.0, lambda _: None)
@@ -33,13 +33,13 @@ _NONE = Patience(0.0, lambda _: None)
 class CaseChecks:
     """Checks cases against a plan.
 
-    patience: with files; without it none that is away is waited for.
+    patience: how long to retry reading files; None not to retry.
     """
 
     def __init__(self, plans: Any, configuration: Any, dataset_json: dict[str, Any], patience: Patience | None = None) -> None:
         self.patience = _NONE if patience is None else patience
         self.channels = _channels(dataset_json)
-        """Their names, as dataset.json has them."""
+        """Names of the channels in dataset.json."""
         self.reader: type = plans.image_reader_writer_class
         self._schemes = len(configuration.normalization_schemes)
         self._ending = str(dataset_json["file_ending"])
@@ -47,7 +47,7 @@ class CaseChecks:
 
     @classmethod
     def of_raw(cls, reader: type, dataset_json: dict[str, Any]) -> CaseChecks:
-        """For the images of a data set that need not be planned yet."""
+        """Return checks for the raw images of a data set, which need not be planned."""
         checks = cls.__new__(cls)
         checks.patience = _NONE
         checks.channels = _channels(dataset_json)
@@ -58,9 +58,9 @@ class CaseChecks:
         return checks
 
     def check(self, cases: Sequence[Case], writes: bool = True) -> tuple[list[Checked], list[PredictionError]]:
-        """Return the cases that can be predicted, and what is wrong with the others.
+        """Return the cases that can be predicted, and an error for each of the others.
 
-        writes: whether nnU-Net's writer will write the segmentations of cases with a target.
+        writes: whether nnU-Net's writer writes the segmentations of cases with a target.
         """
         good: list[Checked] = []
         bad = []
@@ -71,20 +71,20 @@ class CaseChecks:
                     good.append((case, self.check_case(case, writes)))
                 except PredictionError as error:
                     bad.append(error)
-                    if may_pass(error):  # a server that was waited for in vain is not waited for again with every file
+                    if may_pass(error):  # do not wait again, for every file of the same server
                         self.patience = replace(asked, seconds=0.0)
         finally:
             self.patience = asked
         return good, bad
 
     def check_case(self, case: Case, writes: bool = True) -> Header | None:
-        """Return the header of the first file. Raises PredictionError that names what is wrong."""
+        """Return the header of the first file. Raises a PredictionError that says what is wrong."""
         headers = [self._header(case, file) for file in case.files]
         first = headers[0] if headers else None
         if headers and first is None:
-            return None  # nothing more is known of such files
+            return None  # such files cannot be checked
         found = sum(header.channels for header in headers if header is not None)
-        # nnU-Net leaves out schemes for which there is no channel.
+        # nnU-Net ignores schemes without a channel.
         if found != len(self.channels) or found > self._schemes:
             self._refuse_channels(case, found)
         assert first is not None
@@ -94,13 +94,13 @@ class CaseChecks:
             self._compare(case, file, case.files[0], header, first)
         if self._stage_before is not None:
             if case.previous is None:
-                raise _problem(case, "", f"expected a segmentation of the stage {self._stage_before}, got none")
+                raise _problem(case, "", f"expected a segmentation of the previous stage, {self._stage_before}, got none")
             before = self._header(case, case.previous)
             self._compare(case, case.previous, case.files[0], before, first, spacing=False)
         return first
 
     def check_segmentation(self, case: Case, file: str, image: Header | None) -> None:
-        """Check that a segmentation can be read and has the size of its image; None where that is not known."""
+        """Check that a segmentation can be read and has the size of its image, if that is known."""
         header = self._header(case, file)
         if header is None:
             return
@@ -136,7 +136,7 @@ class CaseChecks:
         return header if lack is None else self._settle(case, file, ValueError(lack.expected))
 
     def _settle(self, case: Case, file: str, doubt: Exception) -> Header:
-        """Ask nnU-Net's own reader, which has the last word on a file that looks bad, by reading all of it."""
+        """Decide about a file that looks bad: nnU-Net's own reader reads all of it."""
         expected = str(doubt) if type(doubt) is ValueError else f"an image that can be read, got {_said(doubt)}"
         try:
             image, properties = self.reader().read_images([file])
@@ -145,7 +145,7 @@ class CaseChecks:
             raise _problem(case, file, f"expected {expected}{said}") from error
         try:
             return of_image(image, properties["spacing"], unwritable(properties))
-        except Exception as error:  # it reads the file, but nnU-Net's preprocessing will fail
+        except Exception as error:  # the file is readable, but nnU-Net's preprocessing will fail
             raise _problem(case, file, f"expected {expected}") from error
 
     def _refuse_channels(self, case: Case, found: int) -> None:
@@ -156,7 +156,7 @@ class CaseChecks:
             )
         wanted = f"{expected} channel{'s' * (expected != 1)} ({', '.join(self.channels)})"
         if found < expected and case.files:
-            # One file is one channel here, so the first that is missing can be named.
+            # Each file has one channel, so the first missing file can be named.
             folder = Path(case.files[0]).parent
             name = name_of(case.files[0], self._ending)
             paths = [folder / f"{name}_{channel:04d}{self._ending}" for channel in range(expected)]
@@ -192,7 +192,7 @@ def _said(error: Exception) -> str:
 
 
 def model_problem(folder: Path, folds: Sequence[str | int], checkpoint: str) -> str | None:
-    """Say what a trained model lacks, or None."""
+    """Return what a trained model lacks, or None."""
     if not folder.is_dir():
         there = sorted(path.name for path in folder.parent.glob("*__*__*")) if folder.parent.is_dir() else []
         listed = f"\n  there are: {', '.join(there)}" if there else ""
@@ -210,7 +210,7 @@ def model_problem(folder: Path, folds: Sequence[str | int], checkpoint: str) -> 
 
 
 def output_problem(folder: Path) -> str | None:
-    """Make the output folder; say why it cannot be written to, or None."""
+    """Make the output folder; return why it cannot be written to, or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -221,7 +221,7 @@ def output_problem(folder: Path) -> str | None:
 
 
 def free_space_problem(folder: Path, cases: Sequence[Checked], heads: int, save_probabilities: bool) -> str | None:
-    """Say that the disk cannot hold what will be written, or None. Labels compress well, so that only a clear lack is one."""
+    """Return a message if the disk is too small for the results. Labels compress well, so only a clear lack is reported."""
     voxels = [header.voxels for _, header in cases if header is not None]
     if not voxels:
         return None

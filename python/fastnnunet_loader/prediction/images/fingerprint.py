@@ -1,4 +1,4 @@
-"""Whether an image is like those that the network was trained on, by nnU-Net's dataset_fingerprint.json and the plans."""
+"""Warnings about images that differ much from the training images, by nnU-Net's dataset_fingerprint.json and the plans."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .headers import Header
 __all__ = ["Fingerprint", "intensity_warnings"]
 
 FAR_SPACING = 2.0
-"""Times larger than the largest, or smaller than the smallest, of the training."""
+"""A spacing this many times larger or smaller than any of the training images causes a warning."""
 
 FAR_EXTENT = 3.0
-"""The same, of millimetres; training images were cropped, and larger fields of view are common."""
+"""The same for sizes in mm. Training images were cropped, and larger fields of view are common."""
 
 FAR_RANGE = 10.0
-"""Times narrower than what most foreground voxels of the training have."""
+"""A range of intensities this many times narrower than that of the training's foreground causes a warning."""
 
 KEEPS_SCALE = ("CTNormalization", "NoNormalization", "RGBTo01Normalization")
-"""Schemes after which it matters how large the numbers of an image are; others look at each image alone."""
+"""Normalisations that depend on the absolute intensities; others use the statistics of each image."""
 
 
 class Fingerprint:
@@ -36,7 +36,7 @@ class Fingerprint:
 
     @classmethod
     def read(cls, model: Path) -> Fingerprint | None:
-        """Read the file that a training leaves beside its plans; None where it is not there or is another's."""
+        """Read the file that a training writes beside its plans; return None if it is missing or has another form."""
         try:
             content = json.loads((model / "dataset_fingerprint.json").read_text(encoding="utf-8"))
             found = cls(content["spacings"], content["shapes_after_crop"])
@@ -45,7 +45,7 @@ class Fingerprint:
         return found if found._extents.ndim == 2 and found._extents.shape[1] == 3 and len(found._extents) else None
 
     def warnings(self, case: str, header: Header) -> Iterator[str]:
-        """Say where spacing or size lie far outside those of the training."""
+        """Yield a warning if spacing or size are far outside the range of the training images."""
         extent = [n * s for n, s in zip(header.shape, header.spacing, strict=True)]
         yield from _outside(case, "a spacing", header.spacing, self._spacings, FAR_SPACING)
         yield from _outside(case, "a size", extent, self._extents, FAR_EXTENT)
@@ -62,9 +62,10 @@ def _outside(case: str, what: str, found: Sequence[float], known: npt.NDArray[np
 def intensity_warnings(
     case: str, image: npt.NDArray[Any], schemes: Sequence[str], foreground: dict[str, dict[str, float]]
 ) -> Iterator[str]:
-    """Say where the intensities of an image (C, X, Y, Z) lie far outside those of the training's foreground.
+    """Yield a warning for each channel whose intensities are far outside those of the training's foreground.
 
-    schemes: normalisation of each channel. foreground: the plans' `foreground_intensity_properties_per_channel`.
+    image: (C, X, Y, Z). schemes: normalisation of each channel. foreground: the plans'
+    `foreground_intensity_properties_per_channel`.
     """
     for channel, (volume, scheme) in enumerate(zip(image, schemes, strict=False)):
         known = foreground.get(str(channel))

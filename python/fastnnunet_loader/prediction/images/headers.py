@@ -1,4 +1,4 @@
-"""What the files of a case say of themselves, without reading their voxels."""
+"""Headers of image files: shape, spacing and dtype, read without the voxels."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Header:
-    """Of one file. Shape and spacing are in the order of the arrays that nnU-Net's reader returns."""
+    """Header of one file. Shape (X, Y, Z) and spacing in mm are in the order of the arrays that nnU-Net's reader returns."""
 
     channels: int
     shape: Shape
     spacing: tuple[float, float, float]
     itemsize: int
-    """Bytes of a voxel as the reader keeps it while it reads."""
+    """Bytes of a voxel in the reader's memory."""
     unwritable: str = ""
-    """Why nnU-Net's writer cannot write a segmentation of this image, or ""."""
+    """What nnU-Net's writer expects of an image to write its segmentation, and got here; "" if it can write it."""
 
     @property
     def voxels(self) -> int:
-        """Of one channel."""
+        """Number of voxels of one channel."""
         return math.prod(self.shape)
 
 
 def read_header(reader: type, file: str) -> Header | None:
-    """Read a file's header as nnU-Net's reader-writer class would; None where that class is not known here.
+    """Read a file's header as nnU-Net's reader-writer class would; return None if the class is not one of nnU-Net's.
 
-    Raises whatever the library that reads such files raises, and ValueError for images that nnU-Net does not take.
+    Raises:
+        ValueError: nnU-Net does not accept such an image.
+        Exception: any error of the library that reads the file.
     """
     read = _READERS.get(reader.__name__) if reader.__module__.startswith("nnunetv2.imageio.") else None
     return None if read is None else read(file)
 
 
 def of_image(image: npt.NDArray[Any], spacing: Sequence[Any], unwritable: str = "") -> Header:
-    """The header of an image (C, X, Y, Z) that nnU-Net's reader has read, with the spacing of its properties."""
-    # Readers keep float64 at most.
+    """Return the header of an image (C, X, Y, Z) that nnU-Net's reader has read, with its spacing (X, Y, Z) in mm."""
+    # Readers keep at most float64.
     return _header(int(image.shape[0]), [int(n) for n in image.shape[1:]], [float(s) for s in spacing], 8, unwritable)
 
 
@@ -55,7 +57,7 @@ _FOUR_DIMENSIONS = (
 
 
 def unwritable(properties: dict[str, Any]) -> str:
-    """Why nnU-Net's writer cannot write a segmentation of the image with these properties, or ""."""
+    """Return the `Header.unwritable` of an image with these properties."""
     itk, of_nibabel = properties.get("sitk_stuff"), properties.get("nibabel_stuff")
     if isinstance(itk, dict) and "spacing" in itk and len(itk["spacing"]) == 4:
         return _FOUR_DIMENSIONS
@@ -84,14 +86,14 @@ def _simple_itk(file: str, reorient: bool = False) -> Header:
     size, spacing = list(reader.GetSize()), [abs(float(s)) for s in reader.GetSpacing()]
     kind = reader.GetPixelID()
     name = sitk.GetPixelIDValueAsString(kind)
-    if name.startswith("vector"):  # its values would be taken for an axis
+    if name.startswith("vector"):  # nnU-Net would take the components for an axis
         raise ValueError(f"one value for each voxel, got {reader.GetNumberOfComponents()}")
     if reorient:
         if len(size) != 3:
-            raise ValueError(f"an image of 3 dimensions, as this reader turns them, got {len(size)}")
+            raise ValueError(f"an image of 3 dimensions, the only ones that this reader reorients, got {len(size)}")
         if name.startswith("complex"):
-            raise ValueError(f"real voxels, as this reader turns them, got {name}")
-        # As DICOMOrient would turn the image, seen on one of 1 x 2 x 3 voxels.
+            raise ValueError(f"real voxels, the only ones that this reader reorients, got {name}")
+        # The order of axes after DICOMOrient, found with an image of 1 x 2 x 3 voxels.
         probe = sitk.Image([1, 2, 3], sitk.sitkUInt8)
         probe.SetDirection(reader.GetDirection())
         turned = [int(n) - 1 for n in sitk.DICOMOrient(probe, "RAS").GetSize()]
@@ -123,12 +125,12 @@ def _nibabel(file: str, reorient: bool = False) -> Header:
         axes = [turned.index(axis) for axis in range(3)]
     zooms = image.header.get_zooms()
     size, spacing = [int(image.shape[axis]) for axis in axes], [float(zooms[axis]) for axis in axes]
-    # Voxels are read as float64, whatever they are in the file.
+    # Voxels are read as float64, whatever their type in the file.
     return _header(1, size[::-1], spacing[::-1], max(8, dtype.itemsize), _unfit(image.affine))
 
 
 def _picture(file: str) -> Header:
-    """By what scikit-image reads pictures with: tifffile and imageio."""
+    """Read it with the libraries that scikit-image uses, tifffile and imageio."""
     if file.lower().endswith((".tif", ".tiff")):
         shape, item = _series(file)
     else:
@@ -137,7 +139,7 @@ def _picture(file: str) -> Header:
         properties = imageio.v3.improps(file)
         shape, item = [int(n) for n in properties.shape], int(properties.dtype.itemsize)
     if len(shape) == 3 and shape[-1] not in (3, 4) and shape[0] in (3, 4):
-        shape = [*shape[1:], shape[0]]  # planes one after the other
+        shape = [*shape[1:], shape[0]]  # one plane for each channel
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] not in (3, 4)):
         raise ValueError(f"a picture with one value for each pixel, or with 3 or 4, got one of shape {tuple(shape)}")
     height, width, channels = (*shape, 1)[:3]
@@ -161,7 +163,7 @@ def _tiff(file: str) -> Header:
 
 
 def _series(file: str) -> tuple[list[int], int]:
-    """Of the first series of a TIFF file, which is what tifffile reads: its shape, and the bytes of a value."""
+    """Return the shape and the bytes per value of the first series of a TIFF file, the one that tifffile reads."""
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:

@@ -1,4 +1,4 @@
-"""Whether a file ends before its voxels do, as far as that can be told without decompressing them."""
+"""Whether an image file is truncated, as far as that can be told without decompressing it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any, Literal
 __all__ = ["Lack", "missing_voxels"]
 
 TEXT = 2**20
-"""Bytes at the beginning of a file in which a header of lines of text ends."""
+"""Bytes at the beginning of a file within which a text header ends."""
 
 BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 
 @dataclass(frozen=True)
 class Lack:
-    """What is missing in a file."""
+    """What a file lacks."""
 
     expected: str
     """ "1000 bytes of voxels, got 500"."""
     certain: bool
-    """Whether voxels are missing for sure; else the library that reads the file has the last word."""
+    """Whether voxels are certainly missing; if not, the library that reads the file decides."""
 
 
 def missing_voxels(file: str) -> Lack | None:
-    """Say what is missing at the end of a file; None where it is whole, or of a kind of which this is not known.
+    """Return what is missing at the end of a file; None if it is complete, or of a kind that is not checked.
 
-    A file that looks cut off for another reason, such as bytes that some writer appends, is a Lack that is not certain.
-    Raises nothing.
+    If the file may look truncated for another reason, such as bytes that some writer appends, the Lack is not certain.
+    Never raises.
     """
     name = file.lower()
     looks: Callable[[Path], Lack | None] | None = next((look for ending, look in _LOOKS if name.endswith(ending)), None)
@@ -49,10 +49,10 @@ def _lack(expected: int, found: int, certain: bool = False) -> Lack | None:
 
 
 def _nifti(path: Path) -> Lack | None:
-    """Of one file, compressed or not. ITK takes what it has in memory for voxels that are missing, and says nothing.
+    """Check a NIfTI file, compressed or not. ITK replaces missing voxels by arbitrary values without an error.
 
-    A compressed file ends with the size of its content. Only where that does not fit is the file decompressed, in small
-    pieces: files of several parts are whole all the same.
+    A compressed file ends with the size of its content. Only if that does not fit, the file is decompressed in small pieces:
+    a complete file may consist of several parts.
     """
     import nibabel
 
@@ -61,14 +61,14 @@ def _nifti(path: Path) -> Lack | None:
     compressed = begin[:2] == b"\x1f\x8b"
     if compressed and not path.name.lower().endswith(".gz"):
         return None
-    if compressed:  # else ITK reads it as it is, whatever its name says
+    if compressed:  # ITK reads others as they are, also with an ending of .gz
         begin = zlib.decompressobj(wbits=31).decompress(begin, 1024)
     kind: Any = (
         nibabel.Nifti2Header if 540 in (int.from_bytes(begin[:4], order) for order in BYTE_ORDERS) else nibabel.Nifti1Header
     )
     header = kind(begin[: kind.template_dtype.itemsize], check=False)
     offset = int(header.get_data_offset())
-    # Not as the voxels become by a slope, but as they are in the file.
+    # The type in the file, not the one after scaling with a slope.
     expected = math.prod(int(n) for n in header.get_data_shape()) * int(header.get_data_dtype().itemsize)
     size = path.stat().st_size
     if not compressed:
@@ -79,7 +79,7 @@ def _nifti(path: Path) -> Lack | None:
     if (at_end - offset - expected) % 2**32 <= 2**20:
         return None
     found, whole, error = _inflated(path)
-    if error:  # behind the voxels it does not matter
+    if error:  # damage behind the voxels does not matter
         return None if found - offset >= expected else Lack(f"compressed voxels, got {error}", certain=True)
     if not whole:
         return Lack(f"{expected} bytes of voxels, got an end after {max(0, found - offset)}", certain=True)
@@ -87,7 +87,7 @@ def _nifti(path: Path) -> Lack | None:
 
 
 def _inflated(path: Path) -> tuple[int, bool, str]:
-    """How many bytes are in a gzip file, whether it ends where a part of it ends, and what is wrong with it, or ""."""
+    """Return the decompressed size of a gzip file in bytes, whether its last part is complete, and an error text or ""."""
     found, whole = 0, False
     inflate = zlib.decompressobj(wbits=31)
     with path.open("rb") as stream:
@@ -135,7 +135,7 @@ def _nrrd(path: Path) -> Lack | None:
 
 
 def _bytes_of(kind: str) -> int:
-    """Of a value of NRRD's type."""
+    """Return the bytes of a value of one of NRRD's types."""
     words = kind.lower().replace("_t", "").split()
     names = {"char": 1, "short": 2, "int": 4, "long": 8, "float": 4, "double": 8}
     if (bits := re.fullmatch(r"u?int(8|16|32|64)", words[-1])) is not None:
@@ -174,7 +174,7 @@ GIPL_BYTES = {1: 1 / 8, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}
 
 
 def _gipl(path: Path) -> Lack | None:
-    """ITK takes what it has in memory for voxels that are missing here, too."""
+    """Check a GIPL file, for which ITK also replaces missing voxels by arbitrary values."""
     with path.open("rb") as stream:
         begin = stream.read(10)
     sizes = [max(1, int.from_bytes(begin[at : at + 2], "big")) for at in range(0, 8, 2)]

@@ -1,1 +1,1 @@
-"""What is nnU-Net's own: whether native code may stand in its place, and what a user or another program changed."""
+"""nnU-Net's original code: whether native code may replace it, and what a user or another program has changed."""

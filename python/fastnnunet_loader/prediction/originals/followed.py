@@ -1,4 +1,4 @@
-"""What of nnU-Net's prediction was changed by its user or by another program, in words. What is changed is called as it is."""
+"""Finds which parts of nnU-Net's prediction a user or another program has changed. Changed parts are called as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = (
     "_internal_get_data_iterator_from_lists_of_filenames",
     "_manage_input_and_output_lists",
 )
-"""Of nnU-Net's predictor, around its network."""
+"""Methods of nnU-Net's predictor around its network."""
 
 WINDOWS = (
     "predict_logits_from_preprocessed_data",
@@ -29,21 +29,21 @@ WINDOWS = (
     "_internal_predict_sliding_window_return_logits",
     "_internal_get_sliding_window_slicers",
 )
-"""How it goes through an image. `_internal_maybe_mirror_and_predict` and `compute_gaussian` are called in any case."""
+"""Methods of its sliding window. `_internal_maybe_mirror_and_predict` and `compute_gaussian` are called in any case."""
 
 FOLLOWED = ("compute_gaussian", "_internal_maybe_mirror_and_predict")
 
 READING = ("run_case", "run_case_npy", "_normalize")
-"""Of nnU-Net's preprocessor: what decides which files and channels it takes."""
+"""Methods of nnU-Net's preprocessor that decide which files and channels it accepts."""
 
 PROCESSES = ("multiprocessing", "concurrent.futures", "subprocess", "torch.multiprocessing", "joblib")
-"""Packages that start them."""
+"""Packages that start processes."""
 
 STARTERS = ("MultiThreadedAugmenter", "NonDetMultiThreadedAugmenter")
 
 
 def own_export() -> str:
-    """What is not nnU-Net's of the functions that its predictor exports with."""
+    """Return what has been changed in the functions with which nnU-Net's predictor exports, or ""."""
     from nnunetv2.inference import predict_from_raw_data as module
 
     names = ("export_prediction_from_logits", "convert_predicted_logits_to_segmentation_with_correct_shape")
@@ -51,7 +51,7 @@ def own_export() -> str:
 
 
 def own_preprocessing(kind: type) -> str:
-    """What is not nnU-Net's of a preprocessor's class."""
+    """Return what a preprocessor's class has changed, or ""."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
     changes = known.listed(known.changed(kind, *READING))
@@ -59,27 +59,27 @@ def own_preprocessing(kind: type) -> str:
 
 
 def reads_as_nnunet(kind: type) -> bool:
-    """Whether a preprocessor's class takes the files and channels that nnU-Net's takes."""
+    """Whether a preprocessor's class accepts the same files and channels as nnU-Net's."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
     return all(original_of(getattr(kind, name, None)) is original_of(vars(DefaultPreprocessor)[name]) for name in READING)
 
 
 def own_way(predictor: Any) -> str:
-    """What is not nnU-Net's of a predictor's way through an image, from the preprocessed image to its logits."""
+    """Return what has been changed in a predictor between the preprocessed image and its logits, or ""."""
     changes = known.changed(predictor, *WINDOWS)
     return known.listed([change for change in changes if change.name.rpartition(".")[2] not in FOLLOWED])
 
 
 def own_methods(predictor: Any) -> list[str]:
-    """Names of the methods around the network that are not nnU-Net's own."""
+    """Return the names of the methods in `STEPS` that are not nnU-Net's own."""
     from nnunetv2.inference import predict_from_raw_data as module
 
     return [name for name in STEPS if not is_nnunets(getattr(predictor, name, None), module.__name__)]
 
 
 def is_nnunets(method: Any, module: str) -> bool:
-    """Whether a method's code is that of nnU-Net's module, or stands for it."""
+    """Whether a method is defined in nnU-Net's module, or is this package's replacement of it."""
     function = getattr(method, "__func__", method)
     if isinstance(function, FunctionType) and function.__globals__["__name__"].startswith("fastnnunet_loader."):
         return True
@@ -87,7 +87,7 @@ def is_nnunets(method: Any, module: str) -> bool:
 
 
 def kept_processes(predictor: Any) -> list[str]:
-    """Names of a predictor's own methods that start processes, as far as their code shows it."""
+    """Return the names of a predictor's own methods that start processes, as far as their code shows."""
     found = []
     for name in own_methods(predictor):
         function = getattr(getattr(predictor, name), "__func__", None)
@@ -97,7 +97,7 @@ def kept_processes(predictor: Any) -> list[str]:
 
 
 def _used(function: FunctionType) -> Iterator[Any]:
-    """What a function's code finds in its module."""
+    """Yield the values that a function's code uses from its module."""
     codes: list[CodeType] = [function.__code__]
     while codes:
         code = codes.pop()

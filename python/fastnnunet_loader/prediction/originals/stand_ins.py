@@ -1,9 +1,9 @@
-"""Functions that stand for nnU-Net's, as long as nnU-Net is what native code knows.
+"""Stand-ins: functions that replace nnU-Net's own while its code is the code that native code was written for.
 
-A stand-in is called with the arguments of the function that it stands for. While this package is installed, and that
-function and all that it calls are as in a version that is known, native code answers; what native code does not take
-(it returns NotImplemented), and everything after uninstall(), goes to nnU-Net's own function. So somebody who has kept
-a stand-in, or wrapped it, always has a function that does what nnU-Net's does.
+A stand-in takes the arguments of nnU-Net's function. Native code does the work while this package is installed and that
+function, with all that it calls, is as in a known version. nnU-Net's own function is called for arguments that native code
+does not accept (it returns NotImplemented), and always after uninstall(). So a program that has kept or wrapped a stand-in
+always has a function that does what nnU-Net's does.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from ... import known
 __all__ = ["STAND_INS", "AsKnown", "Patches", "StandIn", "original_of", "replace_everywhere", "stands_for"]
 
 FAMILY = ("nnunetv2", "batchgenerators", "acvl_utils")
-"""Packages whose functions are looked into."""
+"""Packages whose functions are examined."""
 
 
 class Patches(Protocol):
-    """Sets attributes, and knows how to put back what was there."""
+    """Sets attributes, and can restore them."""
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Set `owner.name`."""
 
 
 class AsKnown:
-    """Whether functions of nnU-Net's, and all that they call, are as native code knows them. It may be asked often.
+    """Whether nnU-Net's functions, and all that they call, are as in a known version. Asking again is cheap.
 
     Args:
-        functions: nnU-Net's.
-        classes: whose methods they call on their arguments.
+        functions: nnU-Net's functions.
+        classes: classes of arguments whose methods these functions call.
     """
 
     def __init__(self, *functions: Any, classes: Sequence[type] = ()) -> None:
@@ -45,8 +45,8 @@ class AsKnown:
 
     @property
     def changes(self) -> list[str]:
-        """What is not as known, in words."""
-        # Reading sources takes time; that nothing was replaced since is seen from the objects themselves.
+        """Descriptions of what differs from the known versions."""
+        # Reading sources takes time, so they are read again only if one of the objects has been replaced.
         if self._changes is None or any(original_of(space.get(name)) is not value for space, name, value in self._seen):
             self._seen = [
                 *_reached(self._functions),
@@ -61,7 +61,7 @@ class AsKnown:
 
 
 def _reached(functions: Sequence[Any]) -> Iterator[tuple[Mapping[str, Any], str, Any]]:
-    """Where the functions' names are looked up: a namespace, a name, and what is there now."""
+    """Yield (namespace, name, current value) for each global name that the functions use."""
     waiting, met = [original_of(function) for function in functions], set()
     while waiting:
         function = waiting.pop()
@@ -83,28 +83,28 @@ def _names(code: CodeType) -> set[str]:
 
 
 _originals: dict[int, Any] = {}
-"""nnU-Net's function, by the id of its stand-in; these live as long as the process does."""
+"""nnU-Net's function by the id of its stand-in. Stand-ins live as long as the process."""
 
 
 def original_of(value: Any) -> Any:
-    """What a stand-in stands for; anything else is itself."""
+    """Return the function that a stand-in replaces, and anything else as it is."""
     return _originals.get(id(value), value)
 
 
 class StandIn:
-    """One function that stands for one of nnU-Net's. It is made once, so that all who have kept it have the same.
+    """A function that replaces one of nnU-Net's. It is made once, so that all who have kept it share the same one.
 
     Args:
-        module, name: where nnU-Net has its function.
-        native: called with the same arguments; returns NotImplemented for those that it does not take.
-        classes: whose methods nnU-Net's function calls on its arguments.
+        module, name: module and name of nnU-Net's function.
+        native: called with the same arguments; returns NotImplemented if it does not accept them.
+        classes: classes of arguments whose methods nnU-Net's function calls.
     """
 
     def __init__(self, module: ModuleType, name: str, native: Callable[..., Any], classes: Sequence[type] = ()) -> None:
         self.module = module
         self.name = name
         self.standing = False
-        """Set by install(), and put back by uninstall()."""
+        """Whether native code is used: set by install(), and reset by uninstall()."""
         self._classes = classes
 
         @functools.wraps(native)
@@ -121,13 +121,13 @@ class StandIn:
     def _found(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.guard = AsKnown(original, classes=self._classes)
-        # Its signature and documentation are nnU-Net's; its home is here, where a pickle finds it.
+        # Signature and documentation are nnU-Net's; the module is this package's, where pickle finds the function.
         self.function.__doc__ = original.__doc__
         self.function.__wrapped__ = original
         _originals[id(self.function)] = original
 
     def install(self, patches: Patches) -> list[str]:
-        """Put it where nnU-Net's function is; returns what was changed there, in words, and then leaves all as it is."""
+        """Replace nnU-Net's function. If nnU-Net's code is not known, replace nothing and return what differs."""
         found = getattr(self.module, self.name, None)
         if found is None:
             return [f"{self.module.__name__}.{self.name}, which is not there"]
@@ -162,6 +162,6 @@ def replace_everywhere(patches: Patches, original: Any, replacement: Any) -> Non
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
             continue
-        names = object.__getattribute__(module, "__dict__")  # without loading modules that wait for their first use
+        names = object.__getattribute__(module, "__dict__")  # does not load lazy modules
         for name in [name for name, value in list(names.items()) if value is original]:
             patches.set(module, name, replacement)

@@ -33,13 +33,13 @@ _MODEL = "_fastnnunet_model"
 """Attribute of a predictor: the folder of its trained model, or None."""
 
 
-def patch_predictor(patch: Callable[[Any, str, Any], None], asked: options.Options) -> None:
+def patch_predictor(patch: Callable[[Any, str, Any], None], asked: Callable[[], options.Options]) -> None:
     """Replace all of it.
 
     Args:
         patch: sets an attribute, `patch(owner, name, value)`, and later puts back what was there, where it is still what was
             set.
-        asked: gives what install() was asked for: memory_budget, on_bad_case and threads of a Session.
+        asked: returns what install() was asked for.
     """
     assert natives is not None  # importing it made the stand-ins
     patches = _Patches(patch)
@@ -151,7 +151,7 @@ def _manual_initialization(original: Callable[..., Any], self: Any, *args: Any, 
 
 def _session_of(predictor: Any, **settings: Any) -> Session:
     assert options.current is not None
-    return Session(predictor, model=getattr(predictor, _MODEL, None), say=say, **settings, **options.current())
+    return Session(predictor, model=getattr(predictor, _MODEL, None), say=say, **settings, **vars(options.current()))
 
 
 def _predict_from_data_iterator(

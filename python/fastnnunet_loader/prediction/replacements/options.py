@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from ...settings import PATIENCE
 from ...system import available_cores, threads_of
@@ -12,14 +12,25 @@ from ..originals.stand_ins import Patches
 
 __all__ = ["Options", "install", "installed", "patience", "threads"]
 
-Options = Callable[[], dict[str, Any]]
-"""Returns memory_budget, on_bad_case, threads and patience of a Session."""
 
-current: Options | None = None
+@dataclass(frozen=True)
+class Options:
+    """What a Session takes of the settings, under the Session's names."""
+
+    memory_budget: int | None
+    """Bytes; None for half of the free memory."""
+    on_bad_case: str
+    threads: int | None
+    """None for one less than the cores, at most 8."""
+    patience: float
+    """Seconds."""
+
+
+current: Callable[[], Options] | None = None
 """None before install() and after uninstall()."""
 
 
-def install(patches: Patches, options: Options) -> None:
+def install(patches: Patches, options: Callable[[], Options]) -> None:
     """Use these settings until the patches are undone."""
     patches.set(sys.modules[__name__], "current", options)
 
@@ -31,10 +42,10 @@ def installed() -> bool:
 
 def patience() -> float:
     """Return the seconds for which reads are retried, as install() was told."""
-    return PATIENCE if current is None else float(current()["patience"])
+    return PATIENCE if current is None else current().patience
 
 
 def threads() -> int:
     """Return the threads of preprocessing and export: as install() was told, else one less than the cores, at most 8."""
-    asked = None if current is None else current()["threads"]
-    return threads_of(available_cores()) if asked is None else int(asked)
+    asked = None if current is None else current().threads
+    return threads_of(available_cores()) if asked is None else asked

@@ -29,6 +29,6 @@ def say_once(text: str) -> None:
 
 def leave_out(error: PredictionError) -> None:
     """Go on without a case where install() was asked to, else raise its error."""
-    if options.current is None or options.current()["on_bad_case"] == "raise":
+    if options.current is None or options.current().on_bad_case == "raise":
         raise error
     _log.warning("left out: %s", error)

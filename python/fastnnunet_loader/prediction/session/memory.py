@@ -1,4 +1,4 @@
-"""How much memory a case needs at most, and how many cases at once a budget holds."""
+"""The memory that a case needs at most, and the budget that all cases in progress share."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..sliding_window.passage import plan_passage, whole_bytes
 __all__ = ["Budget", "Need", "device_room", "estimate"]
 
 NETWORK_ON_CPU = 64 * 2**20
-"""What torch takes for its threads and kernels, whatever the size of the image."""
+"""Bytes that torch needs for its threads and kernels, whatever the size of the image."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes at the peak of each stage of a case, with what the case holds from the stage before."""
+    """Peak memory of each stage of a case in bytes, including what it keeps from the stage before."""
 
     preprocess: int
     predict: int
@@ -30,18 +30,18 @@ class Need:
 
     @property
     def most(self) -> int:
-        """Before the first stage."""
+        """Peak memory of all stages."""
         return max(self.preprocess, self.predict, self.export)
 
     def beyond(self, limit: int) -> str | None:
-        """Say that not even this case alone fits, or None."""
+        """Return why not even this case alone fits, or None."""
         if self.most <= limit:
             return None
         return f"expected a memory budget of at least {in_units(self.most)}, got {in_units(limit)}"
 
     @property
     def after_preprocessing(self) -> int:
-        """What the stages that are left need."""
+        """Peak memory of the stages after preprocessing."""
         return max(self.predict, self.export)
 
 
@@ -59,10 +59,11 @@ def estimate(
     native_export: bool = True,
     tile_step_size: float | None = None,
 ) -> Need:
-    """Estimate from a header and the plan what a case needs at most, as if nothing could be cropped.
+    """Estimate from a header and the plan how much memory a case needs at most. Cropping is assumed to remove nothing.
 
-    channels: of the image, without a previous stage. on_cpu: whether the network runs there too. tile_step_size: of windows
-    whose planes are decided as they are complete; None where the logits of the whole image are made.
+    channels: number of channels of the image, without those of a previous stage. on_cpu: whether the network runs on the CPU.
+    tile_step_size: step of the sliding window if labels are decided plane by plane; None if the logits of the whole image are
+    made.
     """
     from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
@@ -78,12 +79,12 @@ def estimate(
     heads = int(labels.num_segmentation_heads)
     hot = len(labels.foreground_labels) if configuration.previous_stage_name is not None else 0
 
-    # All channels as they are read and in float32, and a file's image, which the library that reads it holds beside them.
+    # All channels as they are read and in float32, and beside them one file's image in the library that reads it.
     read = before * channels * (header.itemsize + 4) + before * header.itemsize * header.channels
     cropped = before * channels * 8 + before * 12
     work = 8 * max(before, after) if native_preprocessing else 8 * before * channels + 32 * after
     resized = 4 * before * channels + 4 * after * channels + work
-    # The stage before as it is read and turned, and resized; the network's input holds image and labels together.
+    # The previous stage as read and transposed, and resized; the network's input has the image and the labels in one array.
     previous = 8 * before + 4 * after * (1 + channels + hot) if hot else 0
     preprocess = max(read, cropped, resized) + previous
 
@@ -113,12 +114,12 @@ def _first_features(configuration: Any) -> int:
 
 
 class Budget:
-    """Bytes that cases have reserved. A case reserves once, before its first stage, and only ever gives back.
+    """Memory in bytes that cases reserve. A case reserves once, before its first stage, and later only gives back.
 
-    So a case that was let in always ends, and there is nothing that two cases could wait for in a circle.
+    A case that has been admitted never waits again, so cases cannot wait for each other in a circle.
 
-    given: whether a user has given the limit. A case that is larger by itself is then refused. Else the limit is there for
-    cases at once, and such a case goes on when it is alone.
+    given: whether the user has set the limit. A case that needs more by itself is then refused; otherwise it starts when no
+    other case is in progress.
     """
 
     def __init__(self, limit: int, given: bool = True) -> None:
@@ -129,26 +130,29 @@ class Budget:
 
     @property
     def reserved(self) -> int:
-        """By all cases together."""
+        """Bytes that all cases have reserved."""
         with self._changed:
             return sum(self._reserved.values())
 
     def refuses(self, need: Need) -> str | None:
-        """Say why a case can never be let in, or None."""
+        """Return why a case can never be admitted, or None."""
         return need.beyond(self.limit) if self.given else None
 
     def warning(self, need: Need) -> str | None:
-        """Say that a case is let in although it needs more by itself, or None."""
+        """Return a warning if a case is admitted although it needs more than the limit, or None."""
         if self.given or need.most <= self.limit:
             return None
         return (
-            f"needs about {in_units(need.most)}, more than the {in_units(self.limit)} that cases at once may take: it is "
+            f"needs about {in_units(need.most)}, more than the {in_units(self.limit)} for all cases in progress: it is "
             "predicted alone. If the process is killed, the machine or the job does not have enough memory for this case"
         )
 
     def reserve(self, key: int, need: int | None, stopped: Callable[[], bool]) -> bool:
-        """Wait until a case fits; False if it was stopped meanwhile. A case of unknown need, or of more than the limit, waits
-        until it is alone, and the others wait for it."""
+        """Wait until a case fits, and reserve its memory; return False if `stopped` says so first.
+
+        A case that needs more than the limit, or an unknown amount (None), starts when no other case is in progress, and the
+        others wait for it.
+        """
         alone = need is None or need > self.limit
         wanted = self.limit if need is None else min(need, self.limit)
         with self._changed:
@@ -160,7 +164,7 @@ class Budget:
         return False
 
     def keep(self, key: int, need: int) -> None:
-        """Give back all but what the stages that are left need."""
+        """Give back all but `need`, the bytes that the remaining stages need."""
         with self._changed:
             if key in self._reserved:
                 self._reserved[key] = min(self._reserved[key], need)
@@ -174,7 +178,7 @@ class Budget:
 
 
 def device_room(device: torch.device) -> int | None:
-    """Bytes that a device has free, what torch keeps for reuse included; None where nobody can tell: only CUDA's can."""
+    """Return the free bytes of a CUDA device, including what torch has cached; None for other devices, which do not tell."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,9 +1,9 @@
-"""Three stages on threads of this process: the next case is prepared and the last one exported while this one is predicted.
+"""Three stages on threads of this process: while one case is predicted, the next is prepared and the last one exported.
 
     reader thread          main thread          writer thread
     read, preprocess  ──>  network         ──>  resize, decide, write
 
-One case waits between two stages at most. Before its first stage a case reserves what it needs at its peak.
+At most one case waits between two stages. Before its first stage, a case reserves the memory that it needs at its peak.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ from .progress import Progress
 __all__ = ["Job", "Pipeline", "failure"]
 
 SECONDS_TO_END = 0.5
-"""For the threads, after an interruption; what they have not written by then is removed."""
+"""Seconds that the threads have to end after an interruption. Files that are incomplete by then are removed."""
+
+_STAGES = {"preprocess": "preprocessing", "predict": "prediction"}
+"""Names of stages as words of a sentence, where they differ."""
 
 Prepared = tuple[torch.Tensor, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One case on its way."""
+    """One case to predict."""
 
     case: str
     prepare: Callable[[], Prepared]
-    """Return what the network gets, and nnU-Net's properties."""
+    """Returns the network's input (C, X, Y, Z) and nnU-Net's properties."""
     target: str | None = None
-    """Output file without its ending; None where the result is returned."""
+    """Output file without its ending; None to return the result."""
     need: Need | None = None
 
 
@@ -57,16 +60,16 @@ class _Stopped(Exception):
 
 
 class Pipeline:
-    """Predicts cases.
+    """Predicts cases in three stages.
 
     Args:
-        predict: the network, from a case's name, image, properties and target to anything that `export` takes. Called in
-            the thread that calls `run`.
-        export: from that, properties and target to a result; what it returns for a case is what `run` returns for it.
-        outputs: what is removed after an interruption.
-        budget: of memory.
+        predict: called with the name, image, properties and target of a case, in the thread that calls `run`.
+        export: called with what `predict` returned, the properties and the target. Its result is what `run` returns for the
+            case.
+        outputs: closed after an interruption, so that incomplete files are removed.
+        budget: memory budget of all cases in progress.
         on_bad_case: "raise", or "skip" to finish the others.
-        progress: is told what happens.
+        progress: notified of each stage and case.
     """
 
     def __init__(
@@ -85,8 +88,8 @@ class Pipeline:
         self._budget = budget
         self._on_bad_case = on_bad_case
         self._progress = progress
-        self._stop = threading.Event()  # leave everything
-        self._no_more = threading.Event()  # begin no further case
+        self._stop = threading.Event()  # stop at once
+        self._no_more = threading.Event()  # start no further case
         self._prepared: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=1)
         self._predicted: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=1)
         self._results: dict[int, Any] = {}
@@ -94,10 +97,10 @@ class Pipeline:
         self._lock = threading.Lock()
 
     def run(self, jobs: Iterable[Job]) -> list[Any]:
-        """Predict all cases and return what `export` returned for each, None for bad ones; these are in `failures`.
+        """Predict all cases and return what `export` returned for each, None for bad ones. Their errors are in `failures`.
 
-        Raises PredictionError for the first bad case where bad cases are not to be skipped; what was predicted before is
-        exported first.
+        Raises:
+            PredictionError: the first bad case, unless bad cases are skipped. Cases predicted before it are exported first.
         """
         reader = threading.Thread(target=self._read, args=(jobs,), name="fastnnunet-reader", daemon=True)
         writer = threading.Thread(target=self._write, name="fastnnunet-writer", daemon=True)
@@ -135,7 +138,7 @@ class Pipeline:
             self._put(self._prepared, None)
         except _Stopped:
             pass
-        except BaseException as error:  # of the iterable: no case is at fault
+        except BaseException as error:  # raised by the iterable, not by a case
             self._hand_over(self._prepared, error)
 
     def _prepare(self, item: _Item) -> bool:
@@ -216,7 +219,7 @@ class Pipeline:
 
     def _put(self, line: queue.Queue[_Item | BaseException | None], item: _Item | None) -> None:
         while not self._stop.is_set():
-            # The writer takes what it gets to the end, but nobody takes from the reader after the last case.
+            # The writer takes all that it is given, but after the last case nobody takes from the reader.
             if line is self._prepared and self._no_more.is_set():
                 break
             try:
@@ -249,11 +252,11 @@ class Pipeline:
 
 
 def failure(case: str, stage: str, error: Exception) -> PredictionError:
-    """Name the case and the stage of what went wrong, unless it is named already."""
+    """Return a PredictionError that names the case and the stage; an error that is one already stays as it is."""
     if isinstance(error, PredictionError):
         return error
     said = " ".join(str(error).split()) or "no reason"
     kind = "" if isinstance(error, FastnnUNetError) else f"{type(error).__name__}: "
-    failure = PredictionError(case=case, stage=stage, reason=f"expected to {stage} it, got {kind}{said}")
+    failure = PredictionError(case=case, stage=stage, reason=f"{_STAGES.get(stage, stage)} failed: {kind}{said}")
     failure.__cause__ = error
     return failure

@@ -1,4 +1,4 @@
-"""One line that tells how far a prediction is, on a terminal and in a log file."""
+"""One line that shows the progress of a prediction, on a terminal or in a log file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .memory import Budget
 __all__ = ["Progress"]
 
 QUIET_SECONDS = 30.0
-"""In a log file a line appears for each case that is done, and otherwise no more often than this."""
+"""A log file gets a line for each finished case, and otherwise at most one in this many seconds."""
 
 TERMINAL_SECONDS = 0.2
-"""Windows are told no more often than this."""
+"""Finished windows are shown at most once in this many seconds."""
 
 
 class Progress:
-    """Keeps the line. Its methods are called from all stages.
+    """Keeps and shows the line. All stages call its methods.
 
-    total: number of cases, or None if nobody knows. stream: None for standard output.
+    total: number of cases, None if unknown. stream: None for standard output. clock: returns seconds.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Progress:
         self._width = 0
 
     def stage(self, stage: str, case: str | None) -> None:
-        """A stage has begun with a case, or is idle."""
+        """Note that a stage has begun a case, or with None that it is idle."""
         with self._lock:
             if case is None:
                 self._at.pop(stage, None)
@@ -50,28 +50,28 @@ class Progress:
             self._show(always=False)
 
     def windows(self, stage: str, case: str, done: int, total: int) -> None:
-        """A stage has done a part of a case."""
+        """Note that a stage has finished `done` of `total` windows of a case."""
         with self._lock:
             self._at[stage] = f"{case} ({done} of {total} windows)"
             if self._clock() - self._last >= TERMINAL_SECONDS:
                 self._show(always=False)
 
     def done(self, *, well: bool) -> None:
-        """A case has ended."""
+        """Note that a case is finished, or with `well=False` that it was bad."""
         with self._lock:
             self._done += 1
             self._bad += not well
             self._show(always=True)
 
     def close(self) -> None:
-        """Leave the line as it is and start a new one."""
+        """End the line."""
         with self._lock:
             if self._width:
                 print(file=self._out, flush=True)
                 self._width = 0
 
     def line(self) -> str:
-        """What is shown now."""
+        """Return the current line."""
         parts = [f"{self._done} of {self._total} cases" if self._total is not None else f"{self._done} cases"]
         if self._bad:
             parts[0] += f" ({self._bad} bad)"

@@ -1,4 +1,4 @@
-"""A predictor of nnU-Net's with everything around it: what is done before the network and after it, and the pipeline."""
+"""A session predicts cases with an nnUNetPredictor: checks, preprocessing, the pipeline, the network and the export."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Predicts with one nnUNetPredictor that has been initialised.
+    """Predicts cases with one initialised nnUNetPredictor.
 
     Args:
-        predictor: nnU-Net's.
-        save_probabilities: beside the segmentation.
-        memory_budget: of the cases at work, in bytes: a case that is larger by itself is refused. None for half of what is
-            free: such a case is predicted alone, with a warning.
+        predictor: the nnUNetPredictor.
+        save_probabilities: whether to save or return probabilities beside the segmentation.
+        memory_budget: bytes for all cases in progress; a case that needs more by itself is refused. None for half of the free
+            memory; such a case is then predicted alone, with a warning.
         on_bad_case: "raise", or "skip" to finish the others.
-        threads: of preprocessing and export; None for every core but one, and at most 8.
-        progress: whether to show it.
-        model: folder of the trained model, whose fingerprint tells what images it knows.
-        say: is told what a user may want to know.
-        own_export: whether what stands in the place of nnU-Net's functions of the export, in its predictor's module, is called.
-        budget: in the place of one of `memory_budget`.
-        patience: seconds that an image is read again where the disk or the file server does not answer.
+        threads: number of threads for preprocessing and export; None for one less than the cores, at most 8.
+        progress: whether to show the progress.
+        model: folder of the trained model. Images that differ much from its dataset_fingerprint.json cause a warning.
+        say: called with messages for the user.
+        own_export: whether to call replacements of nnU-Net's export functions in the module of its predictor.
+        budget: a budget to share; `memory_budget` is then ignored.
+        patience: seconds for which reading an image is retried if its disk or file server does not answer.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ class Session:
         own = own_way(predictor)
         self._streams = self._exporting.native and not own
         if predictor.device.type not in ("cpu", "cuda"):
-            say(f"memory of {predictor.device.type} is not measured; the budget is of the host's")
+            say(f"the memory budget does not cover the memory of {predictor.device.type}, only the host's")
         if not self._streams:
-            why = f"the predictor's own way through an image ({own})" if own else "how they are exported"
-            say(f"logits of a whole image are held: {why}")
+            why = f"the predictor has its own sliding window ({own})" if own else "the export needs all of them at once"
+            say(f"the logits of a whole image are kept in memory: {why}")
 
     def check(self, cases: Sequence[Case]) -> tuple[list[Checked], list[PredictionError]]:
-        """Return the cases that can be predicted, within the budget if one was given, and what is wrong with the others."""
+        """Return the cases that can be predicted, and an error for each of the others. A given budget counts."""
         if not self._preprocessing.reads_as_nnunet:
-            return [(case, None) for case in cases], []  # what these files must be, only the preprocessor knows
+            return [(case, None) for case in cases], []  # only its own preprocessor knows which files it accepts
         fitting: list[Checked] = []
         checked, bad = self._checks.check(cases, self._exporting.writes)
         for case, header in checked:
@@ -114,7 +114,7 @@ class Session:
             self._say(f"warning: {warning}")
 
     def run_files(self, checked: Sequence[Checked]) -> list[Any]:
-        """Predict cases that were checked; see `Pipeline.run`."""
+        """Predict cases that `check` has returned; see `Pipeline.run`."""
         for folder in sorted({Path(case.target).parent for case, _ in checked if case.target is not None}):
             for line in remove_leftovers(folder).describe(folder):
                 self._say(line)
@@ -127,7 +127,7 @@ class Session:
         return Job(case.name, lambda: prepare(case.name, case.files, case.previous), case.target, need)
 
     def jobs_of_arrays(self, images: Sequence[Any], before: Any, properties: Sequence[Any], targets: Any) -> list[Job]:
-        """Cases that are arrays, as nnU-Net's reader returns them."""
+        """Return jobs for images (C, X, Y, Z) as nnU-Net's reader returns them, with their properties."""
 
         def job(index: int) -> Job:
             image, previous = images[index], None if before is None else before[index]
@@ -150,7 +150,7 @@ class Session:
         return [job(index) for index in range(len(images))]
 
     def jobs_of_items(self, items: Iterable[dict[str, Any]]) -> Iterator[Job]:
-        """Cases that someone else preprocessed: 'data', 'data_properties' and 'ofile' as nnU-Net has them."""
+        """Yield jobs for items of another preprocessing, with 'data', 'data_properties' and 'ofile' as in nnU-Net."""
         for index, item in enumerate(items):
             target = item["ofile"]
             name = f"image {index}" if target is None else Path(target).name
@@ -160,7 +160,7 @@ class Session:
             yield Job(name, lambda item=item: _prepared(item), target, need)  # type: ignore[misc]
 
     def need_of_prepared(self, name: str, properties: Any) -> Need | None:
-        """How much memory a case needs from now on that someone else preprocessed; None where its properties do not tell."""
+        """Return the memory that a preprocessed case still needs; None if its properties do not tell."""
         shape = properties.get("shape_before_cropping") if isinstance(properties, dict) else None
         channels = self._checks.channels
         try:
@@ -170,14 +170,14 @@ class Session:
         except (PredictionError, TypeError, ValueError, IndexError):
             return None
         need = self.need(header)
-        return replace(need, preprocess=0)  # that memory is taken already, by whoever did it
+        return replace(need, preprocess=0)  # which is over
 
     def _warn_of(self, name: str, need: Need) -> None:
         if warning := self.budget.warning(need):
             self._say(f"warning: [{name}] {warning}")
 
     def need(self, header: Header) -> Need:
-        """How much memory a case needs, by its header."""
+        """Return the memory that a case needs, estimated from its header."""
         predictor = self._predictor
         return estimate(
             header,
@@ -194,7 +194,7 @@ class Session:
         )
 
     def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
-        """Predict; see `Pipeline.run`. What went wrong with cases that were skipped is in `failures`."""
+        """Predict; see `Pipeline.run`. The errors of skipped cases are in `failures`."""
         from nnunetv2.inference.predict_from_raw_data import compute_gaussian
         from nnunetv2.utilities.helpers import empty_cache
 
@@ -205,13 +205,13 @@ class Session:
             return pipeline.run(jobs)
         finally:
             self.failures = pipeline.failures
-            getattr(compute_gaussian, "cache_clear", lambda: None)()  # a user's own may keep nothing
+            getattr(compute_gaussian, "cache_clear", lambda: None)()  # a replacement may have no cache
             empty_cache(self._predictor.device)
 
     def predict(
         self, case: str, image: torch.Tensor, properties: dict[str, Any], target: str | None
     ) -> Deciding | torch.Tensor:
-        """Return what is decided of a case, or where that does not save memory nnU-Net's logits, on the CPU.
+        """Return a case whose labels are decided, or if that would save no memory, nnU-Net's logits (C, X, Y, Z) on the CPU.
 
         Torch's number of threads stays as it is.
         """
@@ -225,7 +225,7 @@ class Session:
         return self.logits(image)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Return nnU-Net's logits of a whole image, on the CPU."""
+        """Return nnU-Net's logits (C, X, Y, Z) of a whole image, on the CPU."""
         threads = torch.get_num_threads()
         try:
             logits: torch.Tensor = self._predictor.predict_logits_from_preprocessed_data(image).cpu().detach()
@@ -234,7 +234,7 @@ class Session:
             torch.set_num_threads(threads)
 
     def abandon(self) -> None:
-        """Remove files that are not complete, and write none any more."""
+        """Remove incomplete files, and write no more."""
         self._exporting.outputs.close()
 
     def _predict_planes(
@@ -255,7 +255,7 @@ class Session:
         return deciding
 
     def _fits_the_device(self, case: str, image: torch.Tensor, passage: Passage) -> bool:
-        """Whether image and sums fit beside the network. What one window takes of the network is not known before."""
+        """Whether the image and the sums fit on the device beside the network's weights. Activations are not known yet."""
         predictor = self._predictor
         room = device_room(predictor.device) if predictor.perform_everything_on_device else None
         if room is None:
@@ -263,18 +263,20 @@ class Session:
         heads, folds = int(predictor.label_manager.num_segmentation_heads), len(predictor.list_of_parameters)
         needed = image.numel() * image.itemsize + passage.bytes(heads, folds)
         if needed > room:
-            self._say(f"[{case}] image and sums need {in_units(needed)}, the device has {in_units(room)}: the CPU keeps them")
+            self._say(
+                f"[{case}] image and sums need {in_units(needed)}, the device has {in_units(room)} free: the CPU keeps them"
+            )
         return needed <= room
 
     def export(self, predicted: Deciding | torch.Tensor, properties: dict[str, Any], target: str | None) -> Any:
-        """Write what was predicted, or return it where there is no target."""
+        """Write the result, or return it if there is no target."""
         if target is None:
             return self._exporting.segmentation(predicted, properties, self._save_probabilities)
         self._exporting.write(predicted, properties, target, self._save_probabilities)
         return None
 
     def single(self, image: Any, properties: dict[str, Any], previous: Any, target: str | None) -> Any:
-        """Predict one array in this thread alone."""
+        """Predict one image (C, X, Y, Z) in the calling thread."""
         (job,) = self.jobs_of_arrays([image], [previous], [properties], [target])
         data, properties = job.prepare()
         return self.export(self.predict(job.case, data, properties, target), properties, target)
@@ -288,7 +290,7 @@ def _raising(error: PredictionError) -> Callable[[], Prepared]:
 
 
 def _header_of(name: str, image: Any, properties: dict[str, Any], channels: Sequence[str]) -> Header:
-    """Of an image (C, X, Y, Z) with its spacing, one number for each of X, Y and Z in mm. Raises PredictionError."""
+    """Return the header of an image (C, X, Y, Z) whose properties have its spacing (X, Y, Z) in mm. Raises PredictionError."""
     shape, spacing = np.shape(image), properties.get("spacing") if isinstance(properties, dict) else None
     if len(shape) != 4:
         reason = f"expected an image (C, X, Y, Z), got an array of shape {shape}; a 2D image (C, X, Y) is (C, 1, X, Y)"
@@ -299,7 +301,7 @@ def _header_of(name: str, image: Any, properties: dict[str, Any], channels: Sequ
     if min(shape) < 1:
         raise PredictionError(case=name, stage="check", reason=f"expected an image with voxels, got one of shape {shape}")
     try:
-        found = [] if spacing is None else [float(s) for s in spacing][:3]  # nnU-Net looks at these
+        found = [] if spacing is None else [float(s) for s in spacing][:3]  # nnU-Net uses the first three
     except (TypeError, ValueError):
         found = []
     if len(found) != 3 or not all(np.isfinite(found)) or min(found) <= 0:
@@ -312,7 +314,7 @@ def _header_of(name: str, image: Any, properties: dict[str, Any], channels: Sequ
 
 def _prepared(item: dict[str, Any]) -> Prepared:
     data = item["data"]
-    if isinstance(data, str):  # a file that holds it, to be removed
+    if isinstance(data, str):  # name of a file with the array, which is to be removed
         file = Path(data)
         data = torch.from_numpy(np.load(file))
         file.unlink()
