@@ -88,10 +88,10 @@ FIRST = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/transforms/spatial/spatial.cpp",
+        f"{CORE}/warp/grid.cpp",
         "a 2D image is turned by the first angle that was drawn, not by the second",
-        "affine_2d(angles[1], scales[0], scales[1])",
-        "affine_2d(angles[0], scales[0], scales[1])",
+        "rotation << cosine(1), -sine(1), sine(1), cosine(1);",
+        "rotation << cosine(0), -sine(0), sine(0), cosine(0);",
         _SAMPLES,
     ),
     Mistake(
@@ -209,10 +209,10 @@ FIRST = [
         _PREDICTION,
     ),
     Mistake(
-        f"{CORE}/resampling/labels.cpp",
+        f"{CORE}/base/vote.h",
         "of two labels that tie the higher one wins",
-        "(score[at] == best && found[at] < winner)",
-        "(score[at] == best && found[at] > winner)",
+        "found[at] > winner : found[at] < winner",
+        "found[at] < winner : found[at] > winner",
         _PREDICTION,
     ),
     # Python

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/durations.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/engine/patience.h"
@@ -54,8 +55,7 @@ class WindowSource final : public Source<T> {
   const Index3& shape() const override { return shape_; }
 
   Box content() const override {
-    return window_.intersect(Box::of_shape(first_.facts->shape))
-        .shifted({-window_.lower[0], -window_.lower[1], -window_.lower[2]});
+    return relative_to(window_.lower, window_.intersect(Box::of_shape(first_.facts->shape)));
   }
   T filling() const override { return kOutsideImage<T>; }
 
@@ -78,7 +78,7 @@ class WindowSource final : public Source<T> {
     const Reading reading(*this);
     auto [file, number] = of_channel(channel);
     const Box in_image = box.shifted(window_.lower);
-    if (in_image.empty() || !(in_image.intersect(Box::of_shape(file.facts->shape)) == in_image)) return {};
+    if (in_image.empty() || !contains(Box::of_shape(file.facts->shape), in_image)) return {};
     if (!provide(file, number, in_image)) return {};
     const Steps steps = file.cached->steps();
     return {file.cached->at(number, in_image.lower), box, steps.plane, steps.row};

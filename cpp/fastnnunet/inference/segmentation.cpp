@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/parallel.h"
 #include "fastnnunet/inference/kernels.h"
@@ -257,7 +258,7 @@ void check(std::int64_t channels, const Index3& from, int along, const Segmentat
   if (along < 0 || along > 2) throw InvalidArgument(kPlace, "planes along axis 0, 1 or 2", std::to_string(along));
   if (channels < 1) throw InvalidArgument(kPlace, "at least one channel", std::to_string(channels));
   const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
-  if (box.intersect(Box::of_shape(options.image_shape)) != box)
+  if (!contains(Box::of_shape(options.image_shape), box))
     throw InvalidArgument(kPlace, "the new shape to fit into the image of " + text(options.image_shape),
                           text(options.new_shape) + " at " + text(options.offset));
   constexpr std::int64_t kLargest = std::numeric_limits<Label>::max();

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "fastnnunet/base/parallel.h"
+#include "fastnnunet/base/vote.h"
 #include "fastnnunet/resampling/axis.h"
 #include "fastnnunet/resampling/checks.h"
 #include "fastnnunet/resampling/resize.h"
@@ -35,36 +36,6 @@ class LabelAxis {
   std::vector<std::int32_t> nearest_;
 };
 
-// labels[corner]: corner = 4 x + 2 y + z. Every label's score is the sum of its corners' weights, in this order.
-template <typename T>
-T vote(const T (&labels)[8], const Between& x, const Between& y, const Between& z) {
-  T found[8];
-  double score[8];
-  int count = 0;
-  for (int corner = 0; corner < 8; ++corner) {
-    const double weight = x.weights[corner >> 2] * y.weights[(corner >> 1) & 1] * z.weights[corner & 1];
-    int at = 0;
-    while (at < count && found[at] != labels[corner]) ++at;
-    if (at == count) {
-      found[count] = labels[corner];
-      score[count++] = weight;
-    } else {
-      score[at] += weight;
-    }
-  }
-  const T nearest = labels[4 * x.nearest + 2 * y.nearest + z.nearest];
-  T winner = found[0];
-  double best = score[0], nearest_score = 0.0;
-  for (int at = 0; at < count; ++at) {
-    if (score[at] > best || (score[at] == best && found[at] < winner)) {
-      best = score[at];
-      winner = found[at];
-    }
-    if (found[at] == nearest) nearest_score = score[at];
-  }
-  return nearest_score == best ? nearest : winner;
-}
-
 template <typename T>
 void resize_planes(const T* labels, const Index3& from, const Index3& to, const LinearAxes& axes, std::int64_t begin,
                    std::int64_t end, T* out) {
@@ -93,7 +64,9 @@ void resize_planes(const T* labels, const Index3& from, const Index3& to, const 
         }
         T corners[8];
         for (int corner = 0; corner < 8; ++corner) corners[corner] = rows[corner >> 1][corner & 1 ? b : a];
-        to_row[k] = vote(corners, x, y, axis_z.at(k));
+        const Between z = axis_z.at(k);
+        to_row[k] = vote(corners, x.weights, y.weights, z.weights, 4 * x.nearest + 2 * y.nearest + z.nearest,
+                         Tiebreak::nearest, [](double weight) { return weight; });
       }
     }
   }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/storage/outside.h"
 
 namespace fastnnunet {
 
@@ -65,14 +65,14 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
     for (std::int64_t c = 0; c < last - first; ++c) fill_outside(box, inner, out + c * voxels(extent), outside);
   }
   if (inner.empty()) return;
-  T* corner = out + ((inner.lower[0] - box.lower[0]) * extent[1] + inner.lower[1] - box.lower[1]) * extent[2] +
-              inner.lower[2] - box.lower[2];
-  read_checked(first, last, inner, VoxelWriter(element_, corner, {voxels(extent), extent[1] * extent[2], extent[2]}));
+  read_checked(
+      first, last, inner,
+      VoxelWriter(element_, out + offset_in(box, inner.lower), {voxels(extent), extent[1] * extent[2], extent[2]}));
 }
 
 template <typename T>
 void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
-  if (box.empty() || !(box.intersect(Box::of_shape(shape())) == box))
+  if (box.empty() || !contains(Box::of_shape(shape()), box))
     throw InvalidArgument(file(), "a box inside the image", text_of(box));
   read_checked(0, channels(), box, VoxelWriter(element_, corner, steps));
 }

@@ -5,8 +5,8 @@
 #include <new>
 #include <type_traits>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/storage/outside.h"
 
 namespace fastnnunet {
 
@@ -172,8 +172,7 @@ void CachedVolume<T>::copy(std::int64_t channel, const Box& box, T* out, T outsi
   if (!(inner == box)) fill_outside(box, inner, out, outside);
   if (inner.empty()) return;
   const Index3 size = box.shape(), rows = inner.shape();
-  T* to = out + ((inner.lower[0] - box.lower[0]) * size[1] + inner.lower[1] - box.lower[1]) * size[2] + inner.lower[2] -
-          box.lower[2];
+  T* to = out + offset_in(box, inner.lower);
   const T* from = at(channel, inner.lower);
   for (std::int64_t x = 0; x < rows[0]; ++x)
     for (std::int64_t y = 0; y < rows[1]; ++y) {

@@ -2,13 +2,14 @@
 // beyond its window.
 #pragma once
 
-#include <Eigen/Core>
+#include <Eigen/Geometry>
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
 
 #include "fastnnunet/base/border.h"
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/sample/array.h"
 #include "fastnnunet/sample/moves.h"
@@ -97,7 +98,7 @@ class Input {
   SourceView<T> in_memory(std::int64_t channel, const Box& box) {
     if (pending_ != nullptr) return pending_->view(channel, box);
     SourceView<T> all = SourceView<T>::dense(array_.channel(channel), Box::of_shape(array_.shape));
-    all.data += box.lower[0] * all.plane_step + box.lower[1] * all.row_step + box.lower[2];
+    all.data += offset_in(all.box, box.lower);
     all.box = box;
     return all;
   }
@@ -105,13 +106,12 @@ class Input {
   static void copy(const SourceView<T>& from, T* out) {
     const Index3 size = from.box.shape();
     for (std::int64_t x = 0; x < size[0]; ++x)
-      for (std::int64_t y = 0; y < size[1]; ++y, out += size[2])
-        std::copy_n(from.data + x * from.plane_step + y * from.row_step, size[2], out);
+      for (std::int64_t y = 0; y < size[1]; ++y)
+        out = std::copy_n(from.data + x * from.plane_step + y * from.row_step, size[2], out);
   }
 
   void fill(std::int64_t channel, const Box& box, const Box& common, Border border, T outside, T* out) {
-    const Index3 size = box.shape();
-    if (!(common == box) && border == Border::constant) std::fill(out, out + voxels(size), outside);
+    if (border == Border::constant) fill_outside(box, common, out, outside);
     const Box source = source_of_crop(box, shape(), border);
     if (source.empty()) return;
     const SourceView<T> from = view(channel, source);
@@ -121,7 +121,7 @@ class Input {
         const std::int64_t sx = folded(x, shape()[0], border) - from.box.lower[0];
         const std::int64_t sy = folded(y, shape()[1], border) - from.box.lower[1];
         const T* row = from.data + sx * from.plane_step + sy * from.row_step - from.box.lower[2];
-        T* to = out + ((x - box.lower[0]) * size[1] + y - box.lower[1]) * size[2] - box.lower[2];
+        T* to = out + offset_in(box, {x, y, 0});
         std::copy(row + common.lower[2], row + common.upper[2], to + common.lower[2]);
         const std::int64_t first = std::min(common.lower[2], rows.upper[2]);
         for (std::int64_t z = rows.lower[2]; z < first; ++z) to[z] = row[folded(z, shape()[2], border)];

@@ -9,79 +9,41 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/warp/elastic.cpp"
 #include "fastnnunet/base/simd/targets.h"
-#include "fastnnunet/base/simd/vectors.h"
+#include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
-// Sums of so many vectors at once: they stay in registers, and their additions do not wait for each other.
-constexpr int kSums = 4;
-
-// sums[v] = sum over rows of weights[row] * rows[row][v], always in the order of the rows.
-template <int kVectors, typename D>
-HWY_INLINE void weighted_sum(D d, const float* HWY_RESTRICT rows, std::int64_t pitch, const float* HWY_RESTRICT weights,
-                             std::int64_t count, hn::Vec<D> (&sums)[kVectors]) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (int v = 0; v < kVectors; ++v) sums[v] = hn::Zero(d);
-  for (std::int64_t row = 0; row < count; ++row) {
-    const auto weight = hn::Set(d, weights[row]);
-    for (int v = 0; v < kVectors; ++v)
-      sums[v] = hn::Add(sums[v], hn::Mul(weight, hn::LoadU(d, rows + row * pitch + v * lanes)));
-  }
-}
-
-// Waves along the first axis: what sum_waves sums up for some vectors of columns.
-template <int kVectors, typename D>
-HWY_INLINE void sum_columns(D d, const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
-                            std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  hn::Vec<D> even[kVectors], odd[kVectors];
-  for (std::int64_t at = 0; 2 * at <= size; ++at) {
-    const float* weights = by_voxel + at * count;
-    weighted_sum(d, in, columns, weights, cosines, even);
-    weighted_sum(d, in + cosines * columns, columns, weights + cosines, count - cosines, odd);
-    float* forward = out + at * columns;
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(hn::Add(even[v], odd[v]), d, forward + v * lanes);
-    if (at == 0 || 2 * at == size) continue;
-    float* backward = out + (size - at) * columns;
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(hn::Sub(even[v], odd[v]), d, backward + v * lanes);
-  }
-}
-
 // Sums up waves along the first axis. in: (count, columns), out: (size, columns).
 void sum_waves(const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
                std::int64_t size, std::int64_t cosines, std::int64_t count, float* HWY_RESTRICT out) {
-  const hn::ScalableTag<float> d;
-  const auto tile = static_cast<std::int64_t>(hn::Lanes(d)) * kSums;
-  std::int64_t begin = 0;
-  for (; begin + tile <= columns; begin += tile)
-    sum_columns<kSums>(d, in + begin, columns, by_voxel, size, cosines, count, out + begin);
-  each_vector<float>(columns - begin, [&](auto some, std::int64_t i) HWY_ATTR {
-    sum_columns<1>(some, in + begin + i, columns, by_voxel, size, cosines, count, out + begin + i);
+  each_bundle(columns, [&](auto d, auto vectors, std::int64_t begin) HWY_ATTR {
+    const auto wave_at = [&](std::int64_t wave) { return in + wave * columns + begin; };
+    const auto sine_at = [&](std::int64_t wave) { return wave_at(cosines + wave); };
+    hn::Vec<decltype(d)> even[vectors.value], odd[vectors.value], sums[vectors.value];
+    for (std::int64_t at = 0; 2 * at <= size; ++at) {
+      const float* weights = by_voxel + at * count;
+      weighted_sum(d, wave_at, weights, cosines, even);
+      weighted_sum(d, sine_at, weights + cosines, count - cosines, odd);
+      for (int v = 0; v < vectors.value; ++v) sums[v] = hn::Add(even[v], odd[v]);
+      store_vectors(d, sums, out + at * columns + begin);
+      if (at == 0 || 2 * at == size) continue;
+      for (int v = 0; v < vectors.value; ++v) sums[v] = hn::Sub(even[v], odd[v]);
+      store_vectors(d, sums, out + (size - at) * columns + begin);
+    }
   });
 }
 
 // The same along the last axis. in: (rows, count), out: (rows, size).
 void sum_waves_along_rows(const float* HWY_RESTRICT in, std::int64_t rows, const float* HWY_RESTRICT by_wave,
                           std::int64_t size, std::int64_t count, float* HWY_RESTRICT out) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d)), tile = lanes * kSums;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const float* weights = in + row * count;
-    float* to = out + row * size;
-    std::int64_t begin = 0;
-    for (; begin + tile <= size; begin += tile) {
-      hn::Vec<decltype(d)> sums[kSums];
-      weighted_sum(d, by_wave + begin, size, weights, count, sums);
-      for (int v = 0; v < kSums; ++v) hn::StoreU(sums[v], d, to + begin + v * lanes);
-    }
-    each_vector<float>(size - begin, [&](auto some, std::int64_t i) HWY_ATTR {
-      hn::Vec<decltype(some)> sum[1];
-      weighted_sum(some, by_wave + begin + i, size, weights, count, sum);
-      hn::StoreU(sum[0], some, to + begin + i);
+  for (std::int64_t row = 0; row < rows; ++row)
+    each_bundle(size, [&](auto d, auto vectors, std::int64_t begin) HWY_ATTR {
+      hn::Vec<decltype(d)> sums[vectors.value];
+      weighted_sum(d, [&](std::int64_t wave) { return by_wave + wave * size + begin; }, in + row * count, count, sums);
+      store_vectors(d, sums, out + row * size + begin);
     });
-  }
 }
 
 float largest(const float* values, std::int64_t count) {

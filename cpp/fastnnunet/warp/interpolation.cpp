@@ -7,6 +7,7 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/warp/interpolation.cpp"
 #include "fastnnunet/base/simd/targets.h"
+#include "fastnnunet/base/simd/vector_mix.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -16,10 +17,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Along Y, then X, then Z, as everywhere here: the order decides about the last bit.
 HWY_INLINE float interpolate(const float (&v)[8], float fx, float fy, float fz) {
-  const float below_0 = v[0] + fy * (v[2] - v[0]), below_1 = v[1] + fy * (v[3] - v[1]);
-  const float above_0 = v[4] + fy * (v[6] - v[4]), above_1 = v[5] + fy * (v[7] - v[5]);
-  const float z0 = below_0 + fx * (above_0 - below_0), z1 = below_1 + fx * (above_1 - below_1);
-  return z0 + fz * (z1 - z0);
+  const float z0 = mix(mix(v[0], v[2], fy), mix(v[4], v[6], fy), fx);
+  const float z1 = mix(mix(v[1], v[3], fy), mix(v[5], v[7], fy), fx);
+  return mix(z0, z1, fz);
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -33,9 +33,6 @@ HWY_INLINE Floats pairs_at(const float* first, const float* second) {
   const hn::FixedTag<float, 2> two;
   return hn::Combine(Four(), hn::LoadU(two, second), hn::LoadU(two, first));
 }
-
-// a + share * (b - a)
-HWY_INLINE Floats mix(Floats a, Floats b, Floats share) { return hn::Add(a, hn::Mul(share, hn::Sub(b, a))); }
 
 // (z0, z1) of two voxels, `fx` and `fy` twice for each of them.
 HWY_INLINE Floats mix_pairs(const float* first, const float* second, std::int64_t y, std::int64_t up, Floats fx,
@@ -77,7 +74,7 @@ void interpolate_row(const float* HWY_RESTRICT row, std::int32_t size, const Axi
   for (std::int64_t k = 0; k < count; ++k) {
     std::int32_t at = z.whole[k] < -2 ? -2 : z.whole[k];
     at = at > size ? size : at;
-    out[k] = row[at] + z.fraction[k] * (row[at + 1] - row[at]);
+    out[k] = mix(row[at], row[at + 1], z.fraction[k]);
   }
 }
 

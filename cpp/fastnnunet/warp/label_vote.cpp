@@ -13,6 +13,10 @@ HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
 namespace {
 
+// bgv2 interpolates 1000 where the label is and 0 elsewhere, in float16: near ties are ties. Scores so small that
+// float16 would make them subnormal never win.
+HWY_INLINE float score_of(float weight) { return rounded_to_normal_half(1000.0f * weight); }
+
 // Two neighbouring labels of a row at once.
 HWY_INLINE std::uint32_t pair_at(const std::int16_t* labels) {
   std::uint32_t pair;
@@ -61,7 +65,6 @@ void vote_between_two(const std::int16_t* HWY_RESTRICT data, const std::int32_t*
                       const Index3& lower, const std::int32_t* HWY_RESTRICT list, std::int32_t count,
                       std::int32_t nearest, std::int32_t highest, std::int32_t* HWY_RESTRICT out,
                       std::int32_t* HWY_RESTRICT more) {
-  constexpr float kScale = 1000.0f;
   const std::int32_t odd_x = static_cast<std::int32_t>(lower[0] & 1), odd_y = static_cast<std::int32_t>(lower[1] & 1),
                      odd_z = static_cast<std::int32_t>(lower[2] & 1);
   for (std::int32_t i = 0; i < count; ++i) {
@@ -96,8 +99,8 @@ void vote_between_two(const std::int16_t* HWY_RESTRICT data, const std::int32_t*
     const std::int32_t above = pick(y, pick(z, label[7], label[6]), pick(z, label[5], label[4]));
     const std::int32_t higher = one > other ? one : other, smaller = one > other ? other : one;
     const std::int32_t tied = pick(nearest, pick(x, above, below), pick(highest, higher, smaller));
-    const float score_one = rounded_to_normal_half(kScale * weight_one);
-    const float score_other = rounded_to_normal_half(kScale * weight_other);
+    const float score_one = score_of(weight_one);
+    const float score_other = score_of(weight_other);
     const std::int32_t winner = score_one > score_other ? one : other;
     out[i] = score_one == score_other ? tied : winner;
     more[i] = third;
@@ -112,43 +115,9 @@ HWY_AFTER_NAMESPACE();
 namespace fastnnunet {
 namespace {
 
+using HWY_NAMESPACE::score_of;
 FASTNNUNET_DISPATCH(agree);
 FASTNNUNET_DISPATCH(vote_between_two);
-
-// The label that bgv2 gives a position: interpolated indicators times 1000 in float16, where near ties are ties (scores
-// so small that float16 would make them subnormal never win); ties go to the nearest voxel's
-// label if it is among the best, else to the lowest (or highest) of them.
-std::int16_t vote(const std::int16_t (&labels)[8], float fx, float fy, float fz, int nearest, Tiebreak tiebreak) {
-  constexpr float kScale = 1000.0f;
-  const float wx[2] = {1.0f - fx, fx}, wy[2] = {1.0f - fy, fy}, wz[2] = {1.0f - fz, fz};
-  std::int16_t found[8];
-  float weight[8];
-  int count = 0;
-  for (int corner = 0; corner < 8; ++corner) {
-    const float w = wx[corner >> 2] * wy[(corner >> 1) & 1] * wz[corner & 1];
-    int at = 0;
-    while (at < count && found[at] != labels[corner]) ++at;
-    if (at == count) {
-      found[count] = labels[corner];
-      weight[count++] = w;
-    } else {
-      weight[at] += w;
-    }
-  }
-  float best = -1.0f;
-  float nearest_weight = -1.0f;
-  std::int16_t winner = found[0];
-  for (int at = 0; at < count; ++at) {
-    const float score = rounded_to_normal_half(kScale * weight[at]);
-    if (found[at] == labels[nearest]) nearest_weight = score;
-    const bool wins_tie = score == best && (tiebreak == Tiebreak::highest ? found[at] > winner : found[at] < winner);
-    if (score > best || wins_tie) {
-      best = score;
-      winner = found[at];
-    }
-  }
-  return tiebreak == Tiebreak::nearest && nearest_weight == best ? labels[nearest] : winner;
-}
 
 }  // namespace
 
@@ -161,8 +130,9 @@ void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, cons
   const auto decide = [&](std::int64_t k) {
     std::int16_t labels[8];
     corners(view, strides, run.axes, k, outside, labels);
-    out[k] = vote(labels, run.axes[0].fraction[k], run.axes[1].fraction[k], run.axes[2].fraction[k],
-                  nearest_corner(run.axes, k, view.box.lower), tiebreak);
+    const float x = run.axes[0].fraction[k], y = run.axes[1].fraction[k], z = run.axes[2].fraction[k];
+    out[k] = vote<std::int16_t, float>(labels, {1.0f - x, x}, {1.0f - y, y}, {1.0f - z, z},
+                                       nearest_corner(run.axes, k, view.box.lower), tiebreak, score_of);
   };
   if (run.place == kAcross) {
     for (std::int64_t k = run.first; k < run.last; ++k) decide(k);

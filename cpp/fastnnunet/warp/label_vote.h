@@ -3,13 +3,11 @@
 
 #include <cstdint>
 
+#include "fastnnunet/base/vote.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/warp/runs.h"
 
 namespace fastnnunet {
-
-// Which label wins where several share the greatest weight.
-enum class Tiebreak { nearest, lowest, highest };
 
 // Writes out[first, last) of the piece. Corners outside of the box count as `outside`.
 void vote_run(const SourceView<std::int16_t>& view, const Strides& strides, const RunOfPositions& run,

@@ -25,7 +25,7 @@ bool in_place(Input<T>& input, const Box& box, std::vector<SourceView<T>>& views
   return true;
 }
 
-// What is done as rows are written; where axes change places, all is done afterwards.
+// What is done as rows are written; where axes change places, all is done afterwards. See Note [A warp writes rows].
 Flips flips_of(const AxisPermutation& move) { return move.only_flips() ? move.reversed : Flips{}; }
 
 template <typename T>
@@ -74,7 +74,7 @@ void PatchWarp::warp_channels(Input<T>& input, const PatchPlace& place, const In
   const Index3 window = input.shape(), all = patch_of(window);
   const std::int64_t size = voxels(all);
   if (place.crop) {
-    const Box box = crop_box(place.grid.centre, dims, all, window, options.border, options.border_name);
+    const Box box = crop_box(place.grid.affine.translation(), dims, all, window, options.border, options.border_name);
     for (std::int64_t channel = 0; channel < input.channels(); ++channel)
       input.crop(channel, box, options.border, options.outside, move, out + channel * size);
     return;

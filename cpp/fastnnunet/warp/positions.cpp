@@ -3,9 +3,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string>
-
-#include "fastnnunet/base/error.h"
 
 #define HWY_TARGET_INCLUDE "fastnnunet/warp/positions.cpp"
 #include "fastnnunet/base/simd/targets.h"
@@ -58,17 +55,6 @@ void near_positions(std::int64_t start, std::int64_t step, std::int64_t count, A
     hn::StoreU(hn::Mul(hn::ConvertTo(float_d, hn::BitCast(d, bits)), unit), float_d, out.fraction + k);
     part = hn::Add(part, part_step);
     whole = hn::Sub(hn::Add(whole, whole_step), hn::VecFromMask(d, hn::Lt(part, wrapped)));
-  }
-}
-
-void far_positions(double start, double step, std::int64_t count, AxisPositions& out) {
-  for (std::int64_t k = 0; k < count; ++k) {
-    double at = start + step * static_cast<double>(k);
-    at = at < -kFar ? -kFar : at;
-    at = at > kFar ? kFar : at;
-    const double below = floor_of(at);
-    out.whole[k] = static_cast<std::int32_t>(below);
-    out.fraction[k] = static_cast<float>(at - below);
   }
 }
 
@@ -142,7 +128,6 @@ namespace fastnnunet {
 namespace {
 
 FASTNNUNET_DISPATCH(near_positions);
-FASTNNUNET_DISPATCH(far_positions);
 FASTNNUNET_DISPATCH(line);
 FASTNNUNET_DISPATCH(displace);
 FASTNNUNET_DISPATCH(split);
@@ -159,9 +144,10 @@ constexpr double kParts = 4294967296.0;
 void axis_positions(double start, double step, std::int64_t count, AxisPositions& out) {
   const double end = start + step * static_cast<double>(count - 1);
   if (std::abs(start) < kNear && std::abs(end) < kNear && std::abs(step) < kNear)
-    near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
-  else
-    far_positions(start, step, count, out);
+    return near_positions(std::llrint(start * kParts), std::llrint(step * kParts), count, out);
+  alignas(64) double at[kPiece];
+  line(start, step, count, at);
+  split(at, count, 0, out);
 }
 
 // Mirrors of one axis: at `first` and `first + span`.
@@ -221,25 +207,12 @@ double rounding_of(const Lattice& lattice, double low, double high) {
 
 }  // namespace
 
-#if defined(__GNUC__)
-__attribute__((noinline))
-#endif
-double through_float(double value) {
-  return static_cast<double>(static_cast<float>(value));
-}
-
-void check_affine_entry(std::string_view owner, double entry) {
-  constexpr double kLargest = 1e9;  // a patch is smaller than a voxel, or larger than any image, long before
-  if (!std::isfinite(entry)) throw InvalidArgument(owner, "'affine' to be finite", std::to_string(entry));
-  if (std::abs(entry) > kLargest) throw InvalidArgument(owner, "'affine' within 1e9", std::to_string(entry));
-}
-
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
   Box box;
   for (int axis = 0; axis < 3; ++axis) {
-    double low = positions.offset[axis], high = positions.offset[axis];
+    double low = positions.to_window.translation()[axis], high = low;
     for (int of = 0; of < 3; ++of) {
-      const double entry = positions.matrix[axis][of];
+      const double entry = positions.to_window(axis, of);
       const double reach = entry * static_cast<double>(patch[of] - 1);
       low += std::min(reach, 0.0);
       high += std::max(reach, 0.0);
@@ -288,15 +261,16 @@ const AxisPositions (&Pieces::fill(std::int64_t i, std::int64_t j, std::int64_t 
       std::fill(axes_[axis].fraction + 1, axes_[axis].fraction + count, axes_[axis].fraction[0]);
       continue;
     }
-    const auto& row = positions_.matrix[axis];
+    const Eigen::Vector3d row = positions_.to_window.linear().row(axis);
+    const double offset = positions_.to_window.translation()[axis];
     const double along =
         row[0] * static_cast<double>(i) + row[1] * static_cast<double>(j) + row[2] * static_cast<double>(begin);
     if (plain || (positions_.planar && axis == 0)) {
-      axis_positions(along + (positions_.offset[axis] - static_cast<double>(lower_[axis])), row[2], count, axes_[axis]);
+      axis_positions(along + (offset - static_cast<double>(lower_[axis])), row[2], count, axes_[axis]);
       continue;
     }
     alignas(64) double at[kPiece];
-    line(along + positions_.offset[axis], row[2], count, at);
+    line(along + offset, row[2], count, at);
     if (positions_.displacements != nullptr) {
       const std::int64_t first = ((positions_.planar ? 0 : i) * patch_[1] + j) * patch_[2] + begin;
       for (int of = 0; of < 3; ++of)

@@ -2,10 +2,10 @@
 // back into the window where its border asks for that.
 #pragma once
 
+#include <Eigen/Geometry>
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <string_view>
 
 #include "fastnnunet/base/box.h"
 
@@ -41,23 +41,15 @@ struct Lattice {
   }
 };
 
-// Position in the window of the patch's voxel (i, j, k), in voxels: matrix * ((i, j, k) + displacement) + offset.
+// Position in the window of the patch's voxel (i, j, k), in voxels: to_window * ((i, j, k) + displacement).
 struct Positions {
-  std::array<std::array<double, 3>, 3> matrix{};
-  std::array<double, 3> offset{};
-  std::array<Lattice, 3> lattice{};  // decides where it has an axis; matrix and offset are its values but for rounding
+  Eigen::Affine3d to_window = Eigen::Affine3d::Identity();
+  std::array<Lattice, 3> lattice{};  // decides where it has an axis; `to_window` says the same but for rounding
   const Displacements* displacements = nullptr;
   Border border = Border::constant;
   bool align_corners = false;  // mirrors lie on the outermost voxels, not at their outer edges
   bool planar = false;         // 2D: X numbers planes, which are kept, and all of them are displaced alike
 };
-
-// A number rounded to float32, as a double. A call, and not a pair of conversions: where these stand in a loop, GCC
-// 12's vectoriser (-O3) uses the number as it was before.
-double through_float(double value);
-
-// Throws InvalidArgument for an entry of a matrix that is not finite, or so large that positions are not.
-void check_affine_entry(std::string_view owner, double entry);
 
 // The voxels of the window that linear interpolation of the patch touches, cut to the window.
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window);

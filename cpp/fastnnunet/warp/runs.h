@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/sample/flips.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/warp/positions.h"
@@ -44,13 +45,11 @@ HWY_INLINE void fetch_ahead(const T* at, std::int64_t elements) {
 template <typename T>
 void corners(const SourceView<T>& view, const Strides& strides, const AxisPositions (&axes)[3], std::int64_t k,
              T outside, T (&values)[8]) {
-  const Index3 shape = view.box.shape();
+  const Box all = Box::of_shape(view.box.shape());
   for (int corner = 0; corner < 8; ++corner) {
-    const std::int64_t at[3] = {axes[0].whole[k] + (corner >> 2), axes[1].whole[k] + ((corner >> 1) & 1),
-                                axes[2].whole[k] + (corner & 1)};
-    bool within = true;
-    for (int axis = 0; axis < 3; ++axis) within &= at[axis] >= 0 && at[axis] < shape[axis];
-    values[corner] = within ? view.data[at[0] * strides.x + at[1] * strides.y + at[2]] : outside;
+    const Index3 at{axes[0].whole[k] + (corner >> 2), axes[1].whole[k] + ((corner >> 1) & 1),
+                    axes[2].whole[k] + (corner & 1)};
+    values[corner] = contains(all, at) ? view.data[at[0] * strides.x + at[1] * strides.y + at[2]] : outside;
   }
 }
 
@@ -68,15 +67,13 @@ inline int nearest_corner(const AxisPositions (&axes)[3], std::int64_t k, const 
 
 template <typename T>
 void take_nearest(const SourceView<T>& view, const Strides& strides, const RunOfPositions& run, T outside, T* out) {
-  const Index3 shape = view.box.shape();
+  const Box all = Box::of_shape(view.box.shape());
   for (std::int64_t k = run.first; k < run.last; ++k) {
     const int corner = nearest_corner(run.axes, k, view.box.lower);
-    const std::int64_t up[3] = {corner >> 2, (corner >> 1) & 1, corner & 1};
-    bool within = true;
-    for (int axis = 0; run.place != kInside && axis < 3; ++axis) {
-      const std::int64_t at = run.axes[axis].whole[k] + up[axis];
-      within = within && at >= 0 && at < shape[axis];
-    }
+    const int up[3] = {corner >> 2, (corner >> 1) & 1, corner & 1};
+    const bool within =
+        run.place == kInside ||
+        contains(all, Index3{run.axes[0].whole[k] + up[0], run.axes[1].whole[k] + up[1], run.axes[2].whole[k] + up[2]});
     out[k] = within ? view.data[strides.of(run.axes, k) + up[0] * strides.up + up[1] * strides.y + up[2]] : outside;
   }
 }

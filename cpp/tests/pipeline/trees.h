@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "fastnnunet/pipeline/pipeline.h"
-#include "transforms/samples.h"
+#include "transforms/spatial/attributes.h"
 
 namespace fastnnunet::testing {
 
@@ -43,32 +43,6 @@ inline Tree tree_of(TreeKind kind) {
     default:
       return {{2, 1, {18, 20, 22}}, {12, 14, 16}, 2, 2};
   }
-}
-
-// nnU-Net's, for a patch; angle: the largest, in radians.
-inline Record spatial_attributes(const Numbers& patch, double angle, double p_rotation, double p_scaling) {
-  return record({{"patch_size", patch},
-                 {"patch_center_dist_from_border", Numbers(patch.size(), 0.0)},
-                 {"random_crop", false},
-                 {"p_rotation", p_rotation},
-                 {"rotation", Scalar::range(-angle, angle)},
-                 {"p_rot_per_axis", 1.0},
-                 {"p_scaling", p_scaling},
-                 {"scaling", Scalar::range(0.7, 1.4)},
-                 {"p_synchronize_scaling_across_axes", 1.0},
-                 {"p_elastic_deform", 0.0},
-                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
-                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
-                 {"p_synchronize_def_scale_across_axes", 0.0},
-                 {"center_deformation", true},
-                 {"align_corners", false},
-                 {"mode_image", std::string("bilinear")},
-                 {"mode_seg", std::string("bilinear")},
-                 {"padding_mode_image", std::string("zeros")},
-                 {"border_mode_seg", std::string("constant")},
-                 {"padding_value_image", 0.0},
-                 {"padding_value_seg", -1.0},
-                 {"seg_tiebreak", std::string("lowest")}});
 }
 
 // `often` replaces the probabilities of the random transforms, where above 0.

@@ -6,32 +6,14 @@
 #include <vector>
 
 #include "transforms/local/local_kernels.h"
+#include "transforms/spatial/attributes.h"
 
 namespace fastnnunet::testing {
 
 inline Record spatial(double p_rotation, double p_elastic, const char* labels) {
-  return record({{"patch_size", Numbers{17, 21, 21}},
-                 {"patch_center_dist_from_border", Numbers{0, 0, 0}},
-                 {"random_crop", false},
-                 {"p_rotation", p_rotation},
-                 {"rotation", Scalar::range(-1, 1)},
-                 {"p_rot_per_axis", 1.0},
-                 {"p_scaling", 1.0},
-                 {"scaling", Scalar::range(0.7, 1.4)},
-                 {"p_synchronize_scaling_across_axes", 0.0},
-                 {"p_elastic_deform", p_elastic},
-                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
-                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
-                 {"p_synchronize_def_scale_across_axes", 0.0},
-                 {"center_deformation", true},
-                 {"align_corners", false},
-                 {"mode_image", std::string("bilinear")},
-                 {"mode_seg", std::string(labels)},
-                 {"padding_mode_image", std::string("zeros")},
-                 {"border_mode_seg", std::string("constant")},
-                 {"padding_value_image", 0.0},
-                 {"padding_value_seg", -1.0},
-                 {"seg_tiebreak", std::string("lowest")}});
+  return with(
+      spatial_attributes({17, 21, 21}, 1, p_rotation, 1),
+      {{"p_synchronize_scaling_across_axes", 0.0}, {"p_elastic_deform", p_elastic}, {"mode_seg", std::string(labels)}});
 }
 
 // Every transform that nnU-Net's trees do not have, or not with these options.

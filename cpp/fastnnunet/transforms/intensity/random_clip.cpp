@@ -12,6 +12,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/simd/float_key.h"
+#include "fastnnunet/base/simd/rows.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
@@ -21,13 +22,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
 namespace {
-
-void clamp(float* HWY_RESTRICT values, std::int64_t count, float low, float high) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = values[i] < low ? low : values[i];
-    values[i] = value > high ? high : value;
-  }
-}
 
 void scale(float* HWY_RESTRICT values, std::int64_t count, float mean, float old_deviation, float new_deviation) {
   for (std::int64_t i = 0; i < count; ++i) values[i] = (values[i] - mean) / old_deviation * new_deviation + mean;
@@ -48,7 +42,6 @@ HWY_AFTER_NAMESPACE();
 namespace fastnnunet {
 namespace {
 
-FASTNNUNET_DISPATCH(clamp);
 FASTNNUNET_DISPATCH(scale);
 FASTNNUNET_DISPATCH(count_upper);
 
@@ -226,7 +219,7 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
       std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
       return;
     }
-    clamp(values.data(), count, low, high);
+    clamp_row(values.data(), count, low, high);
     if (!retain_std) return;
     const Moments after = Moments::of(values);
     const auto deviation = static_cast<float>(after.standard_deviation());

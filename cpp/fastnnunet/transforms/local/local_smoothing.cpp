@@ -11,7 +11,7 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/transforms/local/local_smoothing.cpp"
 #include "fastnnunet/base/simd/targets.h"
-#include "fastnnunet/base/simd/vectors.h"
+#include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -21,35 +21,16 @@ namespace {
 void filter_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT taps, std::int64_t radius,
                  std::int64_t count, float* HWY_RESTRICT out) {
   const float* const* const middle = rows + radius;
-  // So many sums at once that their additions do not wait for each other.
-  const hn::ScalableTag<float> d;
-  constexpr std::int64_t kSums = 4;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t begin = 0;
-  for (; begin + kSums * lanes <= count; begin += kSums * lanes) {
-    const auto at = [&](std::int64_t row, std::int64_t sum)
-                        HWY_ATTR { return hn::LoadU(d, middle[row] + begin + sum * lanes); };
-    const auto first = hn::Set(d, taps[0]);
-    auto sum0 = hn::Mul(first, at(0, 0)), sum1 = hn::Mul(first, at(0, 1));
-    auto sum2 = hn::Mul(first, at(0, 2)), sum3 = hn::Mul(first, at(0, 3));
-    for (std::int64_t tap = 1; tap <= radius; ++tap) {
-      const auto weight = hn::Set(d, taps[tap]);
-      sum0 = hn::Add(sum0, hn::Mul(weight, hn::Add(at(-tap, 0), at(tap, 0))));
-      sum1 = hn::Add(sum1, hn::Mul(weight, hn::Add(at(-tap, 1), at(tap, 1))));
-      sum2 = hn::Add(sum2, hn::Mul(weight, hn::Add(at(-tap, 2), at(tap, 2))));
-      sum3 = hn::Add(sum3, hn::Mul(weight, hn::Add(at(-tap, 3), at(tap, 3))));
-    }
-    hn::StoreU(sum0, d, out + begin);
-    hn::StoreU(sum1, d, out + begin + lanes);
-    hn::StoreU(sum2, d, out + begin + 2 * lanes);
-    hn::StoreU(sum3, d, out + begin + 3 * lanes);
-  }
-  each_vector<float>(count - begin, [&](auto some, std::int64_t i) HWY_ATTR {
-    const auto at = [&](std::int64_t row) HWY_ATTR { return hn::LoadU(some, middle[row] + begin + i); };
-    auto sum = hn::Mul(hn::Set(some, taps[0]), at(0));
+  each_bundle(count, [&](auto d, auto vectors, std::int64_t begin) HWY_ATTR {
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    const auto at = [&](std::int64_t row, std::int64_t vector)
+                        HWY_ATTR { return hn::LoadU(d, middle[row] + begin + vector * lanes); };
+    hn::Vec<decltype(d)> sums[vectors.value];
+    for (int v = 0; v < vectors.value; ++v) sums[v] = hn::Mul(hn::Set(d, taps[0]), at(0, v));
     for (std::int64_t tap = 1; tap <= radius; ++tap)
-      sum = hn::Add(sum, hn::Mul(hn::Set(some, taps[tap]), hn::Add(at(-tap), at(tap))));
-    hn::StoreU(sum, some, out + begin + i);
+      for (int v = 0; v < vectors.value; ++v)
+        sums[v] = hn::Add(sums[v], hn::Mul(hn::Set(d, taps[tap]), hn::Add(at(-tap, v), at(tap, v))));
+    store_vectors(d, sums, out + begin);
   });
 }
 

@@ -11,7 +11,7 @@
 
 #define HWY_TARGET_INCLUDE "fastnnunet/transforms/noise/gaussian_blur.cpp"
 #include "fastnnunet/base/simd/targets.h"
-#include "fastnnunet/base/simd/vectors.h"
+#include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fastnnunet::HWY_NAMESPACE {
@@ -20,31 +20,10 @@ namespace {
 // out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
 void weighted_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT kernel, std::int64_t taps,
                    float* HWY_RESTRICT out, std::int64_t count) {
-  // So many sums at once that their additions do not wait for each other.
-  const hn::ScalableTag<float> d;
-  constexpr std::int64_t kSums = 4;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t begin = 0;
-  for (; begin + kSums * lanes <= count; begin += kSums * lanes) {
-    auto sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-    for (std::int64_t tap = 0; tap < taps; ++tap) {
-      const float* HWY_RESTRICT row = rows[tap] + begin;
-      const auto weight = hn::Set(d, kernel[tap]);
-      sum0 = hn::Add(sum0, hn::Mul(weight, hn::LoadU(d, row)));
-      sum1 = hn::Add(sum1, hn::Mul(weight, hn::LoadU(d, row + lanes)));
-      sum2 = hn::Add(sum2, hn::Mul(weight, hn::LoadU(d, row + 2 * lanes)));
-      sum3 = hn::Add(sum3, hn::Mul(weight, hn::LoadU(d, row + 3 * lanes)));
-    }
-    hn::StoreU(sum0, d, out + begin);
-    hn::StoreU(sum1, d, out + begin + lanes);
-    hn::StoreU(sum2, d, out + begin + 2 * lanes);
-    hn::StoreU(sum3, d, out + begin + 3 * lanes);
-  }
-  each_vector<float>(count - begin, [&](auto some, std::int64_t i) HWY_ATTR {
-    auto sum = hn::Zero(some);
-    for (std::int64_t tap = 0; tap < taps; ++tap)
-      sum = hn::Add(sum, hn::Mul(hn::Set(some, kernel[tap]), hn::LoadU(some, rows[tap] + begin + i)));
-    hn::StoreU(sum, some, out + begin + i);
+  each_bundle(count, [&](auto d, auto vectors, std::int64_t begin) HWY_ATTR {
+    hn::Vec<decltype(d)> sums[vectors.value];
+    weighted_sum(d, [&](std::int64_t tap) { return rows[tap] + begin; }, kernel, taps, sums);
+    store_vectors(d, sums, out + begin);
   });
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/simd/rows.h"
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
@@ -58,13 +59,6 @@ void sharpen_2d(const Rows& rows, float* HWY_RESTRICT out, std::int64_t first, s
   }
 }
 
-void clamp(float* HWY_RESTRICT values, std::int64_t count, float low, float high) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = values[i] < low ? low : values[i];
-    values[i] = value > high ? high : value;
-  }
-}
-
 }  // namespace
 }  // namespace fastnnunet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -75,7 +69,6 @@ namespace {
 
 FASTNNUNET_DISPATCH(sharpen_3d);
 FASTNNUNET_DISPATCH(sharpen_2d);
-FASTNNUNET_DISPATCH(clamp);
 
 constexpr const char* kName = "SharpeningTransform";
 
@@ -197,7 +190,7 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
       }
       if (!finite) spread_corners({front, present, back}, out, shape);
     }
-    if (clamped) clamp(voxels, image.channel_size(), before.minimum, before.maximum);
+    if (clamped) clamp_row(voxels, image.channel_size(), before.minimum, before.maximum);
   }
 
   // Makes NaN of every voxel with one that is not finite among its neighbours, those across its faces left out.

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <string>
 
+#include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
+#include "fastnnunet/transforms/spatial/patch_affine.h"
 #include "fastnnunet/warp/grid.h"
 #include "fastnnunet/warp/resample.h"
 
@@ -15,16 +17,9 @@ namespace {
 
 constexpr const char* kName = "ChannelMisalignmentTransform";
 
-using Matrix = std::array<std::array<double, 3>, 3>;
-constexpr Matrix kIdentity = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
-
-// In the last `dims` entries of three axes.
 struct MisalignmentParameters : Parameters {
-  int dims = 3;
-  bool has_affine = false;
-  Matrix affine = kIdentity;
-  double centre[3] = {};  // of the crop, in voxels
-  Index3 shift{};         // what follows from it: voxel i of the result is voxel i + shift
+  PatchAffine affine;  // of the crop that bgv2 takes of the turned image
+  Index3 shift{};      // what follows from its centre: voxel i of the result is voxel i + shift
 };
 
 class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters> {
@@ -69,19 +64,13 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
       for (std::size_t i = 0; i < dims; ++i) scales[i] = stream.uniform(1 - squeezing_[i], 1 + squeezing_[i]);
     if (rotate)
       for (std::size_t i = 0; i < dims; ++i) angles[i] = stream.uniform(-rotation_[i], rotation_[i]);
-    p.has_affine = squeeze || rotate;
-    Eigen::Matrix3d affine = Eigen::Matrix3d::Identity();
-    if (p.has_affine && geometry.dims == 3)
-      affine = affine_3d(angles, scales);
-    else if (p.has_affine)
-      affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
-    for (int axis = 0; axis < 3; ++axis)
-      for (int of = 0; of < 3; ++of)
-        p.affine[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)] = affine(axis, of);
-    for (const auto& row : p.affine)
-      for (const double entry : row) check_affine_entry(kName, entry);
+    p.affine.dims = geometry.dims;
+    p.affine.turns = squeeze || rotate;
+    p.affine.map.setIdentity();
+    if (p.affine.turns) p.affine.map.linear() = affine_matrix(geometry.dims, angles, scales);
     for (int axis = first; axis < 3; ++axis) {
-      p.centre[axis] = static_cast<double>(geometry.shape[axis]) / 2;
+      double& centre = p.affine.map.translation()[axis];
+      centre = static_cast<double>(geometry.shape[axis]) / 2;
       if (!shift) continue;
       const std::int64_t most = shift_[static_cast<std::size_t>(axis - first)];
       // Said before the draw that bgv2 would fail at.
@@ -90,86 +79,56 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
                               "'shiftZYX' of at most the image's " + std::to_string(geometry.shape[axis]) +
                                   " voxels along axis " + std::to_string(axis - first),
                               std::to_string(most));
-      p.centre[axis] += static_cast<double>(stream.integer(-most, most));
+      centre += static_cast<double>(stream.integer(-most, most));
     }
+    p.affine.check(kName);
     set_shift(geometry, p);
   }
 
   bool acts(const MisalignmentParameters& p) const override {
-    return !channels_.empty() && (p.has_affine || p.shift != Index3{});
+    return !channels_.empty() && (p.affine.turns || p.shift != Index3{});
   }
 
   void apply(Sample& sample, const MisalignmentParameters& p, const Work&) const override {
     Array<float>& image = sample.image();
     const Index3& shape = image.shape;
-    const Positions positions = positions_of(p, shape);
-    // The voxels of the result that are not shifted in from outside.
-    const Box kept =
-        Box::of_shape(shape).intersect(Box::of_shape(shape).shifted({-p.shift[0], -p.shift[1], -p.shift[2]}));
+    const Positions positions = image_positions(p.affine.map.linear(), p.shift, shape);
+    // Of what the result is made; what lies beyond the image is shifted in from outside.
+    const Box wanted = Box::of_shape(shape).shifted(p.shift), kept = wanted.intersect(Box::of_shape(shape));
     float* const copy = sample.workspace().scratch<float>(0, image.channel_size());
     for (const std::int64_t number : channels_) {
       float* const out = image.channel(resolve_channel(kName, "im_channels_2_misalign", number, image.channels));
       std::memcpy(copy, out, static_cast<std::size_t>(image.channel_size()) * sizeof(float));
-      if (p.has_affine) {
-        const auto view = SourceView<float>::dense(copy, Box::of_shape(shape));
+      const auto view = SourceView<float>::dense(copy, Box::of_shape(shape));
+      if (p.affine.turns) {
         const ImageResampling resampling{{&view, 1}, Interpolation::linear, 0.0f, out};
         resample(sample.workspace(), positions, shape, shape, view.box, &resampling, nullptr);
+      } else {
+        for (std::int64_t x = kept.lower[0]; x < kept.upper[0]; ++x)
+          for (std::int64_t y = kept.lower[1]; y < kept.upper[1]; ++y)
+            std::copy_n(copy + offset_in(view.box, {x, y, kept.lower[2]}), kept.shape()[2],
+                        out + offset_in(wanted, {x, y, kept.lower[2]}));
       }
-      for (std::int64_t x = 0; x < shape[0]; ++x)
-        for (std::int64_t y = 0; y < shape[1]; ++y) {
-          float* const row = out + (x * shape[1] + y) * shape[2];
-          const bool outside = x < kept.lower[0] || x >= kept.upper[0] || y < kept.lower[1] || y >= kept.upper[1];
-          const std::int64_t begin = outside ? shape[2] : kept.lower[2], end = outside ? shape[2] : kept.upper[2];
-          std::fill(row, row + begin, 0.0f);
-          std::fill(row + end, row + shape[2], 0.0f);
-          if (p.has_affine || outside) continue;
-          const float* from = copy + ((x + p.shift[0]) * shape[1] + y + p.shift[1]) * shape[2] + p.shift[2];
-          std::copy(from + begin, from + end, row + begin);
-        }
+      fill_outside(wanted, kept, out, 0.0f);
     }
   }
 
   Record describe(const MisalignmentParameters& p) const override {
     Record record{std::string(name())};
-    Record::Numbers centre;
-    Record::Rows affine;
-    for (std::size_t axis = static_cast<std::size_t>(3 - p.dims); axis < 3; ++axis) {
-      centre.push_back(p.centre[axis]);
-      affine.emplace_back(p.affine[axis].end() - p.dims, p.affine[axis].end());
-    }
-    record.set("center_location_in_pixels", centre);
-    record.set("affine", p.has_affine ? Record::Value(affine) : Record::Value(std::monostate{}));
+    p.affine.describe(record);
     return record;
   }
 
   void restore(const Record& record, const Geometry& geometry, MisalignmentParameters& p) const override {
     after(geometry);
-    const auto dims = static_cast<std::size_t>(geometry.dims), first = 3 - dims;
-    const auto& centre = record.numbers("center_location_in_pixels");
-    if (centre.size() != dims)
-      throw InvalidArgument(kName, "'center_location_in_pixels' of " + std::to_string(dims) + " numbers",
-                            std::to_string(centre.size()));
-    p.has_affine = record.has("affine");
-    p.affine = kIdentity;
-    for (std::size_t axis = 0; axis < dims; ++axis) {
-      if (!std::isfinite(centre[axis]))
-        throw InvalidArgument(kName, "a finite 'center_location_in_pixels'", std::to_string(centre[axis]));
-      p.centre[axis + first] = centre[axis];
-      if (!p.has_affine) continue;
-      const auto& rows = record.rows("affine");
-      if (rows.size() != dims || rows[axis].size() != dims)
-        throw InvalidArgument(kName, "'affine' of " + std::to_string(dims) + " rows and columns",
-                              std::to_string(rows.size()) + " rows");
-      for (const double entry : rows[axis]) check_affine_entry(kName, entry);
-      std::copy(rows[axis].begin(), rows[axis].end(),
-                p.affine[axis + first].begin() + static_cast<std::ptrdiff_t>(first));
-    }
+    p.affine.dims = geometry.dims;
+    p.affine.restore(record, kName);
     set_shift(geometry, p);
-    for (std::size_t axis = first; axis < 3; ++axis)
+    for (int axis = 3 - geometry.dims; axis < 3; ++axis)
       if (std::abs(p.shift[axis]) > geometry.shape[axis])
         throw InvalidArgument(kName,
                               "a shift of at most the image's " + std::to_string(geometry.shape[axis]) +
-                                  " voxels along axis " + std::to_string(axis - first),
+                                  " voxels along axis " + std::to_string(axis - (3 - geometry.dims)),
                               std::to_string(p.shift[axis]));
   }
 
@@ -182,28 +141,13 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
   }
 
   static void set_shift(const Geometry& geometry, MisalignmentParameters& p) {
-    p.dims = geometry.dims;
     p.shift = {};
     for (int axis = 3 - geometry.dims; axis < 3; ++axis) {
       // No further than it takes to be refused.
       const auto size = static_cast<double>(geometry.shape[axis]);
-      const double centre = std::clamp(std::floor(p.centre[axis]), -size - 1, 2 * size + 2);
+      const double centre = std::clamp(std::floor(p.affine.map.translation()[axis]), -size - 1, 2 * size + 2);
       p.shift[axis] = static_cast<std::int64_t>(centre) - geometry.shape[axis] / 2;
     }
-  }
-
-  static Positions positions_of(const MisalignmentParameters& p, const Index3& shape) {
-    Positions positions;
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      // The grid is centred on the image and the matrix passes through float32, as in bgv2.
-      positions.offset[axis] = static_cast<double>(shape[axis] - 1) / 2;
-      for (std::size_t of = 0; of < 3; ++of) {
-        const double entry = through_float(p.affine[axis][of]);
-        positions.matrix[axis][of] = entry;
-        positions.offset[axis] += entry * (static_cast<double>(p.shift[of]) - static_cast<double>(shape[of] - 1) / 2);
-      }
-    }
-    return positions;
   }
 
   std::vector<std::int64_t> channels_;

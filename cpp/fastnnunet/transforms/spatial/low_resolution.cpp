@@ -36,9 +36,6 @@ void linear_positions(std::int64_t from, std::int64_t to, std::vector<Between>& 
   }
 }
 
-// What is constant stays so to the last bit, whatever the weight.
-inline float between(float lower, float upper, float weight) { return lower + weight * (upper - lower); }
-
 struct LowResolutionParameters : Parameters {
   std::vector<std::int64_t> channels;
   std::vector<double> scales;  // (channels, dims)
@@ -167,7 +164,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
         float* const to = wide + row * size;
         for (std::int64_t z = 0; z < size; ++z) {
           const Between& at = p.positions[2][static_cast<std::size_t>(z)];
-          to[z] = between(small[at.lower], small[at.upper], at.weight);
+          to[z] = mix(small[at.lower], small[at.upper], at.weight);
         }
       }
     });

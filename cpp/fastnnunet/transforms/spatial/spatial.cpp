@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/transforms/spatial/patch_affine.h"
 #include "fastnnunet/transforms/transform.h"
 #include "fastnnunet/warp/elastic.h"
 #include "fastnnunet/warp/grid.h"
@@ -43,8 +44,7 @@ Interpolation interpolation_of(const Record& attributes, const char* entry) {
 
 // Parameters in the last `dims` entries of three axes.
 struct SpatialParameters : Parameters {
-  Grid grid;
-  bool has_affine = false;
+  PatchAffine affine;
   bool deforms = false;
   double sigmas[3] = {};      // of the field's components, in voxels
   double magnitudes[3] = {};  // their largest displacements, in voxels
@@ -153,22 +153,17 @@ class Spatial final : public TransformOf<SpatialParameters> {
                 ? scales[0]
                 : scaling_.draw(stream, {geometry, std::nullopt, synchronize ? std::nullopt : std::optional(axis)});
     }
-    p.has_affine = rotate || scale;
-    p.grid.affine.setIdentity();
-    if (p.has_affine) {
-      if (dims_ == 3)
-        p.grid.affine = affine_3d(angles, scales);
-      else
-        p.grid.affine.bottomRightCorner<2, 2>() = affine_2d(angles[1], scales[0], scales[1]);
-    }
+    p.affine.dims = dims_;
+    p.affine.turns = rotate || scale;
+    p.affine.map.setIdentity();
+    if (p.affine.turns) p.affine.map.linear() = affine_matrix(dims_, angles, scales);
     if (p.deforms) draw_deformation(stream, geometry, p);
     for (int axis = first; axis < 3; ++axis) {
       const auto size = static_cast<double>(geometry.shape[axis]);
-      p.grid.centre[axis] = size / 2;
-      if (random_crop_ && distance_[axis] <= size - distance_[axis])
-        p.grid.centre[axis] = stream.uniform(distance_[axis], size - distance_[axis]);
+      const bool anywhere = random_crop_ && distance_[axis] <= size - distance_[axis];
+      p.affine.map.translation()[axis] = anywhere ? stream.uniform(distance_[axis], size - distance_[axis]) : size / 2;
     }
-    check_grid(p);
+    p.affine.check(kName);
   }
 
   void apply(Sample& sample, const SpatialParameters& p, const Work& work) const override {
@@ -176,10 +171,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     const SampleMoves moves = work.moves() != nullptr ? *work.moves() : SampleMoves{};
     Displacements displacements;
     if (p.deforms) displace(p, work.field(), sample.workspace(), displacements);
-    Grid grid = p.grid;
-    grid.centred = centre_deformation_;
-    grid.align_corners = align_corners_;
-    const PatchPlace place{grid, !p.has_affine && !p.deforms, p.deforms ? &displacements : nullptr};
+    const Grid grid{p.affine.map, centre_deformation_, align_corners_};
+    const PatchPlace place{grid, !p.affine.turns && !p.deforms, p.deforms ? &displacements : nullptr};
     Input<float> image(sample.pending_image(), sample.pending_image() != nullptr ? Array<float>{} : sample.image(),
                        sample.workspace());
     const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
@@ -202,16 +195,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
 
   Record describe(const SpatialParameters& p) const override {
     Record record{std::string(name())};
-    Record::Numbers centre;
-    Record::Rows affine;
-    for (int axis = 3 - dims_; axis < 3; ++axis) {
-      centre.push_back(p.grid.centre[axis]);
-      Record::Numbers row;
-      for (int of = 3 - dims_; of < 3; ++of) row.push_back(p.grid.affine(axis, of));
-      affine.push_back(row);
-    }
-    record.set("center_location_in_pixels", centre);
-    record.set("affine", p.has_affine ? Record::Value(affine) : Record::Value(std::monostate{}));
+    p.affine.describe(record);
     if (p.deforms && p.offsets != nullptr) {
       record.set("elastic_offsets", p.offsets);
     } else if (p.deforms) {
@@ -223,37 +207,12 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
   void restore(const Record& record, const Geometry&, SpatialParameters& p) const override {
-    const auto& centre = record.numbers("center_location_in_pixels");
-    if (std::ssize(centre) != dims_)
-      throw InvalidArgument(kName, "'center_location_in_pixels' of " + std::to_string(dims_) + " numbers",
-                            std::to_string(centre.size()));
-    p.has_affine = record.has("affine");
-    p.grid.affine.setIdentity();
-    for (int axis = 0; axis < dims_; ++axis) {
-      p.grid.centre[axis + 3 - dims_] = centre[static_cast<std::size_t>(axis)];
-      if (!p.has_affine) continue;
-      const auto& rows = record.rows("affine");
-      if (std::ssize(rows) != dims_ || std::ssize(rows[static_cast<std::size_t>(axis)]) != dims_)
-        throw InvalidArgument(kName, "'affine' of " + std::to_string(dims_) + " rows and columns",
-                              std::to_string(rows.size()) + " rows");
-      for (int of = 0; of < dims_; ++of)
-        p.grid.affine(axis + 3 - dims_, of + 3 - dims_) =
-            rows[static_cast<std::size_t>(axis)][static_cast<std::size_t>(of)];
-    }
-    check_grid(p);
+    p.affine.dims = dims_;
+    p.affine.restore(record, kName);
     restore_deformation(record, p);
   }
 
  private:
-  void check_grid(const SpatialParameters& p) const {
-    for (int axis = 3 - dims_; axis < 3; ++axis)
-      if (!(std::abs(p.grid.centre[axis]) <= 1e9))
-        throw InvalidArgument(kName, "'center_location_in_pixels' within 1e9 voxels",
-                              std::to_string(p.grid.centre[axis]));
-    for (int axis = 0; axis < 3; ++axis)
-      for (int of = 0; of < 3; ++of) check_affine_entry(kName, p.grid.affine(axis, of));
-  }
-
   void draw_deformation(Stream& stream, const Geometry& geometry, SpatialParameters& p) const {
     const bool synchronize = stream.bernoulli(p_synchronize_deform_);
     double scales[3] = {};

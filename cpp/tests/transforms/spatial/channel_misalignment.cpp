@@ -2,6 +2,7 @@
 #include <numbers>
 
 #include "transforms/intensity.h"
+#include "transforms/spatial/attributes.h"
 
 namespace fastnnunet {
 namespace {
@@ -19,15 +20,11 @@ Record attributes(const Numbers& channels, double p = 1) {
                 "ChannelMisalignmentTransform");
 }
 
-Record parameters(const Numbers& centre, const Record::Value& affine = std::monostate{}) {
-  return record({{"center_location_in_pixels", centre}, {"affine", affine}});
-}
-
 const auto first = make_transform("ChannelMisalignmentTransform", attributes({0}));
 
 TEST_CASE("channel misalignment: a shift moves one channel and fills with zeros", "[transforms]") {
   const Data data = data_of(2, {4, 5, 6});
-  const Data out = apply(*first, parameters({2 + 1, 2.5 - 2, 3 + 3}), data);
+  const Data out = apply(*first, placed_at({2 + 1, 2.5 - 2, 3 + 3}), data);
   check_only_channel(data, out, 0);
   for (std::int64_t x = 0; x < 4; ++x)
     for (std::int64_t y = 0; y < 5; ++y)
@@ -40,7 +37,7 @@ TEST_CASE("channel misalignment: a shift moves one channel and fills with zeros"
 TEST_CASE("channel misalignment: an affine turns about the middle, before the shift", "[transforms]") {
   const Data data = data_of(2, {7, 7, 7});
   const Rows quarter = {{1, 0, 0}, {0, 0, -1}, {0, 1, 0}};
-  const Data out = apply(*first, parameters({3.5, 3.5 + 2, 3.5}, quarter), data);
+  const Data out = apply(*first, placed_at({3.5, 3.5 + 2, 3.5}, quarter), data);
   check_only_channel(data, out, 0);
   for (std::int64_t x = 0; x < 7; ++x)
     for (std::int64_t y = 0; y < 7; ++y)
@@ -64,7 +61,7 @@ TEST_CASE("channel misalignment: the matrix rotates a scaling", "[transforms]") 
 
 TEST_CASE("channel misalignment: without a change nothing is done", "[transforms]") {
   const auto restored = first->new_parameters();
-  first->restore(parameters({4, 4.5, 5}), {2, 1, {8, 9, 10}}, *restored);
+  first->restore(placed_at({4, 4.5, 5}), {2, 1, {8, 9, 10}}, *restored);
   CHECK_FALSE(first->acts(*restored));
   const auto never = make_transform("ChannelMisalignmentTransform", attributes({0}, 0));
   Stream stream({}, 1);
@@ -80,11 +77,12 @@ TEST_CASE("channel misalignment: replay", "[transforms]") {
 TEST_CASE("channel misalignment: what does not fit is named", "[transforms]") {
   const Data data = data_of(2, {4, 5, 6});
   const auto refused = [&](const Record& record) { return message_of([&] { apply(*first, record, data); }); };
-  CHECK(has(refused(parameters({2, 2})), "'center_location_in_pixels' of 3 numbers, got 2"));
-  CHECK(has(refused(parameters({2 + 5, 2, 3})), "a shift of at most the image's 4 voxels along axis 0, got 5"));
-  CHECK(has(refused(parameters({2, 2, 3}, Rows{{1, 0}, {0, 1}})), "'affine' of 3 rows"));
+  CHECK(has(refused(placed_at({2, 2})), "'center_location_in_pixels' of 3 numbers, got 2"));
+  CHECK(has(refused(placed_at({2, std::nan(""), 3})), "a finite 'center_location_in_pixels', got nan"));
+  CHECK(has(refused(placed_at({2 + 5, 2, 3})), "a shift of at most the image's 4 voxels along axis 0, got 5"));
+  CHECK(has(refused(placed_at({2, 2, 3}, Rows{{1, 0}, {0, 1}})), "'affine' of 3 rows"));
   for (const double entry : {std::nan(""), double{INFINITY}, 1e300})
-    CHECK(has(refused(parameters({2, 2, 3}, Rows{{1, 0, 0}, {0, entry, 0}, {0, 0, 1}})), "expected 'affine'"));
+    CHECK(has(refused(placed_at({2, 2, 3}, Rows{{1, 0, 0}, {0, entry, 0}, {0, 0, 1}})), "expected 'affine'"));
   CHECK(has(message_of([] { first->after({0, 1, {4, 5, 6}}); }), "'im_channels_2_misalign' below 0, got 0"));
   Stream stream({}, 1);
   const auto p = first->new_parameters();

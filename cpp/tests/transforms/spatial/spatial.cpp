@@ -1,7 +1,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "transforms/samples.h"
+#include "transforms/spatial/attributes.h"
 
 namespace fastnnunet {
 namespace {
@@ -9,34 +9,11 @@ namespace {
 using namespace testing;
 
 Record attributes(const Numbers& patch, double p_rotation = 0, double p_scaling = 0) {
-  const double quarter = std::numbers::pi / 6;
-  return record({{"patch_size", patch},
-                 {"patch_center_dist_from_border", Numbers(patch.size(), 0.0)},
-                 {"random_crop", false},
-                 {"p_rotation", p_rotation},
-                 {"rotation", Scalar::range(-quarter, quarter)},
-                 {"p_rot_per_axis", 1.0},
-                 {"p_scaling", p_scaling},
-                 {"scaling", Scalar::range(0.7, 1.4)},
-                 {"p_synchronize_scaling_across_axes", 1.0},
-                 {"p_elastic_deform", 0.0},
-                 {"elastic_deform_scale", Scalar::range(0.0, 0.2)},
-                 {"elastic_deform_magnitude", Scalar::range(0.0, 0.2)},
-                 {"p_synchronize_def_scale_across_axes", 0.0},
-                 {"center_deformation", true},
-                 {"align_corners", false},
-                 {"mode_image", std::string("bilinear")},
-                 {"mode_seg", std::string("bilinear")},
-                 {"padding_mode_image", std::string("zeros")},
-                 {"border_mode_seg", std::string("constant")},
-                 {"padding_value_image", 0.0},
-                 {"padding_value_seg", -1.0},
-                 {"seg_tiebreak", std::string("lowest")}},
-                "SpatialTransform");
+  return spatial_attributes(patch, std::numbers::pi / 6, p_rotation, p_scaling);
 }
 
-Record parameters(const Numbers& centre, const Record::Value& affine = std::monostate{}) {
-  return record({{"center_location_in_pixels", centre}, {"affine", affine}});
+Record elastic_attributes(const Numbers& patch, double p_affine = 0) {
+  return deforming(patch, std::numbers::pi / 6, p_affine);
 }
 
 const Rows kIdentity = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
@@ -50,16 +27,14 @@ TEST_CASE("spatial: without rotation and scaling it is a crop, and only the crop
   CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
   sample.begin(image, &labels, 3, nullptr);
   const auto restored = spatial->new_parameters();
-  spatial->restore(parameters({5.0, 5.5, 6.0}), sample.geometry(), *restored);
+  spatial->restore(placed_at({5.0, 5.5, 6.0}), sample.geometry(), *restored);
   spatial->apply(sample, *restored, Stream({}, 2));
   const Data out = finished(sample);
   REQUIRE(out.shape == Index3{4, 5, 6});
-  for (std::int64_t x = 0; x < 4; ++x)
-    for (std::int64_t y = 0; y < 5; ++y)
-      for (std::int64_t z = 0; z < 6; ++z) {
-        REQUIRE(out.at(1, x, y, z) == data.at(1, x + 3, y + 3, z + 3));
-        REQUIRE(out.label(0, x, y, z) == data.label(0, x + 3, y + 3, z + 3));
-      }
+  each_voxel({4, 5, 6}, [&](std::int64_t x, std::int64_t y, std::int64_t z) {
+    REQUIRE(out.at(1, x, y, z) == data.at(1, x + 3, y + 3, z + 3));
+    REQUIRE(out.label(0, x, y, z) == data.label(0, x + 3, y + 3, z + 3));
+  });
   CHECK(image.voxels_read == 2 * 4 * 5 * 6);
   CHECK(labels.voxels_read == 4 * 5 * 6);
 }
@@ -67,7 +42,7 @@ TEST_CASE("spatial: without rotation and scaling it is a crop, and only the crop
 TEST_CASE("spatial: a window smaller than the patch is filled", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
   const Data data = data_of(1, {4, 8, 6});
-  const Data out = apply(*spatial, parameters({2, 4, 3}), data);
+  const Data out = apply(*spatial, placed_at({2, 4, 3}), data);
   for (std::int64_t x = 0; x < 8; ++x)
     for (std::int64_t z = 0; z < 8; ++z) {
       const bool inside = x >= 2 && x < 6 && z >= 1 && z < 7;
@@ -80,8 +55,8 @@ TEST_CASE("spatial: the identity matrix is the crop", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", attributes({7, 5, 9}));
   const Data data = data_of(1, {15, 15, 15});
   // bgv2's grid is centred on the patch: for odd sizes a centre of c + 0.5 lies on voxels.
-  const Data crop = apply(*spatial, parameters({7.5, 7.5, 7.5}), data);
-  const Data resampled = apply(*spatial, parameters({7.5, 7.5, 7.5}, kIdentity), data);
+  const Data crop = apply(*spatial, placed_at({7.5, 7.5, 7.5}), data);
+  const Data resampled = apply(*spatial, placed_at({7.5, 7.5, 7.5}, kIdentity), data);
   CHECK(resampled.labels == crop.labels);
   for (std::size_t i = 0; i < crop.image.size(); ++i)
     REQUIRE(resampled.image[i] == Catch::Approx(crop.image[i]).margin(1e-5));
@@ -90,13 +65,11 @@ TEST_CASE("spatial: the identity matrix is the crop", "[transforms]") {
 TEST_CASE("spatial: a quarter turn moves voxels to voxels", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", attributes({9, 9, 9}));
   const Data data = data_of(1, {9, 9, 9});
-  const Data out = apply(*spatial, parameters({4.5, 4.5, 4.5}, Rows{{1, 0, 0}, {0, 0, -1}, {0, 1, 0}}), data);
-  for (std::int64_t x = 0; x < 9; ++x)
-    for (std::int64_t y = 0; y < 9; ++y)
-      for (std::int64_t z = 0; z < 9; ++z) {
-        REQUIRE(out.at(0, x, y, z) == Catch::Approx(data.at(0, x, 8 - z, y)).margin(1e-5));
-        REQUIRE(out.label(0, x, y, z) == data.label(0, x, 8 - z, y));
-      }
+  const Data out = apply(*spatial, placed_at({4.5, 4.5, 4.5}, Rows{{1, 0, 0}, {0, 0, -1}, {0, 1, 0}}), data);
+  each_voxel({9, 9, 9}, [&](std::int64_t x, std::int64_t y, std::int64_t z) {
+    REQUIRE(out.at(0, x, y, z) == Catch::Approx(data.at(0, x, 8 - z, y)).margin(1e-5));
+    REQUIRE(out.label(0, x, y, z) == data.label(0, x, 8 - z, y));
+  });
 }
 
 TEST_CASE("spatial: a linear image stays linear under any matrix", "[transforms]") {
@@ -108,27 +81,25 @@ TEST_CASE("spatial: a linear image stays linear under any matrix", "[transforms]
         data.image[static_cast<std::size_t>(i)] =
             static_cast<float>(x) + 10.0f * static_cast<float>(y) - 3.0f * static_cast<float>(z);
   const Rows matrix = {{0.9, 0.2, -0.1}, {-0.3, 1.1, 0.05}, {0.1, 0.0, 0.8}};
-  const Data out = apply(*spatial, parameters({12, 11, 13}, matrix), data);
+  const Data out = apply(*spatial, placed_at({12, 11, 13}, matrix), data);
   const auto position = [&](std::size_t axis, double centre, std::int64_t i, std::int64_t j, std::int64_t k) {
     return matrix[axis][0] * (static_cast<double>(i) - 3.5) + matrix[axis][1] * (static_cast<double>(j) - 3.5) +
            matrix[axis][2] * (static_cast<double>(k) - 3.5) + centre - 0.5;
   };
-  for (std::int64_t i = 0; i < 8; ++i)
-    for (std::int64_t j = 0; j < 8; ++j)
-      for (std::int64_t k = 0; k < 8; ++k) {
-        const double expected = position(0, 12, i, j, k) + 10 * position(1, 11, i, j, k) - 3 * position(2, 13, i, j, k);
-        REQUIRE(out.at(0, i, j, k) == Catch::Approx(expected).margin(1e-3));
-      }
+  each_voxel({8, 8, 8}, [&](std::int64_t i, std::int64_t j, std::int64_t k) {
+    const double expected = position(0, 12, i, j, k) + 10 * position(1, 11, i, j, k) - 3 * position(2, 13, i, j, k);
+    REQUIRE(out.at(0, i, j, k) == Catch::Approx(expected).margin(1e-3));
+  });
 }
 
 TEST_CASE("spatial: resampled labels are labels of the neighbourhood", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", attributes({12, 12, 12}));
   Data data = data_of(1, {16, 16, 16});
   for (std::int16_t& label : data.labels) label = label == 2 ? 2 : 7;
-  const Data out = apply(*spatial, parameters({8, 8, 8}, Rows{{0.8, 0.3, 0}, {-0.3, 0.8, 0}, {0, 0, 0.9}}), data);
+  const Data out = apply(*spatial, placed_at({8, 8, 8}, Rows{{0.8, 0.3, 0}, {-0.3, 0.8, 0}, {0, 0, 0.9}}), data);
   for (const std::int16_t label : out.labels) REQUIRE((label == 2 || label == 7));
   // Beyond the window there is nothing but padding.
-  const Data outside = apply(*spatial, parameters({100, 100, 100}, kIdentity), data);
+  const Data outside = apply(*spatial, placed_at({100, 100, 100}, kIdentity), data);
   CHECK(std::all_of(outside.labels.begin(), outside.labels.end(), [](auto label) { return label == -1; }));
   CHECK(std::all_of(outside.image.begin(), outside.image.end(), [](auto value) { return value == 0.0f; }));
 }
@@ -147,7 +118,7 @@ TEST_CASE("spatial: planes of a folded sample go the same way", "[transforms]") 
     const auto none = fold->new_parameters();
     fold->apply(sample, *none, Stream({}, 0));
     const auto restored = spatial->new_parameters();
-    spatial->restore(parameters({5, 5}, affine), sample.geometry(), *restored);
+    spatial->restore(placed_at({5, 5}, affine), sample.geometry(), *restored);
     spatial->apply(sample, *restored, Stream({}, 2));
     unfold->apply(sample, *none, Stream({}, 0));
     const Data out = finished(sample);
@@ -161,7 +132,7 @@ TEST_CASE("spatial: planes of a folded sample go the same way", "[transforms]") 
           one.image.push_back(data.at(c, plane, i / 10, i % 10));
           one.labels.push_back(data.label(0, plane, i / 10, i % 10));
         }
-        const Data alone = apply(*spatial, parameters({5, 5}, affine), one, 2);
+        const Data alone = apply(*spatial, placed_at({5, 5}, affine), one, 2);
         for (std::int64_t i = 0; i < 36; ++i) {
           REQUIRE(out.at(c, plane, i / 6, i % 6) == alone.at(0, 0, i / 6, i % 6));
           REQUIRE(out.label(0, plane, i / 6, i % 6) == alone.label(0, 0, i / 6, i % 6));
@@ -181,155 +152,6 @@ TEST_CASE("spatial: what is drawn", "[transforms]") {
   }
   CHECK(affine == Catch::Approx(2000 * (1 - 0.8 * 0.8)).margin(90));
   check_replay(*make_transform("SpatialTransform", attributes({8, 8, 8}, 1, 1)), data_of(1, {12, 12, 12}));
-}
-
-Record with(Record attributes, std::initializer_list<std::pair<const char*, Record::Value>> entries) {
-  for (const auto& [name, value] : entries) attributes.set(name, value);
-  return attributes;
-}
-
-Record elastic_attributes(const Numbers& patch, double p_rotation = 0) {
-  return with(attributes(patch, p_rotation, p_rotation), {{"p_elastic_deform", 1.0},
-                                                          {"elastic_deform_scale", Scalar::range(0.05, 0.3)},
-                                                          {"elastic_deform_magnitude", Scalar::range(1.0, 3.0)}});
-}
-
-// What a transform makes of a window that it reads itself, or of one that was read before (`whole`).
-template <typename Prepare>
-Data made_of(const Transform& spatial, Source<float>& image, Source<std::int16_t>& labels, bool whole,
-             std::uint64_t seed, Prepare&& prepare) {
-  Workspace workspace;
-  Sample sample(workspace);
-  sample.begin(image, &labels, 3, nullptr);
-  const auto parameters = spatial.new_parameters();
-  prepare(sample.geometry(), *parameters);
-  if (whole) {
-    sample.image();
-    sample.segmentation();
-  }
-  spatial.apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
-  return finished(sample);
-}
-
-TEST_CASE("spatial: what is read is enough and no more", "[transforms]") {
-  // The box of voxels in memory must give what the whole window in memory gives.
-  const Data data = data_of(1, {30, 34, 38});
-  for (const char* border : {"zeros", "constant", "border", "reflection"})
-    for (const char* mode : {"bilinear", "nearest"})
-      for (const double p_elastic : {0.0, 1.0})
-        for (const double distance : {14.0, -6.0})
-          for (const bool align_corners : {false, true}) {
-            CAPTURE(border, mode, p_elastic, distance, align_corners);
-            const auto spatial = make_transform(
-                "SpatialTransform",
-                with(elastic_attributes({7, 8, 9}, 0.9), {{"p_elastic_deform", p_elastic},
-                                                          {"padding_mode_image", std::string(border)},
-                                                          {"border_mode_seg", std::string(border)},
-                                                          {"mode_image", std::string(mode)},
-                                                          {"mode_seg", std::string(mode)},
-                                                          {"align_corners", align_corners},
-                                                          {"random_crop", true},
-                                                          {"patch_center_dist_from_border", Numbers(3, distance)}}));
-            for (std::uint64_t seed = 0; seed < 12; ++seed) {
-              CAPTURE(seed);
-              Data results[2];
-              for (const bool whole : {false, true}) {
-                CountingSource<float> image({data.image.data(), 1, data.shape});
-                CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
-                results[whole ? 1 : 0] =
-                    made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
-                      Stream stream(SampleId{.seed = seed}, 1);
-                      spatial->draw(stream, geometry, p);
-                    });
-                // Rotated by 30 degrees, scaled by 1.4, displaced by 3 voxels and a margin: 26 voxels at most.
-                if (!whole) CHECK(image.voxels_read <= 26 * 27 * 28);
-                if (!whole) CHECK(labels.voxels_read == image.voxels_read);
-              }
-              int differing = 0;
-              for (std::size_t i = 0; i < results[0].image.size(); ++i)
-                differing += std::abs(results[0].image[i] - results[1].image[i]) > 1e-4f;
-              CHECK(differing == 0);
-              CHECK(results[0].labels == results[1].labels);
-            }
-          }
-}
-
-// An image in the middle of a window, as where a case is smaller than what a rotation may need.
-template <typename T>
-class CentredSource final : public Source<T> {
- public:
-  CentredSource(const Array<const T>& array, const Box& content, T filling)
-      : array_(array), content_(content), filling_(filling) {}
-  std::int64_t channels() const override { return array_.channels(); }
-  const Index3& shape() const override { return array_.shape(); }
-  Box content() const override { return content_; }
-  T filling() const override { return filling_; }
-  void read(std::int64_t channel, const Box& box, T* out) override {
-    beyond = beyond || !(box.intersect(content_) == box);
-    array_.read(channel, box, out);
-  }
-  bool beyond = false;
-
- private:
-  ArraySource<T> array_;
-  Box content_;
-  T filling_;
-};
-
-TEST_CASE("spatial: of a window only the image is read", "[transforms]") {
-  Data data = data_of(1, {30, 34, 38});
-  const Box content{{6, 9, 4}, {22, 30, 33}};
-  for (std::int64_t x = 0; x < 30; ++x)
-    for (std::int64_t y = 0; y < 34; ++y)
-      for (std::int64_t z = 0; z < 38; ++z) {
-        const Box voxel{{x, y, z}, {x + 1, y + 1, z + 1}};
-        if (voxel.intersect(content) == voxel) continue;
-        const auto at = static_cast<std::size_t>((x * 34 + y) * 38 + z);
-        data.image[at] = 0.0f;
-        data.labels[at] = -1;
-      }
-  const auto spatial = make_transform("SpatialTransform", attributes({28, 30, 31}, 0.7, 0.7));
-  for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    CAPTURE(seed);
-    Data results[2];
-    for (const bool whole : {false, true}) {
-      CentredSource<float> image({data.image.data(), 1, data.shape}, content, 0.0f);
-      CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
-      bool resamples = false;
-      results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
-        Stream stream(SampleId{.seed = seed}, 1);
-        spatial->draw(stream, geometry, p);
-        resamples = spatial->describe(p).has("affine");
-      });
-      if (!whole && resamples) CHECK_FALSE((image.beyond || labels.beyond));
-    }
-    CHECK(results[0].image == results[1].image);
-    CHECK(results[0].labels == results[1].labels);
-  }
-}
-
-TEST_CASE("spatial: what is read is enough where positions round to the voxel before", "[transforms]") {
-  const Data data = data_of(1, {4001, 5, 4});
-  for (const char* border : {"zeros", "border", "reflection"}) {
-    const auto spatial =
-        make_transform("SpatialTransform", with(attributes({8, 5, 4}), {{"padding_mode_image", std::string(border)},
-                                                                        {"border_mode_seg", std::string(border)}}));
-    // A little above a voxel, and rounded to a little below it.
-    for (double centre = 1.00003; centre < 4001.0; centre += 61.5) {
-      CAPTURE(border, centre);
-      Data results[2];
-      for (const bool whole : {false, true}) {
-        CountingSource<float> image({data.image.data(), 1, data.shape});
-        CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
-        results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, 0, [&](const auto& geometry, auto& p) {
-          spatial->restore(parameters({centre, 2.5, 2.0}, kIdentity), geometry, p);
-        });
-        if (!whole) CHECK(image.voxels_read <= 11 * 5 * 4);
-      }
-      CHECK(results[0].image == results[1].image);
-      CHECK(results[0].labels == results[1].labels);
-    }
-  }
 }
 
 TEST_CASE("spatial: elastic parameters are drawn and replayed", "[transforms]") {
@@ -362,7 +184,7 @@ TEST_CASE("spatial: offsets move what they say", "[transforms]") {
     const Data data = data_of(1, {12, 12, 12});
     FloatArray offsets{{3, 6, 6, 6}, std::vector<float>(3 * 216, 0.0f)};
     std::fill(offsets.values.begin() + 216, offsets.values.begin() + 432, 1.0f);
-    Record record = parameters({6, 6, 6});
+    Record record = placed_at({6, 6, 6});
     record.set("elastic_offsets", std::make_shared<const FloatArray>(offsets));
     const Data out = apply(*spatial, record, data);
     // An even patch in an even window lies on voxels.
@@ -399,7 +221,7 @@ TEST_CASE("spatial: what a border cannot fill is named", "[transforms]") {
   const auto message = [&](const char* border, const Numbers& patch, const Numbers& centre) {
     const auto spatial =
         make_transform("SpatialTransform", with(attributes(patch), {{"padding_mode_image", std::string(border)}}));
-    return message_of([&] { apply(*spatial, parameters(centre), data); });
+    return message_of([&] { apply(*spatial, placed_at(centre), data); });
   };
   CHECK(has(message("reflection", {8, 24, 8}, {4, 4, 4}), "axis 1 that 'padding_mode_image' can fill"));
   CHECK(has(message("reflection", {8, 8, 8}, {4, 4, 9}), "axis 2"));
@@ -429,15 +251,15 @@ TEST_CASE("spatial: what does not fit together is named", "[transforms]") {
   CHECK(has(message_of([&] { drawn(*infinite, {1, 1, {12, 12, 12}}, 0); }), "elastic_deform_magnitude"));
   const auto spatial = make_transform("SpatialTransform", attributes({8, 8, 8}));
   const Data data = data_of(1, {12, 12, 12});
-  CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5}), data); }), "center_location_in_pixels"));
-  CHECK(has(message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0}, {0, 1}}), data); }), "affine"));
+  CHECK(has(message_of([&] { apply(*spatial, placed_at({5, 5}), data); }), "center_location_in_pixels"));
+  CHECK(has(message_of([&] { apply(*spatial, placed_at({5, 5, 5}, Rows{{1, 0}, {0, 1}}), data); }), "affine"));
   // Finite as it is, and infinite in float32; or only when it is multiplied by voxels.
   for (const double entry : {std::nan(""), 1e300, -1e39, 3e38})
-    CHECK(has(
-        message_of([&] { apply(*spatial, parameters({5, 5, 5}, Rows{{1, 0, 0}, {0, 1, entry}, {0, 0, 1}}), data); }),
-        "expected 'affine'"));
+    CHECK(
+        has(message_of([&] { apply(*spatial, placed_at({5, 5, 5}, Rows{{1, 0, 0}, {0, 1, entry}, {0, 0, 1}}), data); }),
+            "expected 'affine'"));
   CHECK(has(message_of([&] { spatial->after({1, 1, {1, 12, 12}, 2, 0}); }), "3 spatial axes"));
-  Record offsets = parameters({6, 6, 6});
+  Record offsets = placed_at({6, 6, 6});
   offsets.set("elastic_offsets",
               std::make_shared<const FloatArray>(FloatArray{{3, 8, 8, 7}, std::vector<float>(1344)}));
   CHECK(has(message_of([&] { apply(*spatial, offsets, data); }), "elastic_offsets"));

@@ -1,4 +1,4 @@
-// Boxes that reach beyond an image.
+// What the core asks of boxes. See Note [Geometry is Eigen's, boxes are not].
 #pragma once
 
 #include <algorithm>
@@ -7,6 +7,25 @@
 #include "fastnnunet/base/box.h"
 
 namespace fastnnunet {
+
+constexpr bool contains(const Box& box, const Box& other) { return box.intersect(other) == other; }
+
+constexpr bool contains(const Box& box, const Index3& voxel) {
+  bool inside = true;
+  for (int axis = 0; axis < 3; ++axis) inside &= voxel[axis] >= box.lower[axis] && voxel[axis] < box.upper[axis];
+  return inside;
+}
+
+// `box` as seen from `origin`.
+constexpr Box relative_to(const Index3& origin, const Box& box) {
+  return box.shifted({-origin[0], -origin[1], -origin[2]});
+}
+
+// Where a voxel lies in a C-contiguous array of the box.
+constexpr std::int64_t offset_in(const Box& box, const Index3& voxel) {
+  const Index3 size = box.shape();
+  return ((voxel[0] - box.lower[0]) * size[1] + voxel[1] - box.lower[1]) * size[2] + voxel[2] - box.lower[2];
+}
 
 // The voxels of `box` that are not in `inner`, which lies in it. out: (X, Y, Z) of the box's shape.
 template <typename T>
