@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "catch.h"
@@ -80,6 +81,42 @@ TEST_CASE("element: float32 of the other types") {
   CHECK(converted<float>(Element::uint64, std::vector<std::uint64_t>{~0ull}) == Floats{18446744073709551616.0f});
   CHECK(converted<float>(Element::uint32, std::vector<std::uint32_t>{4294967295u}) == Floats{4294967296.0f});
   CHECK(converted<float>(Element::boolean, std::vector<std::uint8_t>{1, 0, 3}) == Floats{1.0f, 0.0f, 1.0f});
+}
+
+// A wrong sign or width of an element shows at its ends.
+template <typename From>
+void check_extremes(Element element) {
+  using Limits = std::numeric_limits<From>;
+  const std::vector<From> values{Limits::lowest(),
+                                 Limits::max(),
+                                 From{0},
+                                 From{1},
+                                 static_cast<From>(Limits::max() / 2),
+                                 static_cast<From>(Limits::max() / 2 + 1)};
+  const auto floats = converted<float>(element, values);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    CAPTURE(static_cast<int>(element), i);
+    CHECK(floats[i] == static_cast<float>(values[i]));
+  }
+  if constexpr (std::is_integral_v<From>) {
+    const auto shorts = converted<std::int16_t>(element, values);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      CAPTURE(static_cast<int>(element), i);
+      CHECK(shorts[i] == static_cast<std::int16_t>(values[i]));
+    }
+  }
+}
+
+TEST_CASE("element: the ends of every type") {
+  check_extremes<std::int8_t>(Element::int8);
+  check_extremes<std::uint8_t>(Element::uint8);
+  check_extremes<std::int16_t>(Element::int16);
+  check_extremes<std::uint16_t>(Element::uint16);
+  check_extremes<std::int32_t>(Element::int32);
+  check_extremes<std::uint32_t>(Element::uint32);
+  check_extremes<std::int64_t>(Element::int64);
+  check_extremes<std::uint64_t>(Element::uint64);
+  check_extremes<float>(Element::float32);
 }
 
 TEST_CASE("element: NumPy's names") {
