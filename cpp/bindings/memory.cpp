@@ -1,6 +1,6 @@
 // The memory that batches are in.
 #include <bit>
-#include <new>
+#include <stdexcept>
 
 #include "bindings.h"
 #include "fastnnunet/base/error.h"
@@ -38,10 +38,10 @@ std::shared_ptr<MemoryProvider> make_memory(const std::string& kind) {
   if (kind == "ordinary") return std::make_shared<OrdinaryMemory>();
   if (kind != "pinned" && kind != "torch") throw InvalidArgument("memory", "'ordinary', 'pinned' or 'torch'", kind);
   // Imported here, for it loads torch. The module stays as long as the process, and the table with it.
-  const py::capsule table = py::module_::import("fastnnunet_loader._torch").attr("memory");
-  if (table.name() == nullptr || std::string(table.name()) != kTorchMemory)
-    throw InvalidArgument("memory", "the extension _torch of this version", "another");
-  return std::make_shared<TorchMemory>(*table.get_pointer<const TorchMemoryTable>(), kind == "pinned");
+  const py::object capsule = py::module_::import("fastnnunet_loader._torch").attr("memory");
+  const void* table = PyCapsule_GetPointer(capsule.ptr(), kTorchMemory);
+  if (table == nullptr) throw py::error_already_set();
+  return std::make_shared<TorchMemory>(*static_cast<const TorchMemoryTable*>(table), kind == "pinned");
 }
 
 }  // namespace fastnnunet::bindings
