@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -124,6 +125,26 @@ def test_a_process_that_has_gone_has_nothing() -> None:
     gone = 2**22 - 1
     assert process_tree(gone) == []
     assert (tree_memory(gone), tree_cpu_seconds(gone)) == (0, 0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="figures are those of Linux")
+def test_processor_time_is_that_of_children_too_whether_they_live_or_have_ended() -> None:
+    busy = "import time\nwhile time.process_time() < {}: pass\n"
+    code = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {busy.format(0.6)!r}], check=True)
+living = subprocess.Popen([sys.executable, "-c", {busy.format(0.5) + "print(flush=True); input()"!r}], stdin=-1, stdout=-1)
+living.stdout.readline()
+print(flush=True)
+input()
+living.communicate(b"\\n")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert tree_cpu_seconds(process.pid) >= 1.0  # of the one that has ended and of the one that lives
+        process.communicate(b"\n")
+    assert process.returncode == 0
 
 
 def test_a_loader_that_is_none_is_refused() -> None:

@@ -49,10 +49,21 @@ std::vector<std::unique_ptr<Transform>> transforms() {
   return made;
 }
 
-TEST_CASE("shared loops: transforms do the same alone and with threads that help", "[engine]") {
+// What exchanges axes, which have to be as long.
+std::vector<std::unique_ptr<Transform>> exchanging_transforms() {
+  std::vector<std::unique_ptr<Transform>> made;
+  for (const Numbers& axes : {Numbers{0, 1}, {0, 2}, {1, 2}, {0, 1, 2}}) {
+    made.push_back(make_transform("TransposeAxesTransform", record({{"allowed_axes", axes}})));
+    made.push_back(make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
+                                                            {"num_rot_per_combination", Numbers{1, 3}},
+                                                            {"allowed_axes", axes}})));
+  }
+  return made;
+}
+
+void check_shared(const std::vector<std::unique_ptr<Transform>>& transforms, const Data& data) {
   const auto arena = Arena::shared(3, 8);
-  const Data data = data_of(2, {33, 34, 70});
-  for (const auto& transform : transforms()) {
+  for (const auto& transform : transforms) {
     CAPTURE(transform->name());
     for (std::uint64_t seed = 0; seed < 4; ++seed) {
       const Record parameters = drawn(*transform, geometry_of(data), seed);
@@ -71,6 +82,11 @@ TEST_CASE("shared loops: transforms do the same alone and with threads that help
       CHECK(shared.labels == alone.labels);
     }
   }
+}
+
+TEST_CASE("shared loops: transforms do the same alone and with threads that help", "[engine]") {
+  check_shared(transforms(), data_of(2, {33, 34, 70}));
+  check_shared(exchanging_transforms(), data_of(2, {40, 40, 40}));
 }
 
 }  // namespace

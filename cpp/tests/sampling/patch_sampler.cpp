@@ -142,6 +142,8 @@ TEST_CASE("patch sampler: with an ignore label, unforced patches show annotated 
   for (std::uint64_t step = 0; step < 20; ++step) {
     Stream stream = stream_of(step);
     CHECK(sampler.place(stream, image, false, &locations).lower == Index3{11, 12, 13});
+    // Forced ones show the class, which is there.
+    CHECK(sampler.place(stream, image, true, &locations).lower == Index3{26, 26, 26});
   }
   ClassLocations without(image);
   without.add({1}, false, false, one, 3);
