@@ -2,15 +2,18 @@
 
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
 
+#include <chrono>
 #include <exception>
 #include <map>
 #include <new>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "fastnnunet/base/error.h"
@@ -23,6 +26,8 @@ namespace fastnnunet {
 namespace {
 
 constexpr std::int64_t kRangesPerThread = 4;  // of a loop, for some take longer than others
+// How long a thread that has helped looks out for the next loop of the same sample before it sleeps.
+constexpr std::chrono::microseconds kAlert{50};
 
 // What the arenas of one process have in common. A forked child has one of its own, for a thread that does not exist
 // there may hold the parent's lock. None is ever freed: threads may outlive static objects.
@@ -70,8 +75,12 @@ struct Arena::Scheduler {
     helpers.reserve(static_cast<std::size_t>(places));
   }
 
-  // Wakes up as many threads as sleep, up to `most`.
-  void call(int most) FASTNNUNET_REQUIRES(mutex);
+  // Calls up to `most` threads that wait. Returns how many.
+  int call(int most) FASTNNUNET_REQUIRES(mutex);
+  void wait_for_call(MutexLock& lock, bool stay_alert) FASTNNUNET_REQUIRES(mutex);
+  // Calls up to `most` of the threads that loops could use. Whoever comes calls more of them: loops that are over soon
+  // wake up few.
+  void invite(int most) FASTNNUNET_REQUIRES(mutex);
   // The first task in the queue, on this thread.
   void run_next(Arena& of) FASTNNUNET_REQUIRES(mutex);
   // Works on ranges of loops until there are none, or this thread is needed for a task. False where it cannot.
@@ -94,14 +103,16 @@ struct Arena::Scheduler {
   Task* first FASTNNUNET_GUARDED_BY(mutex) = nullptr;
   Task* last FASTNNUNET_GUARDED_BY(mutex) = nullptr;
   std::vector<ThreadState*> free_states FASTNNUNET_GUARDED_BY(mutex);
-  // A thread is awake, asleep, or a helper. A queued task finds one that is about to look into the queue, or all are at
-  // work on tasks.
+  // A thread has a task, waits to be called, helps, or is on its way from one to the other and looks into the queue. A
+  // queued task finds one that is on its way, or all have tasks.
   Condition called;
-  int asleep FASTNNUNET_GUARDED_BY(mutex) = 0;  // and not called yet
-  int calls FASTNNUNET_GUARDED_BY(mutex) = 0;   // that no thread has heard yet
+  int waiting FASTNNUNET_GUARDED_BY(mutex) = 0;  // and not called yet
+  int alert FASTNNUNET_GUARDED_BY(mutex) = 0;    // of these and of the called ones, those that do not sleep
+  std::atomic<int> calls{0};                     // that no thread has heard yet; changed under the mutex
   std::vector<Helper*> helpers FASTNNUNET_GUARDED_BY(mutex);
-  int loops FASTNNUNET_GUARDED_BY(mutex) = 0;  // with ranges that nobody has begun
-  std::atomic<int> recalls{0};                 // helpers that are needed for tasks; changed under the mutex
+  int loops FASTNNUNET_GUARDED_BY(mutex) = 0;   // with ranges that nobody has begun
+  int wanted FASTNNUNET_GUARDED_BY(mutex) = 0;  // threads that these could use and nobody has called
+  std::atomic<int> recalls{0};                  // helpers that are needed for tasks; changed under the mutex
 };
 
 // Of a loop that several threads work on, as long as there are ranges that nobody has begun.
@@ -110,7 +121,8 @@ class Arena::SharedLoop {
   SharedLoop(Scheduler& scheduler, std::int64_t count, int helpers) : scheduler_(scheduler), count_(count) {
     const MutexLock lock(scheduler_.mutex);
     ++scheduler_.loops;
-    scheduler_.call(helpers);
+    scheduler_.wanted += helpers;
+    scheduler_.invite(std::max(scheduler_.alert, 1));
   }
   ~SharedLoop() { end(); }
   SharedLoop(const SharedLoop&) = delete;
@@ -131,6 +143,7 @@ class Arena::SharedLoop {
     if (--scheduler_.loops > 0) return;
     while (!scheduler_.helpers.empty()) scheduler_.let_go(*scheduler_.helpers.back());
     scheduler_.recalls = 0;
+    scheduler_.wanted = 0;
   }
 
   Scheduler& scheduler_;
@@ -139,12 +152,29 @@ class Arena::SharedLoop {
   std::atomic<bool> ended_{false};
 };
 
-void Arena::Scheduler::call(int most) {
-  const int count = std::min(most, asleep);
-  asleep -= count;
+int Arena::Scheduler::call(int most) {
+  const int count = std::min(most, waiting);
+  waiting -= count;
   calls += count;
-  for (int i = 0; i < count; ++i) called.notify_one();
+  for (int asleep = std::min(count, calls - alert); asleep > 0; --asleep) called.notify_one();
+  return count;
 }
+
+void Arena::Scheduler::wait_for_call(MutexLock& lock, bool stay_alert) {
+  ++waiting;
+  if (stay_alert) {
+    ++alert;
+    mutex.unlock();
+    const auto end = std::chrono::steady_clock::now() + kAlert;
+    while (calls.load(std::memory_order_relaxed) == 0 && std::chrono::steady_clock::now() < end) continue;
+    mutex.lock();
+    --alert;
+  }
+  while (calls == 0) called.wait(lock);
+  --calls;
+}
+
+void Arena::Scheduler::invite(int most) { wanted -= call(std::min(most, wanted)); }
 
 void Arena::Scheduler::run_next(Arena& of) {
   Task& task = *std::exchange(first, first->next_);
@@ -171,6 +201,7 @@ bool Arena::Scheduler::help(Helper& helper) {
     return false;
   }
   helpers.push_back(&helper);
+  invite(2);
   mutex.unlock();
   helper.group->wait();
   mutex.lock();
@@ -267,15 +298,16 @@ void Arena::work(Helper& helper) noexcept {
   MutexLock lock(scheduler.mutex);
   ++scheduler.entered;
   scheduler.start.notify_one();
-  for (;;) {
+  for (bool helped = false;;) {
     if (scheduler.first != nullptr) {
       scheduler.run_next(*this);
+      helped = false;
     } else if (scheduler.stop) {
       return;
-    } else if (scheduler.loops == 0 || !scheduler.help(helper)) {
-      ++scheduler.asleep;
-      while (scheduler.calls == 0) scheduler.called.wait(lock);
-      --scheduler.calls;
+    } else if (scheduler.loops > 0 && scheduler.help(helper)) {
+      helped = true;
+    } else {
+      scheduler.wait_for_call(lock, std::exchange(helped, false));
     }
   }
 }
@@ -288,14 +320,13 @@ void Arena::enqueue(Task& task) {
   scheduler.last = &task;
   unfinished_.fetch_add(1, std::memory_order_relaxed);
   // The caller may be any thread, and does not call oneTBB: helpers let each other go.
-  if (scheduler.asleep > 0)
-    scheduler.call(1);
-  else if (scheduler.recalls < std::ssize(scheduler.helpers))
-    ++scheduler.recalls;
+  if (scheduler.call(1) == 0 && scheduler.recalls < std::ssize(scheduler.helpers)) ++scheduler.recalls;
 }
 
 void Arena::share(std::int64_t count, const RangeBody& body) const {
-  const std::int64_t threads = std::min<std::int64_t>(idle() + 1, count);
+  // More threads than cores would take turns within the loop.
+  static const int cores = std::max(tbb::info::default_concurrency(), 2);
+  const std::int64_t threads = std::min<std::int64_t>({idle() + 1, cores, count});
   if (threads <= 1) {
     if (count > 0) body(0, count);
     return;
