@@ -18,6 +18,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/mutex.h"
+#include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/platform/process.h"
 #include "fastnnunet/platform/thread.h"
 
@@ -28,6 +29,9 @@ namespace {
 constexpr std::int64_t kRangesPerThread = 4;  // of a loop, for some take longer than others
 // How long a thread that has helped looks out for the next loop of the same sample before it sleeps.
 constexpr std::chrono::microseconds kAlert{50};
+// Address space that is kept for every thread until all are there: the C library ends the process where it has no
+// memory for a thread's own variables.
+constexpr std::size_t kRoom = std::size_t{4} << 20;
 
 // What the arenas of one process have in common. A forked child has one of its own, for a thread that does not exist
 // there may hold the parent's lock. None is ever freed: threads may outlive static objects.
@@ -95,8 +99,9 @@ struct Arena::Scheduler {
   std::vector<Thread> threads;
 
   Mutex mutex;
-  Condition start;  // a thread has entered the arena, or failed to
-  int entered FASTNNUNET_GUARDED_BY(mutex) = 0;
+  Condition start;                                  // any of the next three
+  bool begin FASTNNUNET_GUARDED_BY(mutex) = false;  // all threads are there, or it is to be stopped
+  int entered FASTNNUNET_GUARDED_BY(mutex) = 0;     // threads that have entered the arena, or failed to
   std::exception_ptr failure FASTNNUNET_GUARDED_BY(mutex);
   bool stop FASTNNUNET_GUARDED_BY(mutex) = false;
 
@@ -257,6 +262,8 @@ void Arena::start() {
   Scheduler& scheduler = *scheduler_;
   std::exception_ptr failure;
   try {
+    Buffer room;
+    room.reserve<char>(kRoom * static_cast<std::size_t>(threads_));
     // A thread whose stack is smaller than oneTBB's own have takes up no ranges of others.
     const std::size_t stack = tbb::global_control::active_value(tbb::global_control::thread_stack_size);
     for (int i = 0; i < threads_; ++i) scheduler.threads.emplace_back(stack, [this] { enter(); });
@@ -265,13 +272,16 @@ void Arena::start() {
   }
   {
     MutexLock lock(scheduler.mutex);
-    while (scheduler.entered < std::ssize(scheduler.threads)) scheduler.start.wait(lock);
+    scheduler.begin = true;
+    scheduler.stop = failure != nullptr;
+    scheduler.start.notify_all();
+    while (!scheduler.stop && scheduler.entered < threads_) scheduler.start.wait(lock);
     if (!failure) failure = scheduler.failure;
   }
   try {
     if (failure) std::rethrow_exception(failure);
   } catch (const std::bad_alloc&) {
-    throw;
+    throw no_threads(threads_, "no memory");
   } catch (const std::exception& error) {
     throw no_threads(threads_, error.what());
   }
@@ -279,25 +289,36 @@ void Arena::start() {
 
 // One thread, from its beginning to its end.
 void Arena::enter() noexcept {
+  {
+    MutexLock lock(scheduler_->mutex);
+    while (!scheduler_->begin) scheduler_->start.wait(lock);
+    if (scheduler_->stop) return;
+  }
+  // Has the thread's variables made, also those of whoever throws, while there is room.
+  Scheduler::this_helper = nullptr;
+  (void)std::uncaught_exceptions();
   try {
     scheduler_->arena.execute([this] {
       Helper helper;
+      note_entered(nullptr);
       work(helper);
     });
   } catch (...) {
-    const MutexLock lock(scheduler_->mutex);
-    scheduler_->failure = std::current_exception();
-    ++scheduler_->entered;
-    scheduler_->start.notify_one();
+    note_entered(std::current_exception());
   }
+}
+
+void Arena::note_entered(const std::exception_ptr& failure) {
+  const MutexLock lock(scheduler_->mutex);
+  ++scheduler_->entered;
+  if (failure) scheduler_->failure = failure;
+  scheduler_->start.notify_all();
 }
 
 void Arena::work(Helper& helper) noexcept {
   Scheduler& scheduler = *scheduler_;
   Scheduler::this_helper = &helper;
   MutexLock lock(scheduler.mutex);
-  ++scheduler.entered;
-  scheduler.start.notify_one();
   for (bool helped = false;;) {
     if (scheduler.first != nullptr) {
       scheduler.run_next(*this);

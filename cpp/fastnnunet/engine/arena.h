@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -73,6 +74,7 @@ class Arena final : public Crew {
   class SharedLoop;
   void start();
   void enter() noexcept;
+  void note_entered(const std::exception_ptr& failure);
   void work(Helper& helper) noexcept;
 
   int threads_;
