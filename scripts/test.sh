@@ -47,6 +47,7 @@ fuzz() {
 }
 
 tsan() {
+  scripts/instrumented_tbb.sh
   # ThreadSanitizer needs a memory layout that newer kernels do not always give to a randomised process.
   local fixed_layout=()
   if setarch -R true 2>/dev/null; then

@@ -1,77 +1,46 @@
 #include "fastnnunet/engine/arena.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_group.h>
 
 #include <chrono>
+#include <exception>
 #include <map>
+#include <new>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/mutex.h"
+#include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/platform/process.h"
+#include "fastnnunet/platform/thread.h"
 
+// See Note [One arena for all loaders] and Note [Threads of our own in oneTBB's arena].
 namespace fastnnunet {
 namespace {
 
-constexpr std::chrono::seconds kStartPatience{1};
-constexpr int kLeastPlaces = 2;  // of any arena of oneTBB's
-
-// Has oneTBB allow the process as many threads as all arenas ask for, beside those that it allows anyway: workers
-// beyond the number of cores, and no fewer for other users of oneTBB. Of several limits in a process the lowest holds,
-// so the arenas share one.
-class Allowance {
- public:
-  // Of an arena that begins. Throws, and then nothing has changed.
-  void add(std::size_t threads) {
-    const MutexLock lock(mutex_);
-    // With no limit of ours there is the default, or that of somebody who has raised it.
-    if (asked_ == 0)
-      others_ = std::max<std::size_t>(static_cast<std::size_t>(tbb::info::default_concurrency()),
-                                      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
-    replace(asked_ + threads);
-  }
-  // Of an arena that has ended.
-  void remove(std::size_t threads) noexcept {
-    const MutexLock lock(mutex_);
-    try {
-      replace(asked_ - threads);
-    } catch (...) {  // the higher limit does no harm
-      asked_ -= threads;
-    }
-  }
-
- private:
-  void replace(std::size_t asked) FASTNNUNET_REQUIRES(mutex_) {
-    std::unique_ptr<tbb::global_control> next;
-    if (asked > 0)
-      next = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, others_ + asked);
-    limit_ = std::move(next);  // the next one is there before the last one goes
-    asked_ = asked;
-  }
-
-  Mutex mutex_;
-  std::size_t asked_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
-  std::size_t others_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
-  std::unique_ptr<tbb::global_control> limit_ FASTNNUNET_GUARDED_BY(mutex_);
-};
+constexpr std::int64_t kRangesPerThread = 4;  // of a loop, for some take longer than others
+// How long a thread that has helped looks out for the next loop of the same sample before it sleeps.
+constexpr std::chrono::microseconds kAlert{50};
+// Address space that is kept for every thread until all are there: the C library ends the process where it has no
+// memory for a thread's own variables.
+constexpr std::size_t kRoom = std::size_t{4} << 20;
 
 // What the arenas of one process have in common. A forked child has one of its own, for a thread that does not exist
-// there may hold the parent's locks. None is ever freed: threads may outlive static objects.
+// there may hold the parent's lock. None is ever freed: threads may outlive static objects.
 struct Registry {
   explicit Registry(std::uint64_t of) : process(of) {}
   const std::uint64_t process;
   Mutex mutex;
   std::map<int, std::weak_ptr<Arena>> arenas FASTNNUNET_GUARDED_BY(mutex);
-  std::size_t living FASTNNUNET_GUARDED_BY(mutex) = 0;  // arenas whose keepers have not ended
-  Mutex starting;
-  Condition began;                       // a thread of an arena that starts
-  std::atomic<bool> has_threads{false};  // oneTBB, as far as we know; also read by a forked child
-  Allowance allowance;
+  std::atomic<int> living{0};  // arenas that may have threads; also read by a forked child
 };
 
 Registry& registry() {
@@ -79,8 +48,8 @@ Registry& registry() {
   Registry* known = current.load();
   for (;;) {
     if (known != nullptr && known->process == process_id()) return *known;
-    // oneTBB would wait for the threads that it had before.
-    if (known != nullptr && known->has_threads)
+    // A thread that does not exist here may hold a lock of oneTBB's.
+    if (known != nullptr && known->living > 0)
       throw ClosedError("loader",
                         "a process that was forked before the first loader was made, or after the last was closed",
                         "one that was forked from a process with open loaders");
@@ -94,70 +63,167 @@ ThreadError no_threads(int wanted, const std::string& reason) {
           reason + ": the process is at a limit of threads or memory"};
 }
 
-// Makes sure that the system gives the process `count` more threads, each with memory of its own: where one of oneTBB's
-// cannot be started, its workers end the process. Throws ThreadError.
-void require_threads(int count, int wanted) {
-  Mutex mutex;
-  Condition changed;
-  bool end = false;
-  std::atomic<bool> memory{true};
-  std::vector<std::thread> threads;
-  std::string reason;
-  try {
-    threads.reserve(static_cast<std::size_t>(count));
-    for (int i = 0; i < count; ++i)
-      threads.emplace_back([&] {
-        try {
-          const std::vector<char> touched(std::size_t{64} << 10);
-          MutexLock lock(mutex);
-          while (!end) changed.wait(lock);
-        } catch (...) {
-          memory = false;
-        }
-      });
-  } catch (const std::exception& error) {
-    reason = error.what();
-  }
-  {
-    const MutexLock lock(mutex);
-    end = true;
-    changed.notify_all();
-  }
-  for (std::thread& thread : threads) thread.join();
-  if (reason.empty() && !memory) reason = "no memory";
-  if (!reason.empty()) throw no_threads(wanted, reason);
-}
-
 }  // namespace
 
+// A thread's way to help with loops: it waits for its group, which is what oneTBB's threads do that take up ranges of
+// others, and the group waits for a task that never runs. Whoever destroys the task lets the thread go.
+struct Arena::Helper {
+  std::unique_ptr<tbb::task_group> group = std::make_unique<tbb::task_group>();
+  tbb::task_handle door;
+};
+
 struct Arena::Scheduler {
-  struct Workers {
-    explicit Workers(int threads) : arena(threads, 0) {}
-    tbb::task_scheduler_handle handle{tbb::attach{}};
-    tbb::task_arena arena;
-  };
+  // All places are for threads that enter it, so oneTBB has no thread of its own to send.
+  explicit Scheduler(int places) : arena(places, static_cast<unsigned>(places)) {
+    threads.reserve(static_cast<std::size_t>(places));
+    helpers.reserve(static_cast<std::size_t>(places));
+  }
 
-  // oneTBB's threads end when every thread that has called it lets go of it, which each has to do itself. Loaders are
-  // used and closed by any thread, so one of ours does all the calls: it hands out turns, and ends the threads.
-  std::thread keeper;
+  // Calls up to `most` threads that wait. Returns how many.
+  int call(int most) FASTNNUNET_REQUIRES(mutex);
+  void wait_for_call(MutexLock& lock, bool stay_alert) FASTNNUNET_REQUIRES(mutex);
+  // Calls up to `most` of the threads that loops could use. Whoever comes calls more of them: loops that are over soon
+  // wake up few.
+  void invite(int most) FASTNNUNET_REQUIRES(mutex);
+  // The first task in the queue, on this thread.
+  void run_next(Arena& of) FASTNNUNET_REQUIRES(mutex);
+  // Works on ranges of loops until there are none, or this thread is needed for a task. False where it cannot.
+  bool help(Helper& helper) FASTNNUNET_REQUIRES(mutex);
+  void let_go(Helper& helper) FASTNNUNET_REQUIRES(mutex);
+  // Between two ranges: lets a helper go that is needed for a task, this thread if it is one.
+  void answer_recall();
+
+  static inline thread_local Helper* this_helper = nullptr;
+
+  tbb::task_arena arena;
+  std::vector<Thread> threads;
+
   Mutex mutex;
-  Condition called;
-  std::size_t turns FASTNNUNET_GUARDED_BY(mutex) = 0;  // that are to be handed out
-  bool stop FASTNNUNET_GUARDED_BY(mutex) = false;
-  bool started FASTNNUNET_GUARDED_BY(mutex) = false;  // or failed to
-  // oneTBB failed to start a thread or to take a turn: it may wait for that thread for ever, and is not ended. The
-  // keeper's, and whoever's has waited for it.
-  bool unsound = false;
+  Condition start;                                  // any of the next three
+  bool begin FASTNNUNET_GUARDED_BY(mutex) = false;  // all threads are there, or it is to be stopped
+  int entered FASTNNUNET_GUARDED_BY(mutex) = 0;     // threads that have entered the arena, or failed to
   std::exception_ptr failure FASTNNUNET_GUARDED_BY(mutex);
-  Condition start;
+  bool stop FASTNNUNET_GUARDED_BY(mutex) = false;
 
-  // What is to be done, beside the scheduler: it only says when a thread is free.
-  Condition idle;
   Task* first FASTNNUNET_GUARDED_BY(mutex) = nullptr;
   Task* last FASTNNUNET_GUARDED_BY(mutex) = nullptr;
-  Condition state_free;
   std::vector<ThreadState*> free_states FASTNNUNET_GUARDED_BY(mutex);
+  // A thread has a task, waits to be called, helps, or is on its way from one to the other and looks into the queue. A
+  // queued task finds one that is on its way, or all have tasks.
+  Condition called;
+  int waiting FASTNNUNET_GUARDED_BY(mutex) = 0;  // and not called yet
+  int alert FASTNNUNET_GUARDED_BY(mutex) = 0;    // of these and of the called ones, those that do not sleep
+  std::atomic<int> calls{0};                     // that no thread has heard yet; changed under the mutex
+  std::vector<Helper*> helpers FASTNNUNET_GUARDED_BY(mutex);
+  int loops FASTNNUNET_GUARDED_BY(mutex) = 0;   // with ranges that nobody has begun
+  int wanted FASTNNUNET_GUARDED_BY(mutex) = 0;  // threads that these could use and nobody has called
+  std::atomic<int> recalls{0};                  // helpers that are needed for tasks; changed under the mutex
 };
+
+// Of a loop that several threads work on, as long as there are ranges that nobody has begun.
+class Arena::SharedLoop {
+ public:
+  SharedLoop(Scheduler& scheduler, std::int64_t count, int helpers) : scheduler_(scheduler), count_(count) {
+    const MutexLock lock(scheduler_.mutex);
+    ++scheduler_.loops;
+    scheduler_.wanted += helpers;
+    scheduler_.invite(std::max(scheduler_.alert, 1));
+  }
+  ~SharedLoop() { end(); }
+  SharedLoop(const SharedLoop&) = delete;
+  SharedLoop& operator=(const SharedLoop&) = delete;
+
+  void run(std::int64_t begin, std::int64_t end_of_range, const RangeBody& body) {
+    const std::int64_t size = end_of_range - begin;
+    if (begun_.fetch_add(size, std::memory_order_relaxed) + size == count_) end();
+    body(begin, end_of_range);
+    if (scheduler_.recalls.load(std::memory_order_relaxed) > 0) scheduler_.answer_recall();
+  }
+
+ private:
+  // Helpers that find no range would only spin.
+  void end() {
+    if (ended_.exchange(true, std::memory_order_relaxed)) return;
+    const MutexLock lock(scheduler_.mutex);
+    if (--scheduler_.loops > 0) return;
+    while (!scheduler_.helpers.empty()) scheduler_.let_go(*scheduler_.helpers.back());
+    scheduler_.recalls = 0;
+    scheduler_.wanted = 0;
+  }
+
+  Scheduler& scheduler_;
+  const std::int64_t count_;
+  std::atomic<std::int64_t> begun_{0};  // indices
+  std::atomic<bool> ended_{false};
+};
+
+int Arena::Scheduler::call(int most) {
+  const int count = std::min(most, waiting);
+  waiting -= count;
+  calls += count;
+  for (int asleep = std::min(count, calls - alert); asleep > 0; --asleep) called.notify_one();
+  return count;
+}
+
+void Arena::Scheduler::wait_for_call(MutexLock& lock, bool stay_alert) {
+  ++waiting;
+  if (stay_alert) {
+    ++alert;
+    mutex.unlock();
+    const auto end = std::chrono::steady_clock::now() + kAlert;
+    while (calls.load(std::memory_order_relaxed) == 0 && std::chrono::steady_clock::now() < end) continue;
+    mutex.lock();
+    --alert;
+  }
+  while (calls == 0) called.wait(lock);
+  --calls;
+}
+
+void Arena::Scheduler::invite(int most) { wanted -= call(std::min(most, wanted)); }
+
+void Arena::Scheduler::run_next(Arena& of) {
+  Task& task = *std::exchange(first, first->next_);
+  // The one that was used last: its memory is the warmest.
+  ThreadState& state = *free_states.back();
+  free_states.pop_back();
+  mutex.unlock();
+  task.run(state);
+  state.workspace_bytes = state.workspace.bytes();
+  state.open_files_now = state.files.size();
+  state.open_file_bytes = state.files.memory();
+  mutex.lock();
+  free_states.push_back(&state);
+  of.unfinished_.fetch_sub(1, std::memory_order_release);
+}
+
+bool Arena::Scheduler::help(Helper& helper) {
+  if (!helper.group) return false;
+  try {
+    helper.door = helper.group->defer([] {});
+  } catch (...) {
+    // The group already counts the task for which there was no memory, and would wait for it.
+    (void)helper.group.release();
+    return false;
+  }
+  helpers.push_back(&helper);
+  invite(2);
+  mutex.unlock();
+  helper.group->wait();
+  mutex.lock();
+  return true;
+}
+
+void Arena::Scheduler::let_go(Helper& helper) {
+  helpers.erase(std::find(helpers.begin(), helpers.end(), &helper));
+  helper.door = {};
+}
+
+void Arena::Scheduler::answer_recall() {
+  const MutexLock lock(mutex);
+  if (recalls == 0) return;
+  --recalls;
+  let_go(this_helper->door ? *this_helper : *helpers.back());
+}
 
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
@@ -165,187 +231,135 @@ std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   const MutexLock lock(here.mutex);
   std::weak_ptr<Arena>& known = here.arenas[threads];
   if (auto arena = known.lock()) return arena;
-  std::shared_ptr<Arena> arena(new Arena(threads, open_files));
-  const bool had_threads = here.has_threads.exchange(true);
-  ++here.living;
-  try {
-    arena->start();
-  } catch (...) {
-    if (--here.living == 0 && !arena->scheduler_->unsound) here.has_threads = had_threads;
-    throw;
-  }
+  std::shared_ptr<Arena> arena(new Arena(threads, open_files, here.living));
+  arena->start();
   known = arena;
   return arena;
 }
 
-Arena::Arena(int threads, std::size_t open_files) : threads_(threads), scheduler_(std::make_unique<Scheduler>()) {
+Arena::Arena(int threads, std::size_t open_files, std::atomic<int>& living)
+    : threads_(threads), living_(living), scheduler_(std::make_unique<Scheduler>(threads)) {
+  for (int i = 0; i < threads; ++i) states_.push_back(std::make_unique<ThreadState>(open_files, *this));
   {
-    const MutexLock handed_over(registry().starting);
+    const MutexLock lock(scheduler_->mutex);
+    for (const auto& state : states_) scheduler_->free_states.push_back(state.get());
   }
-  for (int i = 0; i < threads; ++i) {
-    states_.push_back(std::make_unique<ThreadState>(open_files, *this));
-    scheduler_->free_states.push_back(states_.back().get());
-  }
+  ++living_;
 }
 
 Arena::~Arena() {
-  if (scheduler_->keeper.joinable()) {
-    {
-      const MutexLock lock(scheduler_->mutex);
-      scheduler_->stop = true;
-      scheduler_->called.notify_one();
-    }
-    scheduler_->keeper.join();
+  {
+    const MutexLock lock(scheduler_->mutex);
+    scheduler_->stop = true;
+    scheduler_->call(threads_);
   }
-  // A turn that oneTBB still has may look for a task at any time.
-  if (scheduler_->unsound) (void)scheduler_.release();
+  for (Thread& thread : scheduler_->threads) thread.join();
+  scheduler_.reset();
+  --living_;
 }
 
 void Arena::start() {
-  try {
-    scheduler_->keeper = std::thread([this] { keep(); });
-  } catch (const std::system_error& error) {
-    throw no_threads(threads_, error.what());
-  }
+  Scheduler& scheduler = *scheduler_;
   std::exception_ptr failure;
-  {
-    MutexLock lock(scheduler_->mutex);
-    while (!scheduler_->started) scheduler_->start.wait(lock);
-    failure = scheduler_->failure;
-  }
-  if (!failure) return;
-  scheduler_->keeper.join();
-  std::rethrow_exception(failure);
-}
-
-// Has all of oneTBB's threads start now, when there is known to be room for them.
-template <typename Workers>
-void Arena::begin(Workers& workers) {
-  struct Start {
-    int there = 0;
-    int users = 0;
-  };
-  // What passes through oneTBB passes through this lock, too, which ThreadSanitizer sees: memory is taken, used and
-  // given back while it is held.
-  Registry& here = registry();
-  MutexLock lock(here.starting);
-  auto* const start = new Start{0, threads_ + 1};
-  const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-  const bool all = static_cast<int>(std::min<std::size_t>(allowed, 1u << 20)) > threads_;
-  const auto wait = [&here, start, all, wanted = threads_](MutexLock& held) {
-    const auto deadline = Condition::Clock::now() + kStartPatience;
-    while (all && start->there < wanted && here.began.wait_until(held, deadline)) continue;
-    if (--start->users == 0) delete start;
-  };
-  lock.unlock();
-  for (int i = 0; i < threads_; ++i)
-    workers.arena.enqueue([&here, start, wait] {
-      MutexLock held(here.starting);
-      ++start->there;
-      here.began.notify_all();
-      wait(held);
-    });
-  lock.lock();
-  wait(lock);
-}
-
-void Arena::keep() {
-  Registry& here = registry();
-  const auto places = static_cast<std::size_t>(std::max(threads_, kLeastPlaces));
-  std::unique_ptr<Scheduler::Workers> workers;
-  std::exception_ptr failure;
-  bool allowed = false;
   try {
-    require_threads(static_cast<int>(places), threads_);
-    here.allowance.add(places);
-    allowed = true;
-    workers = std::make_unique<Scheduler::Workers>(threads_);
-    scheduler_->unsound = true;
-    begin(*workers);
-    scheduler_->unsound = false;
-  } catch (const std::bad_alloc&) {
+    Buffer room;
+    room.reserve<char>(kRoom * static_cast<std::size_t>(threads_));
+    // A thread whose stack is smaller than oneTBB's own have takes up no ranges of others.
+    const std::size_t stack = tbb::global_control::active_value(tbb::global_control::thread_stack_size);
+    for (int i = 0; i < threads_; ++i) scheduler.threads.emplace_back(stack, [this] { enter(); });
+  } catch (...) {
     failure = std::current_exception();
-  } catch (const ThreadError&) {
-    failure = std::current_exception();
-  } catch (const std::exception& error) {
-    failure = std::make_exception_ptr(no_threads(threads_, error.what()));
-  }
-  MutexLock lock(scheduler_->mutex);
-  scheduler_->failure = failure;
-  scheduler_->started = true;
-  scheduler_->start.notify_one();
-  while (!failure) {
-    while (!scheduler_->stop && scheduler_->turns == 0) scheduler_->called.wait(lock);
-    if (scheduler_->turns == 0) break;
-    --scheduler_->turns;
-    lock.unlock();
-    try {
-      workers->arena.enqueue([this, &scheduler = *scheduler_] { run_next(scheduler, *this); });
-    } catch (...) {
-      // oneTBB has no memory or no thread for it. Where it keeps the turn all the same, that finds nothing to do.
-      scheduler_->unsound = true;
-      run_next(*scheduler_, *this);
-    }
-    lock.lock();
-  }
-  // A task counts as done for its loader a little before its thread has left it.
-  while (unfinished_.load(std::memory_order_relaxed) > 0) scheduler_->idle.wait(lock);
-  lock.unlock();
-  if (scheduler_->unsound) {
-    // It would wait for a thread that it could not start.
-    (void)workers.release();
-  } else if (workers) {
-    workers->arena.terminate();
-    tbb::task_scheduler_handle handle = std::move(workers->handle);
-    workers.reset();
-    // Ends the threads, unless another user of the scheduler in this process still needs them.
-    const bool ended = tbb::finalize(handle, std::nothrow);
-    if (!failure) {
-      const MutexLock registry_lock(here.mutex);
-      if (--here.living == 0 && ended) here.has_threads = false;
-    }
-  }
-  if (allowed) here.allowance.remove(places);
-}
-
-void Arena::enqueue(Task& task) {
-  task.next_ = nullptr;
-  {
-    const MutexLock lock(scheduler_->mutex);
-    (scheduler_->first == nullptr ? scheduler_->first : scheduler_->last->next_) = &task;
-    scheduler_->last = &task;
-    unfinished_.fetch_add(1, std::memory_order_relaxed);
-    ++scheduler_->turns;
-  }
-  scheduler_->called.notify_one();
-}
-
-void Arena::run_next(Scheduler& scheduler, Arena& arena) {
-  Task* task = nullptr;
-  ThreadState* state = nullptr;
-  // oneTBB's threads are older than an arena that comes to them later: its memory is handed over with this lock.
-  {
-    const MutexLock handed_over(registry().starting);
   }
   {
     MutexLock lock(scheduler.mutex);
-    // Every arena of oneTBB's has two places at least, so there may be a worker more than was asked for: it waits.
-    while (scheduler.first != nullptr && scheduler.free_states.empty()) scheduler.state_free.wait(lock);
-    if (scheduler.first == nullptr) return;  // and the arena may be gone
-    task = std::exchange(scheduler.first, scheduler.first->next_);
-    // The one that was used last: its memory is the warmest.
-    state = scheduler.free_states.back();
-    scheduler.free_states.pop_back();
+    scheduler.begin = true;
+    scheduler.stop = failure != nullptr;
+    scheduler.start.notify_all();
+    while (!scheduler.stop && scheduler.entered < threads_) scheduler.start.wait(lock);
+    if (!failure) failure = scheduler.failure;
   }
-  task->run(*state);
-  state->workspace_bytes = state->workspace.bytes();
-  state->open_files_now = state->files.size();
-  state->open_file_bytes = state->files.memory();
-  // The lock also makes what was written here visible to the thread that has this state next.
+  try {
+    if (failure) std::rethrow_exception(failure);
+  } catch (const std::bad_alloc&) {
+    throw no_threads(threads_, "no memory");
+  } catch (const std::exception& error) {
+    throw no_threads(threads_, error.what());
+  }
+}
+
+// One thread, from its beginning to its end.
+void Arena::enter() noexcept {
+  {
+    MutexLock lock(scheduler_->mutex);
+    while (!scheduler_->begin) scheduler_->start.wait(lock);
+    if (scheduler_->stop) return;
+  }
+  // Has the thread's variables made, also those of whoever throws, while there is room.
+  Scheduler::this_helper = nullptr;
+  (void)std::uncaught_exceptions();
+  try {
+    scheduler_->arena.execute([this] {
+      Helper helper;
+      note_entered(nullptr);
+      work(helper);
+    });
+  } catch (...) {
+    note_entered(std::current_exception());
+  }
+}
+
+void Arena::note_entered(const std::exception_ptr& failure) {
+  const MutexLock lock(scheduler_->mutex);
+  ++scheduler_->entered;
+  if (failure) scheduler_->failure = failure;
+  scheduler_->start.notify_all();
+}
+
+void Arena::work(Helper& helper) noexcept {
+  Scheduler& scheduler = *scheduler_;
+  Scheduler::this_helper = &helper;
+  MutexLock lock(scheduler.mutex);
+  for (bool helped = false;;) {
+    if (scheduler.first != nullptr) {
+      scheduler.run_next(*this);
+      helped = false;
+    } else if (scheduler.stop) {
+      return;
+    } else if (scheduler.loops > 0 && scheduler.help(helper)) {
+      helped = true;
+    } else {
+      scheduler.wait_for_call(lock, std::exchange(helped, false));
+    }
+  }
+}
+
+void Arena::enqueue(Task& task) {
+  Scheduler& scheduler = *scheduler_;
+  task.next_ = nullptr;
   const MutexLock lock(scheduler.mutex);
-  scheduler.free_states.push_back(state);
-  scheduler.state_free.notify_one();
-  if (arena.unfinished_.fetch_sub(1, std::memory_order_release) == 1) scheduler.idle.notify_all();
+  (scheduler.first == nullptr ? scheduler.first : scheduler.last->next_) = &task;
+  scheduler.last = &task;
+  unfinished_.fetch_add(1, std::memory_order_relaxed);
+  // The caller may be any thread, and does not call oneTBB: helpers let each other go.
+  if (scheduler.call(1) == 0 && scheduler.recalls < std::ssize(scheduler.helpers)) ++scheduler.recalls;
+}
+
+void Arena::share(std::int64_t count, const RangeBody& body) const {
+  // More threads than cores would take turns within the loop.
+  static const int cores = std::max(tbb::info::default_concurrency(), 2);
+  const std::int64_t threads = std::min<std::int64_t>({idle() + 1, cores, count});
+  if (threads <= 1) {
+    if (count > 0) body(0, count);
+    return;
+  }
+  const std::int64_t ranges = kRangesPerThread * threads;
+  SharedLoop loop(*scheduler_, count, static_cast<int>(threads - 1));
+  tbb::this_task_arena::isolate([&] {
+    // Each range is a task of its own: after any of them a helper can leave.
+    tbb::parallel_for(
+        tbb::blocked_range<std::int64_t>(0, count, static_cast<std::size_t>((count + ranges - 1) / ranges)),
+        [&](const auto& range) { loop.run(range.begin(), range.end(), body); }, tbb::simple_partitioner());
+  });
 }
 
 std::size_t Arena::workspace_bytes() const {

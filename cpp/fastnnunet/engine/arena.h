@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -48,7 +50,10 @@ class Arena final : public Crew {
   int threads() const { return threads_; }
   // Threads without a task: they help with the loops of those that have one. What finished tasks did is visible then.
   int idle() const override { return std::max(threads_ - unfinished_.load(std::memory_order_acquire), 0); }
-  // Runs `task` on one of the threads; tasks start in the order of the calls.
+  // See Crew. The caller is one of the threads.
+  void share(std::int64_t count, const RangeBody& body) const override;
+  // Runs `task` on one of the threads; tasks start in the order of the calls. A thread that helps with a loop takes it
+  // after the range that it is at.
   void enqueue(Task& task);
 
   // Of all threads together, as of the end of each one's last task.
@@ -63,16 +68,17 @@ class Arena final : public Crew {
   }
 
  private:
-  Arena(int threads, std::size_t open_files);
+  Arena(int threads, std::size_t open_files, std::atomic<int>& living);
+  struct Helper;
   struct Scheduler;
+  class SharedLoop;
   void start();
-  void keep();
-  template <typename Workers>
-  void begin(Workers& workers);
-  // Where nothing is left to be done the arena may be gone.
-  static void run_next(Scheduler& scheduler, Arena& arena);
+  void enter() noexcept;
+  void note_entered(const std::exception_ptr& failure);
+  void work(Helper& helper) noexcept;
 
   int threads_;
+  std::atomic<int>& living_;        // arenas of this process
   std::atomic<int> unfinished_{0};  // tasks
   std::vector<std::unique_ptr<ThreadState>> states_;
   std::unique_ptr<Scheduler> scheduler_;

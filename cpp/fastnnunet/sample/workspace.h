@@ -39,8 +39,8 @@ class Workspace {
   // What is computed for an index must not depend on its range.
   template <typename Body>
   void share(std::int64_t count, const Body& body) const {
-    if (const int helpers = idle(); helpers > 0)
-      parallel_for_here(helpers + 1, count, std::cref(body));
+    if (idle() > 0)
+      crew_->share(count, std::cref(body));
     else if (count > 0)
       body(std::int64_t{0}, count);
   }
