@@ -17,7 +17,7 @@ if [ ${#files[@]} -eq 0 ]; then
   for header in "${annotated[@]}"; do
     patterns+=(-e "#include \"$header\"")
   done
-  mapfile -t files < <(grep -rlF "${patterns[@]}" cpp/fastnnunet cpp/bindings --include='*.cpp' | grep -v _windows.cpp | sort)
+  mapfile -t files < <(grep -rlF "${patterns[@]}" cpp/fastnnunet cpp/bindings --include='*.cpp' | grep -v /windows/ | sort)
 fi
 
 mapfile -t others < <("$python" - <<'PYTHON'

@@ -55,10 +55,10 @@ py::dict to_dict(const Record& record);
 py::tuple to_tuple(const Index3& shape, int dims);
 
 // A Python object with `apply` and `targets`, see python/fastnnunet_loader/transforms/python.py.
-std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object);
+std::unique_ptr<transforms::Transform> make_python_transform(const std::string& name, py::object object);
 
 // A transform of another package: a capsule as in fastnnunet/plugin/abi.h. Throws InvalidType or InvalidArgument.
-std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::object object);
+std::unique_ptr<transforms::Transform> make_plugin_transform(const std::string& name, py::object object);
 
 // Memory for batches: "ordinary"; "pinned", of torch's allocator for that; or "torch", of torch's for the CPU, which
 // goes the same way as pinned memory and needs no accelerator. Throws InvalidArgument where the build knows no torch.
@@ -66,23 +66,23 @@ std::shared_ptr<MemoryProvider> make_memory(const std::string& kind);
 
 // A pipeline, and the memory that calls from Python work in: kept from call to call, one for each call at a time.
 struct BoundPipeline {
-  std::shared_ptr<Pipeline> pipeline;
-  Mutex mutex;
-  std::vector<std::unique_ptr<Workspace>> idle FASTNNUNET_GUARDED_BY(mutex);
+  std::shared_ptr<pipeline::Pipeline> pipeline;
+  base::Mutex mutex;
+  std::vector<std::unique_ptr<sample::Workspace>> idle FASTNNUNET_GUARDED_BY(mutex);
   std::size_t borrowed FASTNNUNET_GUARDED_BY(mutex) = 0;  // workspaces
 
-  explicit BoundPipeline(std::shared_ptr<Pipeline> made) : pipeline(std::move(made)) {}
+  explicit BoundPipeline(std::shared_ptr<pipeline::Pipeline> made) : pipeline(std::move(made)) {}
 };
 
 // Views of (C, X, Y, Z) memory; `owner` keeps it alive. Without an owner the array has memory of its own, which is a
 // copy where there is something to copy.
-py::array image_array(const Array<float>& image, int dims, const py::handle& owner);
-py::array target_array(const Target& target, int dims, const py::handle& owner);
+py::array image_array(const sample::Array<float>& image, int dims, const py::handle& owner);
+py::array target_array(const sample::Target& target, int dims, const py::handle& owner);
 // NumPy's type for the element type of a target; for bfloat16, which NumPy has not, uint16.
 py::dtype dtype_of(TargetType type);
 // An array (C, X, Y, Z) or (C, Y, Z) as a target. Throws InvalidType or InvalidArgument.
-Target to_target(const py::array& array);
+sample::Target to_target(const py::array& array);
 // What transforms in Python have added to a sample, as a dictionary; empty where they have added nothing.
-py::dict entries_of(const Sample& sample);
+py::dict entries_of(const sample::Sample& sample);
 
 }  // namespace fastnnunet::bindings

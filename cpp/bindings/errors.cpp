@@ -39,7 +39,7 @@ py::object to_python(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const SampleError& e) {
     return with_cause(sample_error(e), e.cause());
-  } catch (const TransformError& e) {
+  } catch (const pipeline::TransformError& e) {
     return with_cause(exception_type("TransformError")(e.what(), "transform"_a = e.transform()), e.cause());
   } catch (const PythonStorageError& e) {
     return value_of(e.original());

@@ -16,13 +16,13 @@ constexpr const char* kPlace = "logits_to_segmentation";
 
 std::string dtype_name(const py::array& array) { return py::cast<std::string>(py::str(array.dtype())); }
 
-Logits logits_of(const py::array& array) {
+inference::Logits logits_of(const py::array& array) {
   if (array.ndim() != 4) throw InvalidArgument(kPlace, "logits (C, X, Y, Z)", std::to_string(array.ndim()) + " axes");
-  Logits logits;
+  inference::Logits logits;
   if (array.dtype().equal(py::dtype::of<float>()))
-    logits.type = LogitType::float32;
+    logits.type = inference::LogitType::float32;
   else if (array.dtype().equal(py::dtype("float16")))
-    logits.type = LogitType::float16;
+    logits.type = inference::LogitType::float16;
   else
     throw InvalidType(kPlace, "logits of float32 or float16", dtype_name(array));
   const py::ssize_t item = array.itemsize();
@@ -37,7 +37,7 @@ Logits logits_of(const py::array& array) {
   return logits;
 }
 
-Probabilities probabilities_of(py::array& array, std::int64_t channels, const Index3& shape) {
+inference::Probabilities probabilities_of(py::array& array, std::int64_t channels, const Index3& shape) {
   if (!array.dtype().equal(py::dtype::of<float>()))
     throw InvalidType(kPlace, "probabilities of float32", dtype_name(array));
   const bool fits = array.ndim() == 4 && array.shape(0) == channels && array.shape(1) == shape[0] &&
@@ -45,7 +45,7 @@ Probabilities probabilities_of(py::array& array, std::int64_t channels, const In
   if (!fits || !array.writeable())
     throw InvalidArgument(kPlace, "writable probabilities of a channel for each of the logits' and the image's shape",
                           "another array");
-  Probabilities target;
+  inference::Probabilities target;
   target.data = static_cast<float*>(array.mutable_data());
   for (int axis = 0; axis < 4; ++axis) target.strides[axis] = array.strides(axis) / array.itemsize();
   return target;
@@ -68,23 +68,24 @@ bool fits_a_byte(std::int64_t channels, const std::vector<std::int64_t>& regions
 }
 
 template <typename Label>
-py::array segmentation(const Logits& logits, const SegmentationOptions& options, const Probabilities* probabilities) {
+py::array segmentation(const inference::Logits& logits, const inference::SegmentationOptions& options,
+                       const inference::Probabilities* probabilities) {
   py::array_t<Label> out = zeros<Label>(options.image_shape);
   Label* data = out.mutable_data();
   const py::gil_scoped_release release;
-  segmentation_from_logits(logits, options, data, probabilities);
+  inference::segmentation_from_logits(logits, options, data, probabilities);
   return out;
 }
 
 py::array logits_to_segmentation(const py::array& array, const Index3& new_shape, int axis,
                                  const std::vector<std::int64_t>& regions, const Index3& offset,
                                  const Index3& image_shape, std::optional<py::array> probabilities, int threads) {
-  const Logits logits = logits_of(array);
+  const inference::Logits logits = logits_of(array);
   check_image(image_shape);
-  const SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
-  std::optional<Probabilities> target;
+  const inference::SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
+  std::optional<inference::Probabilities> target;
   if (probabilities) target = probabilities_of(*probabilities, logits.channels, image_shape);
-  const Probabilities* pointer = target ? &*target : nullptr;
+  const inference::Probabilities* pointer = target ? &*target : nullptr;
   if (fits_a_byte(logits.channels, regions)) return segmentation<std::uint8_t>(logits, options, pointer);
   return segmentation<std::uint16_t>(logits, options, pointer);
 }
@@ -97,10 +98,10 @@ class Stream {
          std::optional<py::array> probabilities, int threads)
       : probabilities_(std::move(probabilities)) {
     check_image(image_shape);
-    const SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
-    std::optional<Probabilities> target;
+    const inference::SegmentationOptions options{new_shape, axis, image_shape, offset, regions, threads};
+    std::optional<inference::Probabilities> target;
     if (probabilities_) target = probabilities_of(*probabilities_, channels, image_shape);
-    const Probabilities* pointer = target ? &*target : nullptr;
+    const inference::Probabilities* pointer = target ? &*target : nullptr;
     if (fits_a_byte(channels, regions))
       begin(bytes_, channels, shape, along, options, pointer);
     else
@@ -108,7 +109,7 @@ class Stream {
   }
 
   std::int64_t add(const py::array& array, std::int64_t first) {
-    const Logits logits = logits_of(array);
+    const inference::Logits logits = logits_of(array);
     const py::gil_scoped_release release;
     if (bytes_) {
       bytes_->add(logits, first);
@@ -123,8 +124,8 @@ class Stream {
 
  private:
   template <typename Label>
-  void begin(std::optional<SegmentationStream<Label>>& stream, std::int64_t channels, const Index3& shape, int along,
-             const SegmentationOptions& options, const Probabilities* probabilities) {
+  void begin(std::optional<inference::SegmentationStream<Label>>& stream, std::int64_t channels, const Index3& shape,
+             int along, const inference::SegmentationOptions& options, const inference::Probabilities* probabilities) {
     py::array_t<Label> out = zeros<Label>(options.image_shape);
     Label* data = out.mutable_data();
     out_ = std::move(out);
@@ -134,8 +135,8 @@ class Stream {
 
   std::optional<py::array> probabilities_;
   py::array out_;
-  std::optional<SegmentationStream<std::uint8_t>> bytes_;
-  std::optional<SegmentationStream<std::uint16_t>> words_;
+  std::optional<inference::SegmentationStream<std::uint8_t>> bytes_;
+  std::optional<inference::SegmentationStream<std::uint16_t>> words_;
 };
 
 }  // namespace

@@ -33,8 +33,8 @@ LocationReader location_reader(const py::function& reader) {
       const auto file = py::cast<std::string>(error.value().attr("file"));
       const auto reason = py::cast<std::string>(error.value().attr("reason"));
       const py::object code = error.value().attr("errno");
-      if (!code.is_none() && is_limit(py::cast<int>(code))) throw ResourceError(file, reason);
-      const Passing may_pass = code.is_none() ? Passing::no : passing(py::cast<int>(code));
+      if (!code.is_none() && platform::is_limit(py::cast<int>(code))) throw ResourceError(file, reason);
+      const Passing may_pass = code.is_none() ? Passing::no : platform::passing(py::cast<int>(code));
       throw PythonStorageError(file, reason, may_pass, std::move(error));
     }
     ClassLocations locations(shape);
@@ -144,11 +144,11 @@ py::tuple make_sample(Loader& loader, std::uint64_t step, std::uint32_t slot, st
   py::object image;
   py::list targets;
   std::size_t number = 0;
-  const auto take = [&](Sample& sample, std::size_t case_number) {
+  const auto take = [&](sample::Sample& sample, std::size_t case_number) {
     const py::gil_scoped_acquire lock;
     const py::handle nobody;  // NumPy allocates, and copies
     image = image_array(sample.image(), sample.dims(), nobody);
-    for (const Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), nobody));
+    for (const sample::Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), nobody));
     number = case_number;
   };
   {
@@ -194,7 +194,7 @@ void add_loader(py::module_& module) {
       .def_readonly("segmentation", &CaseFiles::segmentation)
       .def_readonly("previous", &CaseFiles::previous);
   module.def("stamp_of_case", &stamp_of_case, py::arg("files"), py::call_guard<py::gil_scoped_release>());
-  module.def("passing", [](int code) { return passing(code) == Passing::yes; }, py::arg("errno"));
+  module.def("passing", [](int code) { return platform::passing(code) == Passing::yes; }, py::arg("errno"));
 
   py::class_<SamplingOptions>(module, "SamplingOptions")
       .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,

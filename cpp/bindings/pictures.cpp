@@ -18,7 +18,7 @@ py::list outline_polygons(const py::array_t<std::uint8_t, py::array::c_style | p
   if (mask.ndim() != 2)
     throw InvalidArgument("outlines", "a mask (rows, columns)", std::to_string(mask.ndim()) + " axes");
   py::list polygons;
-  for (const Outline& outline : outlines(mask.data(), mask.shape(0), mask.shape(1))) {
+  for (const pictures::Outline& outline : pictures::outlines(mask.data(), mask.shape(0), mask.shape(1))) {
     py::array_t<float> points({static_cast<py::ssize_t>(outline.size()), py::ssize_t{2}});
     auto at = points.mutable_unchecked<2>();
     for (py::ssize_t i = 0; i < points.shape(0); ++i) {

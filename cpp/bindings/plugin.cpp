@@ -11,7 +11,7 @@ constexpr std::string_view kCapsulesOfBefore = "fastnnunet_loader.plugin.Transfo
 
 }  // namespace
 
-std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::object object) {
+std::unique_ptr<transforms::Transform> make_plugin_transform(const std::string& name, py::object object) {
   const std::string expected = std::string("a capsule named '") + FASTNNUNET_PLUGIN_CAPSULE + "'";
   if (!PyCapsule_CheckExact(object.ptr())) throw InvalidType(name, expected, py::cast<std::string>(py::repr(object)));
   const char* found = PyCapsule_GetName(object.ptr());
@@ -23,7 +23,7 @@ std::unique_ptr<Transform> make_plugin_transform(const std::string& name, py::ob
     throw InvalidType(name, expected, py::cast<std::string>(py::repr(object)));
   const auto* table = static_cast<const fastnnunet_plugin_transform*>(PyCapsule_GetPointer(object.ptr(), found));
   // The capsule owns the table.
-  return fastnnunet::make_plugin_transform(name, {share(std::move(object)), table});
+  return transforms::make_plugin_transform(name, {share(std::move(object)), table});
 }
 
 }  // namespace fastnnunet::bindings

@@ -27,18 +27,20 @@ bool holds(const py::array& array) {
   return py::dtype::of<T>().equal(array.dtype());
 }
 
-py::array resample_image(const py::array& array, const Index3& to, const ResizeOptions& options) {
+py::array resample_image(const py::array& array, const Index3& to, const resampling::ResizeOptions& options) {
   if (!holds<float>(array))
     throw InvalidType("resample", "an image of float32", py::cast<std::string>(py::str(array.dtype())));
-  return resized<float>(
-      array, to, [&](const float* in, const Index3& from, float* out) { resize_image(in, from, to, options, out); });
+  return resized<float>(array, to, [&](const float* in, const Index3& from, float* out) {
+    resampling::resize_image(in, from, to, options, out);
+  });
 }
 
 template <typename T, typename... Others>
-py::array resample_labels(const py::array& array, const Index3& to, const ResizeOptions& options) {
+py::array resample_labels(const py::array& array, const Index3& to, const resampling::ResizeOptions& options) {
   if (holds<T>(array))
-    return resized<T>(array, to,
-                      [&](const T* in, const Index3& from, T* out) { resize_labels(in, from, to, options, out); });
+    return resized<T>(array, to, [&](const T* in, const Index3& from, T* out) {
+      resampling::resize_labels(in, from, to, options, out);
+    });
   if constexpr (sizeof...(Others) > 0) {
     return resample_labels<Others...>(array, to, options);
   } else {
@@ -58,7 +60,7 @@ void add_resampling(py::module_& module) {
         // Shapes are checked before memory of their size is asked for.
         for (const std::int64_t size : new_shape)
           if (size < 1) throw InvalidArgument("resample", "a new shape of positive sizes", std::to_string(size));
-        const ResizeOptions options{order, axis, order_z, threads};
+        const resampling::ResizeOptions options{order, axis, order_z, threads};
         if (!is_seg) return resample_image(array, new_shape, options);
         return resample_labels<std::int8_t, std::uint8_t, std::int16_t, std::uint16_t, std::int32_t, std::int64_t,
                                float>(array, new_shape, options);

@@ -2,7 +2,7 @@
 #include <pybind11/stl/filesystem.h>
 
 #include "bindings.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet::bindings {
@@ -23,7 +23,7 @@ py::array_t<T> read(Volume& volume, const Box& box, T outside) {
 
 void add_storage(py::module_& module) {
   // What the open files of one thread may keep, in bytes: the budget counts it for every thread.
-  module.attr("open_files_memory") = OpenVolumes::kMemory;
+  module.attr("open_files_memory") = storage::OpenVolumes::kMemory;
   py::class_<Volume>(module, "Volume", "One open image or segmentation, of which boxes of voxels can be read.")
       .def_property_readonly("file", &Volume::file)
       .def_property_readonly("shape",

@@ -27,7 +27,7 @@ class Blocks {
 
   void* add(torch::stable::Tensor tensor) {
     void* memory = tensor.mutable_data_ptr();
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     tensors_.emplace(memory, std::move(tensor));
     return memory;
   }
@@ -35,12 +35,12 @@ class Blocks {
   // The tensor is destroyed when the lock is not held any more: that may ask for Python's lock, or for this one.
   void remove(void* memory) {
     std::unordered_map<void*, torch::stable::Tensor>::node_type removed;
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     removed = tensors_.extract(memory);
   }
 
   torch::stable::Tensor at(std::int64_t address) const {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     const auto found = tensors_.find(reinterpret_cast<void*>(address));
     if (found == tensors_.end())
       throw std::invalid_argument("[block] expected the address of a batch's memory, got another");
@@ -48,7 +48,7 @@ class Blocks {
   }
 
  private:
-  mutable Mutex mutex_;
+  mutable base::Mutex mutex_;
   std::unordered_map<void*, torch::stable::Tensor> tensors_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 

@@ -72,14 +72,14 @@ Scalar scalar_of(const py::function& function) {
   });
 }
 
-struct PythonParameters : Parameters {
+struct PythonParameters : transforms::Parameters {
   std::uint64_t seed = 0;
   std::int64_t token = -1;  // of recorded parameters; none: Python draws its own
 };
 
 // What transforms in Python have added to a sample: a dictionary without image and labels, but with labels that have a
 // form of their own.
-class Entries final : public Companion {
+class Entries final : public sample::Companion {
  public:
   Entries(SharedObject made_by, SharedObject dictionary, bool labels, bool of_transforms, std::string labels_from)
       : made_by_(std::move(made_by)),
@@ -94,11 +94,11 @@ class Entries final : public Companion {
   std::string labels_from() const override { return labels_from_; }
   const py::object& dictionary() const { return *dictionary_; }
 
-  std::vector<Target> targets() override {
+  std::vector<sample::Target> targets() override {
     const py::gil_scoped_acquire lock;
     const auto made = py::cast<py::tuple>(made_by_->attr("targets")(*dictionary_));
     target_is_list_ = py::cast<bool>(made[1]);
-    std::vector<Target> targets;
+    std::vector<sample::Target> targets;
     arrays_.clear();
     for (const py::handle item : py::cast<py::list>(made[0])) {
       const auto array = py::cast<py::array>(item);
@@ -119,21 +119,21 @@ class Entries final : public Companion {
 };
 
 // Runs in Python: its lock is taken for the whole of apply(), and given back by what the transform calls.
-class PythonTransform final : public TransformOf<PythonParameters> {
+class PythonTransform final : public transforms::TransformOf<PythonParameters> {
  public:
   PythonTransform(std::string name, SharedObject object) : name_(std::move(name)), object_(std::move(object)) {}
 
   std::string_view name() const override { return name_; }
-  Traits traits() const override { return {.native = false}; }
+  transforms::Traits traits() const override { return {.native = false}; }
 
  protected:
-  void draw(Stream& stream, const Geometry&, PythonParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry&, PythonParameters& p) const override {
     p.seed = stream.seed_for_python();
     p.token = -1;
   }
 
-  void apply(Sample& sample, const PythonParameters& p, const Work&) const override {
-    const Array<float> image = sample.image();
+  void apply(sample::Sample& sample, const PythonParameters& p, const transforms::Work&) const override {
+    const sample::Array<float> image = sample.image();
     auto* before = dynamic_cast<Entries*>(sample.companion());
     const bool labelled = sample.has_segmentation() && (before == nullptr || !before->holds_labels());
     if (labelled && sample.targets().empty() && sample.regions() == nullptr) sample.segmentation();
@@ -182,7 +182,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
 
  private:
   // A transform may keep what it is shown, to mix it into another sample. Then the memory is its own from then on.
-  static py::object leased(const Sample& sample, const void* data) {
+  static py::object leased(const sample::Sample& sample, const void* data) {
     std::shared_ptr<void> lease = sample.lease(data);
     if (lease == nullptr) return py::none();  // only for NumPy to know that the memory is not its own
     auto held = std::make_unique<std::shared_ptr<void>>(std::move(lease));
@@ -192,25 +192,25 @@ class PythonTransform final : public TransformOf<PythonParameters> {
   }
 
   // One array of int16 or bool, or a list of them for deep supervision.
-  static py::object labels_of(const Sample& sample) {
-    const auto array = [&](const Target& target) {
+  static py::object labels_of(const sample::Sample& sample) {
+    const auto array = [&](const sample::Target& target) {
       return target_array(target, sample.dims(), leased(sample, target.data));
     };
     if (!sample.targets().empty()) {
       py::list list;
-      for (const Target& target : sample.targets()) list.append(array(target));
+      for (const sample::Target& target : sample.targets()) list.append(array(target));
       return list;
     }
     if (sample.regions() != nullptr) return array(*sample.regions());
-    Array<std::int16_t> labels = const_cast<Sample&>(sample).segmentation();
+    sample::Array<std::int16_t> labels = const_cast<sample::Sample&>(sample).segmentation();
     return array({TargetType::int16, labels.data, labels.channels, labels.shape});
   }
 
   // (C, X, Y, Z) or (C, Y, Z) float32, C-contiguous: the wrapper in Python sees to that.
-  static void take_image(Sample& sample, const py::array& array, std::int64_t folded) {
+  static void take_image(sample::Sample& sample, const py::array& array, std::int64_t folded) {
     if (!py::isinstance<py::array_t<float>>(array) || (array.flags() & py::array::c_style) == 0)
       throw InvalidType("Python transform", "an image of float32", py::cast<std::string>(py::str(array.dtype())));
-    const Target found = to_target(array);
+    const sample::Target found = to_target(array);
     const int dims = static_cast<int>(array.ndim()) - 1;
     std::int64_t planes = 0;
     if (folded > 0 && dims == 2) {
@@ -223,7 +223,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
       sample.set_image({static_cast<float*>(found.data), found.channels, found.shape});
     } else {
       // Into memory of the sample's: a transform may keep what it gives back, or give parts of what it was shown.
-      const Array<float> image = sample.new_image(found.channels, found.shape);
+      const sample::Array<float> image = sample.new_image(found.channels, found.shape);
       {
         const py::gil_scoped_release release;
         std::memmove(image.data, found.data, static_cast<std::size_t>(image.size()) * sizeof(float));
@@ -234,10 +234,10 @@ class PythonTransform final : public TransformOf<PythonParameters> {
   }
 
   // None where they stay as they are, or are among the entries; else (C, X, Y, Z) or (C, Y, Z) int16 or bool.
-  static void take_labels(Sample& sample, const py::object& object, bool labelled) {
+  static void take_labels(sample::Sample& sample, const py::object& object, bool labelled) {
     if (object.is_none()) return;
     const auto array = py::cast<py::array>(object);
-    const Target found = to_target(array);
+    const sample::Target found = to_target(array);
     if ((array.flags() & py::array::c_style) == 0)
       throw InvalidType("Python transform", "labels that are C-contiguous", "others");
     if (found.type == TargetType::boolean) {
@@ -246,7 +246,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
         return;
       }
       // In memory of the regions' own, which a new one may not overlap.
-      const Target regions = sample.other_regions(found.channels, found.shape);
+      const sample::Target regions = sample.other_regions(found.channels, found.shape);
       std::memmove(regions.data, found.data, regions.bytes());
       sample.set_regions(regions);
       return;
@@ -257,7 +257,7 @@ class PythonTransform final : public TransformOf<PythonParameters> {
       sample.set_segmentation({static_cast<std::int16_t*>(found.data), found.channels, found.shape});
       return;
     }
-    const Array<std::int16_t> labels = sample.new_segmentation(found.channels, found.shape);
+    const sample::Array<std::int16_t> labels = sample.new_segmentation(found.channels, found.shape);
     std::memmove(labels.data, found.data, static_cast<std::size_t>(labels.size()) * sizeof(std::int16_t));
     sample.set_segmentation(labels);
   }
@@ -268,13 +268,13 @@ class PythonTransform final : public TransformOf<PythonParameters> {
 
 }  // namespace
 
-py::array image_array(const Array<float>& image, int dims, const py::handle& owner) {
+py::array image_array(const sample::Array<float>& image, int dims, const py::handle& owner) {
   std::vector<py::ssize_t> shape{image.channels};
   for (int axis = 3 - dims; axis < 3; ++axis) shape.push_back(image.shape[axis]);
   return py::array(py::dtype::of<float>(), shape, image.data, owner);
 }
 
-py::array target_array(const Target& target, int dims, const py::handle& owner) {
+py::array target_array(const sample::Target& target, int dims, const py::handle& owner) {
   std::vector<py::ssize_t> shape{target.channels};
   for (int axis = 3 - dims; axis < 3; ++axis) shape.push_back(target.shape[axis]);
   return py::array(dtype_of(target.type), shape, target.data, owner);
@@ -306,13 +306,13 @@ py::dtype dtype_of(TargetType type) {
   return py::dtype::of<std::int16_t>();
 }
 
-Target to_target(const py::array& array) {
+sample::Target to_target(const py::array& array) {
   constexpr TargetType kTypes[] = {TargetType::int16,   TargetType::boolean, TargetType::uint8,   TargetType::int8,
                                    TargetType::int32,   TargetType::int64,   TargetType::float16, TargetType::bfloat16,
                                    TargetType::float32, TargetType::float64};
   if (array.ndim() != 3 && array.ndim() != 4)
     throw InvalidArgument("Python transform", "an array of 3 or 4 axes", std::to_string(array.ndim()));
-  Target target{TargetType::int16, const_cast<void*>(array.data()), array.shape(0), {1, 1, 1}};
+  sample::Target target{TargetType::int16, const_cast<void*>(array.data()), array.shape(0), {1, 1, 1}};
   const auto dims = array.ndim() - 1;
   for (py::ssize_t axis = 0; axis < dims; ++axis)
     target.shape[static_cast<std::size_t>(axis + 3 - dims)] = array.shape(axis + 1);
@@ -354,12 +354,12 @@ py::dict to_dict(const Record& record) {
   return dict;
 }
 
-py::dict entries_of(const Sample& sample) {
+py::dict entries_of(const sample::Sample& sample) {
   const auto* entries = dynamic_cast<const Entries*>(sample.companion());
   return entries == nullptr ? py::dict() : py::cast<py::dict>(entries->dictionary());
 }
 
-std::unique_ptr<Transform> make_python_transform(const std::string& name, py::object object) {
+std::unique_ptr<transforms::Transform> make_python_transform(const std::string& name, py::object object) {
   return std::make_unique<PythonTransform>(name, share(std::move(object)));
 }
 
@@ -377,7 +377,7 @@ void add_transforms(py::module_& module) {
       "How often the threads have called Python: transforms and callable scalars that are not native.");
   module.def("native_transforms", [] {
     std::vector<std::string> names;
-    for (const TransformEntry& entry : transform_table()) names.emplace_back(entry.name);
+    for (const transforms::TransformEntry& entry : transforms::transform_table()) names.emplace_back(entry.name);
     return names;
   });
 }

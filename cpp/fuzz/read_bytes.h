@@ -18,9 +18,9 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/platform/process.h"
+#include "fastnnunet/storage/cache/volume_cache.h"
 #include "fastnnunet/storage/formats.h"
 #include "fastnnunet/storage/volume.h"
-#include "fastnnunet/storage/volume_cache.h"
 
 namespace fastnnunet::fuzzing {
 
@@ -84,10 +84,10 @@ bool equal(const std::vector<T>& a, const std::vector<T>& b) {
 
 // The same out of the cache. False too where it has no room; a block is read with all channels, so with a damaged one
 // none can be read.
-inline bool read_cached(VolumeCache& cache, Volume& volume, std::int64_t channel, const Box& box,
+inline bool read_cached(storage::VolumeCache& cache, Volume& volume, std::int64_t channel, const Box& box,
                         std::vector<float>& out) {
   out = std::vector<float>(static_cast<std::size_t>(voxels(box.shape())));
-  CachedVolume<float>* cached = cache.find<float>(3, volume);
+  storage::CachedVolume<float>* cached = cache.find<float>(3, volume);
   try {
     if (cached == nullptr || !cached->provide(volume, box.intersect(Box::of_shape(volume.shape())))) return false;
   } catch (const StorageError& error) {
@@ -103,7 +103,7 @@ inline bool read_boxes(Volume& volume) {
   require(volume.channels() > 0, "an image has channels");
   for (const std::int64_t axis : volume.shape()) require(axis > 0, "an image has voxels");
   bool whole = true;
-  VolumeCache cache(std::size_t{1} << 22);
+  storage::VolumeCache cache(std::size_t{1} << 22);
   std::vector<float> image;
   std::vector<float> again;
   std::vector<std::int16_t> labels;
@@ -144,7 +144,8 @@ inline bool read_boxes(Volume& volume) {
 class ScratchFile {
  public:
   explicit ScratchFile(const std::string& ending)
-      : path_(std::filesystem::temp_directory_path() / ("fastnnunet-fuzz-" + std::to_string(process_id()) + ending)) {}
+      : path_(std::filesystem::temp_directory_path() /
+              ("fastnnunet-fuzz-" + std::to_string(platform::process_id()) + ending)) {}
   ~ScratchFile() {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);
@@ -179,17 +180,17 @@ bool read_file(std::string_view bytes, const ScratchFile& file, Open open) {
 
 inline bool read_b2nd(std::string_view bytes) {
   static const ScratchFile file(".b2nd");
-  return read_file(bytes, file, [](const std::filesystem::path& path) { return open_b2nd(path); });
+  return read_file(bytes, file, [](const std::filesystem::path& path) { return storage::open_b2nd(path); });
 }
 
 inline bool read_npy(std::string_view bytes) {
   static const ScratchFile file(".npy");
-  return read_file(bytes, file, [](const std::filesystem::path& path) { return open_npy(path); });
+  return read_file(bytes, file, [](const std::filesystem::path& path) { return storage::open_npy(path); });
 }
 
 inline bool read_npz(std::string_view bytes) {
   static const ScratchFile file(".npz");
-  return read_file(bytes, file, [](const std::filesystem::path& path) { return open_npz(path, "data"); });
+  return read_file(bytes, file, [](const std::filesystem::path& path) { return storage::open_npz(path, "data"); });
 }
 
 }  // namespace fastnnunet::fuzzing

@@ -153,13 +153,13 @@ FIRST = [
     Mistake(
         f"{CORE}/pipeline/pipeline.cpp",
         "what is drawn again after a transform in Python comes from another stream",
-        "Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));\n        transform.draw(",
-        "Stream stream(plan.sample_, draw_purpose(static_cast<std::uint32_t>(step.leaf)));\n        transform.draw(",
+        "random::Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));\n        transform.draw(",
+        "random::Stream stream(plan.sample_, draw_purpose(static_cast<std::uint32_t>(step.leaf)));\n        transform.draw(",
         _SAMPLES,
     ),
     # Storage and engine
     Mistake(
-        f"{CORE}/storage/volume_cache.cpp",
+        f"{CORE}/storage/cache/volume_cache.cpp",
         "a block whose last row is finite counts as finite",
         "finite = finite && std::all_of(row, row + size[2],",
         "finite = std::all_of(row, row + size[2],",

@@ -9,21 +9,21 @@ _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 FOURTH = [
     Mistake(
-        f"{CORE}/storage/npy_volume.cpp",
+        f"{CORE}/storage/numpy/npy_volume.cpp",
         "every channel of a .npy image in Fortran order that the loader reads holds the voxels of channel 0",
         "input().read(place(first, box.lower[0], box.lower[1] + y, box.lower[2] + z)",
         "input().read(place(0, box.lower[0], box.lower[1] + y, box.lower[2] + z)",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/volume_cache.cpp",
+        f"{CORE}/storage/cache/volume_cache.cpp",
         "with kept blocks, voxels of the last block of each chunk are 0 or foreign where chunks are no multiple of blocks",
         "in_chunk_[axis] = (tiling_.chunk[axis] - 1) / tiling_.block[axis] + 1;",
         "in_chunk_[axis] = tiling_.chunk[axis] / tiling_.block[axis];",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/known_files.cpp",
+        f"{CORE}/storage/cache/known_files.cpp",
         "a file that is replaced by another of the same shape and type during a training is read on without an error",
         "if (known.content != content || known.facts != volume.facts()) {",
         "if (known.facts != volume.facts()) {",

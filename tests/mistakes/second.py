@@ -9,14 +9,14 @@ _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 SECOND = [
     Mistake(
-        f"{CORE}/platform/machine_posix.cpp",
+        f"{CORE}/platform/posix/machine.cpp",
         "what a container's control group has left is forgotten: all of its limit counts as free memory",
         "memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));",
         "memory.available = std::min(memory.available, memory.limit);",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/platform/system_errors_posix.cpp",
+        f"{CORE}/platform/posix/system_errors.cpp",
         "a process that may open no more files takes good cases for bad ones",
         "return code == EMFILE || code == ENFILE || code == ENOMEM;",
         "return code == ENFILE || code == ENOMEM;",
@@ -107,28 +107,28 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/npz_volume.cpp",
+        f"{CORE}/storage/numpy/npz_volume.cpp",
         "the check of an archive's member does not compare its CRC-32, so that voxels with another value pass",
         "    inflater_->skip_to(inflater_->size(), skipped_);\n    inflater_->check_sum();\n",
         "    inflater_->skip_to(inflater_->size(), skipped_);\n",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/volume_cache.cpp",
+        f"{CORE}/storage/cache/volume_cache.cpp",
         "each case alone is held against the budget of decompressed blocks, not all of them together",
         "if (bytes > budget_ - taken_) return false;",
         "if (bytes > budget_) return false;",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/open_volumes.cpp",
+        f"{CORE}/storage/cache/open_volumes.cpp",
         "bytes that were read of files which are closed since are taken off the statistics",
         "  bytes_read_of_closed_ += entry->volume->bytes_read();\n",
         "",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/known_files.cpp",
+        f"{CORE}/storage/cache/known_files.cpp",
         "a file that was replaced by one with other voxels of the same shape is read on",
         "if (known.content != content || known.facts != volume.facts()) {",
         "if (known.facts != volume.facts()) {",
@@ -137,7 +137,7 @@ SECOND = [
     Mistake(
         f"{CORE}/pipeline/workspace_bytes.cpp",
         "the transforms' scratch memory is not counted, so that the budget is exceeded",
-        "  for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);\n",
+        "  for (const std::size_t bytes : scratch) held += platform::Buffer::rounded(bytes);\n",
         "",
         _SAMPLES,
     ),
@@ -163,14 +163,14 @@ SECOND = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/warp/interpolation.cpp",
+        f"{CORE}/warp/resample/interpolation.cpp",
         "the pieces of a long mirrored row of a scaled patch do not change places",
-        "copy_reversed(reversed, count, row + patch[2] - begin - count);",
-        "copy_reversed(reversed, count, row + begin);",
+        "sample::copy_reversed(reversed, count, row + patch[2] - begin - count);",
+        "sample::copy_reversed(reversed, count, row + begin);",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/sample/flips.cpp",
+        f"{CORE}/sample/moves/flips.cpp",
         "of two rows that change places only one gets the arithmetic that is still due, such as a brightness",
         "      b[z] = map(value);",
         "      b[z] = value;",

@@ -9,21 +9,21 @@ _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 THIRD = [
     Mistake(
-        f"{CORE}/storage/npz_volume.cpp",
+        f"{CORE}/storage/numpy/npz_volume.cpp",
         "the two sizes of a large member of an .npz are exchanged",
         "for (std::uint64_t* number : {&member.size, &member.compressed, &header}) {",
         "for (std::uint64_t* number : {&member.compressed, &member.size, &header}) {",
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/open_volumes.cpp",
+        f"{CORE}/storage/cache/open_volumes.cpp",
         "what was read of files that were closed is not counted any more",
         ("  const auto entry = found->second;\n  bytes_read_of_closed_ += entry->volume->bytes_read();\n"),
         ("  const auto entry = found->second;\n"),
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/storage/volume_cache.cpp",
+        f"{CORE}/storage/cache/volume_cache.cpp",
         "whoever wants a block again whose reading failed once waits for ever",
         ("        } catch (...) {\n          settle(State::missing);\n          throw;\n        }"),
         ("        } catch (...) {\n          throw;\n        }"),
@@ -58,7 +58,7 @@ THIRD = [
         _SAMPLES,
     ),
     Mistake(
-        f"{CORE}/warp/label_vote.cpp",
+        f"{CORE}/warp/resample/label_vote.cpp",
         "ties between labels: 'lowest' gives the higher label, and 'highest' the lower",
         "pick(highest, higher, smaller));",
         "pick(highest, smaller, higher));",
@@ -82,7 +82,7 @@ THIRD = [
         f"{CORE}/transforms/intensity/inversion.cpp",
         "an inversion comes before the arithmetic that was due before it",
         "due.then({.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)})",
-        "Linear{.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)}.then(due)",
+        "sample::Linear{.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)}.then(due)",
         _SAMPLES,
     ),
     Mistake(

@@ -14,6 +14,7 @@ CORE = ROOT / "cpp" / "fastnnunet"
 PUBLIC = ROOT / "cpp" / "include" / "fastnnunet"  # headers that are installed for C++ programs, in the same rooms
 FILES = sorted(path for folder in (CORE, PUBLIC) for path in folder.rglob("*") if path.suffix in (".h", ".cpp"))
 LONGEST = 400  # lines
+MODULES = 12  # in a folder; a header and its source are one
 SYSTEM_HEADER = re.compile(r"#include <(windows|psapi|unistd|fcntl|sched|pthread|sys/|mach/)")
 
 
@@ -82,7 +83,7 @@ def test_locks_are_those_that_clang_checks() -> None:
 )
 def test_clang_finds_what_is_touched_without_its_lock(body: str, told: str) -> None:
     text = f"""#include "fastnnunet/base/mutex.h"
-namespace fastnnunet {{
+namespace fastnnunet::base {{
 class Counter {{
  public:
   void work() {{ {body} }}
@@ -119,6 +120,30 @@ def test_only_platform_knows_the_operating_system() -> None:
 def test_no_file_is_long() -> None:
     long = {str(path.relative_to(ROOT)): len(read(path).splitlines()) for path in FILES}
     assert not {path: lines for path, lines in long.items() if lines > LONGEST}
+
+
+def test_a_folder_has_at_most_a_dozen_modules() -> None:
+    modules: dict[Path, set[str]] = {}
+    for path in FILES:
+        folder = path.parent.relative_to(PUBLIC if path.is_relative_to(PUBLIC) else CORE)
+        modules.setdefault(folder, set()).add(path.stem)
+    assert {str(folder): len(names) for folder, names in modules.items() if len(names) > MODULES} == {}
+
+
+def test_names_are_in_the_namespace_of_their_room() -> None:
+    wrong = {}
+    for path in FILES:
+        public = path.is_relative_to(PUBLIC)
+        below = path.relative_to(PUBLIC if public else CORE)
+        opened = set(re.findall(r"^namespace (fastnnunet[\w:]*?)(?:::HWY_NAMESPACE(?:::math)?)? \{", read(path), re.MULTILINE))
+        room = "fastnnunet::simd" if below.parts[:2] == ("base", "simd") else f"fastnnunet::{room_of(path)}"
+        if room_of(path) != "plugin" and (public or (path.suffix == ".cpp" and (PUBLIC / below).with_suffix(".h").is_file())):
+            room = "fastnnunet"  # what a public header declares
+        elif str(below) == "sample/target.cpp":
+            opened.discard("fastnnunet")  # two functions of sample/target_type.h, beside those that share their table
+        if opened != {room} and not (public and not opened and read(path).count("namespace") == 0):
+            wrong[str(path.relative_to(ROOT))] = sorted(opened)
+    assert wrong == {}
 
 
 def test_nothing_is_decided_by_a_transforms_name() -> None:

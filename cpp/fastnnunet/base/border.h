@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 
 // ... b a | a b c ... c | c b ...: the edge is repeated ("symmetric" in NumPy, "reflect" in SciPy). However far
 // outside.
@@ -21,4 +21,4 @@ inline std::int64_t mirrored_without_edge(std::int64_t at, std::int64_t size) {
   return at < size ? at : 2 * (size - 1) - at;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 
 constexpr bool contains(const Box& box, const Box& other) { return box.intersect(other) == other; }
 
@@ -55,4 +55,4 @@ void fill_outside(const Box& box, const Box& inner, T* out, T value) {
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

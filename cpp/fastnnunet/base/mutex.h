@@ -36,7 +36,7 @@
 // Of a function: whoever calls it does not hold the mutex.
 #define FASTNNUNET_EXCLUDES(mutex) FASTNNUNET_THREAD_SAFETY(locks_excluded(mutex))
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 
 class FASTNNUNET_THREAD_SAFETY(capability("mutex")) Mutex {
  public:
@@ -82,4 +82,4 @@ class Condition {
   std::condition_variable changed_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

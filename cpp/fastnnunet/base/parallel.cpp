@@ -12,7 +12,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/mutex.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 // The ranges of a loop, which several threads take one after the other.
@@ -77,4 +77,4 @@ void parallel_for(int threads, std::int64_t count, const RangeBody& body) {
   ranges.rethrow();
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 
 // body(begin, end) for one range of a loop.
 using RangeBody = std::function<void(std::int64_t, std::int64_t)>;
@@ -31,4 +31,4 @@ class Crew {
   virtual void share(std::int64_t count, const RangeBody& body) const = 0;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 // How many bytes the character takes that begins with `lead`; 0 where none does.
@@ -45,4 +45,4 @@ std::string printable(std::string_view text) {
   return copy;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -1,7 +1,7 @@
 // Which label a position between eight voxels gets.
 #pragma once
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 
 // Which label wins where several share the highest score.
 enum class Tiebreak { nearest, lowest, highest };
@@ -41,4 +41,4 @@ T vote(const T (&labels)[8], const Weight (&x)[2], const Weight (&y)[2], const W
   return tiebreak == Tiebreak::nearest && nearest_score == best ? labels[nearest] : winner;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

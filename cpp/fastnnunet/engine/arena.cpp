@@ -23,7 +23,7 @@
 #include "fastnnunet/platform/thread.h"
 
 // See Note [One arena for all loaders] and Note [Threads of our own in oneTBB's arena].
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 constexpr std::int64_t kRangesPerThread = 4;  // of a loop, for some take longer than others
@@ -38,7 +38,7 @@ constexpr std::size_t kRoom = std::size_t{4} << 20;
 struct Registry {
   explicit Registry(std::uint64_t of) : process(of) {}
   const std::uint64_t process;
-  Mutex mutex;
+  base::Mutex mutex;
   std::map<int, std::weak_ptr<Arena>> arenas FASTNNUNET_GUARDED_BY(mutex);
   std::atomic<int> living{0};  // arenas that may have threads; also read by a forked child
 };
@@ -47,13 +47,13 @@ Registry& registry() {
   static std::atomic<Registry*> current{nullptr};
   Registry* known = current.load();
   for (;;) {
-    if (known != nullptr && known->process == process_id()) return *known;
+    if (known != nullptr && known->process == platform::process_id()) return *known;
     // A thread that does not exist here may hold a lock of oneTBB's.
     if (known != nullptr && known->living > 0)
       throw ClosedError("loader",
                         "a process that was forked before the first loader was made, or after the last was closed",
                         "one that was forked from a process with open loaders");
-    auto made = std::make_unique<Registry>(process_id());
+    auto made = std::make_unique<Registry>(platform::process_id());
     if (current.compare_exchange_strong(known, made.get())) return *made.release();
   }
 }
@@ -81,7 +81,7 @@ struct Arena::Scheduler {
 
   // Calls up to `most` threads that wait. Returns how many.
   int call(int most) FASTNNUNET_REQUIRES(mutex);
-  void wait_for_call(MutexLock& lock, bool stay_alert) FASTNNUNET_REQUIRES(mutex);
+  void wait_for_call(base::MutexLock& lock, bool stay_alert) FASTNNUNET_REQUIRES(mutex);
   // Calls up to `most` of the threads that loops could use. Whoever comes calls more of them: loops that are over soon
   // wake up few.
   void invite(int most) FASTNNUNET_REQUIRES(mutex);
@@ -96,10 +96,10 @@ struct Arena::Scheduler {
   static inline thread_local Helper* this_helper = nullptr;
 
   tbb::task_arena arena;
-  std::vector<Thread> threads;
+  std::vector<platform::Thread> threads;
 
-  Mutex mutex;
-  Condition start;                                  // any of the next three
+  base::Mutex mutex;
+  base::Condition start;                            // any of the next three
   bool begin FASTNNUNET_GUARDED_BY(mutex) = false;  // all threads are there, or it is to be stopped
   int entered FASTNNUNET_GUARDED_BY(mutex) = 0;     // threads that have entered the arena, or failed to
   std::exception_ptr failure FASTNNUNET_GUARDED_BY(mutex);
@@ -110,7 +110,7 @@ struct Arena::Scheduler {
   std::vector<ThreadState*> free_states FASTNNUNET_GUARDED_BY(mutex);
   // A thread has a task, waits to be called, helps, or is on its way from one to the other and looks into the queue. A
   // queued task finds one that is on its way, or all have tasks.
-  Condition called;
+  base::Condition called;
   int waiting FASTNNUNET_GUARDED_BY(mutex) = 0;  // and not called yet
   int alert FASTNNUNET_GUARDED_BY(mutex) = 0;    // of these and of the called ones, those that do not sleep
   std::atomic<int> calls{0};                     // that no thread has heard yet; changed under the mutex
@@ -124,7 +124,7 @@ struct Arena::Scheduler {
 class Arena::SharedLoop {
  public:
   SharedLoop(Scheduler& scheduler, std::int64_t count, int helpers) : scheduler_(scheduler), count_(count) {
-    const MutexLock lock(scheduler_.mutex);
+    const base::MutexLock lock(scheduler_.mutex);
     ++scheduler_.loops;
     scheduler_.wanted += helpers;
     scheduler_.invite(std::max(scheduler_.alert, 1));
@@ -133,7 +133,7 @@ class Arena::SharedLoop {
   SharedLoop(const SharedLoop&) = delete;
   SharedLoop& operator=(const SharedLoop&) = delete;
 
-  void run(std::int64_t begin, std::int64_t end_of_range, const RangeBody& body) {
+  void run(std::int64_t begin, std::int64_t end_of_range, const base::RangeBody& body) {
     const std::int64_t size = end_of_range - begin;
     if (begun_.fetch_add(size, std::memory_order_relaxed) + size == count_) end();
     body(begin, end_of_range);
@@ -144,7 +144,7 @@ class Arena::SharedLoop {
   // Helpers that find no range would only spin.
   void end() {
     if (ended_.exchange(true, std::memory_order_relaxed)) return;
-    const MutexLock lock(scheduler_.mutex);
+    const base::MutexLock lock(scheduler_.mutex);
     if (--scheduler_.loops > 0) return;
     while (!scheduler_.helpers.empty()) scheduler_.let_go(*scheduler_.helpers.back());
     scheduler_.recalls = 0;
@@ -165,7 +165,7 @@ int Arena::Scheduler::call(int most) {
   return count;
 }
 
-void Arena::Scheduler::wait_for_call(MutexLock& lock, bool stay_alert) {
+void Arena::Scheduler::wait_for_call(base::MutexLock& lock, bool stay_alert) {
   ++waiting;
   if (stay_alert) {
     ++alert;
@@ -219,7 +219,7 @@ void Arena::Scheduler::let_go(Helper& helper) {
 }
 
 void Arena::Scheduler::answer_recall() {
-  const MutexLock lock(mutex);
+  const base::MutexLock lock(mutex);
   if (recalls == 0) return;
   --recalls;
   let_go(this_helper->door ? *this_helper : *helpers.back());
@@ -228,7 +228,7 @@ void Arena::Scheduler::answer_recall() {
 std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
   Registry& here = registry();
-  const MutexLock lock(here.mutex);
+  const base::MutexLock lock(here.mutex);
   std::weak_ptr<Arena>& known = here.arenas[threads];
   if (auto arena = known.lock()) return arena;
   std::shared_ptr<Arena> arena(new Arena(threads, open_files, here.living));
@@ -241,7 +241,7 @@ Arena::Arena(int threads, std::size_t open_files, std::atomic<int>& living)
     : threads_(threads), living_(living), scheduler_(std::make_unique<Scheduler>(threads)) {
   for (int i = 0; i < threads; ++i) states_.push_back(std::make_unique<ThreadState>(open_files, *this));
   {
-    const MutexLock lock(scheduler_->mutex);
+    const base::MutexLock lock(scheduler_->mutex);
     for (const auto& state : states_) scheduler_->free_states.push_back(state.get());
   }
   ++living_;
@@ -249,11 +249,11 @@ Arena::Arena(int threads, std::size_t open_files, std::atomic<int>& living)
 
 Arena::~Arena() {
   {
-    const MutexLock lock(scheduler_->mutex);
+    const base::MutexLock lock(scheduler_->mutex);
     scheduler_->stop = true;
     scheduler_->call(threads_);
   }
-  for (Thread& thread : scheduler_->threads) thread.join();
+  for (platform::Thread& thread : scheduler_->threads) thread.join();
   scheduler_.reset();
   --living_;
 }
@@ -262,7 +262,7 @@ void Arena::start() {
   Scheduler& scheduler = *scheduler_;
   std::exception_ptr failure;
   try {
-    Buffer room;
+    platform::Buffer room;
     room.reserve<char>(kRoom * static_cast<std::size_t>(threads_));
     // A thread whose stack is smaller than oneTBB's own have takes up no ranges of others.
     const std::size_t stack = tbb::global_control::active_value(tbb::global_control::thread_stack_size);
@@ -271,7 +271,7 @@ void Arena::start() {
     failure = std::current_exception();
   }
   {
-    MutexLock lock(scheduler.mutex);
+    base::MutexLock lock(scheduler.mutex);
     scheduler.begin = true;
     scheduler.stop = failure != nullptr;
     scheduler.start.notify_all();
@@ -290,7 +290,7 @@ void Arena::start() {
 // One thread, from its beginning to its end.
 void Arena::enter() noexcept {
   {
-    MutexLock lock(scheduler_->mutex);
+    base::MutexLock lock(scheduler_->mutex);
     while (!scheduler_->begin) scheduler_->start.wait(lock);
     if (scheduler_->stop) return;
   }
@@ -309,7 +309,7 @@ void Arena::enter() noexcept {
 }
 
 void Arena::note_entered(const std::exception_ptr& failure) {
-  const MutexLock lock(scheduler_->mutex);
+  const base::MutexLock lock(scheduler_->mutex);
   ++scheduler_->entered;
   if (failure) scheduler_->failure = failure;
   scheduler_->start.notify_all();
@@ -318,7 +318,7 @@ void Arena::note_entered(const std::exception_ptr& failure) {
 void Arena::work(Helper& helper) noexcept {
   Scheduler& scheduler = *scheduler_;
   Scheduler::this_helper = &helper;
-  MutexLock lock(scheduler.mutex);
+  base::MutexLock lock(scheduler.mutex);
   for (bool helped = false;;) {
     if (scheduler.first != nullptr) {
       scheduler.run_next(*this);
@@ -336,7 +336,7 @@ void Arena::work(Helper& helper) noexcept {
 void Arena::enqueue(Task& task) {
   Scheduler& scheduler = *scheduler_;
   task.next_ = nullptr;
-  const MutexLock lock(scheduler.mutex);
+  const base::MutexLock lock(scheduler.mutex);
   (scheduler.first == nullptr ? scheduler.first : scheduler.last->next_) = &task;
   scheduler.last = &task;
   unfinished_.fetch_add(1, std::memory_order_relaxed);
@@ -344,7 +344,7 @@ void Arena::enqueue(Task& task) {
   if (scheduler.call(1) == 0 && scheduler.recalls < std::ssize(scheduler.helpers)) ++scheduler.recalls;
 }
 
-void Arena::share(std::int64_t count, const RangeBody& body) const {
+void Arena::share(std::int64_t count, const base::RangeBody& body) const {
   // More threads than cores would take turns within the loop.
   static const int cores = std::max(tbb::info::default_concurrency(), 2);
   const std::int64_t threads = std::min<std::int64_t>({idle() + 1, cores, count});
@@ -380,4 +380,4 @@ std::size_t Arena::open_file_bytes() const {
   return total;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

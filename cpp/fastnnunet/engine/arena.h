@@ -11,18 +11,18 @@
 #include <vector>
 
 #include "fastnnunet/sample/sample.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
-class Arena final : public Crew {
+class Arena final : public base::Crew {
  public:
   // What one thread keeps from sample to sample.
   struct ThreadState {
-    ThreadState(std::size_t open_files, const Crew& crew) : workspace(&crew), files(open_files) {}
-    Workspace workspace;
-    Sample sample{workspace};
-    OpenVolumes files;
+    ThreadState(std::size_t open_files, const base::Crew& crew) : workspace(&crew), files(open_files) {}
+    sample::Workspace workspace;
+    sample::Sample sample{workspace};
+    storage::OpenVolumes files;
     // As they were after the thread's last task, for others to look at.
     std::atomic<std::size_t> workspace_bytes{0};
     std::atomic<std::size_t> open_files_now{0};
@@ -51,7 +51,7 @@ class Arena final : public Crew {
   // Threads without a task: they help with the loops of those that have one. What finished tasks did is visible then.
   int idle() const override { return std::max(threads_ - unfinished_.load(std::memory_order_acquire), 0); }
   // See Crew. The caller is one of the threads.
-  void share(std::int64_t count, const RangeBody& body) const override;
+  void share(std::int64_t count, const base::RangeBody& body) const override;
   // Runs `task` on one of the threads; tasks start in the order of the calls. A thread that helps with a loop takes it
   // after the range that it is at.
   void enqueue(Task& task);
@@ -84,4 +84,4 @@ class Arena final : public Crew {
   std::unique_ptr<Scheduler> scheduler_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -1,14 +1,9 @@
 #include "fastnnunet/engine/batch_ring.h"
 
-#include "fastnnunet/platform/pages.h"
 #include "fastnnunet/platform/process.h"
-#include "fastnnunet/sample/destination.h"
+#include "fastnnunet/sample/target.h"
 
-namespace fastnnunet {
-
-void* OrdinaryMemory::allocate(std::size_t bytes) { return take_pages(bytes); }
-
-void OrdinaryMemory::release(void* memory, std::size_t bytes) noexcept { give_pages(memory, bytes); }
+namespace fastnnunet::engine {
 
 // The standard library counts references in memory of its own, which it would otherwise ask of the system for every
 // batch.
@@ -33,17 +28,6 @@ class BatchRing::CountAllocator {
   std::shared_ptr<BatchRing> ring_;
 };
 
-void BatchMemory::locate(const Layout& layout, std::int64_t slot, Destination& destination) const {
-  destination.image = {nullptr, layout.image_channels, layout.image_shape};
-  destination.targets.clear();
-  destination.image.data = data + slot * destination.image.size();
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    Target target{layout.targets[i].type, nullptr, layout.targets[i].channels, layout.targets[i].shape};
-    target.data = static_cast<std::byte*>(targets[i]) + static_cast<std::size_t>(slot) * target.bytes();
-    destination.targets.push_back(target);
-  }
-}
-
 std::shared_ptr<BatchRing> BatchRing::make(const Layout& layout, std::int64_t batch_size, std::size_t limit,
                                            std::shared_ptr<MemoryProvider> provider) {
   return std::shared_ptr<BatchRing>(new BatchRing(layout, batch_size, limit, std::move(provider)));
@@ -53,12 +37,12 @@ BatchRing::BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t 
                      std::shared_ptr<MemoryProvider> provider)
     : provider_(std::move(provider)),
       limit_(limit),
-      process_(process_id()),
+      process_(platform::process_id()),
       samples_(static_cast<std::size_t>(batch_size)) {
   data_bytes_ = samples_ * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
   batch_bytes_ = provider_->taken(data_bytes_);
   for (const auto& target : layout.targets) {
-    target_bytes_.push_back(samples_ * Target{target.type, nullptr, target.channels, target.shape}.bytes());
+    target_bytes_.push_back(samples_ * sample::Target{target.type, nullptr, target.channels, target.shape}.bytes());
     batch_bytes_ += provider_->taken(target_bytes_.back());
   }
 }
@@ -91,7 +75,7 @@ void BatchRing::release(BatchMemory& memory) noexcept {
 std::shared_ptr<BatchMemory> BatchRing::acquire() {
   std::unique_ptr<BatchMemory> memory;
   {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     if ((in_use_ + 1) * batch_bytes_ > limit_) return nullptr;
     // So that giving back needs no memory.
     free_.reserve(free_.size() + in_use_ + 1);
@@ -106,7 +90,7 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
     if (memory == nullptr) memory = std::make_unique<BatchMemory>();
     fill(*memory);
   } catch (...) {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     --in_use_;
     throw;
   }
@@ -117,7 +101,7 @@ std::shared_ptr<BatchMemory> BatchRing::acquire() {
 
 void* BatchRing::take_count(std::size_t bytes) {
   {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     // All of them are of one size, for they belong to references of one type.
     if (!free_counts_.empty()) {
       void* const count = free_counts_.back();
@@ -129,9 +113,9 @@ void* BatchRing::take_count(std::size_t bytes) {
 }
 
 void BatchRing::give_count(void* count) noexcept {
-  if (process_id() != process_) return;  // as in give_back()
+  if (platform::process_id() != process_) return;  // as in give_back()
   {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     if (free_counts_.size() < free_counts_.capacity()) {
       free_counts_.push_back(count);
       return;
@@ -142,13 +126,13 @@ void BatchRing::give_count(void* count) noexcept {
 
 void BatchRing::give_back(BatchMemory* memory) noexcept {
   std::unique_ptr<BatchMemory> owned(memory);
-  if (process_id() != process_) {
+  if (platform::process_id() != process_) {
     // After a fork the lock may be held by a thread that does not exist here, and the memory is a copy: let it be.
     (void)owned.release();
     return;
   }
   {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     --in_use_;
     if (!closed_ && provider_->rewritable() && free_.size() < free_.capacity()) {
       free_.push_back(std::move(owned));
@@ -157,14 +141,14 @@ void BatchRing::give_back(BatchMemory* memory) noexcept {
   }
   release(*owned);
   // Its room for lists is used again.
-  const MutexLock lock(mutex_);
+  const base::MutexLock lock(mutex_);
   if (!closed_ && free_.size() < free_.capacity()) free_.push_back(std::move(owned));
 }
 
 void BatchRing::close() {
   std::vector<std::unique_ptr<BatchMemory>> unused;
   {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     closed_ = true;
     unused.swap(free_);
   }
@@ -172,8 +156,8 @@ void BatchRing::close() {
 }
 
 std::size_t BatchRing::in_use() const {
-  const MutexLock lock(mutex_);
+  const base::MutexLock lock(mutex_);
   return in_use_;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

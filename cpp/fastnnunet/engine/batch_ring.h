@@ -17,7 +17,7 @@
 #include "fastnnunet/engine/batch.h"
 #include "fastnnunet/pipeline/layout.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 class BatchRing : public std::enable_shared_from_this<BatchRing> {
  public:
@@ -53,7 +53,7 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
   std::size_t limit_;
   std::uint64_t process_;
   std::size_t samples_;
-  mutable Mutex mutex_;
+  mutable base::Mutex mutex_;
   // With memory where it may be written again.
   std::vector<std::unique_ptr<BatchMemory>> free_ FASTNNUNET_GUARDED_BY(mutex_);
   std::vector<void*> free_counts_ FASTNNUNET_GUARDED_BY(mutex_);
@@ -61,4 +61,4 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
   bool closed_ FASTNNUNET_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

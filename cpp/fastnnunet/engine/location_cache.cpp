@@ -1,9 +1,9 @@
 #include "fastnnunet/engine/location_cache.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number, const Index3& shape) {
-  MutexLock lock(mutex_);
+  base::MutexLock lock(mutex_);
   for (;;) {
     const auto found = entries_.find(case_number);
     if (found == entries_.end()) break;
@@ -44,13 +44,13 @@ std::shared_ptr<const ClassLocations> LocationCache::get(std::size_t case_number
 }
 
 std::size_t LocationCache::memory() const {
-  const MutexLock lock(mutex_);
+  const base::MutexLock lock(mutex_);
   return memory_;
 }
 
 std::uint64_t LocationCache::reads() const {
-  const MutexLock lock(mutex_);
+  const base::MutexLock lock(mutex_);
   return reads_;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -9,7 +9,7 @@
 #include "fastnnunet/base/mutex.h"
 #include "fastnnunet/sampling/class_locations.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 class LocationCache {
  public:
@@ -29,12 +29,12 @@ class LocationCache {
 
   Reader reader_;
   std::size_t budget_;
-  mutable Mutex mutex_;
-  Condition read_;
+  mutable base::Mutex mutex_;
+  base::Condition read_;
   std::unordered_map<std::size_t, Entry> entries_ FASTNNUNET_GUARDED_BY(mutex_);
   std::list<std::size_t> recent_ FASTNNUNET_GUARDED_BY(mutex_);  // the most recently used first
   std::size_t memory_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
   std::uint64_t reads_ FASTNNUNET_GUARDED_BY(mutex_) = 0;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

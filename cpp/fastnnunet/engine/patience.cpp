@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 std::optional<Attempts::Clock::duration> Attempts::pause_after(const StorageError& error, Clock::duration patience) {
   if (error.passing() == Passing::no || error.passing() == Passing::if_it_was_there) return std::nullopt;
@@ -14,7 +14,7 @@ std::optional<Attempts::Clock::duration> Attempts::pause_after(const StorageErro
   if (left <= Clock::duration::zero()) return std::nullopt;
   if (error.passing() == Passing::if_it_changes) {
     const std::filesystem::path path(std::u8string(error.file().begin(), error.file().end()));
-    const std::optional<FileStamp> stamp = stamp_of(path);
+    const std::optional<platform::FileStamp> stamp = platform::stamp_of(path);
     if (stamp && stamp == seen) return std::nullopt;
     seen = stamp;
     return std::min<Clock::duration>(left, std::chrono::seconds(1));
@@ -24,4 +24,4 @@ std::optional<Attempts::Clock::duration> Attempts::pause_after(const StorageErro
   return result;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -9,7 +9,7 @@
 #include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/volume.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // Of one thing that is tried until it is done.
 struct Attempts {
@@ -21,7 +21,7 @@ struct Attempts {
 
   std::optional<Clock::time_point> first;  // error
   Clock::duration pause = std::chrono::milliseconds(50);
-  std::optional<FileStamp> seen;  // of a file with other content
+  std::optional<platform::FileStamp> seen;  // of a file with other content
 };
 
 // The files of one sample. They are opened when they are first needed.
@@ -50,4 +50,4 @@ class SampleFiles {
   }
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

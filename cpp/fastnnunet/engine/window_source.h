@@ -14,10 +14,10 @@
 #include "fastnnunet/engine/patience.h"
 #include "fastnnunet/sample/activity.h"
 #include "fastnnunet/sample/sample.h"
+#include "fastnnunet/storage/cache/volume_cache.h"
 #include "fastnnunet/storage/volume.h"
-#include "fastnnunet/storage/volume_cache.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // nnU-Net's values outside of the image.
 template <typename T>
@@ -26,19 +26,19 @@ template <>
 inline constexpr std::int16_t kOutsideImage<std::int16_t> = -1;
 
 template <typename T>
-class WindowSource final : public Source<T> {
+class WindowSource final : public sample::Source<T> {
  public:
   // A file: its number among those of the sample, what is known of it, and its place in the cache if it has one.
   struct File {
     int which = 0;
     const VolumeFacts* facts = nullptr;
-    CachedVolume<T>* cached = nullptr;
+    storage::CachedVolume<T>* cached = nullptr;
   };
 
   // Channels of `second` (a previous stage's segmentation) follow those of `first`; it may have no facts. A file is
   // asked of `files` only where something of it is not in the cache.
   void open(SampleFiles& files, const File& first, const File& second, const Box& window, bool check_finite,
-            Activity& activity) {
+            sample::Activity& activity) {
     files_ = &files;
     activity_ = &activity;
     first_ = first;
@@ -55,7 +55,7 @@ class WindowSource final : public Source<T> {
   const Index3& shape() const override { return shape_; }
 
   Box content() const override {
-    return relative_to(window_.lower, window_.intersect(Box::of_shape(first_.facts->shape)));
+    return base::relative_to(window_.lower, window_.intersect(Box::of_shape(first_.facts->shape)));
   }
   T filling() const override { return kOutsideImage<T>; }
 
@@ -71,14 +71,14 @@ class WindowSource final : public Source<T> {
     }
     if (file.cached != nullptr && number == 0) file.cached->missed(inner);
     files_->patiently([&] { files_->volume(file.which).read(number, in_image, out, kOutsideImage<T>); });
-    if (check_finite_) require_finite(file, number, SourceView<T>::dense(out, in_image));
+    if (check_finite_) require_finite(file, number, sample::SourceView<T>::dense(out, in_image));
   }
 
-  SourceView<T> view(std::int64_t channel, const Box& box) override {
+  sample::SourceView<T> view(std::int64_t channel, const Box& box) override {
     const Reading reading(*this);
     auto [file, number] = of_channel(channel);
     const Box in_image = box.shifted(window_.lower);
-    if (in_image.empty() || !contains(Box::of_shape(file.facts->shape), in_image)) return {};
+    if (in_image.empty() || !base::contains(Box::of_shape(file.facts->shape), in_image)) return {};
     if (!provide(file, number, in_image)) return {};
     const Steps steps = file.cached->steps();
     return {file.cached->at(number, in_image.lower), box, steps.plane, steps.row};
@@ -130,7 +130,7 @@ class WindowSource final : public Source<T> {
     return true;
   }
 
-  void require_finite(const File& file, std::int64_t channel, const SourceView<T>& view) {
+  void require_finite(const File& file, std::int64_t channel, const sample::SourceView<T>& view) {
     if constexpr (std::is_same_v<T, float>) {
       const Index3 shape = view.box.shape();
       for (std::int64_t x = 0; x < shape[0]; ++x)
@@ -149,7 +149,7 @@ class WindowSource final : public Source<T> {
   }
 
   SampleFiles* files_ = nullptr;
-  Activity* activity_ = nullptr;
+  sample::Activity* activity_ = nullptr;
   File first_;
   File second_;
   Box window_;
@@ -158,4 +158,4 @@ class WindowSource final : public Source<T> {
   std::chrono::nanoseconds reading_time_{};
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

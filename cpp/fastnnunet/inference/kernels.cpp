@@ -11,16 +11,21 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::inference::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace math = simd::HWY_NAMESPACE::math;
+using simd::HWY_NAMESPACE::each_vector;
+using simd::HWY_NAMESPACE::map_values;
 
 HWY_INLINE float to_float(float value) { return value; }
 
-HWY_INLINE float to_float(std::uint16_t half) { return half_to_float(half); }
+HWY_INLINE float to_float(std::uint16_t half) { return simd::half_to_float(half); }
 
 template <typename T>
 HWY_INLINE float kept_precision(float value) {
-  if constexpr (sizeof(T) == 2) return rounded_to_half(value);
+  if constexpr (sizeof(T) == 2) return simd::rounded_to_half(value);
   return value;
 }
 
@@ -179,11 +184,11 @@ void squash(std::int64_t count, float* HWY_RESTRICT values) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::inference::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::inference {
 namespace {
 
 FASTNNUNET_DISPATCH(agree_on);
@@ -238,5 +243,5 @@ void exponentials(const float* best, std::int64_t count, float* values, float* s
 
 void sigmoids(std::int64_t count, float* values) { squash(count, values); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference
 #endif  // HWY_ONCE

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::inference {
 
 // Where a channel's sigmoid exceeds a half in float32: torch's does not for logits closer to 0.
 constexpr float kRegionThreshold = 0x1.8p-24f;
@@ -60,4 +60,4 @@ void exponentials(const float* best, std::int64_t count, float* values, float* s
 // values[i] = 1 / (1 + exp(-values[i]))
 void sigmoids(std::int64_t count, float* values);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference

@@ -12,7 +12,7 @@
 #include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/resampling/checks.h"
 
-namespace fastnnunet {
+namespace fastnnunet::inference {
 namespace {
 
 constexpr const char* kPlace = "logits_to_segmentation";
@@ -28,7 +28,7 @@ struct Job {
   const Logits& logits;  // of the slab
   // Of the whole, but for new_shape and offset, which are the part of the result that the slab decides.
   const SegmentationOptions options;
-  const LinearAxes axes;  // from that part to the slab
+  const resampling::LinearAxes axes;  // from that part to the slab
   std::vector<float> z_weight;
   const std::vector<Label>& labels;  // of each winner
   Label* out;
@@ -99,9 +99,9 @@ class Worker {
   }
 
   void decide_where_neighbours_agree(std::int64_t x, std::int64_t y, std::int64_t rows) {
-    const LinearAxis& axis_x = job_.axes.axes[0];
-    const LinearAxis& axis_y = job_.axes.axes[1];
-    const LinearAxis& axis_z = job_.axes.axes[2];
+    const resampling::LinearAxis& axis_x = job_.axes.axes[0];
+    const resampling::LinearAxis& axis_y = job_.axes.axes[1];
+    const resampling::LinearAxis& axis_z = job_.axes.axes[2];
     const std::int32_t* below = winners_of_plane(axis_x.lower[count_of(x)]);
     const std::int32_t* above = winners_of_plane(axis_x.upper[count_of(x)]);
     for (std::int64_t row = 0; row < rows; ++row) {
@@ -120,7 +120,7 @@ class Worker {
   }
 
   void add_run(std::int64_t row, std::int64_t begin, std::int64_t end) {
-    const LinearAxis& z = job_.axes.axes[2];
+    const resampling::LinearAxis& z = job_.axes.axes[2];
     // Beyond the last voxel's centre the upper neighbour is the one before.
     const auto [first, last] = std::minmax(
         {z.lower[count_of(begin)], z.upper[count_of(begin)], z.lower[count_of(end - 1)], z.upper[count_of(end - 1)]});
@@ -131,9 +131,9 @@ class Worker {
   }
 
   Stretch<T> stretch(std::int64_t channel, std::int64_t x, std::int64_t y, const Run& run) const {
-    const LinearAxis& axis_x = job_.axes.axes[0];
-    const LinearAxis& axis_y = job_.axes.axes[1];
-    const LinearAxis& axis_z = job_.axes.axes[2];
+    const resampling::LinearAxis& axis_x = job_.axes.axes[0];
+    const resampling::LinearAxis& axis_y = job_.axes.axes[1];
+    const resampling::LinearAxis& axis_z = job_.axes.axes[2];
     const std::int64_t x0 = axis_x.lower[count_of(x)], x1 = axis_x.upper[count_of(x)];
     const std::int64_t y0 = axis_y.lower[count_of(y + run.row)], y1 = axis_y.upper[count_of(y + run.row)];
     return {
@@ -193,7 +193,7 @@ class Worker {
 
   struct KeptPlane {
     std::int64_t x = -1;
-    Buffer winners;
+    platform::Buffer winners;
   };
 
   const Job<T, Label>& job_;
@@ -203,7 +203,7 @@ class Worker {
   KeptPlane kept_[2];
   std::vector<Run> runs_;
   std::vector<std::uint8_t> undecided_;
-  Buffer common_buffer_, mixed_buffer_, winners_buffer_, best_buffer_, values_buffer_, sums_buffer_;
+  platform::Buffer common_buffer_, mixed_buffer_, winners_buffer_, best_buffer_, values_buffer_, sums_buffer_;
   std::int32_t* common_;
   float* mixed_;
   std::int32_t* winners_;  // (kTileRows, Z)
@@ -215,7 +215,7 @@ void fill_around(const SegmentationOptions& options, std::int64_t channels, cons
   const Index3& shape = options.image_shape;
   const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
   if (box == Box::of_shape(shape)) return;
-  parallel_for(options.threads, shape[0], [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(options.threads, shape[0], [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t channel = 0; channel < channels; ++channel) {
       const float value = channel == 0 && options.regions.empty() ? 1.0f : 0.0f;
       for (std::int64_t x = begin; x < end; ++x)
@@ -232,17 +232,18 @@ void fill_around(const SegmentationOptions& options, std::int64_t channels, cons
 }
 
 // Where both neighbours are the same voxel, half of each: a weight of 0 would make NaN of what is infinite.
-LinearAxes axes_of(const Index3& shape, const SegmentationOptions& options) {
-  LinearAxes axes(shape, options.new_shape, options.separate);
-  for (LinearAxis& axis : axes.axes)
+resampling::LinearAxes axes_of(const Index3& shape, const SegmentationOptions& options) {
+  resampling::LinearAxes axes(shape, options.new_shape, options.separate);
+  for (resampling::LinearAxis& axis : axes.axes)
     for (std::size_t i = 0; i < axis.lower.size(); ++i)
       if (axis.lower[i] == axis.upper[i]) axis.fraction[i] = 0.5;
   return axes;
 }
 
 // The voxels [begin, end) of an axis, whose neighbours are counted from `first` on.
-LinearAxis part_of(const LinearAxis& whole, std::int64_t begin, std::int64_t end, std::int64_t first) {
-  LinearAxis part;
+resampling::LinearAxis part_of(const resampling::LinearAxis& whole, std::int64_t begin, std::int64_t end,
+                               std::int64_t first) {
+  resampling::LinearAxis part;
   for (std::int64_t i = begin; i < end; ++i) {
     part.lower.push_back(static_cast<std::int32_t>(whole.lower[count_of(i)] - first));
     part.upper.push_back(static_cast<std::int32_t>(whole.upper[count_of(i)] - first));
@@ -253,14 +254,14 @@ LinearAxis part_of(const LinearAxis& whole, std::int64_t begin, std::int64_t end
 
 template <typename Label>
 void check(std::int64_t channels, const Index3& from, int along, const SegmentationOptions& options) {
-  check_sizes(kPlace, from, options.new_shape);
-  check_axis(kPlace, options.separate);
+  resampling::check_sizes(kPlace, from, options.new_shape);
+  resampling::check_axis(kPlace, options.separate);
   if (along < 0 || along > 2) throw InvalidArgument(kPlace, "planes along axis 0, 1 or 2", std::to_string(along));
   if (channels < 1) throw InvalidArgument(kPlace, "at least one channel", std::to_string(channels));
   const Box box = Box::of_shape(options.new_shape).shifted(options.offset);
-  if (!contains(Box::of_shape(options.image_shape), box))
-    throw InvalidArgument(kPlace, "the new shape to fit into the image of " + text(options.image_shape),
-                          text(options.new_shape) + " at " + text(options.offset));
+  if (!base::contains(Box::of_shape(options.image_shape), box))
+    throw InvalidArgument(kPlace, "the new shape to fit into the image of " + base::text(options.image_shape),
+                          base::text(options.new_shape) + " at " + base::text(options.offset));
   constexpr std::int64_t kLargest = std::numeric_limits<Label>::max();
   if (options.regions.empty()) {
     if (channels - 1 > kLargest)
@@ -299,7 +300,7 @@ SegmentationStream<Label>::SegmentationStream(std::int64_t channels, const Index
 template <typename Label>
 std::int64_t SegmentationStream<Label>::needed() const {
   if (complete()) return shape_[along_];
-  const LinearAxis& axis = axes_.axes[along_];
+  const resampling::LinearAxis& axis = axes_.axes[along_];
   // None that comes later needs an earlier one.
   return std::min(axis.lower[count_of(decided_)], axis.upper[count_of(decided_)]);
 }
@@ -309,14 +310,14 @@ void SegmentationStream<Label>::add(const Logits& logits, std::int64_t first) {
   Index3 expected = shape_;
   expected[along_] = logits.shape[along_];
   if (logits.shape != expected || logits.channels != channels_)
-    throw InvalidArgument(kPlace, std::to_string(channels_) + " channels of planes of " + text(expected),
-                          std::to_string(logits.channels) + " of " + text(logits.shape));
+    throw InvalidArgument(kPlace, std::to_string(channels_) + " channels of planes of " + base::text(expected),
+                          std::to_string(logits.channels) + " of " + base::text(logits.shape));
   const std::int64_t end = first + logits.shape[along_];
   if (first < 0 || end > shape_[along_] || first > needed())
     throw InvalidArgument(kPlace,
                           "planes from " + std::to_string(needed()) + " on, of " + std::to_string(shape_[along_]),
                           std::to_string(first) + " to " + std::to_string(end));
-  const LinearAxis& axis = axes_.axes[along_];
+  const resampling::LinearAxis& axis = axes_.axes[along_];
   std::int64_t reached = decided_;
   while (reached < options_.new_shape[along_] && axis.lower[count_of(reached)] < end &&
          axis.upper[count_of(reached)] < end)
@@ -333,14 +334,14 @@ template <typename Label>
 template <typename T>
 void SegmentationStream<Label>::decide(const Logits& logits, std::int64_t first, std::int64_t end) {
   SegmentationOptions options = options_;
-  LinearAxes axes = axes_;
+  resampling::LinearAxes axes = axes_;
   options.new_shape[along_] = end - decided_;
   options.offset[along_] += decided_;
   axes.axes[along_] = part_of(axes_.axes[along_], decided_, end, first);
   Job<T, Label> job{
       logits, std::move(options), std::move(axes), {}, labels_, out_, probabilities_ ? &*probabilities_ : nullptr};
   for (const double fraction : job.axes.axes[2].fraction) job.z_weight.push_back(static_cast<float>(fraction));
-  parallel_for(job.options.threads, job.options.new_shape[0], [&](std::int64_t begin, std::int64_t last) {
+  base::parallel_for(job.options.threads, job.options.new_shape[0], [&](std::int64_t begin, std::int64_t last) {
     Worker<T, Label> worker(job);
     for (std::int64_t x = begin; x < last; ++x) worker.plane(x);
   });
@@ -358,4 +359,4 @@ void segmentation_from_logits(const Logits& logits, const SegmentationOptions& o
 template void segmentation_from_logits(const Logits&, const SegmentationOptions&, std::uint8_t*, const Probabilities*);
 template void segmentation_from_logits(const Logits&, const SegmentationOptions&, std::uint16_t*, const Probabilities*);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference

@@ -9,7 +9,7 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/resampling/axis.h"
 
-namespace fastnnunet {
+namespace fastnnunet::inference {
 
 enum class LogitType { float32, float16 };
 
@@ -72,7 +72,7 @@ class SegmentationStream {
   const Index3 shape_;
   const int along_;
   const SegmentationOptions options_;
-  const LinearAxes axes_;
+  const resampling::LinearAxes axes_;
   Label* const out_;
   std::optional<Probabilities> probabilities_;
   std::vector<Label> labels_;  // of each winner
@@ -84,4 +84,4 @@ template <typename Label>
 void segmentation_from_logits(const Logits& logits, const SegmentationOptions& options, Label* out,
                               const Probabilities* probabilities);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference

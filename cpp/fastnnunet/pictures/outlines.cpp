@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pictures {
 namespace {
 
 constexpr std::int64_t kParts = 4;           // of a voxel along each axis
@@ -39,4 +39,4 @@ std::vector<Outline> outlines(const std::uint8_t* mask, std::int64_t rows, std::
   return polygons;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pictures

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace fastnnunet {
+namespace fastnnunet::pictures {
 
 struct OutlinePoint {
   float row, column;  // in voxels; the centre of the first voxel is (0, 0)
@@ -16,4 +16,4 @@ using Outline = std::vector<OutlinePoint>;  // closed: the last point is joined 
 // single voxel is a square. Throws InvalidArgument for sizes that are not positive.
 std::vector<Outline> outlines(const std::uint8_t* mask, std::int64_t rows, std::int64_t columns);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pictures

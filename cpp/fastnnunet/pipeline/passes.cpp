@@ -4,7 +4,7 @@
 
 #include "fastnnunet/pipeline/transform_error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 // The one who may write a plan.
 class PlanPasses {
@@ -17,7 +17,7 @@ class PlanPasses {
     for (std::size_t i = first_; i < steps_.size(); ++i) {
       Plan::Step& step = steps_[i];
       step.state = Plan::State::runs;
-      step.moves = step.transform->traits().permutes ? own_moves(step) : SampleMoves{};
+      step.moves = step.transform->traits().permutes ? own_moves(step) : sample::SampleMoves{};
       step.first_arithmetic = step.last_arithmetic = plan_.arithmetic_.size();
     }
     mark_stood_in();
@@ -35,12 +35,12 @@ class PlanPasses {
       Plan::Step& step = steps_[i];
       // Behind a step that may be stood in for, so may be all that move labels: none of them gives or takes moves.
       if (step.state != Plan::State::runs || step.may_be_stood_in) continue;
-      const Traits traits = step.transform->traits();
+      const transforms::Traits traits = step.transform->traits();
       if (traits.writes_permuted) {
         image_host = labels_host = &step;
       } else if (traits.permutes) {
-        sink(step.moves.image, image_host, &SampleMoves::image, step);
-        sink(step.moves.labels, labels_host, &SampleMoves::labels, step);
+        sink(step.moves.image, image_host, &sample::SampleMoves::image, step);
+        sink(step.moves.labels, labels_host, &sample::SampleMoves::labels, step);
       } else {
         if (!traits.image.indifferent_to_moves) image_host = nullptr;
         if (!traits.labels.indifferent_to_moves) labels_host = nullptr;
@@ -63,7 +63,7 @@ class PlanPasses {
       Plan::Step& step = steps_[i];
       step.first_arithmetic = step.last_arithmetic = plan_.arithmetic_.size();
       if (step.state != Plan::State::runs) continue;
-      const Traits traits = step.transform->traits();
+      const transforms::Traits traits = step.transform->traits();
       const std::span<const std::int64_t> channels = step.transform->channels(*step.parameters);
       if (traits.is_arithmetic) {
         for (std::size_t number = 0; number < channels.size(); ++number)
@@ -91,7 +91,7 @@ class PlanPasses {
   void mark_stood_in() {
     bool unknown = false, regions = false;
     for (Plan::Step& step : steps_) {
-      const Traits traits = step.transform->traits();
+      const transforms::Traits traits = step.transform->traits();
       step.may_be_stood_in =
           traits.native && traits.labels.touches() && (unknown || (regions && !traits.takes_regions));
       unknown = unknown || !traits.native || step.may_be_stood_in || traits.target_scales != nullptr;
@@ -99,14 +99,15 @@ class PlanPasses {
     }
   }
 
-  static SampleMoves own_moves(const Plan::Step& step) {
-    SampleMoves moves;
+  static sample::SampleMoves own_moves(const Plan::Step& step) {
+    sample::SampleMoves moves;
     naming(*step.transform,
            [&] { moves.image = moves.labels = step.transform->permutation(*step.parameters, step.dims); });
     return moves;
   }
 
-  static void sink(AxisPermutation& own, Plan::Step*& host, AxisPermutation SampleMoves::* array, Plan::Step& step) {
+  static void sink(sample::AxisPermutation& own, Plan::Step*& host,
+                   sample::AxisPermutation sample::SampleMoves::* array, Plan::Step& step) {
     if (host == nullptr) {
       host = &step;
       return;
@@ -142,4 +143,4 @@ void optimise(Plan& plan, std::size_t first) {
   fold_arithmetic(plan, first);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/pipeline/plan.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 // Takes back what passes have made of the steps: each then does all that its parameters say, and nothing else.
 void forget_passes(Plan& plan, std::size_t first = 0);
@@ -25,4 +25,4 @@ void fold_arithmetic(Plan& plan, std::size_t first = 0);
 // All of them in this order. Throws TransformError.
 void optimise(Plan& plan, std::size_t first = 0);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -7,14 +7,14 @@
 #include "fastnnunet/pipeline/workspace_bytes.h"
 #include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
-constexpr std::uint32_t most_nodes() { return (Stream::kMostPurposes - 1) / 2; }
+constexpr std::uint32_t most_nodes() { return (random::Stream::kMostPurposes - 1) / 2; }
 
 }  // namespace
 
-Node Node::leaf(std::unique_ptr<Transform> transform, std::unique_ptr<Transform> stand_in) {
+Node Node::leaf(std::unique_ptr<transforms::Transform> transform, std::unique_ptr<transforms::Transform> stand_in) {
   Node node;
   node.kind = Kind::leaf;
   node.transform = std::move(transform);
@@ -66,7 +66,7 @@ void Pipeline::number_nodes(Node& node, std::uint32_t& purpose) {
 
 bool Pipeline::all_native() const {
   return std::all_of(leaves_.begin(), leaves_.end(),
-                     [](const Transform* transform) { return transform->traits().native; });
+                     [](const transforms::Transform* transform) { return transform->traits().native; });
 }
 
 void Pipeline::prepare(Plan& plan) const {
@@ -75,7 +75,7 @@ void Pipeline::prepare(Plan& plan) const {
   plan.records_.clear();
   if (plan.per_leaf_.size() == leaves_.size()) return;
   plan.per_leaf_.clear();
-  for (const Transform* transform : leaves_) plan.per_leaf_.push_back(transform->new_parameters());
+  for (const transforms::Transform* transform : leaves_) plan.per_leaf_.push_back(transform->new_parameters());
   plan.steps_.reserve(leaves_.size());
 }
 
@@ -92,25 +92,25 @@ void Pipeline::draw_node(const Node& node, const SampleId& sample, Geometry& geo
       for (const Node& child : node.children) draw_node(child, sample, geometry, plan);
       return;
     case Node::Kind::random: {
-      Stream stream(sample, draw_purpose(node.purpose_));
+      random::Stream stream(sample, draw_purpose(node.purpose_));
       if (stream.bernoulli(node.probability)) draw_node(node.children.front(), sample, geometry, plan);
       return;
     }
     case Node::Kind::one_of: {
-      Stream stream(sample, draw_purpose(node.purpose_));
+      random::Stream stream(sample, draw_purpose(node.purpose_));
       draw_node(node.children[stream.below(node.children.size())], sample, geometry, plan);
       return;
     }
     case Node::Kind::leaf: {
-      Stream stream(sample, draw_purpose(node.purpose_));
-      Parameters& parameters = *plan.per_leaf_[node.leaf_];
+      random::Stream stream(sample, draw_purpose(node.purpose_));
+      transforms::Parameters& parameters = *plan.per_leaf_[node.leaf_];
       const int dims = geometry.dims;
       naming(*node.transform, [&] {
         node.transform->draw(stream, geometry, parameters);
         geometry = node.transform->after(geometry);
       });
       plan.steps_.push_back(
-          {node.leaf_, node.transform.get(), &parameters, Stream(sample, field_purpose(node.purpose_)), dims});
+          {node.leaf_, node.transform.get(), &parameters, random::Stream(sample, field_purpose(node.purpose_)), dims});
       return;
     }
   }
@@ -125,7 +125,7 @@ void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sam
     if (entry.leaf >= leaves_.size())
       throw InvalidArgument("replay", "a transform below " + std::to_string(leaves_.size()),
                             std::to_string(entry.leaf));
-    const Transform& transform = *leaves_[entry.leaf];
+    const transforms::Transform& transform = *leaves_[entry.leaf];
     plan.replayed_.push_back(transform.new_parameters());
     plan.records_.push_back(entry.parameters);
     const int dims = changing.dims;
@@ -134,7 +134,7 @@ void Pipeline::restore(const std::vector<TraceEntry>& trace, const SampleId& sam
       changing = transform.after(changing);
     });
     plan.steps_.push_back({entry.leaf, &transform, plan.replayed_.back().get(),
-                           Stream(sample, field_purpose(purposes_[entry.leaf])), dims});
+                           random::Stream(sample, field_purpose(purposes_[entry.leaf])), dims});
   }
 }
 
@@ -142,14 +142,14 @@ void Pipeline::draw_again(Plan& plan, std::size_t first, Geometry geometry) cons
   for (std::size_t i = first; i < plan.steps_.size(); ++i) {
     Plan::Step& step = plan.steps_[i];
     step.dims = geometry.dims;
-    const Transform& transform = *step.transform;
+    const transforms::Transform& transform = *step.transform;
     const bool replayed = !plan.records_.empty();
-    Parameters& parameters = replayed ? *plan.replayed_[i] : *plan.per_leaf_[step.leaf];
+    transforms::Parameters& parameters = replayed ? *plan.replayed_[i] : *plan.per_leaf_[step.leaf];
     naming(transform, [&] {
       if (replayed) {
         transform.restore(plan.records_[i], geometry, parameters);
       } else {
-        Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
+        random::Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
         transform.draw(stream, geometry, parameters);
       }
       geometry = transform.after(geometry);
@@ -162,16 +162,17 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
   Geometry at = geometry;
   Layout layout;
   TargetType type = TargetType::int16;
-  for (const Transform* transform : leaves_) {
+  for (const transforms::Transform* transform : leaves_) {
     naming(*transform, [&] { at = transform->after(at); });
-    const Traits traits = transform->traits();
+    const transforms::Traits traits = transform->traits();
     if (traits.makes_regions) type = TargetType::boolean;
     const Record::Rows* scales = traits.target_scales;
     if (scales == nullptr || !has_segmentation) continue;
     layout.target_is_list = true;
     layout.targets.clear();
     for (const auto& scale : *scales)
-      layout.targets.push_back({type, at.segmentation_channels, downsampled_shape(at.shape, at.dims, scale)});
+      layout.targets.push_back(
+          {type, at.segmentation_channels, transforms::downsampled_shape(at.shape, at.dims, scale)});
   }
   layout.image_channels = at.image_channels;
   layout.image_shape = at.shape;
@@ -183,14 +184,15 @@ std::optional<Layout> Pipeline::layout(const Geometry& geometry, bool has_segmen
 std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& layout) const {
   Plan every;
   for (std::size_t leaf = 0; leaf < leaves_.size(); ++leaf)
-    every.steps_.push_back({leaf, leaves_[leaf], nullptr, Stream({}, 0), geometry.dims});
-  return fastnnunet::workspace_bytes(every.steps_, geometry, layout);
+    every.steps_.push_back({leaf, leaves_[leaf], nullptr, random::Stream({}, 0), geometry.dims});
+  return pipeline::workspace_bytes(every.steps_, geometry, layout);
 }
 
-Layout Pipeline::layout_of(const Sample& sample, Array<float> image) {
+Layout Pipeline::layout_of(const sample::Sample& sample, sample::Array<float> image) {
   Layout layout{image.channels, image.shape, sample.dims(), {}, sample.target_is_list()};
-  for (const Target& target : sample.targets()) layout.targets.push_back({target.type, target.channels, target.shape});
+  for (const sample::Target& target : sample.targets())
+    layout.targets.push_back({target.type, target.channels, target.shape});
   return layout;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

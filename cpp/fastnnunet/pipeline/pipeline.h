@@ -16,18 +16,19 @@
 #include "fastnnunet/pipeline/transform_error.h"
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 // Nodes as the tree has them: Compose, Random and OneOf hold nodes, a leaf holds a transform.
 struct Node {
   enum class Kind { leaf, compose, random, one_of };
   Kind kind = Kind::compose;
-  std::unique_ptr<Transform> transform;  // of a leaf
-  std::unique_ptr<Transform> stand_in;   // of a native leaf: the same in Python; may be null
-  double probability = 1.0;              // of a random node
+  std::unique_ptr<transforms::Transform> transform;  // of a leaf
+  std::unique_ptr<transforms::Transform> stand_in;   // of a native leaf: the same in Python; may be null
+  double probability = 1.0;                          // of a random node
   std::vector<Node> children;
 
-  static Node leaf(std::unique_ptr<Transform> transform, std::unique_ptr<Transform> stand_in = nullptr);
+  static Node leaf(std::unique_ptr<transforms::Transform> transform,
+                   std::unique_ptr<transforms::Transform> stand_in = nullptr);
   static Node compose(std::vector<Node> children);
   static Node random(Node child, double probability);
   static Node one_of(std::vector<Node> children);
@@ -49,7 +50,7 @@ class Pipeline {
   explicit Pipeline(Node root);
 
   std::size_t leaves() const { return leaves_.size(); }
-  const Transform& leaf(std::size_t number) const { return *leaves_[number]; }
+  const transforms::Transform& leaf(std::size_t number) const { return *leaves_[number]; }
   bool all_native() const;
 
   // Draws every parameter of one sample. Throws TransformError.
@@ -58,20 +59,20 @@ class Pipeline {
   void restore(const std::vector<TraceEntry>& trace, const SampleId& sample, const Geometry& geometry,
                Plan& plan) const;
   // optimise(), then execute().
-  void run(Sample& sample, Plan& plan, bool targets_wanted = true) const;
+  void run(sample::Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Does what the plan says. Where a transform in Python changes shape or channels, what follows is drawn anew, as
   // batchgeneratorsv2 draws from the sample as it is then: the plan has what was applied. Native transforms whose
   // labels, or whose other entries, only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws
   // TransformError.
-  void execute(Sample& sample, Plan& plan, bool targets_wanted = true) const;
+  void execute(sample::Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
-  void run_moves(Sample& sample, const Plan& plan) const;
+  void run_moves(sample::Sample& sample, const Plan& plan) const;
 
   // What comes out of a sample of this geometry; none where a Python transform is asked for that, which only running it
   // can tell.
   std::optional<Layout> layout(const Geometry& geometry, bool has_segmentation) const;
   // The layout of a finished sample.
-  static Layout layout_of(const Sample& sample, Array<float> image);
+  static Layout layout_of(const sample::Sample& sample, sample::Array<float> image);
 
   // An upper bound of what one thread holds for samples of this geometry that come out in this layout, which also tells
   // what transforms in Python make of them: that of the plan in which every leaf is a step
@@ -91,16 +92,16 @@ class Pipeline {
   void prepare(Plan& plan) const;
   // Draws, or restores, the steps from `first` on for a sample of this geometry.
   void draw_again(Plan& plan, std::size_t first, Geometry geometry) const;
-  void apply(Sample& sample, Plan& plan, std::size_t step) const;
-  void apply_in_python(Sample& sample, Plan& plan, std::size_t step) const;
+  void apply(sample::Sample& sample, Plan& plan, std::size_t step) const;
+  void apply_in_python(sample::Sample& sample, Plan& plan, std::size_t step) const;
 
   Node root_;
-  std::vector<const Transform*> leaves_;
-  std::vector<const Transform*> stand_ins_;  // of the leaves; null for most
-  std::vector<std::uint32_t> purposes_;      // of the leaves
-  mutable std::vector<Durations> applied_;   // of the leaves
+  std::vector<const transforms::Transform*> leaves_;
+  std::vector<const transforms::Transform*> stand_ins_;  // of the leaves; null for most
+  std::vector<std::uint32_t> purposes_;                  // of the leaves
+  mutable std::vector<Durations> applied_;               // of the leaves
   mutable std::vector<std::atomic<bool>> stood_in_;
   mutable Durations written_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "fastnnunet/random/stream.h"
-#include "fastnnunet/sample/moves.h"
+#include "fastnnunet/sample/moves/moves.h"
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 // Reused from sample to sample: memory for parameters is kept for every leaf. See Note [A plan is where work is saved].
 class Plan {
@@ -26,21 +26,21 @@ class Plan {
   struct Arithmetic {
     std::size_t from;  // the step that leaves it
     std::int64_t channel;
-    Linear value;  // known from parameters, or else when that step has run
+    sample::Linear value;  // known from parameters, or else when that step has run
   };
 
   struct Step {
     std::size_t leaf;
-    const Transform* transform;
-    const Parameters* parameters;  // null in a plan of which only shapes are asked
-    Stream field;                  // random fields of this application
-    int dims;                      // of the sample that it gets
+    const transforms::Transform* transform;
+    const transforms::Parameters* parameters;  // null in a plan of which only shapes are asked
+    random::Stream field;                      // random fields of this application
+    int dims;                                  // of the sample that it gets
 
     // Labels may be in a form by then that only Python knows: a transform in Python may stand in, and change anything.
     bool may_be_stood_in = false;
     State state = State::runs;
     // What it does with the voxels' places: its own moves, if that is what it is for, and those of later steps.
-    SampleMoves moves{};
+    sample::SampleMoves moves{};
     // Its part of Plan::arithmetic(): done before it reads, or as it reads.
     std::size_t first_arithmetic = 0, last_arithmetic = 0;
   };
@@ -63,12 +63,12 @@ class Plan {
   std::vector<Arithmetic> arithmetic_;  // of the steps in their order, then that of the end
   bool folded_ = false;                 // the arithmetic that steps leave has readers
   std::vector<Arithmetic> pending_;     // of a pass
-  ChannelArithmetic present_;           // of the step that runs
+  sample::ChannelArithmetic present_;   // of the step that runs
 
-  std::vector<std::unique_ptr<Parameters>> per_leaf_;
-  std::vector<std::unique_ptr<Parameters>> replayed_;
+  std::vector<std::unique_ptr<transforms::Parameters>> per_leaf_;
+  std::vector<std::unique_ptr<transforms::Parameters>> replayed_;
   std::vector<Record> records_;  // of a replay, one for each step
   SampleId sample_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

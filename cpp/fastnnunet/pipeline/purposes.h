@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 inline std::uint32_t draw_purpose(std::uint32_t node) { return 2 * node + 1; }
 inline std::uint32_t field_purpose(std::uint32_t node) { return 2 * node + 2; }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

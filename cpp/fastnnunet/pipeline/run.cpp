@@ -8,41 +8,41 @@
 #include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/pipeline/purposes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 // Whether a native transform would find labels, or other entries, that it does not work on.
-bool is_for_python(const Traits& traits, const Sample& sample) {
-  const Companion* companion = sample.companion();
+bool is_for_python(const transforms::Traits& traits, const sample::Sample& sample) {
+  const sample::Companion* companion = sample.companion();
   if (companion != nullptr && (companion->holds_labels() || companion->holds_entries_of_transforms())) return true;
   if (sample.target_is_list()) return true;
   return sample.regions() != nullptr && !traits.takes_regions;
 }
 
 // In a pass of its own: what no step does on its way.
-void apply_deferred(Sample& sample, ChannelArithmetic& arithmetic) {
+void apply_deferred(sample::Sample& sample, sample::ChannelArithmetic& arithmetic) {
   for (std::int64_t channel = 0; channel < arithmetic.channels(); ++channel)
-    Work::apply_to_channel(sample, channel, arithmetic.take(channel));
+    transforms::Work::apply_to_channel(sample, channel, arithmetic.take(channel));
 }
 
 }  // namespace
 
-void Pipeline::apply(Sample& sample, Plan& plan, std::size_t number) const {
+void Pipeline::apply(sample::Sample& sample, Plan& plan, std::size_t number) const {
   const Plan::Step& step = plan.steps_[number];
-  const Traits traits = step.transform->traits();
-  ChannelArithmetic& present = plan.present_;
+  const transforms::Traits traits = step.transform->traits();
+  sample::ChannelArithmetic& present = plan.present_;
   present.clear();
   for (const Plan::Arithmetic& left : plan.arithmetic(step)) present.add(left.channel, left.value);
   if (!traits.takes_arithmetic && !traits.permutes) apply_deferred(sample, present);
   step.transform->apply(sample, *step.parameters,
-                        Work(step.field, traits.permutes || traits.writes_permuted ? &step.moves : nullptr,
-                             plan.folded_ ? &present : nullptr));
+                        transforms::Work(step.field, traits.permutes || traits.writes_permuted ? &step.moves : nullptr,
+                                         plan.folded_ ? &present : nullptr));
   if (!traits.leaves_arithmetic) return;
   for (std::size_t i = step.last_arithmetic; i < plan.arithmetic_.size(); ++i)
     if (plan.arithmetic_[i].from == number) plan.arithmetic_[i].value = present.take(plan.arithmetic_[i].channel);
 }
 
-void Pipeline::apply_in_python(Sample& sample, Plan& plan, std::size_t number) const {
+void Pipeline::apply_in_python(sample::Sample& sample, Plan& plan, std::size_t number) const {
   const Plan::Step& step = plan.steps_[number];
   // Python is shown the image: all that earlier steps have left is done, whoever was to do it.
   plan.present_.clear();
@@ -50,14 +50,14 @@ void Pipeline::apply_in_python(Sample& sample, Plan& plan, std::size_t number) c
     if (plan.arithmetic_[i].from < number)
       plan.present_.add(plan.arithmetic_[i].channel, std::exchange(plan.arithmetic_[i].value, {}));
   apply_deferred(sample, plan.present_);
-  const Transform* stand_in = stand_ins_[step.leaf];
+  const transforms::Transform* stand_in = stand_ins_[step.leaf];
   if (stand_in == nullptr)
     throw InvalidArgument(step.transform->name(), "labels of the form (C, X, Y, Z) int16",
                           "regions, a list of targets, or what a transform in Python made of them");
   stood_in_[step.leaf].store(true, std::memory_order_relaxed);
-  const std::unique_ptr<Parameters> parameters = stand_in->new_parameters();
+  const std::unique_ptr<transforms::Parameters> parameters = stand_in->new_parameters();
   if (plan.records_.empty()) {
-    Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
+    random::Stream stream(plan.sample_, draw_purpose(purposes_[step.leaf]));
     stand_in->draw(stream, sample.geometry(), *parameters);
   } else {
     stand_in->restore(plan.records_[number], sample.geometry(), *parameters);
@@ -65,19 +65,19 @@ void Pipeline::apply_in_python(Sample& sample, Plan& plan, std::size_t number) c
   stand_in->apply(sample, *parameters, step.field);
 }
 
-void Pipeline::run(Sample& sample, Plan& plan, bool targets_wanted) const {
+void Pipeline::run(sample::Sample& sample, Plan& plan, bool targets_wanted) const {
   optimise(plan);
   execute(sample, plan, targets_wanted);
 }
 
-void Pipeline::execute(Sample& sample, Plan& plan, bool targets_wanted) const {
+void Pipeline::execute(sample::Sample& sample, Plan& plan, bool targets_wanted) const {
   Geometry expected = sample.geometry();
-  const Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
+  const transforms::Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
   for (std::size_t i = 0; i < plan.steps_.size(); ++i) {
     const Stopwatch watch;
     const Plan::Step& step = plan.steps_[i];
-    const Transform& transform = *step.transform;
-    const Traits traits = transform.traits();
+    const transforms::Transform& transform = *step.transform;
+    const transforms::Traits traits = transform.traits();
     const bool in_python = step.may_be_stood_in && is_for_python(traits, sample);
     expected = transform.after(expected);
     if (step.state != Plan::State::runs && !in_python) {
@@ -117,13 +117,13 @@ void Pipeline::execute(Sample& sample, Plan& plan, bool targets_wanted) const {
   written_.add(watch.read() - (sample.reading_time() - before));
 }
 
-void Pipeline::run_moves(Sample& sample, const Plan& plan) const {
+void Pipeline::run_moves(sample::Sample& sample, const Plan& plan) const {
   for (const Plan::Step& step : plan.steps()) {
-    const Transform& transform = *step.transform;
+    const transforms::Transform& transform = *step.transform;
     if (!transform.traits().moves_voxels || !transform.acts(*step.parameters)) continue;
     naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
   }
   sample.finish();
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -9,7 +9,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 
 class TransformError : public Error {
  public:
@@ -25,7 +25,7 @@ class TransformError : public Error {
 
 // Calls `body`; what it throws is given the transform's name, unless it has one.
 template <typename Body>
-void naming(const Transform& transform, Body&& body) {
+void naming(const transforms::Transform& transform, Body&& body) {
   try {
     body();
   } catch (const TransformError&) {
@@ -41,4 +41,4 @@ void naming(const Transform& transform, Body&& body) {
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

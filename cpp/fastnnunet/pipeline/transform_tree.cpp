@@ -5,13 +5,13 @@
 
 namespace fastnnunet {
 
-TransformTree::TransformTree(Node node) : node_(std::make_unique<Node>(std::move(node))) {}
+TransformTree::TransformTree(pipeline::Node node) : node_(std::make_unique<pipeline::Node>(std::move(node))) {}
 TransformTree::TransformTree(TransformTree&&) noexcept = default;
 TransformTree& TransformTree::operator=(TransformTree&&) noexcept = default;
 TransformTree::~TransformTree() = default;
 
-std::vector<Node> TransformTree::nodes_of(std::vector<TransformTree> trees) {
-  std::vector<Node> nodes;
+std::vector<pipeline::Node> TransformTree::nodes_of(std::vector<TransformTree> trees) {
+  std::vector<pipeline::Node> nodes;
   nodes.reserve(trees.size());
   for (TransformTree& tree : trees) nodes.push_back(std::move(*tree.node_));
   return nodes;
@@ -21,30 +21,32 @@ TransformTree TransformTree::transform(std::string_view name, const Record& attr
   // Messages name the transform.
   Record owned{std::string(name)};
   for (const auto& [key, value] : attributes.values()) owned.set(key, value);
-  return TransformTree(Node::leaf(make_transform(name, owned)));
+  return TransformTree(pipeline::Node::leaf(transforms::make_transform(name, owned)));
 }
 
 TransformTree TransformTree::plugin(std::string name, std::shared_ptr<const fastnnunet_plugin_transform> table) {
-  return TransformTree(Node::leaf(make_plugin_transform(std::move(name), std::move(table))));
+  return TransformTree(pipeline::Node::leaf(transforms::make_plugin_transform(std::move(name), std::move(table))));
 }
 
 TransformTree TransformTree::compose(std::vector<TransformTree> children) {
-  return TransformTree(Node::compose(nodes_of(std::move(children))));
+  return TransformTree(pipeline::Node::compose(nodes_of(std::move(children))));
 }
 
 TransformTree TransformTree::random(TransformTree child, double probability) {
-  return TransformTree(Node::random(std::move(*child.node_), probability));
+  return TransformTree(pipeline::Node::random(std::move(*child.node_), probability));
 }
 
 TransformTree TransformTree::one_of(std::vector<TransformTree> children) {
-  return TransformTree(Node::one_of(nodes_of(std::move(children))));
+  return TransformTree(pipeline::Node::one_of(nodes_of(std::move(children))));
 }
 
-std::shared_ptr<Pipeline> compile(TransformTree tree) { return std::make_shared<Pipeline>(std::move(*tree.node_)); }
+std::shared_ptr<pipeline::Pipeline> compile(TransformTree tree) {
+  return std::make_shared<pipeline::Pipeline>(std::move(*tree.node_));
+}
 
 std::vector<std::string_view> transform_names() {
   std::vector<std::string_view> names;
-  for (const TransformEntry& entry : transform_table()) names.push_back(entry.name);
+  for (const transforms::TransformEntry& entry : transforms::transform_table()) names.push_back(entry.name);
   return names;
 }
 

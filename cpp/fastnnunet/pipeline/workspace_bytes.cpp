@@ -1,5 +1,5 @@
 // The plan is gone through as a sample goes through it, and arrays are placed by the sample's own rules
-// (sample/placement.h). Transforms may fire or not, so an array may lie in several places; each of them counts.
+// (sample/memory/placement.h). Transforms may fire or not, so an array may lie in several places; each of them counts.
 #include "fastnnunet/pipeline/workspace_bytes.h"
 
 #include <algorithm>
@@ -7,46 +7,49 @@
 #include <optional>
 #include <vector>
 
-#include "fastnnunet/sample/placement.h"
+#include "fastnnunet/sample/memory/placement.h"
 #include "fastnnunet/transforms/utils/deep_supervision_downsampling.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 // The places where an array may lie, and the memory of those two that are the workspace's.
 class Places {
  public:
-  explicit Places(std::size_t of_batch) : of_batch_(of_batch), possible_(of_batch + kBatch + 1, false) {
-    possible_[index(kNowhere)] = true;
+  explicit Places(std::size_t of_batch) : of_batch_(of_batch), possible_(of_batch + sample::kBatch + 1, false) {
+    possible_[index(sample::kNowhere)] = true;
   }
 
   // The voxels are read, where they have not been.
   template <typename Fits>
   void read(std::size_t bytes, const Fits& fits) {
-    if (possible_[index(kNowhere)]) take(kNowhere, bytes, fits);
+    if (possible_[index(sample::kNowhere)]) take(sample::kNowhere, bytes, fits);
   }
 
   // A new array, beside wherever the present one lies; or, where it only grows, in the batch's room behind it.
   template <typename Fits>
   void make(std::size_t bytes, const Fits& fits, bool grows = false) {
     const std::vector<bool> before = possible_;
-    for (MemoryPlace place = kNowhere; place < kBatch + static_cast<MemoryPlace>(of_batch_); ++place) {
-      const bool stays = grows && place >= kBatch && fits(static_cast<std::size_t>(place - kBatch));
+    for (sample::MemoryPlace place = sample::kNowhere;
+         place < sample::kBatch + static_cast<sample::MemoryPlace>(of_batch_); ++place) {
+      const bool stays = grows && place >= sample::kBatch && fits(static_cast<std::size_t>(place - sample::kBatch));
       if (before[index(place)] && !stays) take(place, bytes, fits);
     }
   }
 
-  bool possible(MemoryPlace place) const { return possible_[index(place)]; }
-  std::size_t bytes() const { return Buffer::rounded(held_[kFirst]) + Buffer::rounded(held_[kSecond]); }
+  bool possible(sample::MemoryPlace place) const { return possible_[index(place)]; }
+  std::size_t bytes() const {
+    return platform::Buffer::rounded(held_[sample::kFirst]) + platform::Buffer::rounded(held_[sample::kSecond]);
+  }
 
  private:
-  static std::size_t index(MemoryPlace place) { return static_cast<std::size_t>(place - kNowhere); }
+  static std::size_t index(sample::MemoryPlace place) { return static_cast<std::size_t>(place - sample::kNowhere); }
 
   template <typename Fits>
-  void take(MemoryPlace present, std::size_t bytes, const Fits& fits) {
-    const MemoryPlace place = place_beside(present, of_batch_, fits);
+  void take(sample::MemoryPlace present, std::size_t bytes, const Fits& fits) {
+    const sample::MemoryPlace place = sample::place_beside(present, of_batch_, fits);
     possible_[index(place)] = true;
-    if (place < kBatch)
+    if (place < sample::kBatch)
       held_[static_cast<std::size_t>(place)] = std::max(held_[static_cast<std::size_t>(place)], bytes);
   }
 
@@ -100,38 +103,40 @@ Unforeseen unforeseen(std::span<const Plan::Step> steps, const Geometry& geometr
 }  // namespace
 
 std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& geometry, const Layout& layout) {
-  const auto form_of_target = [&](std::size_t i) { return Form{layout.targets[i].channels, layout.targets[i].shape}; };
+  const auto form_of_target = [&](std::size_t i) {
+    return sample::Form{layout.targets[i].channels, layout.targets[i].shape};
+  };
   const auto image_at = [&](const Geometry& g) {
-    return [&layout, form = Form{g.image_channels, g.shape, g.planes > 0}](std::size_t) {
-      return fits_image({layout.image_channels, layout.image_shape}, form);
+    return [&layout, form = sample::Form{g.image_channels, g.shape, g.planes > 0}](std::size_t) {
+      return sample::fits_image({layout.image_channels, layout.image_shape}, form);
     };
   };
   const auto labels_at = [&](const Geometry& g) {
-    return [&, form = Form{g.segmentation_channels, g.shape, g.planes > 0}](std::size_t i) {
-      return fits_labels(layout.targets[i].type, form_of_target(i), form);
+    return [&, form = sample::Form{g.segmentation_channels, g.shape, g.planes > 0}](std::size_t i) {
+      return sample::fits_labels(layout.targets[i].type, form_of_target(i), form);
     };
   };
 
   Places image(1), labels(layout.targets.size());
-  Workspace::ScratchSizes scratch{};
+  sample::Workspace::ScratchSizes scratch{};
   std::size_t rooms = 0, python = 0, regions = 0, other_regions = 0;
   std::vector<std::size_t> targets;
   std::optional<Unforeseen> more;  // from the first transform in Python on
   bool as_regions = false;
   Geometry at = geometry;
   for (const Plan::Step& step : steps) {
-    const Transform* transform = step.transform;
+    const transforms::Transform* transform = step.transform;
     if (step.state == Plan::State::idle && !step.may_be_stood_in) {
       at = transform->after(at);
       continue;
     }
-    const Workspace::ScratchSizes needed = transform->scratch_bytes(at);
+    const sample::Workspace::ScratchSizes needed = transform->scratch_bytes(at);
     for (std::size_t i = 0; i < scratch.size(); ++i) scratch[i] = std::max(scratch[i], needed[i]);
     rooms += transform->room_bytes(at);
 
     Geometry next = transform->after(at);
-    const Traits traits = transform->traits();
-    using Room = Traits::Room;
+    const transforms::Traits traits = transform->traits();
+    using Room = transforms::Traits::Room;
     const bool folds = next.planes != at.planes;
     if (!folds && traits.image.touches() && traits.image.room != Room::anew) image.read(image_bytes(at), image_at(at));
     if (!folds && traits.labels.touches() && traits.labels.room != Room::anew)
@@ -145,7 +150,8 @@ std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& g
       python = std::max(python, image_bytes(next) + label_bytes(next));
       image.make(image_bytes(next), image_at(next));
       labels.make(label_bytes(next), labels_at(next));
-      if (as_regions || more->regions) other_regions = std::max(other_regions, Buffer::rounded(label_bytes(next, 1)));
+      if (as_regions || more->regions)
+        other_regions = std::max(other_regions, platform::Buffer::rounded(label_bytes(next, 1)));
     }
     if (traits.image.room != Room::in_place)
       image.make(image_bytes(next), image_at(next), traits.image.room == Room::behind && next.planes == 0);
@@ -154,19 +160,20 @@ std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& g
       as_regions = true;
       bool in_batch = false;
       for (std::size_t i = 0; i < layout.targets.size(); ++i)
-        in_batch = in_batch ||
-                   fits_regions(layout.targets[i].type, form_of_target(i), {next.segmentation_channels, next.shape});
-      if (!in_batch) regions = std::max(regions, Buffer::rounded(label_bytes(next, 1)));
+        in_batch = in_batch || sample::fits_regions(layout.targets[i].type, form_of_target(i),
+                                                    {next.segmentation_channels, next.shape});
+      if (!in_batch) regions = std::max(regions, platform::Buffer::rounded(label_bytes(next, 1)));
     }
     if (const Record::Rows* scales = traits.target_scales) {
       const TargetType type = as_regions ? TargetType::boolean : TargetType::int16;
       targets.resize(std::max(targets.size(), scales->size()), 0);
       for (std::size_t i = 0; i < scales->size(); ++i) {
-        if (is_full_scale((*scales)[i])) continue;
-        const Form made{at.segmentation_channels, downsampled_shape(at.shape, at.dims, (*scales)[i])};
+        if (transforms::is_full_scale((*scales)[i])) continue;
+        const sample::Form made{at.segmentation_channels,
+                                transforms::downsampled_shape(at.shape, at.dims, (*scales)[i])};
         const bool in_batch = i < layout.targets.size() &&
-                              fits_target(layout.targets[i].type, form_of_target(i), type, made) &&
-                              !labels.possible(kBatch + static_cast<MemoryPlace>(i));
+                              sample::fits_target(layout.targets[i].type, form_of_target(i), type, made) &&
+                              !labels.possible(sample::kBatch + static_cast<sample::MemoryPlace>(i));
         if (!in_batch) targets[i] = std::max(targets[i], static_cast<std::size_t>(made.size()) * element_bytes(type));
       }
     }
@@ -175,9 +182,9 @@ std::size_t workspace_bytes(std::span<const Plan::Step> steps, const Geometry& g
   image.read(image_bytes(at), image_at(at));
   labels.read(label_bytes(at), labels_at(at));
   std::size_t held = image.bytes() + labels.bytes() + regions + 2 * other_regions + rooms + python;
-  for (const std::size_t bytes : targets) held += Buffer::rounded(bytes);
-  for (const std::size_t bytes : scratch) held += Buffer::rounded(bytes);
+  for (const std::size_t bytes : targets) held += platform::Buffer::rounded(bytes);
+  for (const std::size_t bytes : scratch) held += platform::Buffer::rounded(bytes);
   return held;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -7,7 +7,7 @@
 
 #include "fastnnunet/platform/pages.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 class Buffer {
  public:
@@ -48,4 +48,4 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

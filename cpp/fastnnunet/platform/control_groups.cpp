@@ -7,7 +7,7 @@
 #include <system_error>
 #include <vector>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 namespace {
 
@@ -149,4 +149,4 @@ ControlGroups control_groups(const std::filesystem::path& root) {
   return groups;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

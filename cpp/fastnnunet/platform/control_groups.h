@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <optional>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // What Linux' control groups, version 1 or 2 or both, allow this process: the least over all groups that it is in.
 // Absent where nothing is limited. `root` stands for "/" in tests.
@@ -16,4 +16,4 @@ struct ControlGroups {
 };
 ControlGroups control_groups(const std::filesystem::path& root = "/");
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -7,7 +7,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/system_errors.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 namespace {
 
@@ -97,4 +97,4 @@ FileStamp InputFile::stamp_at_path() const {
   throw StorageError(name_, reason + std::system_category().message(code), gone ? Passing::yes : passing(code));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

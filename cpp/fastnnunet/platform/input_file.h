@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
 // same: the file was touched, moved to another disk or server, or replaced by a copy of itself.
@@ -80,4 +80,4 @@ class InputFile {
 
 std::string utf8(const std::filesystem::path& path);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // Cores that this process may use: affinity and control groups, whichever is less. At least 1.
 int available_cores();
@@ -22,4 +22,4 @@ Memory memory();
 // Bytes of memory that this process has in use now (resident); 0 where the system does not tell.
 std::uint64_t resident_memory();
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/platform/system_pages.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 namespace {
 
@@ -40,4 +40,4 @@ void give_pages(void* memory, std::size_t bytes) noexcept {
 #endif
 std::uint64_t page_requests() { return requests; }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

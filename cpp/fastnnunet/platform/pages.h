@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // Memory of whole pages straight from the system, to which they go back when they are given back; an allocator keeps
 // what was freed, for each thread. A page that is never touched takes no memory. Throws std::bad_alloc.
@@ -13,4 +13,4 @@ void give_pages(void* memory, std::size_t bytes) noexcept;
 // How often this process has asked so far.
 std::uint64_t page_requests();
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -3,11 +3,11 @@
 
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 std::uint64_t process_id();
 
 // The number by which the system, and Python's threading.get_native_id(), know the calling thread.
 std::uint64_t thread_id();
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

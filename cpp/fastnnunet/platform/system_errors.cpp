@@ -2,7 +2,7 @@
 
 #include <system_error>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 void throw_system_error(const std::string& name, const std::string& what, int code) {
   const std::string reason = what + ": " + std::system_category().message(code);
@@ -10,4 +10,4 @@ void throw_system_error(const std::string& name, const std::string& what, int co
   throw StorageError(name, reason, passing(code));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

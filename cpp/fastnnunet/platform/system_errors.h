@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // Whether an error with this number says that the process has reached a limit, and the file is as good as it was.
 bool is_limit(int code);
@@ -16,4 +16,4 @@ Passing passing(int code);
 // Throws ResourceError for a limit, else StorageError of the file `name`, with the system's own words.
 [[noreturn]] void throw_system_error(const std::string& name, const std::string& what, int code);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // Null where there is no memory.
 void* system_pages(std::size_t bytes);
 void release_system_pages(void* memory, std::size_t bytes) noexcept;
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // As std::thread, but with a stack of a size that the system's settings (ulimit -s) do not change. Memory of the stack
 // is taken as it is used.
@@ -25,4 +25,4 @@ class Thread {
   std::unique_ptr<Handle> handle_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -7,7 +7,7 @@
 
 #include "fastnnunet/platform/buffer.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 
 // What all of thread_room() holds for the calling thread, in bytes.
 inline std::size_t& thread_room_bytes() {
@@ -32,4 +32,4 @@ std::size_t room_of(std::int64_t count) {
   return Buffer::rounded(static_cast<std::size_t>(count) * sizeof(T));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-namespace fastnnunet {
+namespace fastnnunet::random {
 
 struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
@@ -35,4 +35,4 @@ struct Philox {
   }
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::random

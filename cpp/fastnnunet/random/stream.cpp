@@ -14,8 +14,12 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::random::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace math = simd::HWY_NAMESPACE::math;
+using simd::HWY_NAMESPACE::each_vector;
 
 // Box-Muller on so many blocks at a time, laid out so that a compiler sees plain loops over lanes: enough to keep the
 // widest vector units busy. Numbers 4*b..4*b+3 of the field come from block b, however many are done at once.
@@ -108,11 +112,11 @@ void add_scaled(float* HWY_RESTRICT out, const float* HWY_RESTRICT numbers, std:
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::random::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::random {
 namespace {
 
 using HWY_NAMESPACE::kLanes;
@@ -199,5 +203,5 @@ void Stream::add_normal(std::span<float> out, std::uint64_t first, float sigma) 
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::random
 #endif  // HWY_ONCE

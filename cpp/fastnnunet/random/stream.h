@@ -8,7 +8,7 @@
 #include "fastnnunet/random/philox.h"
 #include "fastnnunet/random/sample_id.h"
 
-namespace fastnnunet {
+namespace fastnnunet::random {
 
 class Stream {
  public:
@@ -48,4 +48,4 @@ class Stream {
   int used_ = 4;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::random

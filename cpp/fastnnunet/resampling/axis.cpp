@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 // In float64 and in this order, as in SciPy: where two labels tie depends on it.
@@ -75,4 +75,4 @@ LineAxis line_axis(std::int64_t from, std::int64_t to, int order) {
   return axis;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

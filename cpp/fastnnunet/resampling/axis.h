@@ -8,7 +8,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 
 // Every voxel lies between two: lower * (1 - fraction) + upper * fraction.
 struct LinearAxis {
@@ -45,4 +45,4 @@ constexpr std::int64_t kLineMargin = 2;
 // order: 0, 1 or 3. The weights of order 3 are for the coefficients that spline_coefficients() makes.
 LineAxis line_axis(std::int64_t from, std::int64_t to, int order);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

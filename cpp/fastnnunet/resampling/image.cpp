@@ -16,7 +16,7 @@
 
 #if !defined(FASTNNUNET_RESAMPLING_IMAGE_TYPES)
 #define FASTNNUNET_RESAMPLING_IMAGE_TYPES
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 struct Range {
@@ -32,11 +32,11 @@ struct Range {
 };
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::resampling::HWY_NAMESPACE {
 namespace {
 
 // Of the numbers among the values. In lanes, for compilers may not reorder a minimum of floats.
@@ -65,11 +65,11 @@ Range range_of(const float* HWY_RESTRICT values, std::int64_t count) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::resampling::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 FASTNNUNET_DISPATCH(range_of);
@@ -93,7 +93,7 @@ struct Level {
 };
 
 struct Scratch {
-  Buffer lines, wide, plane;
+  platform::Buffer lines, wide, plane;
 };
 
 float* reserve_lines(Scratch& scratch, const LineAxis& axis) {
@@ -158,7 +158,7 @@ class Planes {
 
 void resize_planes(const float* image, std::int64_t count, const Planes& planes, float subtract, const Finish* finish,
                    int threads, float* out) {
-  parallel_for(threads, count, [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(threads, count, [&](std::int64_t begin, std::int64_t end) {
     Scratch scratch;
     for (std::int64_t x = begin; x < end; ++x)
       planes.resize(image + x * planes.size_before(), subtract, finish, out + x * planes.size(), scratch);
@@ -169,7 +169,7 @@ void resize_planes(const float* image, std::int64_t count, const Planes& planes,
 void resize_columns(const float* image, const LineAxis& axis, std::int64_t plane, float subtract, const Finish* finish,
                     int threads, float* out) {
   const std::int64_t bundles = (plane + kLanes - 1) / kLanes;
-  parallel_for(threads, bundles, [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(threads, bundles, [&](std::int64_t begin, std::int64_t end) {
     Scratch scratch;
     resize_across(image, axis, plane, begin * kLanes, std::min(end * kLanes, plane), subtract, finish, out, scratch);
   });
@@ -177,11 +177,11 @@ void resize_columns(const float* image, const LineAxis& axis, std::int64_t plane
 
 void resize_volume(const float* image, const Index3& from, const Index3& to, int order, int threads, float* out) {
   Range range;
-  Mutex mutex;
-  parallel_for(threads, from[0], [&](std::int64_t begin, std::int64_t end) {
+  base::Mutex mutex;
+  base::parallel_for(threads, from[0], [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t plane = from[1] * from[2];
     const Range part = range_of(image + begin * plane, (end - begin) * plane);
-    const MutexLock lock(mutex);
+    const base::MutexLock lock(mutex);
     range.join(part);
   });
   if (order == 3 && range.nan) {
@@ -194,7 +194,7 @@ void resize_volume(const float* image, const Index3& from, const Index3& to, int
   if (x.from == x.to) return resize_planes(image, x.to, planes, level.subtract, &level.finish, threads, out);
   if (planes.unchanged()) return resize_columns(image, x, planes.size(), level.subtract, &level.finish, threads, out);
   // What is kept in between is the smaller of two.
-  Buffer buffer;
+  platform::Buffer buffer;
   if (x.from * planes.size() <= x.to * planes.size_before()) {
     float* between = buffer.reserve<float>(count_of(x.from * planes.size()));
     resize_planes(image, x.from, planes, level.subtract, nullptr, threads, between);
@@ -225,9 +225,9 @@ void resize_slice(const float* slice, const Planes& planes, int order, float* ou
 void resize_slices(const float* image, const Index3& from, const Index3& to, const ResizeOptions& options, float* out) {
   const Planes planes(from, to, options.order);
   if (options.order_z != 0 && from[0] != to[0]) {
-    Buffer buffer;
+    platform::Buffer buffer;
     float* between = buffer.reserve<float>(count_of(from[0] * planes.size()));
-    parallel_for(options.threads, from[0], [&](std::int64_t begin, std::int64_t end) {
+    base::parallel_for(options.threads, from[0], [&](std::int64_t begin, std::int64_t end) {
       Scratch scratch;
       for (std::int64_t x = begin; x < end; ++x)
         resize_slice(image + x * planes.size_before(), planes, options.order, between + x * planes.size(), scratch);
@@ -236,7 +236,7 @@ void resize_slices(const float* image, const Index3& from, const Index3& to, con
     return resize_columns(between, x, planes.size(), 0.0f, nullptr, options.threads, out);
   }
   const std::vector<std::int32_t> nearest = nearest_axis(from[0], to[0]).lower;
-  parallel_for(options.threads, to[0], [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(options.threads, to[0], [&](std::int64_t begin, std::int64_t end) {
     Scratch scratch;
     for (std::int64_t x = begin; x < end; ++x) {
       const std::int64_t slice = nearest[count_of(x)];
@@ -259,7 +259,7 @@ void move_axis(const float* image, const Index3& shape, int axis, bool back, int
   const std::int64_t step_x = shape[1] * shape[2], step = axis == 1 ? shape[2] : 1;
   const std::int64_t other = axis == 1 ? 1 : shape[1];
   const std::int64_t step_other = axis == 1 ? 0 : shape[2];
-  parallel_for(threads, shape[0], [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(threads, shape[0], [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t x = begin; x < end; ++x)
       for (std::int64_t y = 0; y < other; ++y)
         for (std::int64_t k = 0; k < shape[count_of(axis)]; ++k) {
@@ -286,7 +286,7 @@ void resize_image(const float* image, const Index3& from, const Index3& to, cons
     resize_slices(image, from, to, options, out);
   } else {
     const int axis = options.separate;
-    Buffer before, after;
+    platform::Buffer before, after;
     float* slices = before.reserve<float>(count_of(voxels(from)));
     float* resized = after.reserve<float>(count_of(voxels(to)));
     move_axis(image, from, axis, false, options.threads, slices);
@@ -295,5 +295,5 @@ void resize_image(const float* image, const Index3& from, const Index3& to, cons
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling
 #endif  // HWY_ONCE

@@ -7,7 +7,7 @@
 #include "fastnnunet/resampling/checks.h"
 #include "fastnnunet/resampling/resize.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 // One axis at one voxel of the result.
@@ -65,8 +65,8 @@ void resize_planes(const T* labels, const Index3& from, const Index3& to, const 
         T corners[8];
         for (int corner = 0; corner < 8; ++corner) corners[corner] = rows[corner >> 1][corner & 1 ? b : a];
         const Between z = axis_z.at(k);
-        to_row[k] = vote(corners, x.weights, y.weights, z.weights, 4 * x.nearest + 2 * y.nearest + z.nearest,
-                         Tiebreak::nearest, [](double weight) { return weight; });
+        to_row[k] = base::vote(corners, x.weights, y.weights, z.weights, 4 * x.nearest + 2 * y.nearest + z.nearest,
+                               base::Tiebreak::nearest, [](double weight) { return weight; });
       }
     }
   }
@@ -85,8 +85,9 @@ void resize_labels(const T* labels, const Index3& from, const Index3& to, const 
   LinearAxes axes(from, to, options.separate);
   if (options.order == 0)
     for (int axis = 0; axis < 3; ++axis) axes.axes[axis] = nearest_axis(from[axis], to[axis]);
-  parallel_for(options.threads, to[0],
-               [&](std::int64_t begin, std::int64_t end) { resize_planes(labels, from, to, axes, begin, end, out); });
+  base::parallel_for(options.threads, to[0], [&](std::int64_t begin, std::int64_t end) {
+    resize_planes(labels, from, to, axes, begin, end, out);
+  });
 }
 
 template void resize_labels(const std::int8_t*, const Index3&, const Index3&, const ResizeOptions&, std::int8_t*);
@@ -97,4 +98,4 @@ template void resize_labels(const std::int32_t*, const Index3&, const Index3&, c
 template void resize_labels(const std::int64_t*, const Index3&, const Index3&, const ResizeOptions&, std::int64_t*);
 template void resize_labels(const float*, const Index3&, const Index3&, const ResizeOptions&, float*);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

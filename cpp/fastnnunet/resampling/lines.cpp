@@ -6,7 +6,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::resampling::HWY_NAMESPACE {
 namespace {
 
 // The filter of a cubic spline has one pole, sqrt(3) - 2.
@@ -96,11 +96,11 @@ void subtract_row(const float* HWY_RESTRICT from, std::int64_t count, float subt
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::resampling::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 FASTNNUNET_DISPATCH(spline_coefficients);
@@ -158,5 +158,5 @@ void combine_lines(const LineAxis& axis, const float* lines, std::int64_t lanes,
     combine_part(axis.taps, axis.start.data(), axis.weights.data(), axis.to, lines, lanes, out, stride, finish);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling
 #endif  // HWY_ONCE

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/resampling/axis.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 
 constexpr std::int64_t kLanes = 64;
 
@@ -36,4 +36,4 @@ void prepare_lines(const LineAxis& axis, float* lines);
 void combine_lines(const LineAxis& axis, const float* lines, std::int64_t lanes, float* out, std::int64_t stride,
                    const Finish* finish);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

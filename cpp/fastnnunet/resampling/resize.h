@@ -6,7 +6,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 
 struct ResizeOptions {
   int order = 3;      // of the spline: 0 (nearest), 1 (linear) or 3 (cubic)
@@ -26,4 +26,4 @@ void resize_image(const float* image, const Index3& from, const Index3& to, cons
 template <typename T>
 void resize_labels(const T* labels, const Index3& from, const Index3& to, const ResizeOptions& options, T* out);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

@@ -11,7 +11,7 @@
 #include "fastnnunet/base/mutex.h"
 #include "fastnnunet/platform/process.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 class Activity {
  public:
@@ -33,9 +33,9 @@ class Activity {
 
   void begin(const void* owner, std::uint64_t step, std::uint32_t slot) {
     const auto time = Clock::now();
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     now_.owner = owner;
-    now_.thread = thread_id();
+    now_.thread = platform::thread_id();
     now_.step = step;
     now_.slot = slot;
     now_.case_number = kNoCase;
@@ -44,13 +44,13 @@ class Activity {
     now_.sample_since = now_.stage_since = time;
   }
   void take_case(std::size_t number) {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     now_.case_number = number;
   }
   // Gives the stage that was left, to come back to.
   std::string_view enter(std::string_view stage, std::string detail = {}) {
     const auto time = Clock::now();
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     const std::string_view before = now_.stage;
     now_.stage = stage;
     now_.detail = std::move(detail);
@@ -58,7 +58,7 @@ class Activity {
     return before;
   }
   void end() {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     now_.owner = nullptr;
     now_.stage = {};
     now_.detail.clear();
@@ -66,13 +66,13 @@ class Activity {
   // `look(now)`; what it is given holds until it returns.
   template <typename Look>
   void look(Look&& look) const {
-    const MutexLock lock(mutex_);
+    const base::MutexLock lock(mutex_);
     look(now_);
   }
 
  private:
-  mutable Mutex mutex_;
+  mutable base::Mutex mutex_;
   Now now_ FASTNNUNET_GUARDED_BY(mutex_);
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

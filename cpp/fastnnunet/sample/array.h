@@ -7,7 +7,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 // (C, X, Y, Z), C-contiguous. Memory belongs to somebody else.
 template <typename T>
@@ -24,4 +24,4 @@ struct Array {
   }
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

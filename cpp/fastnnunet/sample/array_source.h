@@ -6,7 +6,7 @@
 #include "fastnnunet/sample/array.h"
 #include "fastnnunet/sample/source.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 template <typename T>
 class ArraySource final : public Source<T> {
@@ -36,4 +36,4 @@ class ArraySource final : public Source<T> {
   Array<const T> array_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/sample/target.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 class Companion {
  public:
@@ -23,4 +23,4 @@ class Companion {
   virtual std::string labels_from() const = 0;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -7,8 +7,11 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::sample::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using simd::HWY_NAMESPACE::map_values;
 
 void apply(float* HWY_RESTRICT values, std::size_t count, Linear arithmetic) {
   map_values(values, static_cast<std::int64_t>(count), [&](auto d, auto value) HWY_ATTR {
@@ -17,11 +20,11 @@ void apply(float* HWY_RESTRICT values, std::size_t count, Linear arithmetic) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::sample::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::sample {
 namespace {
 
 FASTNNUNET_DISPATCH(apply);
@@ -32,5 +35,5 @@ void settle(const Linear& arithmetic, std::span<float> values) {
   if (arithmetic.changes()) apply(values.data(), values.size(), arithmetic);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample
 #endif  // HWY_ONCE

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 // value * factor + shift.
 struct Linear {
@@ -44,4 +44,4 @@ class ChannelArithmetic {
   std::vector<Linear> channels_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/sample/placement.h"
+#include "fastnnunet/sample/memory/placement.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 namespace {
 
 // All of a source, channel by channel. A folded array has a source channel's planes behind one another, which is the
@@ -138,9 +138,9 @@ void Sample::extend_image(std::int64_t channels) {
 
 std::shared_ptr<void> Sample::lease(const void* data) const {
   for (const auto* buffers : {&workspace_.image_, &workspace_.segmentation_, &workspace_.regions_})
-    for (const Buffer& buffer : *buffers)
+    for (const platform::Buffer& buffer : *buffers)
       if (buffer.address() == data) return buffer.lease();
-  for (const Buffer& buffer : workspace_.targets_)
+  for (const platform::Buffer& buffer : workspace_.targets_)
     if (buffer.address() == data) return buffer.lease();
   if (destination_ != nullptr) {
     if (destination_->image.data == data) return destination_->owner;
@@ -250,4 +250,4 @@ void Sample::finish(bool targets_wanted) {
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -13,13 +13,13 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/sample/array.h"
 #include "fastnnunet/sample/companion.h"
-#include "fastnnunet/sample/destination.h"
 #include "fastnnunet/sample/geometry.h"
+#include "fastnnunet/sample/memory/destination.h"
+#include "fastnnunet/sample/memory/workspace.h"
 #include "fastnnunet/sample/source.h"
 #include "fastnnunet/sample/target.h"
-#include "fastnnunet/sample/workspace.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 class Sample {
  public:
@@ -117,4 +117,4 @@ class Sample {
   std::shared_ptr<Companion> companion_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -6,7 +6,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 // Voxels of `box` of a window, rows along Z without gaps. What lies outside of the box lies outside of the window, or
 // is not asked for.
@@ -41,4 +41,4 @@ class Source {
   virtual std::chrono::nanoseconds reading_time() const { return {}; }
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

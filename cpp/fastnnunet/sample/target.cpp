@@ -6,7 +6,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 namespace {
 
 enum class Kind : std::uint8_t { truth, whole, real };
@@ -72,10 +72,17 @@ bool convert_from(const Target& from, const Target& to, std::int64_t count) {
 }
 
 }  // namespace
+}  // namespace fastnnunet::sample
 
-std::size_t element_bytes(TargetType type) { return describe(type).bytes; }
+namespace fastnnunet {
 
-std::string_view name_of(TargetType type) { return describe(type).name; }
+std::size_t element_bytes(TargetType type) { return sample::describe(type).bytes; }
+
+std::string_view name_of(TargetType type) { return sample::describe(type).name; }
+
+}  // namespace fastnnunet
+
+namespace fastnnunet::sample {
 
 bool holds(TargetType wider, TargetType type) {
   if (wider == type) return true;
@@ -119,4 +126,4 @@ void copy_values(const Target& from, const Target& to) {
                           name_of(from.type));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -7,7 +7,7 @@
 #include "fastnnunet/base/box.h"
 #include "fastnnunet/sample/target_type.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 
 // Whether every value of one type is a value of the other.
 bool holds(TargetType wider, TargetType type);
@@ -25,4 +25,4 @@ struct Target {
 // Copies the values of one target into another of the same size whose type holds them.
 void copy_values(const Target& from, const Target& to);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

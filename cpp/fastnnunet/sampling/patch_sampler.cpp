@@ -8,14 +8,14 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sampling {
 
 PatchSampler::PatchSampler(SamplingOptions options, std::int64_t cases) : options_(std::move(options)), cases_(cases) {
   if (cases_ <= 0) throw InvalidArgument("sampling", "at least one case", std::to_string(cases_));
   if (options_.batch_size <= 0)
     throw InvalidArgument("sampling", "a batch size above 0", std::to_string(options_.batch_size));
-  if (options_.batch_size > Stream::kMostSlots)
-    throw InvalidArgument("sampling", "a batch size of at most " + std::to_string(Stream::kMostSlots),
+  if (options_.batch_size > random::Stream::kMostSlots)
+    throw InvalidArgument("sampling", "a batch size of at most " + std::to_string(random::Stream::kMostSlots),
                           std::to_string(options_.batch_size));
   for (const auto& [name, size] :
        {std::pair("patch_size", options_.patch_size), std::pair("final_patch_size", options_.final_patch_size)})
@@ -36,7 +36,7 @@ PatchSampler::PatchSampler(SamplingOptions options, std::int64_t cases) : option
   }
 }
 
-PatchSampler::Choice PatchSampler::choose_case(Stream& stream, std::int64_t slot) const {
+PatchSampler::Choice PatchSampler::choose_case(random::Stream& stream, std::int64_t slot) const {
   Choice choice;
   if (cumulative_.empty()) {
     choice.case_number = static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(cases_)));
@@ -56,7 +56,7 @@ PatchSampler::Choice PatchSampler::choose_case(Stream& stream, std::int64_t slot
   return choice;
 }
 
-Box PatchSampler::place(Stream& stream, const Index3& image_shape, bool force_foreground,
+Box PatchSampler::place(random::Stream& stream, const Index3& image_shape, bool force_foreground,
                         const ClassLocations* locations) const {
   Index3 lowest{}, highest{};
   for (int axis = 0; axis < 3; ++axis) {
@@ -115,4 +115,4 @@ Box PatchSampler::place(Stream& stream, const Index3& image_shape, bool force_fo
   return box;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sampling

@@ -10,7 +10,7 @@
 #include "fastnnunet/sampling/class_locations.h"
 #include "fastnnunet/sampling/options.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sampling {
 
 class PatchSampler {
  public:
@@ -22,13 +22,14 @@ class PatchSampler {
     bool force_foreground = false;
   };
   // The case of a slot of the batch, and whether its patch must show foreground.
-  Choice choose_case(Stream& stream, std::int64_t slot) const;
+  Choice choose_case(random::Stream& stream, std::int64_t slot) const;
 
   // True where a patch is placed by class locations, which then must be given.
   bool needs_locations(bool force_foreground) const { return force_foreground || options_.has_ignore; }
 
   // The patch in voxels of the image; it may reach outside. `locations` may be null where it is not needed.
-  Box place(Stream& stream, const Index3& image_shape, bool force_foreground, const ClassLocations* locations) const;
+  Box place(random::Stream& stream, const Index3& image_shape, bool force_foreground,
+            const ClassLocations* locations) const;
 
   const SamplingOptions& options() const { return options_; }
 
@@ -38,4 +39,4 @@ class PatchSampler {
   std::int64_t cases_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sampling

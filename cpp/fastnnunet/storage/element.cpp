@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/simd/half.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 
 namespace {
 
@@ -27,7 +27,7 @@ T load(const std::byte* from) {
 template <typename To, typename From>
 To converted(From value) {
   if constexpr (std::is_same_v<From, Half>) {
-    return converted<To>(half_to_float_exactly(value.bits));
+    return converted<To>(simd::half_to_float_exactly(value.bits));
   } else if constexpr (std::is_same_v<From, Boolean>) {
     return static_cast<To>(value.bits != 0);
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
@@ -140,4 +140,4 @@ ConvertRow<T> convert_row(Element from) {
 template ConvertRow<float> convert_row<float>(Element from);
 template ConvertRow<std::int16_t> convert_row<std::int16_t>(Element from);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 
 enum class Element { boolean, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float16, float32, float64 };
 
@@ -26,4 +26,4 @@ using ConvertRow = void (*)(const std::byte* from, std::ptrdiff_t step, T* to, s
 template <typename T>
 ConvertRow<T> convert_row(Element from);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -7,10 +7,10 @@
 
 #include "fastnnunet/storage/volume.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 
 std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path);
 std::unique_ptr<Volume> open_npy(const std::filesystem::path& path);
 std::unique_ptr<Volume> open_npz(const std::filesystem::path& path, const std::string& member);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

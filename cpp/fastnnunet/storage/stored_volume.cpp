@@ -6,7 +6,7 @@
 #include "fastnnunet/base/boxes.h"
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 
 template <typename T>
 void VoxelWriter::write_as(const VoxelWriter& target, const std::byte* from, std::ptrdiff_t step, std::byte* to,
@@ -62,17 +62,17 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
   const Index3 extent = box.shape();
   const Box inner = box.intersect(Box::of_shape(shape()));
   if (!(inner == box)) {
-    for (std::int64_t c = 0; c < last - first; ++c) fill_outside(box, inner, out + c * voxels(extent), outside);
+    for (std::int64_t c = 0; c < last - first; ++c) base::fill_outside(box, inner, out + c * voxels(extent), outside);
   }
   if (inner.empty()) return;
-  read_checked(
-      first, last, inner,
-      VoxelWriter(element_, out + offset_in(box, inner.lower), {voxels(extent), extent[1] * extent[2], extent[2]}));
+  read_checked(first, last, inner,
+               VoxelWriter(element_, out + base::offset_in(box, inner.lower),
+                           {voxels(extent), extent[1] * extent[2], extent[2]}));
 }
 
 template <typename T>
 void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
-  if (box.empty() || !contains(Box::of_shape(shape()), box))
+  if (box.empty() || !base::contains(Box::of_shape(shape()), box))
     throw InvalidArgument(file(), "a box inside the image", text_of(box));
   read_checked(0, channels(), box, VoxelWriter(element_, corner, steps));
 }
@@ -154,4 +154,4 @@ std::string unreadable_type(const std::string& dtype) {
          dtype + "'";
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -14,7 +14,7 @@
 #include "fastnnunet/storage/element.h"
 #include "fastnnunet/storage/volume.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 
 // Where the voxels of a region go: rows along Z of a (C, X, Y, Z) buffer of float32 or int16.
 class VoxelWriter {
@@ -73,14 +73,14 @@ class StoredVolume : public Volume {
   }
   std::uint64_t content() final;
   void take_content(std::uint64_t content) final { content_ = content; }
-  const FileStamp& stamp() const final { return input_->stamp(); }
+  const platform::FileStamp& stamp() const final { return input_->stamp(); }
 
  protected:
-  StoredVolume(std::unique_ptr<InputFile> file, Element element, std::int64_t channels, const Index3& shape)
+  StoredVolume(std::unique_ptr<platform::InputFile> file, Element element, std::int64_t channels, const Index3& shape)
       : Volume(file->name(), channels, shape), input_(std::move(file)), element_(element) {}
 
   // It stays the same object where the file is opened anew.
-  const InputFile& input() const { return *input_; }
+  const platform::InputFile& input() const { return *input_; }
   Element element() const { return element_; }
   void count_bytes(std::uint64_t bytes) { bytes_read_ += bytes; }
   [[noreturn]] void fail(const std::string& reason) const;
@@ -96,7 +96,7 @@ class StoredVolume : public Volume {
   // Checks the file, where that is due, before it reads.
   void read_checked(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer);
 
-  std::unique_ptr<InputFile> input_;
+  std::unique_ptr<platform::InputFile> input_;
   Element element_;
   std::optional<std::uint64_t> content_;
   bool checks_each_read_ = true;
@@ -117,4 +117,4 @@ VolumeShape volume_shape(const std::string& file, const std::vector<std::int64_t
 // "expected ..., got ..." for an array whose type cannot be read.
 std::string unreadable_type(const std::string& dtype);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

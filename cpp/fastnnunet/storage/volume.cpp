@@ -8,10 +8,11 @@ namespace fastnnunet {
 
 std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member) {
   const std::filesystem::path ending = file.extension();
-  if (ending == ".b2nd") return open_b2nd(file);
-  if (ending == ".npy") return open_npy(file);
-  if (ending == ".npz") return open_npz(file, member);
-  throw StorageError(utf8(file), "expected a file that ends in .b2nd, .npy or .npz, got '" + utf8(ending) + "'");
+  if (ending == ".b2nd") return storage::open_b2nd(file);
+  if (ending == ".npy") return storage::open_npy(file);
+  if (ending == ".npz") return storage::open_npz(file, member);
+  throw StorageError(platform::utf8(file),
+                     "expected a file that ends in .b2nd, .npy or .npz, got '" + platform::utf8(ending) + "'");
 }
 
 }  // namespace fastnnunet

@@ -4,7 +4,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 std::int64_t resolve_channel(std::string_view owner, const char* name, std::int64_t channel, std::int64_t channels) {
   if (channel < -channels || channel >= channels)
@@ -64,4 +64,4 @@ std::vector<std::int64_t> restore_flags(const Record& record, const char* name, 
   return to_flags(record, name, restore_per_channel(record, name, geometry));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -10,21 +10,21 @@
 
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 struct ChannelValues : Parameters {
   std::vector<std::int64_t> channels;  // the chosen ones
   std::vector<double> values;          // one for each of these
 };
 
-inline void draw_channels(Stream& stream, std::int64_t channels, double probability,
+inline void draw_channels(random::Stream& stream, std::int64_t channels, double probability,
                           std::vector<std::int64_t>& chosen) {
   chosen.clear();
   for (std::int64_t channel = 0; channel < channels; ++channel)
     if (stream.bernoulli(probability)) chosen.push_back(channel);
 }
 
-inline void draw_values(Stream& stream, const Geometry& geometry, const Scalar& scalar, bool synchronize,
+inline void draw_values(random::Stream& stream, const Geometry& geometry, const Scalar& scalar, bool synchronize,
                         const std::vector<std::int64_t>& chosen, std::vector<double>& values) {
   values.clear();
   if (chosen.empty()) return;
@@ -36,7 +36,8 @@ inline void draw_values(Stream& stream, const Geometry& geometry, const Scalar& 
 }
 
 // 0 or 1 for each channel.
-inline void draw_flags(Stream& stream, std::int64_t channels, double probability, std::vector<std::int64_t>& flags) {
+inline void draw_flags(random::Stream& stream, std::int64_t channels, double probability,
+                       std::vector<std::int64_t>& flags) {
   flags.clear();
   for (std::int64_t channel = 0; channel < channels; ++channel) flags.push_back(stream.bernoulli(probability));
 }
@@ -71,4 +72,4 @@ const Record::Numbers& restore_per_channel(const Record& record, const char* nam
 // The same for values that are 0 or 1.
 std::vector<std::int64_t> restore_flags(const Record& record, const char* name, const Geometry& geometry);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

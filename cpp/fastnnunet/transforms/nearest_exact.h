@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 inline std::int64_t nearest_exact(std::int64_t i, std::int64_t from, std::int64_t to) {
   const float scale = static_cast<float>(from) / static_cast<float>(to);
@@ -18,4 +18,4 @@ inline void nearest_exact_positions(std::int64_t from, std::int64_t to, std::vec
   for (std::int64_t i = 0; i < to; ++i) positions[static_cast<std::size_t>(i)] = nearest_exact(i, from, to);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

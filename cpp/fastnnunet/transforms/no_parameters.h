@@ -3,19 +3,19 @@
 
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 struct NoParameters : Parameters {};
 
 class FixedTransform : public TransformOf<NoParameters> {
  protected:
   using TransformOf<NoParameters>::apply;
-  virtual void apply(Sample& sample) const = 0;
+  virtual void apply(sample::Sample& sample) const = 0;
 
-  void draw(Stream&, const Geometry&, NoParameters&) const final {}
-  void apply(Sample& sample, const NoParameters&, const Work&) const final { apply(sample); }
+  void draw(random::Stream&, const Geometry&, NoParameters&) const final {}
+  void apply(sample::Sample& sample, const NoParameters&, const Work&) const final { apply(sample); }
   Record describe(const NoParameters&) const final { return Record{std::string(name())}; }
   void restore(const Record&, const Geometry&, NoParameters&) const final {}
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

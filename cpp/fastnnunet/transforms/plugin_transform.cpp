@@ -10,7 +10,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/text.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using Table = fastnnunet_plugin_transform;
@@ -26,10 +26,11 @@ fastnnunet_plugin_geometry to_plugin(const Geometry& geometry, bool labelled) {
           geometry.dims};
 }
 
-fastnnunet_plugin_random to_plugin(Stream& stream) {
-  return {sizeof(fastnnunet_plugin_random), &stream, [](void* state) { return static_cast<Stream*>(state)->uniform(); },
-          [](void* state) { return static_cast<Stream*>(state)->normal(); },
-          [](void* state, std::uint64_t count) { return static_cast<Stream*>(state)->below(count); }};
+fastnnunet_plugin_random to_plugin(random::Stream& stream) {
+  return {sizeof(fastnnunet_plugin_random), &stream,
+          [](void* state) { return static_cast<random::Stream*>(state)->uniform(); },
+          [](void* state) { return static_cast<random::Stream*>(state)->normal(); },
+          [](void* state, std::uint64_t count) { return static_cast<random::Stream*>(state)->below(count); }};
 }
 
 // Calls function(self, arguments..., message, capacity). What it reports is thrown.
@@ -39,7 +40,7 @@ void call(const Table& table, Function function, Arguments... arguments) {
   const int code = function(table.self, arguments..., message, sizeof(message));
   if (code == 0) return;
   message[sizeof(message) - 1] = '\0';
-  throw std::runtime_error(message[0] != '\0' ? printable(message) : "expected 0, got " + std::to_string(code));
+  throw std::runtime_error(message[0] != '\0' ? base::printable(message) : "expected 0, got " + std::to_string(code));
 }
 
 struct PluginParameters : Parameters {
@@ -55,7 +56,7 @@ class PluginTransform final : public TransformOf<PluginParameters> {
   std::string_view name() const override { return name_; }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, PluginParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, PluginParameters& p) const override {
     const auto seen = to_plugin(geometry, true);
     p.values.resize(parameter_count(seen));
     const auto random = to_plugin(stream);
@@ -65,12 +66,12 @@ class PluginTransform final : public TransformOf<PluginParameters> {
 
   bool acts(const PluginParameters& p) const override { return p.act; }
 
-  void apply(Sample& sample, const PluginParameters& p, const Work& work) const override {
+  void apply(sample::Sample& sample, const PluginParameters& p, const Work& work) const override {
     const bool labelled = sample.has_segmentation() && sample.regions() == nullptr;
     fastnnunet_plugin_voxels voxels{sizeof(fastnnunet_plugin_voxels), sample.image().data, nullptr};
     if (labelled) voxels.segmentation = sample.segmentation().data;
     const auto geometry = to_plugin(sample.geometry(), labelled);
-    Stream own = work.field();
+    random::Stream own = work.field();
     const auto random = to_plugin(own);
     call(*table_, table_->apply, &geometry, &voxels, p.values.data(), p.values.size(), &random);
   }
@@ -121,4 +122,4 @@ std::unique_ptr<Transform> make_plugin_transform(std::string name, std::shared_p
   return std::make_unique<PluginTransform>(std::move(name), std::move(table));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -5,7 +5,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/transform.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 // Each is defined in the file of its name.
 std::unique_ptr<Transform> make_apply_random_binary_operator(const Record&);
@@ -87,4 +87,4 @@ std::unique_ptr<Transform> make_transform(std::string_view name, const Record& a
   return found->make(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -40,7 +40,7 @@ Scalar Scalar::callable(Callable callable) {
   return scalar;
 }
 
-double Scalar::draw(Stream& stream, const ScalarQuestion& question) const {
+double Scalar::draw(random::Stream& stream, const ScalarQuestion& question) const {
   switch (kind_) {
     case Kind::constant:
       return low_;

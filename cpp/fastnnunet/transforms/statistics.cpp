@@ -12,7 +12,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 // Float addition is not associative, so there are lanes, and their order is fixed here and not by the compiler. So many
@@ -69,11 +69,11 @@ std::int32_t largest_magnitude(const float* HWY_RESTRICT values, std::size_t cou
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using HWY_NAMESPACE::kInfinity;
@@ -82,7 +82,7 @@ FASTNNUNET_DISPATCH(block_squares);
 FASTNNUNET_DISPATCH(ordered_extent);
 FASTNNUNET_DISPATCH(largest_magnitude);
 
-constexpr std::size_t kBlock = Workspace::kBlock;
+constexpr std::size_t kBlock = sample::Workspace::kBlock;
 
 bool has_nan(std::span<const float> values) { return largest_magnitude(values.data(), values.size()) > kInfinity; }
 
@@ -98,7 +98,7 @@ Moments Moments::of(std::span<const float> values) {
   return moments;
 }
 
-Moments Moments::of(const Workspace& workspace, std::span<float> values) {
+Moments Moments::of(const sample::Workspace& workspace, std::span<float> values) {
   Moments moments(pivot_of(values));
   moments.add_made(workspace, values, [](std::span<float>) {});
   return moments;
@@ -113,7 +113,7 @@ Moments::Block Moments::of_block(std::span<const float> values) const {
   const double sum = block_sum(values.data(), values.size(), pivot_);
   // A sum with NaN among its terms is NaN.
   return {values.size(), sum, block_squares(values.data(), values.size(), pivot_),
-          ordered_extent(values.data(), values.size()), std::isnan(sum) && fastnnunet::has_nan(values)};
+          ordered_extent(values.data(), values.size()), std::isnan(sum) && transforms::has_nan(values)};
 }
 
 void Moments::take(const Block& block) {
@@ -125,7 +125,7 @@ void Moments::take(const Block& block) {
   has_nan_ = has_nan_ || block.has_nan;
 }
 
-Moments Moments::after(const Linear& arithmetic) const {
+Moments Moments::after(const sample::Linear& arithmetic) const {
   const double factor = arithmetic.factor;
   Moments moments = *this;
   moments.pivot_ = pivot_ * factor + double{arithmetic.shift};
@@ -172,5 +172,5 @@ Extent extent(std::span<const float> values) {
   return ordered_extent(values.data(), values.size());
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -8,9 +8,9 @@
 #include <span>
 
 #include "fastnnunet/sample/linear.h"
-#include "fastnnunet/sample/workspace.h"
+#include "fastnnunet/sample/memory/workspace.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 struct Extent {
   float minimum;
@@ -24,28 +24,28 @@ class Moments {
   explicit Moments(double pivot = 0) : pivot_(pivot) {}
   // Of all of them, with the first one as the pivot; with a workspace on the threads that may help, to the same bits.
   static Moments of(std::span<const float> values);
-  static Moments of(const Workspace& workspace, std::span<float> values);
+  static Moments of(const sample::Workspace& workspace, std::span<float> values);
 
   void add(std::span<const float> values);
   // Of what `work` makes of each block of values, in place: work(block).
   template <typename Work>
-  void add_made(const Workspace& workspace, std::span<float> values, const Work& work) {
+  void add_made(const sample::Workspace& workspace, std::span<float> values, const Work& work) {
     Block made[kGroup];
-    for (std::size_t begin = 0; begin < values.size(); begin += kGroup * Workspace::kBlock) {
-      const auto group = values.subspan(begin, std::min(kGroup * Workspace::kBlock, values.size() - begin));
+    for (std::size_t begin = 0; begin < values.size(); begin += kGroup * sample::Workspace::kBlock) {
+      const auto group = values.subspan(begin, std::min(kGroup * sample::Workspace::kBlock, values.size() - begin));
       workspace.share_values(group, [&](std::span<float> part, std::size_t first) {
-        for (std::size_t at = 0; at < part.size(); at += Workspace::kBlock) {
-          const auto block = part.subspan(at, std::min(Workspace::kBlock, part.size() - at));
+        for (std::size_t at = 0; at < part.size(); at += sample::Workspace::kBlock) {
+          const auto block = part.subspan(at, std::min(sample::Workspace::kBlock, part.size() - at));
           work(block);
-          made[(first + at) / Workspace::kBlock] = of_block(block);
+          made[(first + at) / sample::Workspace::kBlock] = of_block(block);
         }
       });
-      const std::size_t blocks = (group.size() + Workspace::kBlock - 1) / Workspace::kBlock;
+      const std::size_t blocks = (group.size() + sample::Workspace::kBlock - 1) / sample::Workspace::kBlock;
       for (std::size_t block = 0; block < blocks; ++block) take(made[block]);
     }
   }
   // Of the same values after this arithmetic.
-  Moments after(const Linear& arithmetic) const;
+  Moments after(const sample::Linear& arithmetic) const;
 
   double mean() const;
   // With Bessel's correction; NaN for fewer than two values.
@@ -78,4 +78,4 @@ double mean(std::span<const float> values);
 double standard_deviation(std::span<const float> values, double mean);
 Extent extent(std::span<const float> values);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

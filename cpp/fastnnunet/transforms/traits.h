@@ -6,7 +6,7 @@
 
 #include "fastnnunet/transforms/record.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 enum class VoxelAccess : std::uint8_t { none, reads, writes };
 
@@ -20,8 +20,8 @@ enum class ResultRoom : std::uint8_t {
 // What apply() does with one of the two arrays.
 struct ArrayUse {
   VoxelAccess access = VoxelAccess::writes;
-  // Voxels may change places (sample/moves.h) before the transform or after it: the result is the same bits. Where
-  // nothing is done with an array, this is true of it.
+  // Voxels may change places (sample/moves/moves.h) before the transform or after it: the result is the same bits.
+  // Where nothing is done with an array, this is true of it.
   bool indifferent_to_moves = false;
   ResultRoom room = ResultRoom::in_place;
 
@@ -55,4 +55,4 @@ struct Traits {
   const Record::Rows* target_scales = nullptr;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

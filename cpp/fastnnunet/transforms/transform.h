@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "fastnnunet/random/stream.h"
-#include "fastnnunet/sample/moves.h"
+#include "fastnnunet/sample/moves/moves.h"
 #include "fastnnunet/sample/sample.h"
 #include "fastnnunet/transforms/record.h"
 #include "fastnnunet/transforms/traits.h"
 #include "fastnnunet/transforms/work.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 // The parameters of one application. Kept and filled again for every sample.
 struct Parameters {
@@ -33,25 +33,25 @@ class Transform {
   virtual Geometry after(const Geometry& geometry) const { return geometry; }
 
   virtual std::unique_ptr<Parameters> new_parameters() const = 0;
-  virtual void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
-  virtual void apply(Sample& sample, const Parameters& parameters, const Work& work) const = 0;
+  virtual void draw(random::Stream& stream, const Geometry& geometry, Parameters& parameters) const = 0;
+  virtual void apply(sample::Sample& sample, const Parameters& parameters, const Work& work) const = 0;
 
   // What these parameters will do, asked before there are voxels. False where they change nothing: the transform is
   // then not applied.
   virtual bool acts(const Parameters&) const { return true; }
   // Where the traits have permutes: how voxels change places, in a sample of `dims` axes that count.
-  virtual AxisPermutation permutation(const Parameters&, int /*dims*/) const { return {}; }
+  virtual sample::AxisPermutation permutation(const Parameters&, int /*dims*/) const { return {}; }
   // Where the traits speak of arithmetic: the channels that it works on, and where they have is_arithmetic, what it
   // does with the `number`-th of these.
   virtual std::span<const std::int64_t> channels(const Parameters&) const { return {}; }
-  virtual Linear arithmetic(const Parameters&, std::size_t /*number*/) const { return {}; }
+  virtual sample::Linear arithmetic(const Parameters&, std::size_t /*number*/) const { return {}; }
 
   // Parameters under batchgeneratorsv2's names, out of the core and into it (replay).
   virtual Record describe(const Parameters& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, Parameters& parameters) const = 0;
 
   // Working memory beside image and segmentation: an upper bound for each of the workspace's scratch buffers.
-  virtual Workspace::ScratchSizes scratch_bytes(const Geometry&) const { return {}; }
+  virtual sample::Workspace::ScratchSizes scratch_bytes(const Geometry&) const { return {}; }
   // And for what every thread that helps takes of platform/thread_room.h.
   virtual std::size_t room_bytes(const Geometry&) const { return 0; }
 };
@@ -62,20 +62,20 @@ class TransformOf : public Transform {
  public:
   Traits traits() const override { return {}; }
   std::unique_ptr<Parameters> new_parameters() const final { return std::make_unique<P>(); }
-  void draw(Stream& stream, const Geometry& geometry, Parameters& parameters) const final {
+  void draw(random::Stream& stream, const Geometry& geometry, Parameters& parameters) const final {
     draw(stream, geometry, static_cast<P&>(parameters));
   }
-  void apply(Sample& sample, const Parameters& parameters, const Work& work) const final {
+  void apply(sample::Sample& sample, const Parameters& parameters, const Work& work) const final {
     apply(sample, static_cast<const P&>(parameters), work);
   }
   bool acts(const Parameters& parameters) const final { return acts(static_cast<const P&>(parameters)); }
-  AxisPermutation permutation(const Parameters& parameters, int dims) const final {
+  sample::AxisPermutation permutation(const Parameters& parameters, int dims) const final {
     return permutation(static_cast<const P&>(parameters), dims);
   }
   std::span<const std::int64_t> channels(const Parameters& parameters) const final {
     return channels(static_cast<const P&>(parameters));
   }
-  Linear arithmetic(const Parameters& parameters, std::size_t number) const final {
+  sample::Linear arithmetic(const Parameters& parameters, std::size_t number) const final {
     return arithmetic(static_cast<const P&>(parameters), number);
   }
   Record describe(const Parameters& parameters) const final { return describe(static_cast<const P&>(parameters)); }
@@ -84,12 +84,12 @@ class TransformOf : public Transform {
   }
 
  protected:
-  virtual void draw(Stream& stream, const Geometry& geometry, P& parameters) const = 0;
-  virtual void apply(Sample& sample, const P& parameters, const Work& work) const = 0;
+  virtual void draw(random::Stream& stream, const Geometry& geometry, P& parameters) const = 0;
+  virtual void apply(sample::Sample& sample, const P& parameters, const Work& work) const = 0;
   virtual bool acts(const P&) const { return true; }
-  virtual AxisPermutation permutation(const P&, int /*dims*/) const { return {}; }
+  virtual sample::AxisPermutation permutation(const P&, int /*dims*/) const { return {}; }
   virtual std::span<const std::int64_t> channels(const P&) const { return {}; }
-  virtual Linear arithmetic(const P&, std::size_t /*number*/) const { return {}; }
+  virtual sample::Linear arithmetic(const P&, std::size_t /*number*/) const { return {}; }
   virtual Record describe(const P& parameters) const = 0;
   virtual void restore(const Record& record, const Geometry& geometry, P& parameters) const = 0;
 };
@@ -111,7 +111,7 @@ class ArithmeticTransformOf : public ImageTransformOf<P> {
 
  protected:
   using TransformOf<P>::apply;
-  void apply(Sample& sample, const P& parameters, const Work&) const final {
+  void apply(sample::Sample& sample, const P& parameters, const Work&) const final {
     const std::span<const std::int64_t> channels = this->channels(parameters);
     for (std::size_t i = 0; i < channels.size(); ++i)
       Work::apply_to_channel(sample, channels[i], this->arithmetic(parameters, i));
@@ -128,4 +128,4 @@ const std::vector<TransformEntry>& transform_table();
 // Throws InvalidArgument for a name that is not in the table.
 std::unique_ptr<Transform> make_transform(std::string_view name, const Record& attributes);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 
 Box source_of_crop(const Box& box, const Index3& window, Border border) {
   Box source = box.intersect(Box::of_shape(window));
@@ -54,4 +54,4 @@ Box crop_box(const Eigen::Vector3d& centre, int dims, const Index3& patch, const
   return box;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

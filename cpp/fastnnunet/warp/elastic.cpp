@@ -12,8 +12,13 @@
 #include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::warp::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using simd::HWY_NAMESPACE::each_bundle;
+using simd::HWY_NAMESPACE::store_vectors;
+using simd::HWY_NAMESPACE::weighted_sum;
 
 // Sums up waves along the first axis. in: (count, columns), out: (size, columns).
 void sum_waves(const float* HWY_RESTRICT in, std::int64_t columns, const float* HWY_RESTRICT by_voxel,
@@ -73,11 +78,11 @@ void survey_lanes(const float* HWY_RESTRICT values, std::int64_t count, float* H
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::warp::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 using HWY_NAMESPACE::kLanes;
@@ -126,8 +131,8 @@ void Waves::build(std::int64_t size, double sigma) {
   }
 }
 
-void ElasticField::draw(const Stream& stream, std::uint64_t first, double sigma, double magnitude, const Index3& shape,
-                        float* between, float* small, float* out) {
+void ElasticField::draw(const random::Stream& stream, std::uint64_t first, double sigma, double magnitude,
+                        const Index3& shape, float* between, float* small, float* out) {
   for (int axis = 0; axis < 3; ++axis) waves_[axis].build(shape[axis], sigma);
   const auto& [x, y, z] = waves_;
   const std::int64_t plane = shape[1] * shape[2];
@@ -169,5 +174,5 @@ void survey(const float* component, std::int64_t count, double& low, double& hig
   mean = sum / static_cast<double>(count);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp
 #endif  // HWY_ONCE

@@ -14,7 +14,7 @@
 #include "fastnnunet/random/stream.h"
 #include "fastnnunet/warp/positions.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 
 // Waves along one axis that a filter of `sigma` voxels leaves, in an orthonormal basis: cosines, then sines.
 class Waves {
@@ -41,7 +41,7 @@ class ElasticField {
  public:
   // out: (X, Y, Z) of `shape`. The noise is numbers `first`, ... of `stream`, at most as many as the field has voxels.
   // `between` has room for (X, Y, Z), `small` for 2 (Y, Z).
-  void draw(const Stream& stream, std::uint64_t first, double sigma, double magnitude, const Index3& shape,
+  void draw(const random::Stream& stream, std::uint64_t first, double sigma, double magnitude, const Index3& shape,
             float* between, float* small, float* out);
 
  private:
@@ -51,4 +51,4 @@ class ElasticField {
 // Lowest, highest and mean entry of one component of a field. Throws InvalidArgument where one is not finite.
 void survey(const float* component, std::int64_t count, double& low, double& high, double& mean);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

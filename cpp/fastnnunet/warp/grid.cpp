@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 // Along an axis, counted in voxels from the first one.
@@ -99,4 +99,4 @@ Positions image_positions(const Eigen::Matrix3d& affine, const Index3& shift, co
   return positions;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

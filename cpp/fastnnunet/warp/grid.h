@@ -5,7 +5,7 @@
 
 #include "fastnnunet/warp/positions.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 
 // Of `dims` angles and scales the matrix in the last `dims` of three axes. 3D: rotations about X, then Y, then Z, of a
 // scaling along the axes (bgv2's create_affine_matrix_3d). 2D: a rotation by the second angle of a scaling by the first
@@ -27,4 +27,4 @@ Positions grid_positions(const Grid& grid, int dims, const Index3& patch, const 
 // voxel i + shift of what was turned.
 Positions image_positions(const Eigen::Matrix3d& affine, const Index3& shift, const Index3& image);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

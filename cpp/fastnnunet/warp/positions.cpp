@@ -8,7 +8,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::warp::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
@@ -120,11 +120,11 @@ bool places_of(const AxisPositions* HWY_RESTRICT axes, std::int32_t last_x, std:
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::warp::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 FASTNNUNET_DISPATCH(near_positions);
@@ -316,5 +316,5 @@ bool Pieces::places(std::int64_t count, std::int32_t* places) const {
   return places_of(axes_, last(0), last(1), last(2), flat_ ? -1 : 0, count, places);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp
 #endif  // HWY_ONCE

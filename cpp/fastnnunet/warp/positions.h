@@ -9,7 +9,7 @@
 
 #include "fastnnunet/base/box.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 
 // What a position outside of the window takes: a constant ("zeros", "constant"), the nearest edge voxel ("border"), or
 // the voxel at its mirror image ("reflection").
@@ -137,4 +137,4 @@ void for_each_run(Pieces& pieces, const Index3& patch, std::int64_t lower, std::
           }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

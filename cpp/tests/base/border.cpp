@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 TEST_CASE("border: an axis of three voxels seen from outside, as NumPy pads it") {
@@ -20,4 +20,4 @@ TEST_CASE("border: an axis of three voxels seen from outside, as NumPy pads it")
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

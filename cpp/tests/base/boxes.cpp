@@ -4,7 +4,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 constexpr Box kBox{{1, -2, 3}, {4, 0, 7}};
@@ -50,4 +50,4 @@ TEST_CASE("boxes: what is outside of an image is filled, and nothing else", "[ba
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

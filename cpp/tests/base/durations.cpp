@@ -9,7 +9,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 using std::chrono::nanoseconds;
@@ -73,4 +73,4 @@ TEST_CASE("durations: noted by several threads") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -7,7 +7,7 @@
 #include "catch.h"
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 TEST_CASE("parallel_for: every index once", "[base]") {
@@ -42,4 +42,4 @@ TEST_CASE("parallel_for: in a loop of its own", "[base]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

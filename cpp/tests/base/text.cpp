@@ -2,7 +2,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 TEST_CASE("text: UTF-8 stays, and of anything else the bytes beyond ASCII become question marks", "[base]") {
@@ -23,4 +23,4 @@ TEST_CASE("text: UTF-8 stays, and of anything else the bytes beyond ASCII become
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

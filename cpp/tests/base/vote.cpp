@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::base {
 namespace {
 
 double as_it_is(double weight) { return weight; }
@@ -52,4 +52,4 @@ TEST_CASE("vote: every NaN is a label of its own", "[base]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::base

@@ -6,7 +6,7 @@
 #include "catch.h"
 #include "engine/cases.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -29,13 +29,13 @@ TEST_CASE("loader: nothing is allocated once all that batches need has been need
     for (int i = 0; i < 600; ++i) loader->next({});
     constexpr int kBatches = 200;
     const CountedAllocations counted;
-    const std::uint64_t pages = page_requests();
+    const std::uint64_t pages = platform::page_requests();
     for (int i = 0; i < kBatches; ++i) loader->next({});
-    CHECK(page_requests() == pages);
+    CHECK(platform::page_requests() == pages);
     // A list may still have to grow for more than it ever held, a longer kernel for one.
     CHECK(counted.count() <= 3);
   }
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -20,7 +20,7 @@
 #include <pthread.h>
 #endif
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -349,4 +349,4 @@ TEST_CASE("arena: it ends only when its tasks have", "[engine]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

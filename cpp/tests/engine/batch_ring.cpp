@@ -5,7 +5,7 @@
 
 #include "engine/cases.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -23,7 +23,7 @@ TEST_CASE("batch ring: a batch has room for every sample and every target", "[en
   REQUIRE(batch->targets.size() == 2);
   CHECK(reinterpret_cast<std::uintptr_t>(batch->data) % 64 == 0);
   for (const void* target : batch->targets) CHECK(reinterpret_cast<std::uintptr_t>(target) % 64 == 0);
-  Destination second;
+  sample::Destination second;
   batch->locate(layout, 1, second);
   CHECK(second.image.data == batch->data + 2 * 192);
   CHECK(second.targets[0].data == static_cast<std::int16_t*>(batch->targets[0]) + 192);
@@ -115,4 +115,4 @@ TEST_CASE("batch ring: references may be dropped by any thread", "[engine]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -95,7 +95,7 @@ inline LoaderOptions options_for(const Cases& cases, int threads = 2, int prefet
 inline std::unique_ptr<Loader> loader_of(
     const LoaderOptions& options, TreeKind kind = TreeKind::full_3d, LocationReader reader = some_locations,
     std::shared_ptr<MemoryProvider> provider = std::make_shared<OrdinaryMemory>()) {
-  return std::make_unique<Loader>(options, std::make_shared<Pipeline>(make_tree(kind)), std::move(reader),
+  return std::make_unique<Loader>(options, std::make_shared<pipeline::Pipeline>(make_tree(kind)), std::move(reader),
                                   std::move(provider));
 }
 
@@ -117,7 +117,7 @@ inline Content content_of(const Batch& batch, const Loader& loader) {
   for (std::size_t i = 0; i < layout.targets.size(); ++i) {
     const auto& target = layout.targets[i];
     const auto* bytes = static_cast<const std::byte*>(batch.memory->targets[i]);
-    const std::size_t size = fastnnunet::Target{target.type, nullptr, target.channels, target.shape}.bytes();
+    const std::size_t size = sample::Target{target.type, nullptr, target.channels, target.shape}.bytes();
     content.targets.emplace_back(bytes, bytes + size * static_cast<std::size_t>(samples));
   }
   return content;

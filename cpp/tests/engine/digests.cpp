@@ -10,7 +10,7 @@
 #include "engine/cases.h"
 #include "transforms/examples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -118,7 +118,7 @@ Digests of_trees() {
       if (kind == TreeKind::plane_2d) options.dims = 2;
       if (kind == TreeKind::cascade)
         for (CaseFiles& files : options.cases) files.previous = files.segmentation;
-      Loader loader(options, std::make_shared<Pipeline>(make_tree(kind, always ? 1.0 : 0.0)), some_locations,
+      Loader loader(options, std::make_shared<pipeline::Pipeline>(make_tree(kind, always ? 1.0 : 0.0)), some_locations,
                     std::make_shared<OrdinaryMemory>());
       Digest digest;
       for (const Content& content : take(loader, 4)) {
@@ -135,15 +135,15 @@ Digests of_leaves() {
   Digests digests;
   const Data data = data_of(2, {25, 30, 30}, 2);
   for (const auto& [name, attributes] : example_leaves()) {
-    const Pipeline pipeline(Node::leaf(make_transform(name, attributes)));
+    const pipeline::Pipeline pipeline(pipeline::Node::leaf(transforms::make_transform(name, attributes)));
     Digest digest;
-    Workspace workspace;
+    sample::Workspace workspace;
     for (std::uint64_t step = 0; step < 4; ++step) {
-      Sample sample(workspace);
-      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample::Sample sample(workspace);
+      sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
       sample.begin(image, &labels, 3, nullptr);
-      Plan plan;
+      pipeline::Plan plan;
       pipeline.draw(SampleId{.seed = 7, .step = step}, sample.geometry(), plan);
       pipeline.run(sample, plan);
       const Data out = finished(sample);
@@ -164,14 +164,14 @@ TEST_CASE("digests: every transform gives the committed bits", "[engine]") {
   // Each is in a tree, or has a digest of its own.
   std::string trees;
   for (const TreeKind kind : kTreeKinds) {
-    const Pipeline pipeline(make_tree(kind));
+    const pipeline::Pipeline pipeline(make_tree(kind));
     for (std::size_t leaf = 0; leaf < pipeline.leaves(); ++leaf) trees += std::string(pipeline.leaf(leaf).name()) + " ";
   }
-  for (const auto& [name, make] : transform_table()) {
+  for (const auto& [name, make] : transforms::transform_table()) {
     CAPTURE(name);
     CHECK((has(trees, std::string(name) + " ") || kCommitted.contains("leaf: " + std::string(name))));
   }
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -7,7 +7,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 const Index3 kShape{20, 20, 20};
@@ -95,4 +95,4 @@ TEST_CASE("location cache: what the reader throws reaches everyone who asked, an
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

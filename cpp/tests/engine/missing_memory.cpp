@@ -9,7 +9,7 @@
 #include "engine/cases.h"
 #include "fastnnunet/engine/location_cache.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -171,4 +171,4 @@ TEST_CASE("missing memory: of class locations, the next who asks reads them", "[
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -6,7 +6,7 @@
 #include "engine/cases.h"
 #include "fastnnunet/platform/input_file.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -30,7 +30,7 @@ TEST_CASE("patience: what may pass is tried again until the time is over", "[eng
 
 TEST_CASE("patience: a file with other content is waited for as long as somebody writes it", "[engine]") {
   const TemporaryFolder folder;
-  const StorageError changed(utf8(folder / "file"), "other content", Passing::if_it_changes);
+  const StorageError changed(platform::utf8(folder / "file"), "other content", Passing::if_it_changes);
   Attempts attempts;
   write_file(folder / "file", "1");
   CHECK(attempts.pause_after(changed, seconds(60)));
@@ -140,7 +140,7 @@ TEST_CASE("patience: closing the loader, or another step, ends the waiting", "[e
     loader->set_step(0, {});
     const Hidden again(cases.files()[1]);
     const auto make_all = [&] {
-      for (std::uint64_t step = 0;; ++step) loader->make(step, 0, 0, [](Sample&, std::size_t) {}, enough);
+      for (std::uint64_t step = 0;; ++step) loader->make(step, 0, 0, [](sample::Sample&, std::size_t) {}, enough);
     };
     CHECK_THROWS_AS(make_all(), Enough);
     CHECK(loader->bad_cases().empty());
@@ -194,4 +194,4 @@ TEST_CASE("loader: more bad cases than may be skipped are an error that lists th
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

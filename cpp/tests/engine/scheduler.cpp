@@ -19,7 +19,7 @@
 #include "engine/tasks.h"
 #include "fastnnunet/base/parallel.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -68,7 +68,7 @@ bool loop_gets(int count) {
   Countdown all(count);
   std::atomic<bool> together{true};
   std::atomic<int> ranges{0};
-  parallel_for(count, count, [&](std::int64_t, std::int64_t) {
+  base::parallel_for(count, count, [&](std::int64_t, std::int64_t) {
     ++ranges;
     all.tick();
     if (!all.wait(Busy::kPatience)) together = false;
@@ -165,7 +165,7 @@ TEST_CASE("scheduler: a limit that somebody has raised stays raised, and one tha
   REQUIRE(busy.all());
   const tbb::global_control lowered(tbb::global_control::max_allowed_parallelism, 1);
   std::atomic<int> ranges{0};
-  parallel_for(cores, 100, [&](std::int64_t, std::int64_t) { ++ranges; });
+  base::parallel_for(cores, 100, [&](std::int64_t, std::int64_t) { ++ranges; });
   CHECK(ranges == 1);
 }
 
@@ -192,4 +192,4 @@ TEST_CASE("scheduler: arenas never change what is allowed", "[engine]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

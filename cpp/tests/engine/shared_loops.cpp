@@ -5,15 +5,15 @@
 #include "engine/tasks.h"
 #include "transforms/local/local_kernels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
 
-std::vector<std::unique_ptr<Transform>> transforms() {
-  std::vector<std::unique_ptr<Transform>> made;
+std::vector<std::unique_ptr<transforms::Transform>> transforms() {
+  std::vector<std::unique_ptr<transforms::Transform>> made;
   const auto add = [&](const char* name, const Record& attributes) {
-    made.push_back(make_transform(name, attributes));
+    made.push_back(transforms::make_transform(name, attributes));
   };
   add("GaussianBlurTransform", record({{"blur_sigma", Scalar::range(0.5, 1.0)},
                                        {"synchronize_channels", false},
@@ -50,18 +50,18 @@ std::vector<std::unique_ptr<Transform>> transforms() {
 }
 
 // What exchanges axes, which have to be as long.
-std::vector<std::unique_ptr<Transform>> exchanging_transforms() {
-  std::vector<std::unique_ptr<Transform>> made;
+std::vector<std::unique_ptr<transforms::Transform>> exchanging_transforms() {
+  std::vector<std::unique_ptr<transforms::Transform>> made;
   for (const Numbers& axes : {Numbers{0, 1}, {0, 2}, {1, 2}, {0, 1, 2}}) {
-    made.push_back(make_transform("TransposeAxesTransform", record({{"allowed_axes", axes}})));
-    made.push_back(make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
-                                                            {"num_rot_per_combination", Numbers{1, 3}},
-                                                            {"allowed_axes", axes}})));
+    made.push_back(transforms::make_transform("TransposeAxesTransform", record({{"allowed_axes", axes}})));
+    made.push_back(transforms::make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
+                                                                        {"num_rot_per_combination", Numbers{1, 3}},
+                                                                        {"allowed_axes", axes}})));
   }
   return made;
 }
 
-void check_shared(const std::vector<std::unique_ptr<Transform>>& transforms, const Data& data) {
+void check_shared(const std::vector<std::unique_ptr<transforms::Transform>>& transforms, const Data& data) {
   const auto arena = Arena::shared(3, 8);
   for (const auto& transform : transforms) {
     CAPTURE(transform->name());
@@ -90,4 +90,4 @@ TEST_CASE("shared loops: transforms do the same alone and with threads that help
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

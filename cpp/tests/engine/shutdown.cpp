@@ -8,7 +8,7 @@
 
 #include "engine/cases.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -143,7 +143,7 @@ TEST_CASE("loader: says what its threads are doing", "[engine]") {
   CHECK(thread.slot == 2);  // the one with forced foreground
   CHECK(has(thread.case_name, "case_"));
   CHECK(thread.thread != 0);
-  CHECK(thread.thread != thread_id());
+  CHECK(thread.thread != platform::thread_id());
   CHECK(thread.stage_seconds > 0.05);
   CHECK(thread.sample_seconds >= thread.stage_seconds);
   next_of(*loader);
@@ -160,7 +160,7 @@ TEST_CASE("loader: a sample by itself is that of the batch", "[engine]") {
   for (const std::uint32_t slot : {0u, 2u}) {
     std::vector<float> image;
     std::size_t number = 0;
-    loader->make(2, slot, 0, [&](Sample& sample, std::size_t case_number) {
+    loader->make(2, slot, 0, [&](sample::Sample& sample, std::size_t case_number) {
       image.assign(sample.image().data, sample.image().data + sample.image().size());
       number = case_number;
     });
@@ -170,8 +170,8 @@ TEST_CASE("loader: a sample by itself is that of the batch", "[engine]") {
   }
   CHECK(loader->step() == 3);
   loader->close();
-  CHECK_THROWS_AS(loader->make(0, 0, 0, [](Sample&, std::size_t) {}), ClosedError);
+  CHECK_THROWS_AS(loader->make(0, 0, 0, [](sample::Sample&, std::size_t) {}), ClosedError);
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -34,12 +34,12 @@ class Countdown {
 // What a test has the arena run; it belongs to the test, and is there until all of it has run.
 class Tasks {
  public:
-  explicit Tasks(const std::shared_ptr<Arena>& arena) : arena_(arena) {}
+  explicit Tasks(const std::shared_ptr<engine::Arena>& arena) : arena_(arena) {}
   ~Tasks() {
     std::unique_lock lock(mutex_);
     ended_.wait(lock, [&] { return left_ == 0; });
   }
-  void enqueue(std::function<void(Arena::ThreadState&)> body) {
+  void enqueue(std::function<void(engine::Arena::ThreadState&)> body) {
     list_.emplace_back(*this, std::move(body));
     {
       const std::lock_guard lock(mutex_);
@@ -49,22 +49,22 @@ class Tasks {
   }
 
  private:
-  struct One final : Arena::Task {
-    One(Tasks& of, std::function<void(Arena::ThreadState&)> what) : tasks(of), body(std::move(what)) {}
-    void run(Arena::ThreadState& thread) noexcept override {
+  struct One final : engine::Arena::Task {
+    One(Tasks& of, std::function<void(engine::Arena::ThreadState&)> what) : tasks(of), body(std::move(what)) {}
+    void run(engine::Arena::ThreadState& thread) noexcept override {
       body(thread);
       const std::lock_guard lock(mutex_);
       --tasks.left_;
       ended_.notify_all();
     }
     Tasks& tasks;
-    std::function<void(Arena::ThreadState&)> body;
+    std::function<void(engine::Arena::ThreadState&)> body;
   };
   // Of all tests: one of its own would be gone while a task still lets go of it.
   static inline std::mutex mutex_;
   static inline std::condition_variable ended_;
   int left_ = 0;
-  const std::shared_ptr<Arena>& arena_;
+  const std::shared_ptr<engine::Arena>& arena_;
   std::deque<One> list_;
 };
 

@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "catch.h"
-#include "fastnnunet/storage/npy_volume.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
+#include "fastnnunet/storage/numpy/npy_volume.h"
 #include "storage/files.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -27,15 +27,15 @@ void check_outside(const char* dtype, T outside) {
   const TemporaryFolder folder;
   const auto values = ramp<T>({1, 3, 4, 5});
   write_file(folder / "volume.npy", npy_bytes(values, dtype));
-  OpenVolumes files(3);
+  storage::OpenVolumes files(3);
   Volume& volume = files.get(folder / "volume.npy", "");
   const VolumeFacts facts = volume.facts();
   OneFile opened(volume);
-  Activity activity;
+  sample::Activity activity;
   // From one voxel before the image to two behind it, from memory and from the file.
   const Box window{{-1, -1, -1}, {5, 6, 7}};
-  VolumeCache cache(1 << 20);
-  for (CachedVolume<T>* cached : {static_cast<CachedVolume<T>*>(nullptr), cache.find<T>(0, volume)}) {
+  storage::VolumeCache cache(1 << 20);
+  for (storage::CachedVolume<T>* cached : {static_cast<storage::CachedVolume<T>*>(nullptr), cache.find<T>(0, volume)}) {
     CAPTURE(cached != nullptr);
     WindowSource<T> source;
     source.open(opened, {0, &facts, cached}, {}, window, false, activity);
@@ -61,4 +61,4 @@ TEST_CASE("window source: outside of the image are zeros, and labels of -1", "[e
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

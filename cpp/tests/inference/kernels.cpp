@@ -6,7 +6,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::inference {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -131,4 +131,4 @@ TEST_CASE("logits: exponentials and sigmoids", "[inference]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference

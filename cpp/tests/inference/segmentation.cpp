@@ -9,7 +9,7 @@
 #include "fastnnunet/base/error.h"
 #include "message.h"
 
-namespace fastnnunet {
+namespace fastnnunet::inference {
 namespace {
 
 using testing::has;
@@ -252,4 +252,4 @@ TEST_CASE("segmentation: what cannot be is named", "[inference]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::inference

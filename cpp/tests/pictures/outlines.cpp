@@ -7,10 +7,7 @@
 #include "catch.h"
 #include "fastnnunet/base/error.h"
 
-using fastnnunet::Outline;
-using fastnnunet::OutlinePoint;
-using fastnnunet::outlines;
-
+namespace fastnnunet::pictures {
 namespace {
 
 // The area inside of a polygon, by the shoelace formula.
@@ -70,6 +67,8 @@ TEST_CASE("outlines: two labels that touch do not share a line", "[pictures]") {
 TEST_CASE("outlines: an empty mask has none, an impossible one is refused", "[pictures]") {
   const std::array<std::uint8_t, 4> mask{};
   CHECK(outlines(mask.data(), 2, 2).empty());
-  CHECK_THROWS_AS(outlines(mask.data(), 0, 2), fastnnunet::InvalidArgument);
-  CHECK_THROWS_AS(outlines(mask.data(), 2, 1 << 20), fastnnunet::InvalidArgument);
+  CHECK_THROWS_AS(outlines(mask.data(), 0, 2), InvalidArgument);
+  CHECK_THROWS_AS(outlines(mask.data(), 2, 1 << 20), InvalidArgument);
 }
+
+}  // namespace fastnnunet::pictures

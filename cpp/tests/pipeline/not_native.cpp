@@ -5,17 +5,17 @@
 #include "transforms/foreign.h"
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
 
-class Extra final : public Companion {
+class Extra final : public sample::Companion {
  public:
   Extra(bool labels, bool entries) : labels_(labels), entries_(entries) {}
   bool holds_labels() const override { return labels_; }
   bool holds_entries_of_transforms() const override { return entries_; }
-  std::vector<Target> targets() override { return {{TargetType::float32, values_.data(), 1, {4, 4, 4}}}; }
+  std::vector<sample::Target> targets() override { return {{TargetType::float32, values_.data(), 1, {4, 4, 4}}}; }
   bool target_is_list() const override { return false; }
   std::string labels_from() const override { return "Foreign"; }
 
@@ -24,22 +24,24 @@ class Extra final : public Companion {
   std::vector<float> values_ = std::vector<float>(64, 0.5f);
 };
 
-std::unique_ptr<Transform> gamma() {
-  return make_transform("GammaTransform", record({{"gamma", Scalar::range(0.5, 2.0)},
-                                                  {"p_invert_image", 0.0},
-                                                  {"synchronize_channels", false},
-                                                  {"p_per_channel", 1.0},
-                                                  {"p_retain_stats", 0.0}}));
+std::unique_ptr<transforms::Transform> gamma() {
+  return transforms::make_transform("GammaTransform", record({{"gamma", Scalar::range(0.5, 2.0)},
+                                                              {"p_invert_image", 0.0},
+                                                              {"synchronize_channels", false},
+                                                              {"p_per_channel", 1.0},
+                                                              {"p_retain_stats", 0.0}}));
 }
 
-std::unique_ptr<Transform> foreign(Foreign::Body body) { return std::make_unique<Foreign>("Foreign", std::move(body)); }
-
-std::unique_ptr<Transform> mirror() {
-  return make_transform("MirrorTransform", record({{"allowed_axes", Numbers{0, 1, 2}}}));
+std::unique_ptr<transforms::Transform> foreign(Foreign::Body body) {
+  return std::make_unique<Foreign>("Foreign", std::move(body));
 }
 
-std::vector<Node> list(std::unique_ptr<Transform> first, std::unique_ptr<Transform> second,
-                       std::unique_ptr<Transform> stand_in = nullptr) {
+std::unique_ptr<transforms::Transform> mirror() {
+  return transforms::make_transform("MirrorTransform", record({{"allowed_axes", Numbers{0, 1, 2}}}));
+}
+
+std::vector<Node> list(std::unique_ptr<transforms::Transform> first, std::unique_ptr<transforms::Transform> second,
+                       std::unique_ptr<transforms::Transform> stand_in = nullptr) {
   std::vector<Node> nodes;
   nodes.push_back(Node::leaf(std::move(first)));
   nodes.push_back(Node::leaf(std::move(second), std::move(stand_in)));
@@ -47,10 +49,10 @@ std::vector<Node> list(std::unique_ptr<Transform> first, std::unique_ptr<Transfo
 }
 
 Data run(const Pipeline& pipeline, const Data& data, std::uint64_t seed = 1) {
-  Workspace workspace;
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
   sample.begin(image, &labels, 3, nullptr);
   Plan plan;
   pipeline.draw({.seed = seed}, sample.geometry(), plan);
@@ -58,15 +60,15 @@ Data run(const Pipeline& pipeline, const Data& data, std::uint64_t seed = 1) {
   return finished(sample);
 }
 
-void keep_channels(Sample& sample, std::int64_t channels) {
-  Array<float> image = sample.image();
+void keep_channels(sample::Sample& sample, std::int64_t channels) {
+  sample::Array<float> image = sample.image();
   image.channels = channels;
   sample.set_image(image);
 }
 
-void double_channels(Sample& sample) {
-  const Array<float> before = sample.image();
-  const Array<float> after = sample.new_image(2 * before.channels, before.shape);
+void double_channels(sample::Sample& sample) {
+  const sample::Array<float> before = sample.image();
+  const sample::Array<float> after = sample.new_image(2 * before.channels, before.shape);
   for (std::int64_t c = 0; c < after.channels; ++c) {
     const auto from = before.channel_span(c % before.channels);
     std::copy(from.begin(), from.end(), after.channel(c));
@@ -77,7 +79,7 @@ void double_channels(Sample& sample) {
 TEST_CASE("pipeline: what follows a transform that changes channels is drawn for the channels that there are",
           "[pipeline]") {
   const Data data = data_of(4, {4, 4, 4});
-  const Pipeline fewer(Node::compose(list(foreign([](Sample& sample) { keep_channels(sample, 1); }), gamma())));
+  const Pipeline fewer(Node::compose(list(foreign([](sample::Sample& sample) { keep_channels(sample, 1); }), gamma())));
   const Data one = run(fewer, data);
   CHECK(one.channels() == 1);
   CHECK(one.channel(0) != data.channel(0));
@@ -89,7 +91,7 @@ TEST_CASE("pipeline: what follows a transform that changes channels is drawn for
   // Channels of equal voxels have parameters of their own.
   CHECK(eight.channel(0) != eight.channel(4));
   // As if the sample had come with the channels that it has by then.
-  const Pipeline same(Node::compose(list(foreign([](Sample&) {}), gamma())));
+  const Pipeline same(Node::compose(list(foreign([](sample::Sample&) {}), gamma())));
   CHECK(run(same, {data.shape, data.channel(0), data.labels}).image == one.image);
 }
 
@@ -97,12 +99,12 @@ TEST_CASE("pipeline: labels that only others know keep native transforms off", "
   const Data data = data_of(1, {4, 4, 4});
   int stood_in = 0;
   const auto give = [](bool labels, bool entries) {
-    return foreign([=](Sample& sample) { sample.accompany(std::make_shared<Extra>(labels, entries)); });
+    return foreign([=](sample::Sample& sample) { sample.accompany(std::make_shared<Extra>(labels, entries)); });
   };
   for (const auto& [labels, entries] : {std::pair{true, false}, std::pair{false, true}}) {
     stood_in = 0;
     const Pipeline pipeline(
-        Node::compose(list(give(labels, entries), mirror(), foreign([&](Sample&) { ++stood_in; }))));
+        Node::compose(list(give(labels, entries), mirror(), foreign([&](sample::Sample&) { ++stood_in; }))));
     const Data out = run(pipeline, data);
     CHECK(stood_in == 1);
     CHECK(pipeline.stood_in(1));
@@ -111,7 +113,8 @@ TEST_CASE("pipeline: labels that only others know keep native transforms off", "
     CHECK(out.targets[0].type == (labels ? TargetType::float32 : TargetType::int16));
   }
   // A transform of the image alone goes on.
-  const Pipeline image_only(Node::compose(list(give(true, true), gamma(), foreign([&](Sample&) { ++stood_in; }))));
+  const Pipeline image_only(
+      Node::compose(list(give(true, true), gamma(), foreign([&](sample::Sample&) { ++stood_in; }))));
   CHECK(run(image_only, data).channel(0) != data.channel(0));
   CHECK(stood_in == 1);
   // Without anybody to stand in it is refused by its name.
@@ -122,12 +125,12 @@ TEST_CASE("pipeline: labels that only others know keep native transforms off", "
 TEST_CASE("pipeline: Python that stands in is shown an image with all arithmetic done", "[pipeline]") {
   const Data data = data_of(1, {4, 4, 4});
   const auto brightness = [] {
-    return make_transform(
+    return transforms::make_transform(
         "MultiplicativeBrightnessTransform",
         record({{"multiplier_range", Scalar::constant(3)}, {"p_per_channel", 1.0}, {"synchronize_channels", true}}));
   };
   const auto remove_label = [] {
-    return make_transform(
+    return transforms::make_transform(
         "RemoveLabelTransform",
         record({{"label_value", -1.0}, {"set_to", 0.0}, {"segmentation_channels", std::monostate{}}}));
   };
@@ -139,10 +142,10 @@ TEST_CASE("pipeline: Python that stands in is shown an image with all arithmetic
       std::vector<float> shown;
       std::vector<Node> nodes;
       nodes.push_back(
-          Node::leaf(foreign([](Sample& sample) { sample.accompany(std::make_shared<Extra>(true, false)); })));
+          Node::leaf(foreign([](sample::Sample& sample) { sample.accompany(std::make_shared<Extra>(true, false)); })));
       nodes.push_back(Node::leaf(brightness()));
-      nodes.push_back(Node::leaf(of_labels ? remove_label() : mirror(), foreign([&](Sample& sample) {
-                                   const Array<float> image = sample.image();
+      nodes.push_back(Node::leaf(of_labels ? remove_label() : mirror(), foreign([&](sample::Sample& sample) {
+                                   const sample::Array<float> image = sample.image();
                                    shown.assign(image.data, image.data + image.size());
                                  })));
       nodes.push_back(Node::leaf(gamma()));
@@ -154,14 +157,16 @@ TEST_CASE("pipeline: Python that stands in is shown an image with all arithmetic
 
 TEST_CASE("pipeline: what does not fit the batch names the transform that made it so", "[pipeline]") {
   const Data data = data_of(2, {4, 4, 4});
-  const Pipeline pipeline(Node::compose(list(foreign([](Sample& sample) { keep_channels(sample, 1); }), gamma())));
-  Workspace workspace;
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+  const Pipeline pipeline(
+      Node::compose(list(foreign([](sample::Sample& sample) { keep_channels(sample, 1); }), gamma())));
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
   std::vector<float> wanted(2 * 64);
   std::vector<std::int16_t> target(64);
-  Destination destination{{wanted.data(), 2, {4, 4, 4}}, {{TargetType::int16, target.data(), 1, {4, 4, 4}}}, nullptr};
+  sample::Destination destination{
+      {wanted.data(), 2, {4, 4, 4}}, {{TargetType::int16, target.data(), 1, {4, 4, 4}}}, nullptr};
   sample.begin(image, &labels, 3, &destination);
   Plan plan;
   pipeline.draw({}, sample.geometry(), plan);
@@ -170,4 +175,4 @@ TEST_CASE("pipeline: what does not fit the batch names the transform that made i
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -5,19 +5,19 @@
 #include "pipeline/trees.h"
 #include "transforms/foreign.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
 
 // A leaf, and what a trace says of its application.
 struct Applied {
-  std::unique_ptr<Transform> transform;
+  std::unique_ptr<transforms::Transform> transform;
   Record parameters;
 };
 
 Applied applied(const char* name, const Record& attributes, const Record& parameters) {
-  return {make_transform(name, attributes), parameters};
+  return {transforms::make_transform(name, attributes), parameters};
 }
 
 Applied spatial(int dims = 3) {
@@ -122,7 +122,7 @@ Applied fold() { return applied("Convert3DTo2DTransform", record({}), record({})
 Applied unfold() { return applied("Convert2DTo3DTransform", record({}), record({})); }
 
 Applied foreign() {
-  return {std::make_unique<Foreign>("Foreign", [](Sample&) {}), record({})};
+  return {std::make_unique<Foreign>("Foreign", [](sample::Sample&) {}), record({})};
 }
 
 // A pipeline, and the plan of a sample that goes through its leaves.
@@ -149,7 +149,7 @@ std::string short_name(const Plan::Step& step) {
 }
 
 // Where each axis of the result comes from; small letters are backwards.
-std::string text(const AxisPermutation& move) {
+std::string text(const sample::AxisPermutation& move) {
   std::string letters;
   for (std::size_t axis = 0; axis < 3; ++axis)
     letters += (move.reversed[axis] ? "xyz" : "XYZ")[static_cast<std::size_t>(move.from[axis])];
@@ -279,9 +279,9 @@ TEST_CASE("passes: pointwise arithmetic is folded into the next that reads the c
 TEST_CASE("passes: what is known of the arithmetic is in the plan", "[pipeline]") {
   Planned planned(brightness({0}, {2}), shift(0, {0.5, 7}), brightness({0}, {4}), noise());
   optimise(planned.plan);
-  Linear all;
+  sample::Linear all;
   for (const Plan::Arithmetic& left : planned.plan.arithmetic(planned.plan.steps().back())) all = all.then(left.value);
-  CHECK(all == Linear{8, 2});  // (2 v + 0.5) 4
+  CHECK(all == sample::Linear{8, 2});  // (2 v + 0.5) 4
 }
 
 TEST_CASE("passes: what has run already stays as it is", "[pipeline]") {
@@ -298,7 +298,8 @@ TEST_CASE("passes: what has run already stays as it is", "[pipeline]") {
 }
 
 TEST_CASE("passes: axes that a sample does not have are the mirror's mistake", "[pipeline]") {
-  const Pipeline pipeline(Node::leaf(make_transform("MirrorTransform", record({{"allowed_axes", Numbers{2}}}))));
+  const Pipeline pipeline(
+      Node::leaf(transforms::make_transform("MirrorTransform", record({{"allowed_axes", Numbers{2}}}))));
   Plan plan;
   std::uint64_t step = 0;
   do pipeline.draw({.step = step++}, {1, 1, {1, 8, 8}, 2}, plan);
@@ -307,4 +308,4 @@ TEST_CASE("passes: axes that a sample does not have are the mirror's mistake", "
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -9,7 +9,7 @@
 #include "pipeline/slot.h"
 #include "pipeline/trees.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
@@ -61,7 +61,7 @@ TEST_CASE("pipeline: what was drawn can be described and replayed", "[pipeline]"
     const Tree tree = tree_of(kind);
     const Pipeline pipeline(make_tree(kind));
     const Data data = data_of(tree.geometry.image_channels, tree.geometry.shape, tree.geometry.segmentation_channels);
-    Workspace workspace;
+    sample::Workspace workspace;
     for (std::uint64_t step = 0; step < 10; ++step) {
       const SampleId id{.seed = 2, .step = step};
       Plan plan, again;
@@ -88,7 +88,7 @@ TEST_CASE("pipeline: a sample made in a batch is the sample made anywhere", "[pi
     CHECK(layout->image_shape == tree.shape);
     CHECK(layout->targets.size() == tree.targets);
     const Data data = data_of(tree.geometry.image_channels, tree.geometry.shape, tree.geometry.segmentation_channels);
-    Workspace workspace, other;
+    sample::Workspace workspace, other;
     for (std::uint64_t step = 0; step < 30; ++step) {
       CAPTURE(step);
       Plan plan;
@@ -114,22 +114,22 @@ TEST_CASE("pipeline: a sample made in a batch is the sample made anywhere", "[pi
 TEST_CASE("pipeline: the bound holds where channels come and go, and for transforms with memory of their own",
           "[pipeline]") {
   const auto move = [](const char* source, const char* target) {
-    return make_transform("MoveChannelsTransform", record({{"channel_ids", Numbers{0}},
-                                                           {"source_key", std::string(source)},
-                                                           {"target_key", std::string(target)}}));
+    return transforms::make_transform("MoveChannelsTransform", record({{"channel_ids", Numbers{0}},
+                                                                       {"source_key", std::string(source)},
+                                                                       {"target_key", std::string(target)}}));
   };
   const auto smooth = [] {
-    return make_transform("LocalSmoothingTransform", record({{"scale", Scalar::constant(5)},
-                                                             {"loc", Scalar::constant(0.5)},
-                                                             {"smoothing_strength", Scalar::constant(1)},
-                                                             {"kernel_size", Scalar::constant(1)},
-                                                             {"same_for_all_channels", true},
-                                                             {"p_per_channel", 1.0}}));
+    return transforms::make_transform("LocalSmoothingTransform", record({{"scale", Scalar::constant(5)},
+                                                                         {"loc", Scalar::constant(0.5)},
+                                                                         {"smoothing_strength", Scalar::constant(1)},
+                                                                         {"kernel_size", Scalar::constant(1)},
+                                                                         {"same_for_all_channels", true},
+                                                                         {"p_per_channel", 1.0}}));
   };
   const auto turn = [] {
-    return make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
-                                                    {"num_rot_per_combination", Numbers{1, 2, 3}},
-                                                    {"allowed_axes", Numbers{0, 1, 2}}}));
+    return transforms::make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(1)},
+                                                                {"num_rot_per_combination", Numbers{1, 2, 3}},
+                                                                {"allowed_axes", Numbers{0, 1, 2}}}));
   };
   std::vector<std::vector<Node>> trees;
   trees.push_back(nodes(Node::leaf(move("image", "image"))));
@@ -142,7 +142,7 @@ TEST_CASE("pipeline: the bound holds where channels come and go, and for transfo
     CAPTURE(number);
     const Pipeline pipeline(Node::compose(std::move(trees[number])));
     const auto layout = pipeline.layout(geometry_of(data), true);
-    Workspace workspace, other;
+    sample::Workspace workspace, other;
     for (std::uint64_t step = 0; step < 20; ++step) {
       Plan plan;
       pipeline.draw({.seed = 4, .step = step}, geometry_of(data), plan);
@@ -156,13 +156,13 @@ TEST_CASE("pipeline: the bound holds where channels come and go, and for transfo
 }
 
 TEST_CASE("pipeline: a transform that throws is named, and keeps what it threw", "[pipeline]") {
-  const Pipeline pipeline(Node::compose(nodes(Node::leaf(make_transform(
+  const Pipeline pipeline(Node::compose(nodes(Node::leaf(transforms::make_transform(
       "MaskImageTransform",
       record({{"apply_to_channels", Numbers{5}}, {"channel_idx_in_seg", 0.0}, {"set_outside_to", 0.0}}))))));
   const Data data = data_of(1, {4, 4, 4});
   Plan plan;
   pipeline.draw({}, geometry_of(data), plan);
-  Workspace workspace;
+  sample::Workspace workspace;
   try {
     run(pipeline, plan, data, workspace);
     FAIL("nothing was thrown");
@@ -176,7 +176,7 @@ TEST_CASE("pipeline: applications are counted", "[pipeline]") {
   const Pipeline pipeline(Node::compose(nodes(brightness(), Node::random(noise(), 0.0), noise())));
   const Data data = data_of(1, {4, 4, 4});
   Plan plan;
-  Workspace workspace;
+  sample::Workspace workspace;
   for (std::uint64_t step = 0; step < 3; ++step) {
     pipeline.draw({.step = step}, geometry_of(data), plan);
     run(pipeline, plan, data, workspace);
@@ -199,4 +199,4 @@ TEST_CASE("pipeline: a replay of a transform that is not there is refused", "[pi
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -7,7 +7,7 @@
 #include "pipeline/leaves.h"
 #include "pipeline/trees.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
@@ -29,11 +29,11 @@ TEST_CASE("pipeline: a mirror's work is done by whoever writes the voxels first,
       CAPTURE(step);
       Plan plan;
       pipeline.draw({.seed = 3, .step = step}, geometry, plan);
-      Workspace first, second;
+      sample::Workspace first, second;
       const Data expected = [&] {
-        Sample sample(first);
-        ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-        ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+        sample::Sample sample(first);
+        sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+        sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
         sample.begin(image, &labels, geometry.dims, nullptr);
         forget_passes(plan);
         drop_idle(plan);
@@ -41,9 +41,9 @@ TEST_CASE("pipeline: a mirror's work is done by whoever writes the voxels first,
         pipeline.execute(sample, plan);
         return finished(sample);
       }();
-      Sample sample(second);
-      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample::Sample sample(second);
+      sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
       sample.begin(image, &labels, geometry.dims, nullptr);
       pipeline.run(sample, plan);
       ahead += std::any_of(plan.steps().begin(), plan.steps().end(), [](const Plan::Step& one) {
@@ -64,48 +64,49 @@ TEST_CASE("pipeline: arithmetic that is left to others gives what each transform
   const auto leaf = [](std::uint64_t kind) {
     switch (kind) {
       case 0:
-        return Node::leaf(
-            make_transform("MultiplicativeBrightnessTransform", record({{"multiplier_range", Scalar::range(0.75, 1.25)},
-                                                                        {"p_per_channel", 0.6},
-                                                                        {"synchronize_channels", false}})));
+        return Node::leaf(transforms::make_transform("MultiplicativeBrightnessTransform",
+                                                     record({{"multiplier_range", Scalar::range(0.75, 1.25)},
+                                                             {"p_per_channel", 0.6},
+                                                             {"synchronize_channels", false}})));
       case 1:
-        return Node::leaf(make_transform(
+        return Node::leaf(transforms::make_transform(
             "BrightnessAdditiveTransform",
             record({{"mu", 0.0}, {"sigma", 0.5}, {"synchronize_channels", false}, {"p_per_channel", 0.6}})));
       case 2:
-        return Node::leaf(make_transform("ContrastTransform", record({{"contrast_range", Scalar::range(0.75, 1.25)},
-                                                                      {"preserve_range", true},
-                                                                      {"p_per_channel", 0.6},
-                                                                      {"synchronize_channels", false}})));
-      case 3:
-        return Node::leaf(make_transform("GammaTransform", record({{"gamma", Scalar::range(0.7, 1.5)},
-                                                                   {"p_invert_image", 0.5},
-                                                                   {"synchronize_channels", false},
-                                                                   {"p_per_channel", 0.6},
-                                                                   {"p_retain_stats", 1.0}})));
-      case 4:
         return Node::leaf(
-            make_transform("InvertImageTransform",
-                           record({{"p_invert_image", 0.8}, {"p_synchronize_channels", 0.0}, {"p_per_channel", 0.6}})));
+            transforms::make_transform("ContrastTransform", record({{"contrast_range", Scalar::range(0.75, 1.25)},
+                                                                    {"preserve_range", true},
+                                                                    {"p_per_channel", 0.6},
+                                                                    {"synchronize_channels", false}})));
+      case 3:
+        return Node::leaf(transforms::make_transform("GammaTransform", record({{"gamma", Scalar::range(0.7, 1.5)},
+                                                                               {"p_invert_image", 0.5},
+                                                                               {"synchronize_channels", false},
+                                                                               {"p_per_channel", 0.6},
+                                                                               {"p_retain_stats", 1.0}})));
+      case 4:
+        return Node::leaf(transforms::make_transform(
+            "InvertImageTransform",
+            record({{"p_invert_image", 0.8}, {"p_synchronize_channels", 0.0}, {"p_per_channel", 0.6}})));
       case 5:
         return noise();
       default:
         return mirror();
     }
   };
-  Workspace first, second;
+  sample::Workspace first, second;
   for (std::uint64_t tree = 0; tree < 60; ++tree) {
     CAPTURE(tree);
-    Stream order(SampleId{.seed = tree}, 1);
+    random::Stream order(SampleId{.seed = tree}, 1);
     std::vector<Node> list;
     for (int i = 0; i < 6; ++i) list.push_back(leaf(order.below(7)));
     const Pipeline pipeline(Node::compose(std::move(list)));
     Plan plan;
     pipeline.draw({.seed = tree}, geometry, plan);
     const Data found = run(pipeline, plan, data, first);
-    Sample sample(second);
-    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample::Sample sample(second);
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
     sample.begin(image, &labels, 3, nullptr);
     forget_passes(plan);
     pipeline.execute(sample, plan);
@@ -121,11 +122,12 @@ TEST_CASE("pipeline: turns and exchanged axes are done by whoever writes the vox
           "[pipeline]") {
   const auto turns = [](const Numbers& axes) {
     std::vector<Node> list;
-    list.push_back(Node::leaf(make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(2)},
-                                                                       {"num_rot_per_combination", Numbers{1, 2, 3}},
-                                                                       {"allowed_axes", axes}}))));
-    list.push_back(Node::leaf(make_transform("TransposeAxesTransform", record({{"allowed_axes", axes}}))));
-    list.push_back(Node::leaf(make_transform("MirrorTransform", record({{"allowed_axes", axes}}))));
+    list.push_back(
+        Node::leaf(transforms::make_transform("Rot90Transform", record({{"num_axis_combinations", Scalar::constant(2)},
+                                                                        {"num_rot_per_combination", Numbers{1, 2, 3}},
+                                                                        {"allowed_axes", axes}}))));
+    list.push_back(Node::leaf(transforms::make_transform("TransposeAxesTransform", record({{"allowed_axes", axes}}))));
+    list.push_back(Node::leaf(transforms::make_transform("MirrorTransform", record({{"allowed_axes", axes}}))));
     return list;
   };
   struct Case {
@@ -148,7 +150,7 @@ TEST_CASE("pipeline: turns and exchanged axes are done by whoever writes the vox
     attributes.set("padding_mode_image", std::string(one.border));
     attributes.set("border_mode_seg", std::string(one.border));
     std::vector<Node> list;
-    list.push_back(Node::leaf(make_transform("SpatialTransform", attributes)));
+    list.push_back(Node::leaf(transforms::make_transform("SpatialTransform", attributes)));
     for (Node& node : turns(one.axes)) list.push_back(std::move(node));
     const Pipeline pipeline(Node::compose(std::move(list)));
     const Data data = data_of(2, one.geometry.shape, 1);
@@ -157,12 +159,12 @@ TEST_CASE("pipeline: turns and exchanged axes are done by whoever writes the vox
       CAPTURE(step);
       Plan plan;
       pipeline.draw({.seed = 6, .step = step}, one.geometry, plan);
-      Workspace first, second;
+      sample::Workspace first, second;
       const Data found = run(pipeline, plan, data, first, nullptr, one.geometry.dims);
       exchanged += !plan.steps()[0].moves.image.only_flips();
-      Sample sample(second);
-      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample::Sample sample(second);
+      sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
       sample.begin(image, &labels, one.geometry.dims, nullptr);
       forget_passes(plan);
       pipeline.execute(sample, plan);
@@ -179,17 +181,18 @@ TEST_CASE("pipeline: long rows of a scaled patch are turned around as a whole", 
   const Geometry geometry{1, 1, {3, 5, 420}};
   const Data data = data_of(1, geometry.shape, 1);
   const Record scaling = spatial_attributes({2, 4, 300}, 0.0, 0.0, 1.0);
-  const Pipeline turned(Node::compose(nodes(Node::leaf(make_transform("SpatialTransform", scaling)), mirror())));
+  const Pipeline turned(
+      Node::compose(nodes(Node::leaf(transforms::make_transform("SpatialTransform", scaling)), mirror())));
   int rows_turned = 0;
   for (std::uint64_t step = 0; step < 8; ++step) {
     CAPTURE(step);
     Plan plan;
     turned.draw({.seed = 4, .step = step}, geometry, plan);
-    Workspace first, second;
+    sample::Workspace first, second;
     const Data found = run(turned, plan, data, first);
-    Sample sample(second);
-    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample::Sample sample(second);
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
     sample.begin(image, &labels, 3, nullptr);
     for (const Plan::Step& one : plan.steps()) turned.leaf(one.leaf).apply(sample, *one.parameters, one.field);
     sample.finish();
@@ -204,4 +207,4 @@ TEST_CASE("pipeline: long rows of a scaled patch are turned around as a whole", 
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -16,7 +16,7 @@ struct Slot {
     image.assign(static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) + 1, kUntouched);
     destination.image = {image.data(), layout.image_channels, layout.image_shape};
     for (const auto& wanted : layout.targets) {
-      Target target{wanted.type, nullptr, wanted.channels, wanted.shape};
+      sample::Target target{wanted.type, nullptr, wanted.channels, wanted.shape};
       targets.push_back(std::vector<std::byte>(target.bytes()));
       targets.back().insert(targets.back().end(), kMargin.begin(), kMargin.end());
       target.data = targets.back().data();
@@ -32,7 +32,7 @@ struct Slot {
   static constexpr std::array<std::byte, 4> kMargin = {std::byte{0x5a}, std::byte{1}, std::byte{2}, std::byte{3}};
   std::vector<float> image;
   std::vector<std::vector<std::byte>> targets;
-  Destination destination;
+  sample::Destination destination;
 };
 
 }  // namespace fastnnunet::testing

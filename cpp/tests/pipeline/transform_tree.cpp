@@ -2,7 +2,7 @@
 
 #include "pipeline/trees.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
@@ -24,12 +24,12 @@ TEST_CASE("transform tree: draws what the tree of nodes draws", "[pipeline]") {
   const auto pipeline = compile(
       TransformTree::compose(TransformTree::random(noise(), 0.5), mirror(), TransformTree::one_of(std::move(two))));
   const auto brightness = [] {
-    return Node::leaf(
-        make_transform("BrightnessAdditiveTransform",
-                       record({{"mu", 1.0}, {"sigma", 0.5}, {"synchronize_channels", false}, {"p_per_channel", 1.0}})));
+    return Node::leaf(transforms::make_transform(
+        "BrightnessAdditiveTransform",
+        record({{"mu", 1.0}, {"sigma", 0.5}, {"synchronize_channels", false}, {"p_per_channel", 1.0}})));
   };
   const auto flip = [] {
-    return Node::leaf(make_transform("MirrorTransform", record({{"allowed_axes", Numbers{0, 1}}})));
+    return Node::leaf(transforms::make_transform("MirrorTransform", record({{"allowed_axes", Numbers{0, 1}}})));
   };
   std::vector<Node> either, all;
   either.push_back(brightness());
@@ -64,8 +64,8 @@ TEST_CASE("transform tree: names what is wrong with a transform", "[pipeline]") 
         "[pipeline] expected the name of a native transform, got GammaTransfrom");
   CHECK(has(message_of([&] { TransformTree::transform("MirrorTransform", nothing); }), "[MirrorTransform] expected"));
   CHECK(message_of([] { TransformTree::one_of({}); }) == "[OneOfTransform] expected at least one transform, got none");
-  CHECK(transform_names().size() == transform_table().size());
+  CHECK(transform_names().size() == transforms::transform_table().size());
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

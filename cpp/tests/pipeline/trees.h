@@ -46,16 +46,16 @@ inline Tree tree_of(TreeKind kind) {
 }
 
 // `often` replaces the probabilities of the random transforms, where above 0.
-inline Node make_tree(TreeKind kind, double often = 0.0) {
+inline pipeline::Node make_tree(TreeKind kind, double often = 0.0) {
   const Tree tree = tree_of(kind);
   const int dims = kind == TreeKind::plane_2d || kind == TreeKind::dummy_2d ? 2 : 3;
-  std::vector<Node> nodes;
+  std::vector<pipeline::Node> nodes;
   const auto leaf = [](const char* name, const Record& attributes) {
-    return Node::leaf(make_transform(name, attributes));
+    return pipeline::Node::leaf(transforms::make_transform(name, attributes));
   };
   const auto add = [&](const char* name, const Record& attributes) { nodes.push_back(leaf(name, attributes)); };
   const auto sometimes = [&](double probability, const char* name, const Record& attributes) {
-    nodes.push_back(Node::random(leaf(name, attributes), often > 0 ? often : probability));
+    nodes.push_back(pipeline::Node::random(leaf(name, attributes), often > 0 ? often : probability));
   };
   const auto scales = [&] {
     Rows rows = {{1, 1, 1}, {0.5, 0.5, 0.5}};
@@ -67,7 +67,7 @@ inline Node make_tree(TreeKind kind, double often = 0.0) {
     add("RemoveLabelTransform",
         record({{"label_value", -1.0}, {"set_to", 0.0}, {"segmentation_channels", std::monostate{}}}));
     scales();
-    return Node::compose(std::move(nodes));
+    return pipeline::Node::compose(std::move(nodes));
   }
 
   const auto spatial = [&] {
@@ -137,7 +137,7 @@ inline Node make_tree(TreeKind kind, double often = 0.0) {
     add("ConvertSegmentationToRegionsTransform",
         record({{"channel_in_seg", 0.0}, {"regions", Rows{{1, 2, 3}, {2, 3}, {3}}}}));
   scales();
-  return Node::compose(std::move(nodes));
+  return pipeline::Node::compose(std::move(nodes));
 }
 
 }  // namespace fastnnunet::testing

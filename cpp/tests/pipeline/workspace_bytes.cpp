@@ -11,7 +11,7 @@
 #include "transforms/examples.h"
 #include "transforms/foreign.h"
 
-namespace fastnnunet {
+namespace fastnnunet::pipeline {
 namespace {
 
 using namespace testing;
@@ -169,7 +169,7 @@ Data data_for(const Geometry& geometry) {
 
 // What a thread that has never worked before holds after some samples: buffers of the workspace, and rows of its own.
 struct Held {
-  Workspace::ScratchSizes scratch{};
+  sample::Workspace::ScratchSizes scratch{};
   std::size_t rooms = 0;
   std::size_t all = 0;
 };
@@ -180,19 +180,20 @@ Held held_by(const Pipeline& pipeline, const Geometry& geometry, const std::opti
   std::thread([&] {
     try {
       const Data data = data_for(geometry);
-      Workspace workspace;
+      sample::Workspace workspace;
       for (std::uint64_t step = 0; step < static_cast<std::uint64_t>(samples); ++step) {
         std::optional<Slot> slot;
         if (layout) slot.emplace(*layout);
-        Sample sample(workspace);
-        ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-        ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+        sample::Sample sample(workspace);
+        sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+        sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
         sample.begin(image, &labels, geometry.dims, slot ? &slot->destination : nullptr);
         Plan plan;
         pipeline.draw({.seed = 11, .step = step}, sample.geometry(), plan);
         pipeline.run(sample, plan);
       }
-      held = {workspace.scratch_bytes(), thread_room_bytes(), workspace.bytes() + thread_room_bytes()};
+      held = {workspace.scratch_bytes(), platform::thread_room_bytes(),
+              workspace.bytes() + platform::thread_room_bytes()};
     } catch (...) {
       failure = std::current_exception();
     }
@@ -208,16 +209,17 @@ TEST_CASE("workspace bytes: every transform stays within the memory that it says
     CAPTURE(number++, example.leaves.back().first, example.geometry.shape[2]);
     std::vector<Node> nodes;
     for (const auto& [name, attributes] : example.leaves) {
-      nodes.push_back(Node::leaf(make_transform(name, attributes)));
+      nodes.push_back(Node::leaf(transforms::make_transform(name, attributes)));
       ++seen[name];
     }
     const Pipeline pipeline(Node::compose(std::move(nodes)));
-    Workspace::ScratchSizes scratch{};
+    sample::Workspace::ScratchSizes scratch{};
     std::size_t rooms = 0;
     Geometry at = example.geometry;
     for (std::size_t leaf = 0; leaf < pipeline.leaves(); ++leaf) {
-      const Workspace::ScratchSizes of_leaf = pipeline.leaf(leaf).scratch_bytes(at);
-      for (std::size_t i = 0; i < scratch.size(); ++i) scratch[i] = std::max(scratch[i], Buffer::rounded(of_leaf[i]));
+      const sample::Workspace::ScratchSizes of_leaf = pipeline.leaf(leaf).scratch_bytes(at);
+      for (std::size_t i = 0; i < scratch.size(); ++i)
+        scratch[i] = std::max(scratch[i], platform::Buffer::rounded(of_leaf[i]));
       rooms += pipeline.leaf(leaf).room_bytes(at);
       at = pipeline.leaf(leaf).after(at);
     }
@@ -231,7 +233,7 @@ TEST_CASE("workspace bytes: every transform stays within the memory that it says
     CHECK(held.rooms <= rooms);
     CHECK(held.all <= pipeline.workspace_bytes(example.geometry, *layout));
   }
-  for (const auto& [name, make] : transform_table()) {
+  for (const auto& [name, make] : transforms::transform_table()) {
     CAPTURE(name);
     CHECK(seen.contains(std::string(name)));
   }
@@ -249,11 +251,11 @@ TEST_CASE("workspace bytes: the plan that a sample runs bounds what it takes, be
     std::size_t least = all;
     for (std::uint64_t step = 0; step < 20; ++step) {
       CAPTURE(step);
-      Workspace workspace;
+      sample::Workspace workspace;
       Slot slot(*layout);
-      Sample sample(workspace);
-      ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-      ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+      sample::Sample sample(workspace);
+      sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+      sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
       sample.begin(image, &labels, tree.geometry.dims, &slot.destination);
       Plan plan;
       pipeline.draw({.seed = 12, .step = step}, sample.geometry(), plan);
@@ -269,42 +271,42 @@ TEST_CASE("workspace bytes: the plan that a sample runs bounds what it takes, be
 
 TEST_CASE("workspace bytes: what transforms in Python add is counted, and what comes after them", "[pipeline]") {
   const Geometry geometry{2, 1, {12, 14, 16}};
-  const auto with_channels = [](Sample& sample) {
-    const Array<float> before = sample.image();
-    const Array<float> image = sample.new_image(before.channels + 3, before.shape);
+  const auto with_channels = [](sample::Sample& sample) {
+    const sample::Array<float> before = sample.image();
+    const sample::Array<float> image = sample.new_image(before.channels + 3, before.shape);
     std::copy_n(before.data, before.size(), image.data);
     std::fill(image.data + before.size(), image.data + image.size(), 1.0f);
     sample.set_image(image);
   };
-  const auto larger = [](Sample& sample) {
+  const auto larger = [](sample::Sample& sample) {
     const Index3 shape{20, 22, 24};
-    const Array<float> image = sample.new_image(sample.image().channels, shape);
+    const sample::Array<float> image = sample.new_image(sample.image().channels, shape);
     std::fill_n(image.data, image.size(), 1.0f);
-    const Array<std::int16_t> labels = sample.new_segmentation(sample.segmentation().channels, shape);
+    const sample::Array<std::int16_t> labels = sample.new_segmentation(sample.segmentation().channels, shape);
     std::fill_n(labels.data, labels.size(), std::int16_t{1});
     sample.set_image(image);
     sample.set_segmentation(labels);
   };
-  const auto with_labels = [](Sample& sample) {
-    const Array<std::int16_t> before = sample.segmentation();
-    const Array<std::int16_t> labels = sample.new_segmentation(before.channels + 2, before.shape);
+  const auto with_labels = [](sample::Sample& sample) {
+    const sample::Array<std::int16_t> before = sample.segmentation();
+    const sample::Array<std::int16_t> labels = sample.new_segmentation(before.channels + 2, before.shape);
     std::fill_n(labels.data, labels.size(), std::int16_t{1});
     sample.set_segmentation(labels);
   };
   for (const Foreign::Body& body : std::vector<Foreign::Body>{with_channels, larger, with_labels}) {
     std::vector<Node> nodes;
-    nodes.push_back(Node::leaf(make_transform("GaussianBlurTransform", blur(Scalar::constant(0.5)))));
+    nodes.push_back(Node::leaf(transforms::make_transform("GaussianBlurTransform", blur(Scalar::constant(0.5)))));
     nodes.push_back(Node::leaf(std::make_unique<Foreign>("Foreign", body)));
-    nodes.push_back(Node::leaf(make_transform("MedianFilterTransform", median(4, 4))));
-    nodes.push_back(Node::leaf(make_transform("DownsampleSegForDSTransform", scales({{0.5}}))));
+    nodes.push_back(Node::leaf(transforms::make_transform("MedianFilterTransform", median(4, 4))));
+    nodes.push_back(Node::leaf(transforms::make_transform("DownsampleSegForDSTransform", scales({{0.5}}))));
     const Pipeline pipeline(Node::compose(std::move(nodes)));
     REQUIRE_FALSE(pipeline.layout(geometry, true));
     // As the loader learns it: from a sample.
-    Workspace workspace;
-    Sample sample(workspace);
+    sample::Workspace workspace;
+    sample::Sample sample(workspace);
     const Data data = data_for(geometry);
-    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
     sample.begin(image, &labels, 3, nullptr);
     Plan plan;
     pipeline.draw({}, sample.geometry(), plan);
@@ -330,4 +332,4 @@ TEST_CASE("workspace bytes: nnU-Net's trees stay below the bound that the budget
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::pipeline

@@ -7,7 +7,7 @@
 #include "catch.h"
 #include "platform/folder.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 namespace {
 
 using testing::Folder;
@@ -121,5 +121,5 @@ TEST_CASE("platform: a container whose mount shows its own group as the root") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform
 #endif

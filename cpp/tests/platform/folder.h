@@ -14,7 +14,7 @@ class Folder {
   Folder() {
     static int count = 0;
     path_ = std::filesystem::temp_directory_path() /
-            ("fastnnunet-platform-" + std::to_string(process_id()) + "-" + std::to_string(++count));
+            ("fastnnunet-platform-" + std::to_string(platform::process_id()) + "-" + std::to_string(++count));
     std::filesystem::create_directories(path_);
   }
   ~Folder() {

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/error.h"
 #include "platform/folder.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 namespace {
 
 using testing::Folder;
@@ -37,4 +37,4 @@ TEST_CASE("platform: bytes of a file") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

@@ -8,7 +8,7 @@
 #include "catch.h"
 #include "fastnnunet/platform/process.h"
 
-namespace fastnnunet {
+namespace fastnnunet::platform {
 namespace {
 
 TEST_CASE("platform: this machine and this process") {
@@ -33,4 +33,4 @@ TEST_CASE("platform: memory that this process has in use") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::platform

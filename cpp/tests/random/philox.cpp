@@ -2,7 +2,7 @@
 
 #include "catch.h"
 
-using fastnnunet::Philox;
+namespace fastnnunet::random {
 
 TEST_CASE("Philox4x32-10 and -7 give the known answers of their authors", "[random]") {
   // Random123's kat_vectors, philox4x32 10 and 7.
@@ -17,3 +17,5 @@ TEST_CASE("Philox4x32-10 and -7 give the known answers of their authors", "[rand
   CHECK(Philox::block({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, 7) ==
         Philox::Counter{0x4dfccaba, 0x190a87f0, 0xc47362ba, 0xb6b5242a});
 }
+
+}  // namespace fastnnunet::random

@@ -9,8 +9,7 @@
 #include "catch.h"
 #include "message.h"
 
-using fastnnunet::SampleId;
-using fastnnunet::Stream;
+namespace fastnnunet::random {
 
 TEST_CASE("A stream depends on every part of its name and on nothing else", "[random]") {
   const SampleId base{.seed = 7, .rank = 0, .role = 0, .step = 5, .slot = 1, .attempt = 0};
@@ -126,8 +125,8 @@ TEST_CASE("A normal field is the same however it is cut", "[random]") {
 }
 
 TEST_CASE("A stream is not made where its counter has no room for the name", "[random]") {
-  using fastnnunet::testing::has;
-  using fastnnunet::testing::message_of;
+  using testing::has;
+  using testing::message_of;
   const SampleId last{
       .step = Stream::kMostSteps - 1, .slot = Stream::kMostSlots - 1, .attempt = Stream::kMostAttempts - 1};
   CHECK_NOTHROW(Stream(last, Stream::kMostPurposes - 1));
@@ -141,3 +140,5 @@ TEST_CASE("A stream is not made where its counter has no room for the name", "[r
   CHECK(has(refused([](SampleId& id) { ++id.step; }), "a step below 281474976710656"));
   CHECK(has(message_of([&] { Stream(last, Stream::kMostPurposes); }), "a purpose below 1048576"));
 }
+
+}  // namespace fastnnunet::random

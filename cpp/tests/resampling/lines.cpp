@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 std::vector<float> lines_of(const std::vector<float>& values) {
@@ -84,4 +84,4 @@ TEST_CASE("lines: transposed in and out", "[resampling]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/error.h"
 #include "message.h"
 
-namespace fastnnunet {
+namespace fastnnunet::resampling {
 namespace {
 
 using testing::has;
@@ -122,4 +122,4 @@ TEST_CASE("resize: what cannot be is named", "[resampling]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::resampling

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/error.h"
 #include "message.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sample {
 namespace {
 
 constexpr TargetType kTypes[] = {TargetType::int16,   TargetType::boolean, TargetType::uint8,   TargetType::int8,
@@ -65,4 +65,4 @@ TEST_CASE("targets: what a type does not hold is refused", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sample

@@ -3,7 +3,7 @@
 #include "catch.h"
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sampling {
 namespace {
 
 TEST_CASE("class locations: voxels come back as they went in", "[sampling]") {
@@ -56,4 +56,4 @@ TEST_CASE("class locations: what cannot be a voxel of the image is refused", "[s
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sampling

@@ -7,7 +7,7 @@
 #include "fastnnunet/base/error.h"
 #include "message.h"
 
-namespace fastnnunet {
+namespace fastnnunet::sampling {
 namespace {
 
 using namespace testing;
@@ -20,7 +20,7 @@ SamplingOptions options_of(const Index3& patch, const Index3& final_patch) {
   return options;
 }
 
-Stream stream_of(std::uint64_t step) { return Stream(SampleId{.seed = 11, .step = step}, 0); }
+random::Stream stream_of(std::uint64_t step) { return random::Stream(SampleId{.seed = 11, .step = step}, 0); }
 
 TEST_CASE("patch sampler: a random patch stays in the padded image and reaches its ends", "[sampling]") {
   // Padding of 4 (even) and 5 (odd: one voxel more on both sides, as in nnU-Net), and none.
@@ -29,7 +29,7 @@ TEST_CASE("patch sampler: a random patch stays in the padded image and reaches i
   const Index3 lowest{-2, -3, 0}, highest{20 + 2 - 12, 20 + 3 - 13, 20 - 8};
   std::array<std::set<std::int64_t>, 3> seen;
   for (std::uint64_t step = 0; step < 2000; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     const Box box = sampler.place(stream, image, false, nullptr);
     REQUIRE(box.shape() == Index3{12, 13, 8});
     for (std::size_t axis = 0; axis < 3; ++axis) seen[axis].insert(box.lower[axis]);
@@ -49,7 +49,7 @@ TEST_CASE("patch sampler: patches smaller than what becomes of them are placed a
   const Index3 lowest{1, 2, 0}, highest{20 - 2 + 1 - 8, 20 - 2 - 8, 20 - 1 + 1 - 8};
   std::array<std::set<std::int64_t>, 3> seen;
   for (std::uint64_t step = 0; step < 1000; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     const Box box = sampler.place(stream, {20, 20, 20}, false, nullptr);
     for (std::size_t axis = 0; axis < 3; ++axis) seen[axis].insert(box.lower[axis]);
   }
@@ -63,7 +63,7 @@ TEST_CASE("patch sampler: patches smaller than what becomes of them are placed a
 TEST_CASE("patch sampler: a smaller image lies wholly in the patch", "[sampling]") {
   const PatchSampler sampler(options_of({16, 16, 16}, {16, 16, 16}), 1);
   for (std::uint64_t step = 0; step < 200; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     const Box box = sampler.place(stream, {5, 16, 9}, false, nullptr);
     CHECK(box.intersect(Box::of_shape({5, 16, 9})) == Box::of_shape({5, 16, 9}));
   }
@@ -75,7 +75,7 @@ TEST_CASE("patch sampler: sides are padded where the loader is told to", "[sampl
   const PatchSampler sampler(options, 1);
   std::int64_t lowest = 0, highest = 0;
   for (std::uint64_t step = 0; step < 500; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     const Box box = sampler.place(stream, {10, 10, 10}, false, nullptr);
     lowest = std::min(lowest, box.lower[0]);
     highest = std::max(highest, box.upper[0]);
@@ -97,7 +97,7 @@ TEST_CASE("patch sampler: a forced patch is centred on a voxel of a class that i
   locations.add({1, 3}, true, false, two, 3);
   std::set<Index3> centres;
   for (std::uint64_t step = 0; step < 200; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     const Box box = sampler.place(stream, image, true, &locations);
     centres.insert({box.lower[0] + 4, box.lower[1] + 4, box.lower[2] + 4});
   }
@@ -111,7 +111,7 @@ TEST_CASE("patch sampler: a forced patch near a border", "[sampling]") {
   ClassLocations locations(image);
   const std::vector<std::int64_t> corner = {0, 19, 10};
   locations.add({1}, false, false, corner, 3);
-  Stream stream = stream_of(0);
+  random::Stream stream = stream_of(0);
   const Box box = sampler.place(stream, image, true, &locations);
   // nnU-Net holds the lower bound only.
   CHECK(box.lower == Index3{0, 15, 6});
@@ -123,7 +123,7 @@ TEST_CASE("patch sampler: a case without any class is sampled at random", "[samp
   locations.add({1}, false, false, {}, 3);
   std::set<Index3> seen;
   for (std::uint64_t step = 0; step < 50; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     seen.insert(sampler.place(stream, {40, 40, 40}, true, &locations).lower);
   }
   CHECK(seen.size() > 40);
@@ -140,14 +140,14 @@ TEST_CASE("patch sampler: with an ignore label, unforced patches show annotated 
   locations.add({1}, false, false, one, 3);
   locations.add({-1, 0, 1}, true, true, annotated, 3);
   for (std::uint64_t step = 0; step < 20; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     CHECK(sampler.place(stream, image, false, &locations).lower == Index3{11, 12, 13});
     // Forced ones show the class, which is there.
     CHECK(sampler.place(stream, image, true, &locations).lower == Index3{26, 26, 26});
   }
   ClassLocations without(image);
   without.add({1}, false, false, one, 3);
-  Stream stream = stream_of(0);
+  random::Stream stream = stream_of(0);
   CHECK(has(message_of([&] { sampler.place(stream, image, false, &without); }), "ignore label"));
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("patch sampler: which samples of a batch are forced", "[sampling]") {
     const PatchSampler sampler(options, 1);
     std::vector<bool> slots;
     for (std::int64_t slot = 0; slot < batch; ++slot) {
-      Stream stream = stream_of(0);
+      random::Stream stream = stream_of(0);
       slots.push_back(sampler.choose_case(stream, slot).force_foreground);
     }
     return slots;
@@ -181,7 +181,7 @@ TEST_CASE("patch sampler: probabilistic oversampling forces each sample for itse
   for (const std::int64_t slot : {0, 1}) {
     int count = 0;
     for (std::uint64_t step = 0; step < 3000; ++step) {
-      Stream stream = stream_of(step);
+      random::Stream stream = stream_of(step);
       count += sampler.choose_case(stream, slot).force_foreground;
     }
     CHECK(count == Catch::Approx(990).margin(100));  // four standard deviations
@@ -194,7 +194,7 @@ TEST_CASE("patch sampler: cases are drawn with their probabilities", "[sampling]
   const PatchSampler sampler(options, 4);
   std::array<int, 4> counts{};
   for (std::uint64_t step = 0; step < 4000; ++step) {
-    Stream stream = stream_of(step);
+    random::Stream stream = stream_of(step);
     ++counts[static_cast<std::size_t>(sampler.choose_case(stream, 0).case_number)];
   }
   CHECK(counts[0] == Catch::Approx(2000).margin(130));
@@ -219,4 +219,4 @@ TEST_CASE("patch sampler: options that contradict each other are named", "[sampl
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::sampling

@@ -2,7 +2,7 @@
 #include "fastnnunet/storage/formats.h"
 #include "storage/files.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 namespace {
 
 using namespace testing;
@@ -72,4 +72,4 @@ TEST_CASE("access: a small box of a large .npy takes few bytes of the file, in e
 #endif
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -7,7 +7,7 @@
 #include "fuzz/read_bytes.h"
 #include "storage/files.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 namespace {
 
 using namespace testing;
@@ -43,4 +43,4 @@ TEST_CASE("corpus: .npy") { replay("npy", fuzzing::read_npy); }
 TEST_CASE("corpus: .npz") { replay("npz", fuzzing::read_npz); }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -4,7 +4,7 @@
 #include "fastnnunet/storage/formats.h"
 #include "storage/files.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 namespace {
 
 using namespace testing;
@@ -85,4 +85,4 @@ TEST_CASE("damage: .npz with wrong bytes") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

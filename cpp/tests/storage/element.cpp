@@ -9,7 +9,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::storage {
 namespace {
 
 template <typename To, typename From>
@@ -131,4 +131,4 @@ TEST_CASE("element: NumPy's names") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::storage

@@ -31,7 +31,7 @@ class TemporaryFolder {
   TemporaryFolder() {
     static int count = 0;
     path_ = std::filesystem::temp_directory_path() /
-            ("fastnnunet-storage-" + std::to_string(process_id()) + "-" + std::to_string(++count));
+            ("fastnnunet-storage-" + std::to_string(platform::process_id()) + "-" + std::to_string(++count));
     std::filesystem::create_directories(path_);
   }
   ~TemporaryFolder() {

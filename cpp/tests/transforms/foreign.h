@@ -9,19 +9,19 @@
 
 namespace fastnnunet::testing {
 
-struct Nothing : Parameters {};
+struct Nothing : transforms::Parameters {};
 
 // Stands for a transform of another language: what it does to a sample is told by nobody.
-class Foreign final : public TransformOf<Nothing> {
+class Foreign final : public transforms::TransformOf<Nothing> {
  public:
-  using Body = std::function<void(Sample&)>;
+  using Body = std::function<void(sample::Sample&)>;
   Foreign(std::string name, Body body) : name_(std::move(name)), body_(std::move(body)) {}
   std::string_view name() const override { return name_; }
-  Traits traits() const override { return {.native = false}; }
+  transforms::Traits traits() const override { return {.native = false}; }
 
  protected:
-  void draw(Stream&, const Geometry&, Nothing&) const override {}
-  void apply(Sample& sample, const Nothing&, const Work&) const override { body_(sample); }
+  void draw(random::Stream&, const Geometry&, Nothing&) const override {}
+  void apply(sample::Sample& sample, const Nothing&, const transforms::Work&) const override { body_(sample); }
   Record describe(const Nothing&) const override { return Record{name_}; }
   void restore(const Record&, const Geometry&, Nothing&) const override {}
 

@@ -9,7 +9,7 @@
 #include "fastnnunet/plugin/transform.h"
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -62,13 +62,13 @@ std::shared_ptr<const Table> shift(const std::string& failing = "") {
   return {plugin::make_table(std::make_unique<Shift>(failing)), plugin::free_table};
 }
 
-Data run(const Pipeline& pipeline, const Data& data, std::uint64_t step) {
-  Workspace workspace;
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+Data run(const pipeline::Pipeline& pipeline, const Data& data, std::uint64_t step) {
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
   sample.begin(image, data.labels.empty() ? nullptr : &labels, 3, nullptr);
-  Plan plan;
+  pipeline::Plan plan;
   pipeline.draw({.seed = 1, .step = step}, sample.geometry(), plan);
   pipeline.run(sample, plan);
   return finished(sample);
@@ -76,13 +76,13 @@ Data run(const Pipeline& pipeline, const Data& data, std::uint64_t step) {
 
 TEST_CASE("plug-in: a table of functions is a leaf like any other", "[transforms][plugin]") {
   const Data data = data_of(2, {4, 5, 6});
-  const Pipeline pipeline(Node::leaf(make_plugin_transform("Shift", shift())));
+  const pipeline::Pipeline pipeline(pipeline::Node::leaf(make_plugin_transform("Shift", shift())));
   int untouched = 0;
   for (std::uint64_t step = 0; step < 20; ++step) {
     CAPTURE(step);
     const Data out = run(pipeline, data, step);
     CHECK(out.image == run(pipeline, data, step).image);
-    Plan plan;
+    pipeline::Plan plan;
     pipeline.draw({.seed = 1, .step = step}, {2, 1, data.shape}, plan);
     const Numbers drawn = pipeline.leaf(0).describe(*plan.steps()[0].parameters).numbers("parameters");
     REQUIRE(drawn.size() == 2);
@@ -107,7 +107,7 @@ TEST_CASE("plug-in: what a method throws names the transform", "[transforms][plu
   for (const std::string method : {"count", "draw", "acts", "apply"}) {
     CAPTURE(method);
     const auto message = [&](const std::string& failing) {
-      const Pipeline pipeline(Node::leaf(make_plugin_transform("Shift", shift(failing))));
+      const pipeline::Pipeline pipeline(pipeline::Node::leaf(make_plugin_transform("Shift", shift(failing))));
       return message_of([&] { run(pipeline, data, 0); });
     };
     CHECK(message(method) == "[Shift] no " + method);
@@ -119,7 +119,7 @@ TEST_CASE("plug-in: what a method throws names the transform", "[transforms][plu
 TEST_CASE("plug-in: the table lives as long as the pipeline", "[transforms][plugin]") {
   REQUIRE(Shift::living == 0);
   {
-    const Pipeline pipeline(Node::leaf(make_plugin_transform("Shift", shift())));
+    const pipeline::Pipeline pipeline(pipeline::Node::leaf(make_plugin_transform("Shift", shift())));
     CHECK(Shift::living == 1);
   }
   CHECK(Shift::living == 0);
@@ -149,7 +149,7 @@ TEST_CASE("plug-in: a function may fail without a text, or with one that is no t
     Table table = *owner;
     table.acts = nullptr;  // always acts
     table.apply = function;
-    const Pipeline pipeline(Node::leaf(make_plugin_transform("Shift", {owner, &table})));
+    const pipeline::Pipeline pipeline(pipeline::Node::leaf(make_plugin_transform("Shift", {owner, &table})));
     return message_of([&] { run(pipeline, data, 0); });
   };
   CHECK(message([](void*, const fastnnunet_plugin_geometry*, const fastnnunet_plugin_voxels*, const double*,
@@ -163,4 +163,4 @@ TEST_CASE("plug-in: a function may fail without a text, or with one that is no t
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -2,7 +2,7 @@
 
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -32,7 +32,7 @@ TEST_CASE("record: an entry that is missing or of another kind is named with its
 }
 
 TEST_CASE("scalar: numbers, ranges, nnU-Net's contrast, callables", "[transforms]") {
-  Stream stream(SampleId{.seed = 4}, 1);
+  random::Stream stream(SampleId{.seed = 4}, 1);
   const ScalarQuestion question{{1, 1, {4, 4, 4}}, 0, std::nullopt};
   CHECK(Scalar::constant(3).draw(stream, question) == 3);
   CHECK(Scalar::range(2, 2).draw(stream, question) == 2);
@@ -65,4 +65,4 @@ TEST_CASE("registry: every native transform refuses attributes that are not its 
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

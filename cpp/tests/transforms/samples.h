@@ -21,7 +21,7 @@ struct Data {
   Index3 shape{};
   std::vector<float> image;
   std::vector<std::int16_t> labels;
-  std::vector<Target> targets{};                  // of a finished sample: shapes and types
+  std::vector<sample::Target> targets{};          // of a finished sample: shapes and types
   std::vector<std::vector<std::byte>> content{};  // of these
 
   std::int64_t channels() const { return std::ssize(image) / voxels(shape); }
@@ -46,7 +46,7 @@ struct Data {
 inline Data data_of(std::int64_t channels, const Index3& shape, std::int64_t label_channels = 1,
                     std::uint64_t seed = 3) {
   Data data{shape, std::vector<float>(static_cast<std::size_t>(channels * voxels(shape)), 0.0f), {}};
-  Stream(SampleId{.seed = seed}, 1).add_normal(data.image, 0, 1.0f);
+  random::Stream(SampleId{.seed = seed}, 1).add_normal(data.image, 0, 1.0f);
   for (std::int64_t s = 0; s < label_channels; ++s)
     for (std::int64_t x = 0; x < shape[0]; ++x)
       for (std::int64_t y = 0; y < shape[1]; ++y)
@@ -57,9 +57,9 @@ inline Data data_of(std::int64_t channels, const Index3& shape, std::int64_t lab
 
 // What of a source was read.
 template <typename T>
-class CountingSource final : public Source<T> {
+class CountingSource final : public sample::Source<T> {
  public:
-  explicit CountingSource(const fastnnunet::Array<const T>& array) : source_(array) {}
+  explicit CountingSource(const sample::Array<const T>& array) : source_(array) {}
   std::int64_t channels() const override { return source_.channels(); }
   const Index3& shape() const override { return source_.shape(); }
   void read(std::int64_t channel, const Box& box, T* out) override {
@@ -69,15 +69,15 @@ class CountingSource final : public Source<T> {
   std::int64_t voxels_read = 0;
 
  private:
-  ArraySource<T> source_;
+  sample::ArraySource<T> source_;
 };
 
-inline Data finished(Sample& sample) {
+inline Data finished(sample::Sample& sample) {
   sample.finish();
-  const fastnnunet::Array<float>& image = sample.image();
+  const sample::Array<float>& image = sample.image();
   Data out{image.shape, {image.data, image.data + image.size()}, {}};
   if (!sample.has_segmentation()) return out;
-  for (const Target& target : sample.targets()) {
+  for (const sample::Target& target : sample.targets()) {
     const auto* bytes = static_cast<const std::byte*>(target.data);
     out.targets.push_back(target);
     out.content.emplace_back(bytes, bytes + target.bytes());
@@ -87,11 +87,11 @@ inline Data finished(Sample& sample) {
 }
 
 // `parameters` under batchgeneratorsv2's names.
-inline Data apply_in(Workspace& workspace, const Transform& transform, const Record& parameters, const Data& data,
-                     int dims = 3, const Stream& field = Stream({}, 2)) {
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+inline Data apply_in(sample::Workspace& workspace, const transforms::Transform& transform, const Record& parameters,
+                     const Data& data, int dims = 3, const random::Stream& field = random::Stream({}, 2)) {
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
   sample.begin(image, data.labels.empty() ? nullptr : &labels, dims, nullptr);
   const auto restored = transform.new_parameters();
   transform.restore(parameters, sample.geometry(), *restored);
@@ -99,9 +99,9 @@ inline Data apply_in(Workspace& workspace, const Transform& transform, const Rec
   return finished(sample);
 }
 
-inline Data apply(const Transform& transform, const Record& parameters, const Data& data, int dims = 3,
-                  const Stream& field = Stream({}, 2)) {
-  Workspace workspace;
+inline Data apply(const transforms::Transform& transform, const Record& parameters, const Data& data, int dims = 3,
+                  const random::Stream& field = random::Stream({}, 2)) {
+  sample::Workspace workspace;
   return apply_in(workspace, transform, parameters, data, dims, field);
 }
 
@@ -112,8 +112,8 @@ inline Record record(std::initializer_list<std::pair<const char*, Record::Value>
 }
 
 // Parameters as drawn for one sample.
-inline Record drawn(const Transform& transform, const Geometry& geometry, std::uint64_t seed) {
-  Stream stream(SampleId{.seed = seed}, 1);
+inline Record drawn(const transforms::Transform& transform, const Geometry& geometry, std::uint64_t seed) {
+  random::Stream stream(SampleId{.seed = seed}, 1);
   const auto parameters = transform.new_parameters();
   transform.draw(stream, geometry, *parameters);
   return transform.describe(*parameters);
@@ -124,18 +124,18 @@ inline Geometry geometry_of(const Data& data, int dims = 3) {
 }
 
 // Drawn parameters, described and restored, must do what they did.
-inline void check_replay(const Transform& transform, const Data& data, int dims = 3) {
+inline void check_replay(const transforms::Transform& transform, const Data& data, int dims = 3) {
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     CAPTURE(seed);
-    Workspace workspace;
-    Sample sample(workspace);
-    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample::Workspace workspace;
+    sample::Sample sample(workspace);
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
     sample.begin(image, &labels, dims, nullptr);
     const auto parameters = transform.new_parameters();
-    Stream stream(SampleId{.seed = seed}, 1);
+    random::Stream stream(SampleId{.seed = seed}, 1);
     transform.draw(stream, sample.geometry(), *parameters);
-    if (transform.acts(*parameters)) transform.apply(sample, *parameters, Stream({}, 2));
+    if (transform.acts(*parameters)) transform.apply(sample, *parameters, random::Stream({}, 2));
     const Data first = finished(sample);
     const Data again = apply(transform, transform.describe(*parameters), data, dims);
     CHECK(first.image == again.image);

@@ -6,7 +6,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 TEST_CASE("statistics: one pass gives what several passes give, far from zero as well") {
@@ -42,4 +42,4 @@ TEST_CASE("statistics: constant, single, empty and undefined values") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

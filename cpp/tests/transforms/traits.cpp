@@ -3,10 +3,10 @@
 
 #include <map>
 
-#include "fastnnunet/sample/flips.h"
+#include "fastnnunet/sample/moves/flips.h"
 #include "transforms/examples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -70,7 +70,7 @@ Leaves leaves() {
 struct Drawn {
   std::unique_ptr<Transform> transform;
   std::unique_ptr<Parameters> parameters;
-  Stream field{SampleId{}, 2};
+  random::Stream field{SampleId{}, 2};
 };
 
 // Three samples of each transform, of those in which it acts: body(drawn, data).
@@ -85,7 +85,7 @@ void for_each_drawn(const Body& body) {
       CAPTURE(name, seed);
       Drawn drawn{make_transform(name, attributes), nullptr};
       drawn.parameters = drawn.transform->new_parameters();
-      Stream stream(SampleId{.seed = seed}, 1);
+      random::Stream stream(SampleId{.seed = seed}, 1);
       drawn.transform->draw(stream, geometry_of(data), *drawn.parameters);
       if (!drawn.transform->acts(*drawn.parameters)) continue;
       ++acted[name];
@@ -100,7 +100,7 @@ void for_each_drawn(const Body& body) {
 }
 
 template <typename T>
-std::vector<T> moved(const std::vector<T>& values, const Index3& shape, const AxisPermutation& move) {
+std::vector<T> moved(const std::vector<T>& values, const Index3& shape, const sample::AxisPermutation& move) {
   std::vector<T> out(values.size());
   const std::int64_t size = voxels(shape);
   for (std::int64_t c = 0; c * size < std::ssize(values); ++c)
@@ -110,19 +110,19 @@ std::vector<T> moved(const std::vector<T>& values, const Index3& shape, const Ax
           const std::int64_t at[3] = {x, y, z};
           std::int64_t from[3];
           for (std::size_t axis = 0; axis < 3; ++axis)
-            from[move.from[axis]] = flipped(at[axis], shape[axis], move.reversed[axis]);
+            from[move.from[axis]] = sample::flipped(at[axis], shape[axis], move.reversed[axis]);
           out[static_cast<std::size_t>(to)] =
               values[static_cast<std::size_t>(c * size + (from[0] * shape[1] + from[1]) * shape[2] + from[2])];
         }
   return out;
 }
 
-Data applied(const Drawn& drawn, const Data& data, const SampleMoves* moves = nullptr,
-             ChannelArithmetic* arithmetic = nullptr) {
-  Workspace workspace;
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), data.channels(), data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+Data applied(const Drawn& drawn, const Data& data, const sample::SampleMoves* moves = nullptr,
+             sample::ChannelArithmetic* arithmetic = nullptr) {
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
   sample.begin(image, &labels, 3, nullptr);
   drawn.transform->apply(sample, *drawn.parameters, Work(drawn.field, moves, arithmetic));
   if (arithmetic != nullptr)
@@ -130,11 +130,11 @@ Data applied(const Drawn& drawn, const Data& data, const SampleMoves* moves = nu
   return finished(sample);
 }
 
-const std::vector<AxisPermutation> kMoves = {{.reversed = {true, false, false}},
-                                             {.reversed = {false, true, true}},
-                                             {.from = {1, 0, 2}},
-                                             {.from = {2, 0, 1}, .reversed = {false, true, false}},
-                                             {.from = {0, 2, 1}, .reversed = {true, false, true}}};
+const std::vector<sample::AxisPermutation> kMoves = {{.reversed = {true, false, false}},
+                                                     {.reversed = {false, true, true}},
+                                                     {.from = {1, 0, 2}},
+                                                     {.from = {2, 0, 1}, .reversed = {false, true, false}},
+                                                     {.from = {0, 2, 1}, .reversed = {true, false, true}}};
 
 TEST_CASE("traits: an array that a transform does not change stays as it is", "[transforms]") {
   for_each_drawn([](const Drawn& drawn, const Data& data) {
@@ -150,7 +150,7 @@ TEST_CASE("traits: what is indifferent to moves gives the same bits before and a
     const Traits traits = drawn.transform->traits();
     const Data out = applied(drawn, data);
     if (out.shape != data.shape || out.targets.size() != 1) return;
-    for (const AxisPermutation& move : kMoves) {
+    for (const sample::AxisPermutation& move : kMoves) {
       // Of image and labels each by itself: the other one is not moved.
       if (traits.image.indifferent_to_moves) {
         Data turned = data;
@@ -171,13 +171,13 @@ TEST_CASE("traits: what is indifferent to moves gives the same bits before and a
 TEST_CASE("traits: what permutes does the moves of its parameters, or those of the plan", "[transforms]") {
   for_each_drawn([](const Drawn& drawn, const Data& data) {
     if (!drawn.transform->traits().permutes) return;
-    const AxisPermutation own = drawn.transform->permutation(*drawn.parameters, 3);
+    const sample::AxisPermutation own = drawn.transform->permutation(*drawn.parameters, 3);
     CHECK(own.changes());
     const Data out = applied(drawn, data);
     CHECK(out.image == moved(data.image, data.shape, own));
     CHECK(out.labels == moved(data.labels, data.shape, own));
-    for (const AxisPermutation& move : kMoves) {
-      const SampleMoves moves{move, kMoves.front()};
+    for (const sample::AxisPermutation& move : kMoves) {
+      const sample::SampleMoves moves{move, kMoves.front()};
       const Data planned = applied(drawn, data, &moves);
       CHECK(planned.image == moved(data.image, data.shape, move));
       CHECK(planned.labels == moved(data.labels, data.shape, kMoves.front()));
@@ -187,8 +187,8 @@ TEST_CASE("traits: what permutes does the moves of its parameters, or those of t
 
 TEST_CASE("moves: one after the other is one", "[sample]") {
   const Data data = data_of(1, {6, 6, 6});
-  for (const AxisPermutation& first : kMoves)
-    for (const AxisPermutation& second : kMoves)
+  for (const sample::AxisPermutation& first : kMoves)
+    for (const sample::AxisPermutation& second : kMoves)
       CHECK(moved(data.image, data.shape, first.then(second)) ==
             moved(moved(data.image, data.shape, first), data.shape, second));
 }
@@ -200,23 +200,23 @@ TEST_CASE("traits: arithmetic is what the transform does, and what earlier steps
     if (traits.is_arithmetic) {
       Data expected = data;
       for (std::size_t i = 0; i < channels.size(); ++i) {
-        const Linear linear = drawn.transform->arithmetic(*drawn.parameters, i);
+        const sample::Linear linear = drawn.transform->arithmetic(*drawn.parameters, i);
         CHECK(linear.changes());
-        settle(linear, std::span(expected.image)
-                           .subspan(static_cast<std::size_t>(channels[i] * voxels(data.shape)),
-                                    static_cast<std::size_t>(voxels(data.shape))));
+        sample::settle(linear, std::span(expected.image)
+                                   .subspan(static_cast<std::size_t>(channels[i] * voxels(data.shape)),
+                                            static_cast<std::size_t>(voxels(data.shape))));
       }
       CHECK(applied(drawn, data).image == expected.image);
     }
     if (!traits.takes_arithmetic) return;
-    const Linear before{-1.5f, 0.25f};
-    ChannelArithmetic left;
+    const sample::Linear before{-1.5f, 0.25f};
+    sample::ChannelArithmetic left;
     Data done = data;
     for (const std::int64_t channel : channels) {
       left.add(channel, before);
-      settle(before, std::span(done.image)
-                         .subspan(static_cast<std::size_t>(channel * voxels(data.shape)),
-                                  static_cast<std::size_t>(voxels(data.shape))));
+      sample::settle(before, std::span(done.image)
+                                 .subspan(static_cast<std::size_t>(channel * voxels(data.shape)),
+                                          static_cast<std::size_t>(voxels(data.shape))));
     }
     const Data expected = applied(drawn, done), found = applied(drawn, data, nullptr, &left);
     float furthest = 0;
@@ -224,19 +224,19 @@ TEST_CASE("traits: arithmetic is what the transform does, and what earlier steps
       furthest = std::max(furthest, std::abs(found.image[i] - expected.image[i]));
     CHECK(furthest < 1e-4f);
     // All of it was taken: what there is now, the transform has left.
-    ChannelArithmetic again;
+    sample::ChannelArithmetic again;
     for (const std::int64_t channel : channels) again.add(channel, before);
-    Workspace workspace;
-    Sample sample(workspace);
-    ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::Workspace workspace;
+    sample::Sample sample(workspace);
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
     sample.begin(image, nullptr, 3, nullptr);
     drawn.transform->apply(sample, *drawn.parameters, Work(drawn.field, nullptr, &again));
     for (const std::int64_t channel : channels) {
-      const Linear rest = again.take(channel);
-      CHECK((traits.leaves_arithmetic ? rest != before : rest == Linear{}));
+      const sample::Linear rest = again.take(channel);
+      CHECK((traits.leaves_arithmetic ? rest != before : rest == sample::Linear{}));
     }
   });
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -6,7 +6,7 @@
 #include "fastnnunet/platform/pages.h"
 #include "message.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 using namespace testing;
@@ -15,8 +15,8 @@ using namespace testing;
 // Pages that nobody touches take no memory.
 class Pages {
  public:
-  explicit Pages(std::size_t bytes) : bytes_(bytes), memory_(take_pages(bytes)) {}
-  ~Pages() { give_pages(memory_, bytes_); }
+  explicit Pages(std::size_t bytes) : bytes_(bytes), memory_(platform::take_pages(bytes)) {}
+  ~Pages() { platform::give_pages(memory_, bytes_); }
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
   std::int16_t* values() const { return static_cast<std::int16_t*>(memory_); }
@@ -30,7 +30,7 @@ TEST_CASE("cropping: of an image in memory with more voxels than 32 bits count, 
           "[transforms]") {
   const Index3 shape{3, 30000, 30000};  // 2.7e9 voxels, 5.4 GB
   const Pages pages(static_cast<std::size_t>(voxels(shape)) * sizeof(std::int16_t));
-  const Array<std::int16_t> array{pages.values(), 1, shape};
+  const sample::Array<std::int16_t> array{pages.values(), 1, shape};
   const Box box{{0, 29990, 29980}, {3, 29994, 29986}};
   std::int16_t value = 0;
   std::vector<std::int16_t> expected;
@@ -40,10 +40,10 @@ TEST_CASE("cropping: of an image in memory with more voxels than 32 bits count, 
         array.data[(x * shape[1] + y) * shape[2] + z] = ++value;
         expected.push_back(value);
       }
-  Workspace workspace;
+  sample::Workspace workspace;
   Input<std::int16_t> input(nullptr, array, workspace);
   CHECK(input.view_in_place(0, box).data == nullptr);
-  const SourceView<std::int16_t> view = input.view(0, box);
+  const sample::SourceView<std::int16_t> view = input.view(0, box);
   CHECK(std::vector<std::int16_t>(view.data, view.data + expected.size()) == expected);
   CHECK((view.plane_step == 24 && view.row_step == 6));
   std::vector<std::int16_t> cropped(expected.size());
@@ -57,4 +57,4 @@ TEST_CASE("cropping: of an image in memory with more voxels than 32 bits count, 
 #endif
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

@@ -5,7 +5,7 @@
 
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 using namespace testing;
@@ -14,7 +14,8 @@ std::vector<float> field(std::uint64_t seed, double sigma, double magnitude, con
   const auto count = static_cast<std::size_t>(voxels(shape));
   std::vector<float> between(count), small(2 * static_cast<std::size_t>(shape[1] * shape[2])), out(count);
   ElasticField elastic;
-  elastic.draw(Stream(SampleId{.seed = seed}, 2), 0, sigma, magnitude, shape, between.data(), small.data(), out.data());
+  elastic.draw(random::Stream(SampleId{.seed = seed}, 2), 0, sigma, magnitude, shape, between.data(), small.data(),
+               out.data());
   return out;
 }
 
@@ -68,7 +69,7 @@ TEST_CASE("elastic: a field is the sum of its waves", "[transforms]") {
       y.build(shape[1], sigma);
       z.build(shape[2], sigma);
       std::vector<float> noise(static_cast<std::size_t>(x.count() * y.count() * z.count()));
-      Stream(SampleId{.seed = 4}, 2).add_normal(noise, 0, 1.0f);
+      random::Stream(SampleId{.seed = 4}, 2).add_normal(noise, 0, 1.0f);
       std::vector<double> expected;
       double most = 0;
       for (std::int64_t i = 0; i < shape[0]; ++i)
@@ -113,4 +114,4 @@ TEST_CASE("elastic: a field that is not finite is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

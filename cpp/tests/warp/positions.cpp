@@ -5,7 +5,7 @@
 
 #include "transforms/spatial/attributes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::warp {
 namespace {
 
 using namespace testing;
@@ -15,10 +15,10 @@ const Rows kIdentity = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
 
 // What a transform makes of a window that it reads itself, or of one that was read before (`whole`).
 template <typename Prepare>
-Data made_of(const Transform& spatial, Source<float>& image, Source<std::int16_t>& labels, bool whole,
-             std::uint64_t seed, Prepare&& prepare) {
-  Workspace workspace;
-  Sample sample(workspace);
+Data made_of(const transforms::Transform& spatial, sample::Source<float>& image, sample::Source<std::int16_t>& labels,
+             bool whole, std::uint64_t seed, Prepare&& prepare) {
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
   sample.begin(image, &labels, 3, nullptr);
   const auto parameters = spatial.new_parameters();
   prepare(sample.geometry(), *parameters);
@@ -26,7 +26,7 @@ Data made_of(const Transform& spatial, Source<float>& image, Source<std::int16_t
     sample.image();
     sample.segmentation();
   }
-  spatial.apply(sample, *parameters, Stream(SampleId{.seed = seed}, 2));
+  spatial.apply(sample, *parameters, random::Stream(SampleId{.seed = seed}, 2));
   return finished(sample);
 }
 
@@ -39,7 +39,7 @@ TEST_CASE("positions: what is read is enough and no more", "[transforms]") {
         for (const double distance : {14.0, -6.0})
           for (const bool align_corners : {false, true}) {
             CAPTURE(border, mode, p_elastic, distance, align_corners);
-            const auto spatial = make_transform(
+            const auto spatial = transforms::make_transform(
                 "SpatialTransform",
                 with(deforming({7, 8, 9}, kAngle, 0.9), {{"p_elastic_deform", p_elastic},
                                                          {"padding_mode_image", std::string(border)},
@@ -57,7 +57,7 @@ TEST_CASE("positions: what is read is enough and no more", "[transforms]") {
                 CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
                 results[whole ? 1 : 0] =
                     made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
-                      Stream stream(SampleId{.seed = seed}, 1);
+                      random::Stream stream(SampleId{.seed = seed}, 1);
                       spatial->draw(stream, geometry, p);
                     });
                 // Rotated by 30 degrees, scaled by 1.4, displaced by 3 voxels and a margin: 26 voxels at most.
@@ -75,9 +75,9 @@ TEST_CASE("positions: what is read is enough and no more", "[transforms]") {
 
 // An image in the middle of a window, as where a case is smaller than what a rotation may need.
 template <typename T>
-class CentredSource final : public Source<T> {
+class CentredSource final : public sample::Source<T> {
  public:
-  CentredSource(const Array<const T>& array, const Box& content, T filling)
+  CentredSource(const sample::Array<const T>& array, const Box& content, T filling)
       : array_(array), content_(content), filling_(filling) {}
   std::int64_t channels() const override { return array_.channels(); }
   const Index3& shape() const override { return array_.shape(); }
@@ -90,7 +90,7 @@ class CentredSource final : public Source<T> {
   bool beyond = false;
 
  private:
-  ArraySource<T> array_;
+  sample::ArraySource<T> array_;
   Box content_;
   T filling_;
 };
@@ -107,7 +107,8 @@ TEST_CASE("positions: of a window only the image is read", "[transforms]") {
         data.image[at] = 0.0f;
         data.labels[at] = -1;
       }
-  const auto spatial = make_transform("SpatialTransform", spatial_attributes({28, 30, 31}, kAngle, 0.7, 0.7));
+  const auto spatial =
+      transforms::make_transform("SpatialTransform", spatial_attributes({28, 30, 31}, kAngle, 0.7, 0.7));
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
     Data results[2];
@@ -116,7 +117,7 @@ TEST_CASE("positions: of a window only the image is read", "[transforms]") {
       CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
       bool resamples = false;
       results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
-        Stream stream(SampleId{.seed = seed}, 1);
+        random::Stream stream(SampleId{.seed = seed}, 1);
         spatial->draw(stream, geometry, p);
         resamples = spatial->describe(p).has("affine");
       });
@@ -130,10 +131,10 @@ TEST_CASE("positions: of a window only the image is read", "[transforms]") {
 TEST_CASE("positions: what is read is enough where positions round to the voxel before", "[transforms]") {
   const Data data = data_of(1, {4001, 5, 4});
   for (const char* border : {"zeros", "border", "reflection"}) {
-    const auto spatial =
-        make_transform("SpatialTransform",
-                       with(spatial_attributes({8, 5, 4}, kAngle, 0, 0),
-                            {{"padding_mode_image", std::string(border)}, {"border_mode_seg", std::string(border)}}));
+    const auto spatial = transforms::make_transform(
+        "SpatialTransform",
+        with(spatial_attributes({8, 5, 4}, kAngle, 0, 0),
+             {{"padding_mode_image", std::string(border)}, {"border_mode_seg", std::string(border)}}));
     // A little above a voxel, and rounded to a little below it.
     for (double centre = 1.00003; centre < 4001.0; centre += 61.5) {
       CAPTURE(border, centre);
@@ -153,4 +154,4 @@ TEST_CASE("positions: what is read is enough where positions round to the voxel 
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::warp

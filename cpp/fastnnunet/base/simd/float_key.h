@@ -7,7 +7,7 @@
 
 #include "hwy/base.h"
 
-namespace fastnnunet {
+namespace fastnnunet::simd {
 
 HWY_INLINE std::uint32_t float_key(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -18,4 +18,4 @@ HWY_INLINE float float_of_key(std::uint32_t key) {
   return std::bit_cast<float>(key ^ ((key >> 31) != 0 ? 0x80000000u : 0xFFFFFFFFu));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd

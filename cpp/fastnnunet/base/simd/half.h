@@ -6,7 +6,7 @@
 
 #include "hwy/base.h"
 
-namespace fastnnunet {
+namespace fastnnunet::simd {
 
 // Without arithmetic on numbers that are subnormal in float32, which a thread may be set to flush to zero.
 inline float half_to_float_exactly(std::uint16_t half) {
@@ -54,4 +54,4 @@ HWY_INLINE float rounded_to_normal_half(float value) {
   return std::bit_cast<float>(bits & ~0x1FFFu);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd

@@ -6,7 +6,7 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::simd::HWY_NAMESPACE {
 namespace {
 
 void mix_vectors(const float* lower_lower, const float* lower_upper, const float* upper_lower, const float* upper_upper,
@@ -25,11 +25,11 @@ void clamp_vectors(float* values, std::int64_t count, float low, float high) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::simd {
 namespace {
 
 FASTNNUNET_DISPATCH(mix_vectors);
@@ -44,5 +44,5 @@ void mix_rows(const float* lower_lower, const float* lower_upper, const float* u
 
 void clamp_row(float* values, std::int64_t count, float low, float high) { clamp_vectors(values, count, low, high); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd
 #endif  // HWY_ONCE

@@ -5,7 +5,7 @@
 
 #include "hwy/base.h"
 
-namespace fastnnunet {
+namespace fastnnunet::simd {
 
 // `share` of the way from a to b. What is constant stays so to the last bit, whatever the share.
 HWY_INLINE float mix(float a, float b, float share) { return a + share * (b - a); }
@@ -18,4 +18,4 @@ void mix_rows(const float* lower_lower, const float* lower_upper, const float* u
 // NaN stays.
 void clamp_row(float* values, std::int64_t count, float low, float high);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd

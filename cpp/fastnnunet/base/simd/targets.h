@@ -10,20 +10,24 @@
 //   #include "fastnnunet/base/simd/targets.h"
 //
 //   HWY_BEFORE_NAMESPACE();
-//   namespace fastnnunet::HWY_NAMESPACE {
+//   namespace fastnnunet::room::HWY_NAMESPACE {
 //   namespace {
+//
+//   namespace hn = hwy::HWY_NAMESPACE;
+//   using simd::HWY_NAMESPACE::each_vector;  // of vectors.h
+//
 //   void add(float* HWY_RESTRICT values, std::int64_t count, float summand) { ... }  // compiled for each target
 //   }  // namespace
-//   }  // namespace fastnnunet::HWY_NAMESPACE
+//   }  // namespace fastnnunet::room::HWY_NAMESPACE
 //   HWY_AFTER_NAMESPACE();
 //
 //   #if HWY_ONCE
-//   namespace fastnnunet {
+//   namespace fastnnunet::room {
 //   namespace {
 //   FASTNNUNET_DISPATCH(add);  // from here on, `add` is the function for this processor
 //   }  // namespace
 //   ...                        // everything else
-//   }  // namespace fastnnunet
+//   }  // namespace fastnnunet::room
 //   #endif
 //
 // The compiler turns plain loops into vector code for each target. MSVC does so for SSE2 only; loops that use

@@ -15,7 +15,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE::math {
+namespace fastnnunet::simd::HWY_NAMESPACE::math {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -107,7 +107,7 @@ HWY_INLINE void sincos_turns(D d, V turns, V& sine, V& cosine) {
   cosine = hn::Xor(hn::IfThenElse(odd, s, c), sign(hn::Add(quadrant, one)));
 }
 
-}  // namespace fastnnunet::HWY_NAMESPACE::math
+}  // namespace fastnnunet::simd::HWY_NAMESPACE::math
 HWY_AFTER_NAMESPACE();
 
 #endif

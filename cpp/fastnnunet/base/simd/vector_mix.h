@@ -12,9 +12,9 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::simd::HWY_NAMESPACE {
 
-using fastnnunet::mix;
+using simd::mix;
 
 template <typename V>
 HWY_INLINE V mix(V a, V b, V share) {
@@ -22,7 +22,7 @@ HWY_INLINE V mix(V a, V b, V share) {
   return hn::Add(a, hn::Mul(share, hn::Sub(b, a)));
 }
 
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

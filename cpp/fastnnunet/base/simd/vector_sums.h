@@ -14,7 +14,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::simd::HWY_NAMESPACE {
 
 // Sums of so many vectors at once: they stay in registers, and their additions do not wait for each other.
 using Several = std::integral_constant<int, 4>;
@@ -50,7 +50,7 @@ HWY_INLINE void store_vectors(D d, const hn::Vec<D> (&vectors)[kVectors], float*
   for (int v = 0; v < kVectors; ++v) hn::StoreU(vectors[v], d, out + v * lanes);
 }
 
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

@@ -12,7 +12,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::simd::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -44,7 +44,7 @@ HWY_INLINE V clamp(V value, V low, V high) {
   return hn::IfThenElse(hn::Gt(value, high), high, value);
 }
 
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 BadCases::Numbered BadCases::numbered(const LoaderOptions& options, const std::vector<BadCase>& list) {
   Numbered bad;
@@ -86,4 +86,4 @@ void BadCases::require_few_skipped(const std::vector<std::size_t>& bad_here) con
   std::rethrow_exception(too_many(skipped));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

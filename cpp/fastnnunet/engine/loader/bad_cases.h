@@ -13,7 +13,7 @@
 #include "fastnnunet/engine/loader/reports.h"
 #include "fastnnunet/engine/sample_error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // Whoever has one guards it with the loader's lock.
 class BadCases {
@@ -50,4 +50,4 @@ class BadCases {
   Numbered bad_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

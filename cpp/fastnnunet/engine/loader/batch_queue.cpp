@@ -8,12 +8,12 @@
 #include "fastnnunet/platform/machine.h"
 #include "fastnnunet/platform/process.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 // Threads share the files that the process may open, and leave most of them to others.
 std::size_t files_per_thread(int threads) {
-  const std::uint64_t share = open_file_limit() / 4 / static_cast<std::uint64_t>(std::max(threads, 1));
+  const std::uint64_t share = platform::open_file_limit() / 4 / static_cast<std::uint64_t>(std::max(threads, 1));
   return std::clamp<std::size_t>(share, 3, 64);
 }
 
@@ -35,21 +35,21 @@ BatchQueue::BatchQueue(const LoaderOptions& options, SampleMaker& maker, BadCase
       maker_(maker),
       lock_(lock),
       bad_(bad),
-      process_(process_id()),
+      process_(platform::process_id()),
       arena_(Arena::shared(options.threads, files_per_thread(options.threads))) {}
 
 void BatchQueue::open(Layout layout, std::shared_ptr<BatchRing> ring, const MemoryPlan& plan) {
   layout_ = std::move(layout);
   ring_ = std::move(ring);
   most_ahead_ = plan.prefetch;
-  const MutexLock lock(lock_.mutex);
+  const base::MutexLock lock(lock_.mutex);
   ahead_ = plan.ahead;
 }
 
 Batch BatchQueue::next(const std::function<void()>& poll) {
   require_own_process();
   const auto begin = Clock::now();
-  MutexLock lock(lock_.mutex);
+  base::MutexLock lock(lock_.mutex);
   if (!first_request_) first_request_ = begin;
   bool had_to_wait = false;
   for (;;) {
@@ -102,7 +102,7 @@ Batch BatchQueue::hand_out(Job& job, std::exception_ptr& error) {
 
 std::uint64_t BatchQueue::step() const {
   require_own_process();
-  const MutexLock lock(lock_.mutex);
+  const base::MutexLock lock(lock_.mutex);
   return step_;
 }
 
@@ -110,7 +110,7 @@ void BatchQueue::set_step(std::uint64_t step, const std::vector<BadCase>& exclud
   require_own_process();
   // Made before anything changes, for want of memory leaves the loader where it is.
   BadCases::Numbered bad = BadCases::numbered(options_, excluded);
-  MutexLock lock(lock_.mutex);
+  base::MutexLock lock(lock_.mutex);
   require_open();
   ++lock_.generation;
   // Where poll() has enough of waiting, what was made ahead is dropped all the same, and the loader goes on where it
@@ -134,13 +134,13 @@ void BatchQueue::set_step(std::uint64_t step, const std::vector<BadCase>& exclud
 
 std::vector<BadCase> BatchQueue::bad_cases() const {
   require_own_process();
-  const MutexLock lock(lock_.mutex);
+  const base::MutexLock lock(lock_.mutex);
   return bad_.list();
 }
 
 bool BatchQueue::close(std::chrono::milliseconds patience) {
-  if (process_id() != process_) return false;  // after a fork there is nothing to wait for
-  MutexLock lock(lock_.mutex);
+  if (platform::process_id() != process_) return false;  // after a fork there is nothing to wait for
+  base::MutexLock lock(lock_.mutex);
   lock_.closed = true;
   ++lock_.generation;
   lock_.changed.notify_all();
@@ -156,8 +156,8 @@ bool BatchQueue::close(std::chrono::milliseconds patience) {
 }
 
 std::chrono::milliseconds BatchQueue::patience() const {
-  if (process_id() != process_) return std::chrono::milliseconds(0);
-  const MutexLock lock(lock_.mutex);
+  if (platform::process_id() != process_) return std::chrono::milliseconds(0);
+  const base::MutexLock lock(lock_.mutex);
   return overdue_ ? std::chrono::seconds(1) : std::chrono::seconds(10);
 }
 
@@ -170,7 +170,7 @@ struct BatchQueue::OneTask final : Arena::Task {
       error = std::current_exception();
     }
     thread.workspace.activity().end();
-    const MutexLock inner(queue.lock_.mutex);
+    const base::MutexLock inner(queue.lock_.mutex);
     --queue.running_;
     done = true;
     queue.lock_.changed.notify_all();
@@ -185,7 +185,7 @@ struct BatchQueue::OneTask final : Arena::Task {
 void BatchQueue::run_in_a_thread(const std::function<void()>& poll, const Work& work) {
   require_own_process();
   OneTask task(*this, work);
-  MutexLock lock(lock_.mutex);
+  base::MutexLock lock(lock_.mutex);
   require_open();
   ++running_;
   arena_->enqueue(task);
@@ -302,7 +302,7 @@ void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) 
   std::size_t case_number = 0;
   bool wanted;
   {
-    const MutexLock lock(lock_.mutex);
+    const base::MutexLock lock(lock_.mutex);
     wanted = job.generation == lock_.generation;
   }
   const Stopwatch watch;
@@ -312,7 +312,7 @@ void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) 
     sample_times_.add(watch.read());
   }
   thread.workspace.activity().end();
-  const MutexLock lock(lock_.mutex);
+  const base::MutexLock lock(lock_.mutex);
   if (--running_ < options_.threads) idled_ = true;
   bytes_read_ += thread.files.bytes_read() - read_before;
   if (wanted) {
@@ -344,8 +344,8 @@ std::exception_ptr BatchQueue::fill_slot(Arena::ThreadState& thread, Job& job, s
           sample.let_go();
           destination.owner.reset();
         }
-        Sample& sample;
-        Destination& destination;
+        sample::Sample& sample;
+        sample::Destination& destination;
       } refers{thread.sample, scratch->destination};
       job.memory->locate(layout_, slot, refers.destination);
       refers.destination.owner = job.memory;
@@ -361,7 +361,7 @@ std::exception_ptr BatchQueue::fill_slot(Arena::ThreadState& thread, Job& job, s
 }
 
 void BatchQueue::require_own_process() const {
-  if (process_id() != process_)
+  if (platform::process_id() != process_)
     throw ClosedError("loader", "the process that made it",
                       "another one: threads do not survive a fork; make the loader after it");
 }
@@ -370,4 +370,4 @@ void BatchQueue::require_open() const {
   if (lock_.closed) throw ClosedError("loader", "an open loader", "one that was closed");
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -22,7 +22,7 @@
 #include "fastnnunet/engine/loader/reports.h"
 #include "fastnnunet/engine/loader/sample_maker.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 class BatchQueue {
  public:
@@ -138,4 +138,4 @@ class BatchQueue {
   Durations sample_times_;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -6,7 +6,7 @@
 #include "fastnnunet/engine/loader/batch_queue.h"
 #include "fastnnunet/platform/process.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -14,7 +14,7 @@ double seconds(std::chrono::steady_clock::duration duration) { return std::chron
 }  // namespace
 
 void BatchQueue::report(LoaderStatistics& s) const {
-  const MutexLock lock(lock_.mutex);
+  const base::MutexLock lock(lock_.mutex);
   s.batches = batches_;
   s.samples = samples_;
   s.waited_seconds = seconds(waited_);
@@ -39,16 +39,16 @@ void BatchQueue::report(LoaderStatistics& s) const {
 
 LoaderActivity BatchQueue::activity() const {
   LoaderActivity found;
-  if (process_id() != process_) return found;
-  const auto now = Activity::Clock::now();
-  const MutexLock lock(lock_.mutex);
+  if (platform::process_id() != process_) return found;
+  const auto now = sample::Activity::Clock::now();
+  const base::MutexLock lock(lock_.mutex);
   found.step = step_;
   found.tasks = running_;
   found.ready = count(Job::State::ready);
   found.being_made = count(Job::State::being_made);
   if (ring_) found.in_use = ring_->in_use();
   if (!arena_) return found;
-  arena_->look([&](const Activity::Now& thread) {
+  arena_->look([&](const sample::Activity::Now& thread) {
     if (thread.owner != this) return;
     const bool chosen = thread.case_number < options_.cases.size();
     std::string stage(thread.stage);
@@ -60,4 +60,4 @@ LoaderActivity BatchQueue::activity() const {
   return found;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

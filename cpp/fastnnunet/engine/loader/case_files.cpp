@@ -29,7 +29,7 @@ std::string stamp_of_case(const CaseFiles& files) {
     if (path->empty()) continue;
     std::string one = "none";
     try {
-      const InputFile file(*path);
+      const platform::InputFile file(*path);
       char text[48];
       std::snprintf(text, sizeof(text), "%llx:%016llx", static_cast<unsigned long long>(file.size()),
                     static_cast<unsigned long long>(file.content()));
@@ -52,10 +52,11 @@ std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
   while (!error && entries != std::filesystem::directory_iterator()) {
     const std::filesystem::path& path = entries->path();
     const auto ending = std::find(kEndings.begin(), kEndings.end(), path.extension().string());
-    if (ending != kEndings.end()) found[utf8(path.stem())][static_cast<std::size_t>(ending - kEndings.begin())] = true;
+    if (ending != kEndings.end())
+      found[platform::utf8(path.stem())][static_cast<std::size_t>(ending - kEndings.begin())] = true;
     entries.increment(error);
   }
-  if (error) throw StorageError(utf8(folder), "expected a folder that can be read, got " + error.message());
+  if (error) throw StorageError(platform::utf8(folder), "expected a folder that can be read, got " + error.message());
   const auto is_segmentation = [&](const std::string& name) {
     return name.ends_with("_seg") && found.contains(name.substr(0, name.size() - 4));
   };
@@ -72,7 +73,7 @@ std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
     if (at == kNpz || labels == found.end() || !labels->second[at]) {
       // An .npz holds both, also where only the image was unpacked.
       if (at == kB2nd || !endings[kNpz])
-        throw StorageError(utf8(files.segmentation),
+        throw StorageError(platform::utf8(files.segmentation),
                            "expected the segmentation of case " + name + ", got no such file");
       files.segmentation = file(name, kNpz);
     }

@@ -11,13 +11,13 @@
 #include "fastnnunet/engine/loader/sample_maker.h"
 #include "fastnnunet/engine/location_cache.h"
 #include "fastnnunet/pipeline/pipeline.h"
-#include "fastnnunet/storage/volume_cache.h"
+#include "fastnnunet/storage/cache/volume_cache.h"
 
 namespace fastnnunet {
 
 class Loader::Impl {
  public:
-  Impl(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
+  Impl(LoaderOptions options, std::shared_ptr<pipeline::Pipeline> pipeline, LocationReader reader,
        std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
       : options_(std::move(options)),
         pipeline_(std::move(pipeline)),
@@ -30,7 +30,7 @@ class Loader::Impl {
     open(std::move(layout), std::move(reader), std::move(provider));
   }
 
-  BatchQueue& queue() { return queue_; }
+  engine::BatchQueue& queue() { return queue_; }
   const LoaderOptions& options() const { return options_; }
 
   SampleChoice sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) const {
@@ -39,10 +39,10 @@ class Loader::Impl {
   }
 
   void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
-            const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll) {
-    queue_.run_in_a_thread(poll, [&](Arena::ThreadState& thread, const Wanted& wanted) {
-      SampleScratch scratch;
-      Sample sample(thread.workspace);
+            const std::function<void(sample::Sample&, std::size_t)>& take, const std::function<void()>& poll) {
+    queue_.run_in_a_thread(poll, [&](engine::Arena::ThreadState& thread, const engine::Wanted& wanted) {
+      engine::SampleScratch scratch;
+      sample::Sample sample(thread.workspace);
       queue_.begin_sample(thread, step, slot);
       const SampleId id = options_.sample_id(step, slot, attempt);
       take(sample, maker_.make_attempt(thread, scratch, sample, id, wanted));
@@ -56,7 +56,7 @@ class Loader::Impl {
     s.stages.push_back({"sampling", true, maker_.sampling_times()});
     s.stages.push_back({"reading", true, maker_.reading_times()});
     for (std::size_t leaf = 0; leaf < pipeline_->leaves(); ++leaf) {
-      const Transform& transform = pipeline_->leaf(leaf);
+      const transforms::Transform& transform = pipeline_->leaf(leaf);
       const bool native = transform.traits().native && !pipeline_->stood_in(leaf);
       s.stages.push_back({std::string(transform.name()), native, pipeline_->statistics(leaf)});
     }
@@ -72,15 +72,16 @@ class Loader::Impl {
  private:
   // Makes one sample where only running the transforms tells what comes out of them.
   Layout probe(const LocationReader& reader, const std::function<void()>& poll) {
-    maker_.set_caches(std::make_unique<LocationCache>(reader, std::size_t{0}), std::make_unique<VolumeCache>(0));
+    maker_.set_caches(std::make_unique<engine::LocationCache>(reader, std::size_t{0}),
+                      std::make_unique<storage::VolumeCache>(0));
     Layout layout;
-    queue_.run_in_a_thread(poll, [&](Arena::ThreadState& thread, const Wanted& wanted) {
-      SampleScratch scratch;
-      Sample sample(thread.workspace);
+    queue_.run_in_a_thread(poll, [&](engine::Arena::ThreadState& thread, const engine::Wanted& wanted) {
+      engine::SampleScratch scratch;
+      sample::Sample sample(thread.workspace);
       queue_.begin_sample(thread, 0, 0);
       const SampleId id = options_.sample_id(0, 0);
       const std::size_t number = maker_.make(thread, scratch, sample, id, nullptr, wanted);
-      layout = Pipeline::layout_of(sample, sample.image());
+      layout = pipeline::Pipeline::layout_of(sample, sample.image());
       if (layout.targets.empty())
         throw SampleError({id, options_.cases[number].name, "",
                            sample.companion() != nullptr ? sample.companion()->labels_from() : "",
@@ -92,27 +93,28 @@ class Loader::Impl {
 
   void open(Layout layout, LocationReader reader, std::shared_ptr<MemoryProvider> provider) {
     const std::int64_t samples = options_.sampling.batch_size;
-    const std::size_t batch = BatchRing::make(layout, samples, 0, provider)->batch_bytes();
-    const std::size_t workspaces = static_cast<std::size_t>(options_.threads) *
-                                   (pipeline_->workspace_bytes(maker_.geometry(), layout) + OpenVolumes::kMemory);
-    const MemoryPlan plan = plan_memory(options_, workspaces, batch);
+    const std::size_t batch = engine::BatchRing::make(layout, samples, 0, provider)->batch_bytes();
+    const std::size_t workspaces =
+        static_cast<std::size_t>(options_.threads) *
+        (pipeline_->workspace_bytes(maker_.geometry(), layout) + storage::OpenVolumes::kMemory);
+    const engine::MemoryPlan plan = engine::plan_memory(options_, workspaces, batch);
     options_.memory_budget = plan.budget;
     options_.prefetch = plan.prefetch;
-    maker_.set_caches(std::make_unique<LocationCache>(std::move(reader), plan.locations),
-                      std::make_unique<VolumeCache>(plan.blocks));
-    auto ring = BatchRing::make(layout, samples, plan.batches, std::move(provider));
+    maker_.set_caches(std::make_unique<engine::LocationCache>(std::move(reader), plan.locations),
+                      std::make_unique<storage::VolumeCache>(plan.blocks));
+    auto ring = engine::BatchRing::make(layout, samples, plan.batches, std::move(provider));
     queue_.open(std::move(layout), std::move(ring), plan);
   }
 
   LoaderOptions options_;
-  std::shared_ptr<Pipeline> pipeline_;
-  LoaderLock lock_;
-  BadCases bad_;
-  SampleMaker maker_;
-  BatchQueue queue_;
+  std::shared_ptr<pipeline::Pipeline> pipeline_;
+  engine::LoaderLock lock_;
+  engine::BadCases bad_;
+  engine::SampleMaker maker_;
+  engine::BatchQueue queue_;
 };
 
-Loader::Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
+Loader::Loader(LoaderOptions options, std::shared_ptr<pipeline::Pipeline> pipeline, LocationReader reader,
                std::shared_ptr<MemoryProvider> provider, const std::function<void()>& poll)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(pipeline), std::move(reader),
                                    provider != nullptr ? std::move(provider) : std::make_shared<OrdinaryMemory>(),
@@ -137,7 +139,7 @@ SampleChoice Loader::sampled(std::uint64_t step, std::uint32_t slot, std::uint32
   return impl_->sampled(step, slot, attempt);
 }
 void Loader::make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
-                  const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll) {
+                  const std::function<void(sample::Sample&, std::size_t)>& take, const std::function<void()>& poll) {
   impl_->make(step, slot, attempt, take, poll);
 }
 LoaderActivity Loader::activity() const { return impl_->queue().activity(); }

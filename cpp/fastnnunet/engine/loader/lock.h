@@ -6,7 +6,7 @@
 
 #include "fastnnunet/base/mutex.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // How often whoever waits asks its caller whether to go on waiting.
 inline constexpr std::chrono::milliseconds kPollInterval{50};
@@ -19,8 +19,8 @@ struct Wanted {
 };
 
 struct LoaderLock {
-  Mutex mutex;
-  Condition changed;  // any of what the mutex guards
+  base::Mutex mutex;
+  base::Condition changed;  // any of what the mutex guards
   bool closed FASTNNUNET_GUARDED_BY(mutex) = false;
   // Of batches; those of earlier ones are not wanted any more.
   std::uint64_t generation FASTNNUNET_GUARDED_BY(mutex) = 0;
@@ -30,4 +30,4 @@ struct LoaderLock {
   }
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 std::string megabytes(std::size_t bytes) { return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
 
@@ -36,4 +36,4 @@ MemoryPlan plan_memory(const LoaderOptions& options, std::size_t workspaces, std
   return plan;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

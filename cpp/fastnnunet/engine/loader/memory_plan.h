@@ -5,7 +5,7 @@
 
 #include "fastnnunet/engine/loader/options.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // "12 MiB", rounded up.
 std::string megabytes(std::size_t bytes);
@@ -24,4 +24,4 @@ struct MemoryPlan {
 // binds has no room for what is needed.
 MemoryPlan plan_memory(const LoaderOptions& options, std::size_t workspaces, std::size_t batch);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -13,14 +13,14 @@
 #include "fastnnunet/base/text.h"
 #include "fastnnunet/platform/input_file.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kSamplingPurpose = 0;
 constexpr std::uint32_t kMostAttempts = 4000;
-static_assert(kMostAttempts <= Stream::kMostAttempts);
+static_assert(kMostAttempts <= random::Stream::kMostAttempts);
 
 constexpr const char* kNoMemory = "expected memory of the system, got none: the process is at its limit";
 
@@ -32,7 +32,7 @@ std::string tried_for(std::chrono::duration<double> patience) {
 
 }  // namespace
 
-SampleMaker::SampleMaker(const LoaderOptions& options, Pipeline& pipeline, BadCases& bad, LoaderLock& lock)
+SampleMaker::SampleMaker(const LoaderOptions& options, pipeline::Pipeline& pipeline, BadCases& bad, LoaderLock& lock)
     : options_(options),
       pipeline_(pipeline),
       sampler_(options.sampling, std::ssize(options.cases)),
@@ -46,7 +46,7 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
   constexpr std::size_t kAsked = 7;
   std::exception_ptr first_error;
   std::vector<std::pair<Geometry, int>> found;
-  OpenVolumes files(OpenVolumes::kOfOneSample);
+  storage::OpenVolumes files(storage::OpenVolumes::kOfOneSample);
   std::size_t asked = 0;
   Attempts attempts;  // of all cases together: a server that is away is not waited for again with each of them
   for (std::size_t number = 0; number < options_.cases.size() && asked < kAsked; ++number) {
@@ -81,7 +81,7 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
 }
 
 // Of one case's samples, with the patience for files that the loader has. No thread is at work yet.
-Geometry SampleMaker::geometry_of(const CaseFiles& at, OpenVolumes& files, Attempts& attempts,
+Geometry SampleMaker::geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
                                   const std::function<void()>& poll) const {
   for (;;) {
     try {
@@ -104,14 +104,14 @@ Geometry SampleMaker::geometry_of(const CaseFiles& at, OpenVolumes& files, Attem
   }
 }
 
-void SampleMaker::set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<VolumeCache> volumes) {
+void SampleMaker::set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<storage::VolumeCache> volumes) {
   locations_ = std::move(locations);
   volumes_ = std::move(volumes);
 }
 
 SampleChoice SampleMaker::choose(const SampleId& id) const {
-  OpenVolumes files(OpenVolumes::kOfOneSample);
-  Stream stream(id, kSamplingPurpose);
+  storage::OpenVolumes files(storage::OpenVolumes::kOfOneSample);
+  random::Stream stream(id, kSamplingPurpose);
   const auto choice = sampler_.choose_case(stream, id.slot);
   const auto number = static_cast<std::size_t>(choice.case_number);
   const Index3 shape = files.get(options_.cases[number].image, options_.cases[number].image_member).shape();
@@ -120,15 +120,15 @@ SampleChoice SampleMaker::choose(const SampleId& id) const {
   return {number, choice.force_foreground, sampler_.place(stream, shape, choice.force_foreground, locations.get())};
 }
 
-std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, SampleId id,
-                              const Destination* destination, const Wanted& wanted) {
+std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, SampleId id,
+                              const sample::Destination* destination, const Wanted& wanted) {
   std::vector<std::size_t> bad_here;
   for (; id.attempt < kMostAttempts; ++id.attempt) {
-    Stream stream(id, kSamplingPurpose);
+    random::Stream stream(id, kSamplingPurpose);
     const auto choice = sampler_.choose_case(stream, id.slot);
     const auto number = static_cast<std::size_t>(choice.case_number);
     {
-      const MutexLock lock(lock_.mutex);
+      const base::MutexLock lock(lock_.mutex);
       const bool met = std::find(bad_here.begin(), bad_here.end(), number) != bad_here.end();
       if (met || bad_.is_excluded(number, id.step)) {
         if (!met) bad_here.push_back(number);
@@ -145,7 +145,7 @@ std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch
       // What may pass says nothing about the file.
       std::string stamp = error.failure().may_pass ? std::string() : stamp_of_case(options_.cases[number]);
       bad_here.push_back(number);
-      const MutexLock lock(lock_.mutex);
+      const base::MutexLock lock(lock_.mutex);
       bad_.exclude(number, error.failure(), std::move(stamp));
       bad_.require_few_skipped(bad_here);
     }
@@ -154,9 +154,9 @@ std::size_t SampleMaker::make(Arena::ThreadState& thread, SampleScratch& scratch
                     nullptr);
 }
 
-std::size_t SampleMaker::make_attempt(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample,
+std::size_t SampleMaker::make_attempt(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample,
                                       const SampleId& id, const Wanted& wanted) {
-  Stream stream(id, kSamplingPurpose);
+  random::Stream stream(id, kSamplingPurpose);
   const auto choice = sampler_.choose_case(stream, id.slot);
   const auto number = static_cast<std::size_t>(choice.case_number);
   fill(thread, scratch, sample, id, stream, choice.force_foreground, number, nullptr, wanted);
@@ -171,7 +171,7 @@ SampleMaker::Facts SampleMaker::checked_facts(TaskFiles& files, const CaseFiles&
     const VolumeFacts* other = which == CaseFiles::kSegmentation ? &segmentation : previous;
     if (other != nullptr && other->shape != image.shape)
       throw StorageError(files.name(which),
-                         "expected the image's shape " + text(image.shape) + ", got " + text(other->shape));
+                         "expected the image's shape " + base::text(image.shape) + ", got " + base::text(other->shape));
   }
   if (image.channels != geometry_.image_channels)
     throw StorageError(files.name(CaseFiles::kImage), "expected " + std::to_string(geometry_.image_channels) +
@@ -185,12 +185,12 @@ SampleMaker::Facts SampleMaker::checked_facts(TaskFiles& files, const CaseFiles&
   return {&image, &segmentation, previous};
 }
 
-void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, const SampleId& id,
-                       Stream& stream, bool force_foreground, std::size_t number, const Destination* destination,
-                       const Wanted& wanted) {
+void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
+                       random::Stream& stream, bool force_foreground, std::size_t number,
+                       const sample::Destination* destination, const Wanted& wanted) {
   const CaseFiles& at = options_.cases[number];
   TaskFiles& files = scratch.files;
-  Activity& activity = thread.workspace.activity();
+  sample::Activity& activity = thread.workspace.activity();
   files.begin(files_, thread.files, activity, number, wanted);
   const Stopwatch watch;
   activity.take_case(number);
@@ -209,7 +209,7 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, Sampl
       }
       window = sampler_.place(stream, image->shape, force_foreground, locations.get());
     } catch (const InvalidArgument& error) {
-      throw SampleError(failure(utf8(at.properties), "", error.what(), true), std::current_exception());
+      throw SampleError(failure(platform::utf8(at.properties), "", error.what(), true), std::current_exception());
     }
     const auto kept_labels = [&](int which, const VolumeFacts* facts) {
       return facts != nullptr ? volumes_->find<std::int16_t>(file_number(number, which), *facts) : nullptr;
@@ -233,7 +233,7 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, Sampl
     told.may_pass = error.passing() == Passing::yes;
     if (files.gave_up()) told.reason += tried_for(options_.patience);
     throw SampleError(std::move(told), std::current_exception());
-  } catch (const TransformError& error) {
+  } catch (const pipeline::TransformError& error) {
     throw SampleError(failure("", error.transform(), error.what(), false), error.cause());
   } catch (const SampleError&) {
     throw;
@@ -260,7 +260,7 @@ std::shared_ptr<const ClassLocations> SampleMaker::read_locations(std::size_t nu
 }
 
 std::unique_ptr<SampleScratch> SampleMaker::take_scratch() {
-  const MutexLock lock(scratch_mutex_);
+  const base::MutexLock lock(scratch_mutex_);
   if (scratch_.empty()) return std::make_unique<SampleScratch>();
   auto scratch = std::move(scratch_.back());
   scratch_.pop_back();
@@ -268,8 +268,8 @@ std::unique_ptr<SampleScratch> SampleMaker::take_scratch() {
 }
 
 void SampleMaker::give_scratch(std::unique_ptr<SampleScratch> scratch) {
-  const MutexLock lock(scratch_mutex_);
+  const base::MutexLock lock(scratch_mutex_);
   scratch_.push_back(std::move(scratch));
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -19,24 +19,24 @@
 #include "fastnnunet/engine/window_source.h"
 #include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/sampling/patch_sampler.h"
-#include "fastnnunet/storage/volume_cache.h"
+#include "fastnnunet/storage/cache/volume_cache.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // What a task needs beside the thread's memory; kept from sample to sample.
 struct SampleScratch {
   TaskFiles files;
-  Plan plan;
+  pipeline::Plan plan;
   WindowSource<float> image;
   WindowSource<std::int16_t> segmentation;
-  Destination destination;
+  sample::Destination destination;
 };
 
 // Used by all threads of a loader at once.
 class SampleMaker {
  public:
   // These must outlive it.
-  SampleMaker(const LoaderOptions& options, Pipeline& pipeline, BadCases& bad, LoaderLock& lock);
+  SampleMaker(const LoaderOptions& options, pipeline::Pipeline& pipeline, BadCases& bad, LoaderLock& lock);
 
   // Opens the first cases to learn what channels most have; `poll` is called now and then while files are waited for.
   // Throws SampleError. Comes before any sample.
@@ -44,20 +44,20 @@ class SampleMaker {
   const Geometry& geometry() const { return geometry_; }
 
   // What samples take class locations and decompressed blocks from; no sample is being made.
-  void set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<VolumeCache> volumes);
+  void set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<storage::VolumeCache> volumes);
   const LocationCache& locations() const { return *locations_; }
-  const VolumeCache& volumes() const { return *volumes_; }
+  const storage::VolumeCache& volumes() const { return *volumes_; }
 
   // nnU-Net's decisions, without making the sample.
   SampleChoice choose(const SampleId& id) const;
 
   // Makes the sample, with another case where one is bad and may be skipped. Returns the case. `destination` may be
   // null. Throws SampleError, or ClosedError where the sample is not wanted any more.
-  std::size_t make(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, SampleId id,
-                   const Destination* destination, const Wanted& wanted);
+  std::size_t make(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, SampleId id,
+                   const sample::Destination* destination, const Wanted& wanted);
   // The same for one attempt: a bad case is an error.
-  std::size_t make_attempt(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, const SampleId& id,
-                           const Wanted& wanted);
+  std::size_t make_attempt(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample,
+                           const SampleId& id, const Wanted& wanted);
 
   std::unique_ptr<SampleScratch> take_scratch();
   void give_scratch(std::unique_ptr<SampleScratch> scratch);
@@ -67,10 +67,11 @@ class SampleMaker {
   Durations::Summary reading_times() const { return reading_times_.summary(); }
 
  private:
-  Geometry geometry_of(const CaseFiles& at, OpenVolumes& files, Attempts& attempts,
+  Geometry geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
                        const std::function<void()>& poll) const;
-  void fill(Arena::ThreadState& thread, SampleScratch& scratch, Sample& sample, const SampleId& id, Stream& stream,
-            bool force_foreground, std::size_t number, const Destination* destination, const Wanted& wanted);
+  void fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
+            random::Stream& stream, bool force_foreground, std::size_t number, const sample::Destination* destination,
+            const Wanted& wanted);
   // What is known of a case's image, its segmentation, and the previous stage's (else null). Throws StorageError where
   // they do not fit together, or not to the other cases.
   struct Facts {
@@ -82,19 +83,19 @@ class SampleMaker {
   std::shared_ptr<const ClassLocations> read_locations(std::size_t number, const Index3& shape);
 
   const LoaderOptions& options_;
-  Pipeline& pipeline_;
-  PatchSampler sampler_;
+  pipeline::Pipeline& pipeline_;
+  sampling::PatchSampler sampler_;
   LoaderLock& lock_;
   BadCases& bad_ FASTNNUNET_GUARDED_BY(lock_.mutex);
   LoaderFiles files_;
   Geometry geometry_;
   std::unique_ptr<LocationCache> locations_;
-  std::unique_ptr<VolumeCache> volumes_;
+  std::unique_ptr<storage::VolumeCache> volumes_;
   Durations sampling_times_;
   Durations reading_times_;
 
-  Mutex scratch_mutex_;
+  base::Mutex scratch_mutex_;
   std::vector<std::unique_ptr<SampleScratch>> scratch_ FASTNNUNET_GUARDED_BY(scratch_mutex_);
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/input_file.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 Attempts::Clock::duration LoaderFiles::patience() const {
   // Capped so that it fits the clock's ticks.
@@ -16,7 +16,7 @@ Attempts::Clock::duration LoaderFiles::patience() const {
       std::min(options_.patience, std::chrono::duration<double>(3e9)));
 }
 
-Volume& LoaderFiles::open(OpenVolumes& handles, std::size_t number, int which) {
+Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int which) {
   const auto [path, member] = of_case(number).volume(which);
   const std::uint32_t file = file_number(number, which);
   const auto close = [&, path = path, member = member] {
@@ -48,13 +48,13 @@ Volume& LoaderFiles::open(OpenVolumes& handles, std::size_t number, int which) {
   }
 }
 
-void LoaderFiles::wait(Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
+void LoaderFiles::wait(sample::Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
                        const Wanted& wanted) {
   const std::string_view before = activity.enter("waiting for the file server", error.file() + ": " + error.reason());
-  const auto deadline = Condition::Clock::now() + pause;
+  const auto deadline = base::Condition::Clock::now() + pause;
   bool stop = false;
   {
-    MutexLock lock(lock_.mutex);
+    base::MutexLock lock(lock_.mutex);
     while (lock_.wants(wanted) && lock_.changed.wait_until(lock, deadline)) continue;
     stop = !lock_.wants(wanted);
   }
@@ -64,7 +64,7 @@ void LoaderFiles::wait(Activity& activity, const StorageError& error, Attempts::
                       "one that was closed or set to another step");
 }
 
-void TaskFiles::begin(LoaderFiles& files, OpenVolumes& handles, Activity& activity, std::size_t number,
+void TaskFiles::begin(LoaderFiles& files, storage::OpenVolumes& handles, sample::Activity& activity, std::size_t number,
                       const Wanted& wanted) {
   files_ = &files;
   handles_ = &handles;
@@ -81,7 +81,7 @@ Volume& TaskFiles::volume(int which) {
   return *opened;
 }
 
-std::string TaskFiles::name(int which) const { return utf8(*files_->of_case(number_).volume(which).first); }
+std::string TaskFiles::name(int which) const { return platform::utf8(*files_->of_case(number_).volume(which).first); }
 
 bool TaskFiles::wait(const StorageError& error, Attempts& attempts) {
   const auto pause = attempts.pause_after(error, files_->patience());
@@ -100,4 +100,4 @@ const VolumeFacts& TaskFiles::facts(int which) {
   return *known;
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

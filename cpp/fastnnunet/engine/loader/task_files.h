@@ -9,10 +9,10 @@
 #include "fastnnunet/engine/loader/options.h"
 #include "fastnnunet/engine/patience.h"
 #include "fastnnunet/sample/activity.h"
-#include "fastnnunet/storage/known_files.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/known_files.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 
 // Of all cases. Every thread has handles of its own, and all of them read the same content.
 class LoaderFiles {
@@ -20,26 +20,28 @@ class LoaderFiles {
   LoaderFiles(const LoaderOptions& options, LoaderLock& lock) : options_(options), lock_(lock) {}
 
   const CaseFiles& of_case(std::size_t number) const { return options_.cases[number]; }
-  KnownFiles& known() { return known_; }
+  storage::KnownFiles& known() { return known_; }
   Attempts::Clock::duration patience() const;
 
   // A thread's handle of a file, with the content that all threads know. Reads do not check it again in this sample.
   // Throws StorageError.
-  Volume& open(OpenVolumes& handles, std::size_t number, int which);
+  Volume& open(storage::OpenVolumes& handles, std::size_t number, int which);
 
   // Waits before something is tried again. Throws ClosedError where the sample is not wanted any more.
-  void wait(Activity& activity, const StorageError& error, Attempts::Clock::duration pause, const Wanted& wanted);
+  void wait(sample::Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
+            const Wanted& wanted);
 
  private:
   const LoaderOptions& options_;
   LoaderLock& lock_;
-  KnownFiles known_;
+  storage::KnownFiles known_;
 };
 
 // Of one sample, in one thread.
 class TaskFiles final : public SampleFiles {
  public:
-  void begin(LoaderFiles& files, OpenVolumes& handles, Activity& activity, std::size_t number, const Wanted& wanted);
+  void begin(LoaderFiles& files, storage::OpenVolumes& handles, sample::Activity& activity, std::size_t number,
+             const Wanted& wanted);
 
   Volume& volume(int which) override;
   std::string name(int which) const override;
@@ -51,12 +53,12 @@ class TaskFiles final : public SampleFiles {
 
  private:
   LoaderFiles* files_ = nullptr;
-  OpenVolumes* handles_ = nullptr;
-  Activity* activity_ = nullptr;
+  storage::OpenVolumes* handles_ = nullptr;
+  sample::Activity* activity_ = nullptr;
   std::size_t number_ = 0;
   Wanted wanted_;
   std::array<Volume*, CaseFiles::kVolumes> opened_{};
   bool gave_up_ = false;
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

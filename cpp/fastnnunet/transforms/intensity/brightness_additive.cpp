@@ -5,7 +5,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "BrightnessAdditiveTransform";
@@ -33,7 +33,7 @@ class BrightnessAdditive final : public ArithmeticTransformOf<ShiftParameters> {
   std::string_view name() const override { return kName; }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, ShiftParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, ShiftParameters& p) const override {
     p.shift.clear();
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     if (p.channels.empty()) return;
@@ -48,7 +48,7 @@ class BrightnessAdditive final : public ArithmeticTransformOf<ShiftParameters> {
   bool acts(const ShiftParameters& p) const override { return !p.channels.empty(); }
 
   std::span<const std::int64_t> channels(const ShiftParameters& p) const override { return p.channels; }
-  Linear arithmetic(const ShiftParameters& p, std::size_t number) const override {
+  sample::Linear arithmetic(const ShiftParameters& p, std::size_t number) const override {
     return {.shift = static_cast<float>(p.shift[static_cast<std::size_t>(p.channels[number])])};
   }
 
@@ -78,4 +78,4 @@ std::unique_ptr<Transform> make_brightness_additive(const Record& attributes) {
   return std::make_unique<BrightnessAdditive>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

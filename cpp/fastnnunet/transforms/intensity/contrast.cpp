@@ -9,34 +9,38 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
+namespace hn = hwy::HWY_NAMESPACE;
+using simd::HWY_NAMESPACE::clamp;
+using simd::HWY_NAMESPACE::map_values;
+
 template <typename D, typename V>
-HWY_INLINE V stretched(D d, V value, Linear due, float mean, float factor) {
+HWY_INLINE V stretched(D d, V value, sample::Linear due, float mean, float factor) {
   value = hn::Add(hn::Mul(value, hn::Set(d, due.factor)), hn::Set(d, due.shift));
   const V centre = hn::Set(d, mean);
   return hn::Add(hn::Mul(hn::Sub(value, centre), hn::Set(d, factor)), centre);
 }
 
-void stretch(float* HWY_RESTRICT values, std::size_t count, Linear due, float mean, float factor) {
+void stretch(float* HWY_RESTRICT values, std::size_t count, sample::Linear due, float mean, float factor) {
   map_values(values, static_cast<std::int64_t>(count),
              [&](auto d, auto value) HWY_ATTR { return stretched(d, value, due, mean, factor); });
 }
 
-void stretch_and_clamp(float* HWY_RESTRICT values, std::size_t count, Linear due, float mean, float factor, float low,
-                       float high) {
+void stretch_and_clamp(float* HWY_RESTRICT values, std::size_t count, sample::Linear due, float mean, float factor,
+                       float low, float high) {
   map_values(values, static_cast<std::int64_t>(count), [&](auto d, auto value) HWY_ATTR {
     return clamp(stretched(d, value, due, mean, factor), hn::Set(d, low), hn::Set(d, high));
   });
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(stretch);
@@ -54,7 +58,7 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
   Traits traits() const override { return {.labels = Traits::kUntouched, .takes_arithmetic = true}; }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     draw_values(stream, geometry, factor_, synchronize_, p.channels, p.values);
   }
@@ -63,11 +67,11 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
 
   std::span<const std::int64_t> channels(const ChannelValues& p) const override { return p.channels; }
 
-  void apply(Sample& sample, const ChannelValues& p, const Work& work) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const ChannelValues& p, const Work& work) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto values = image.channel_span(p.channels[i]);
-      const Linear due = work.take(p.channels[i]);
+      const sample::Linear due = work.take(p.channels[i]);
       const Moments moments = Moments::of(sample.workspace(), values).after(due);
       const auto centre = static_cast<float>(moments.mean());
       const auto factor = static_cast<float>(p.values[i]);
@@ -104,5 +108,5 @@ class Contrast final : public ImageTransformOf<ChannelValues> {
 
 std::unique_ptr<Transform> make_contrast(const Record& attributes) { return std::make_unique<Contrast>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -13,8 +13,12 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace math = simd::HWY_NAMESPACE::math;
+using simd::HWY_NAMESPACE::each_vector;
 
 // sign * v, or v itself, through the curve; `sign_out` gives back what `sign_in` took.
 void raise(float* HWY_RESTRICT values, std::size_t count, float sign_in, float minimum, float range, float inverse,
@@ -39,11 +43,11 @@ void raise(float* HWY_RESTRICT values, std::size_t count, float sign_in, float m
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(raise);
@@ -79,7 +83,7 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, GammaParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, GammaParameters& p) const override {
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     p.retain_stats.clear();
     p.invert_image.clear();
@@ -94,12 +98,13 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
 
   std::span<const std::int64_t> channels(const GammaParameters& p) const override { return p.channels; }
 
-  void apply(Sample& sample, const GammaParameters& p, const Work& work) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const GammaParameters& p, const Work& work) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const std::int64_t channel = p.channels[i];
-      const Linear left = apply_to(sample.workspace(), image.channel_span(channel), work.take(channel),
-                                   p.retain_stats[i] != 0, p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
+      const sample::Linear left =
+          apply_to(sample.workspace(), image.channel_span(channel), work.take(channel), p.retain_stats[i] != 0,
+                   p.invert_image[i] != 0, static_cast<float>(p.gamma[i]));
       work.leave(sample, channel, left);
     }
   }
@@ -123,8 +128,8 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
  private:
   // Two passes: statistics; the curve, with the new statistics of what it has just written. Inversion is a sign in
   // their arithmetic. Returns what is left to do, which puts back the old statistics.
-  static Linear apply_to(const Workspace& workspace, std::span<float> values, Linear due, bool retain_stats,
-                         bool invert, float gamma) {
+  static sample::Linear apply_to(const sample::Workspace& workspace, std::span<float> values, sample::Linear due,
+                                 bool retain_stats, bool invert, float gamma) {
     const Moments before = Moments::of(workspace, values).after(due);
     const float sign = invert ? -1.0f : 1.0f;
     const Extent found = before.extent();
@@ -133,7 +138,7 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
     const float inverse = 1.0f / (range < kEpsilon ? kEpsilon : range);
     const double old_mean = static_cast<double>(sign) * before.mean();
     const auto curve = [&](std::span<float> part, std::size_t = 0) {
-      settle(due, part);
+      sample::settle(due, part);
       const float sign_out = retain_stats ? 1.0f : sign;
       if (gamma > 0)
         raise(part.data(), part.size(), sign, minimum, range, inverse, gamma, sign_out);
@@ -167,5 +172,5 @@ class Gamma final : public ImageTransformOf<GammaParameters> {
 
 std::unique_ptr<Transform> make_gamma(const Record& attributes) { return std::make_unique<Gamma>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -1,7 +1,7 @@
 // GaussianNoiseTransform: adds normal noise; what bgv2 calls noise_variance is used as its standard deviation.
 #include "fastnnunet/transforms/channels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 class GaussianNoise final : public ImageTransformOf<ChannelValues> {
@@ -14,15 +14,15 @@ class GaussianNoise final : public ImageTransformOf<ChannelValues> {
   std::string_view name() const override { return "GaussianNoiseTransform"; }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     draw_values(stream, geometry, sigma_, synchronize_, p.channels, p.values);
   }
 
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const ChannelValues& p, const Work& work) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const ChannelValues& p, const Work& work) const override {
+    sample::Array<float>& image = sample.image();
     const auto size = static_cast<std::uint64_t>(image.channel_size());
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       const auto sigma = static_cast<float>(p.values[i]);
@@ -56,4 +56,4 @@ std::unique_ptr<Transform> make_gaussian_noise(const Record& attributes) {
   return std::make_unique<GaussianNoise>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -2,7 +2,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 struct InvertParameters : Parameters {
@@ -23,7 +23,7 @@ class InvertImage final : public ImageTransformOf<InvertParameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, InvertParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, InvertParameters& p) const override {
     p.channels.clear();
     p.apply = stream.bernoulli(p_invert_image_);
     if (!p.apply) return;
@@ -37,11 +37,11 @@ class InvertImage final : public ImageTransformOf<InvertParameters> {
   std::span<const std::int64_t> channels(const InvertParameters& p) const override { return p.channels; }
 
   // Looks for the mean only.
-  void apply(Sample& sample, const InvertParameters& p, const Work& work) const override {
+  void apply(sample::Sample& sample, const InvertParameters& p, const Work& work) const override {
     if (!p.apply) return;
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     for (const std::int64_t channel : p.channels) {
-      const Linear due = work.take(channel);
+      const sample::Linear due = work.take(channel);
       const double centre = mean(image.channel_span(channel)) * double{due.factor} + double{due.shift};
       work.leave(sample, channel, due.then({.factor = -1.0f, .shift = 2.0f * static_cast<float>(centre)}));
     }
@@ -71,4 +71,4 @@ std::unique_ptr<Transform> make_invert_image(const Record& attributes) {
   return std::make_unique<InvertImage>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

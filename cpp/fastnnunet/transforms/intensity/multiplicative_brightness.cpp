@@ -1,7 +1,7 @@
 // MultiplicativeBrightnessTransform: scales the chosen channels.
 #include "fastnnunet/transforms/channels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 class MultiplicativeBrightness final : public ArithmeticTransformOf<ChannelValues> {
@@ -14,7 +14,7 @@ class MultiplicativeBrightness final : public ArithmeticTransformOf<ChannelValue
   std::string_view name() const override { return "MultiplicativeBrightnessTransform"; }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, ChannelValues& p) const override {
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     draw_values(stream, geometry, multiplier_, synchronize_, p.channels, p.values);
   }
@@ -22,7 +22,7 @@ class MultiplicativeBrightness final : public ArithmeticTransformOf<ChannelValue
   bool acts(const ChannelValues& p) const override { return !p.channels.empty(); }
 
   std::span<const std::int64_t> channels(const ChannelValues& p) const override { return p.channels; }
-  Linear arithmetic(const ChannelValues& p, std::size_t number) const override {
+  sample::Linear arithmetic(const ChannelValues& p, std::size_t number) const override {
     return {.factor = static_cast<float>(p.values[number])};
   }
 
@@ -50,4 +50,4 @@ std::unique_ptr<Transform> make_multiplicative_brightness(const Record& attribut
   return std::make_unique<MultiplicativeBrightness>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

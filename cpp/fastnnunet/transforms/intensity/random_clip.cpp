@@ -20,7 +20,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void scale(float* HWY_RESTRICT values, std::int64_t count, float mean, float old_deviation, float new_deviation) {
@@ -30,16 +30,16 @@ void scale(float* HWY_RESTRICT values, std::int64_t count, float mean, float old
 // How many values have this upper half: in most blocks, none.
 int count_upper(const float* HWY_RESTRICT values, std::int64_t count, std::uint32_t upper) {
   int found = 0;
-  for (std::int64_t i = 0; i < count; ++i) found += (float_key(values[i]) >> 16) == upper;
+  for (std::int64_t i = 0; i < count; ++i) found += (simd::float_key(values[i]) >> 16) == upper;
   return found;
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(scale);
@@ -59,7 +59,7 @@ class Ranking {
     // Voxels of the background are alike: counted one by one, each would wait for the one before.
     std::uint32_t last = 0, run = 0;
     for (const float value : values_) {
-      const std::uint32_t upper = float_key(value) >> 16;
+      const std::uint32_t upper = simd::float_key(value) >> 16;
       if (upper != last) {
         counts_[last] += run;
         last = upper;
@@ -76,7 +76,7 @@ class Ranking {
     if (upper != counted_) count_finer(upper);
     std::uint32_t lower = 0;
     for (; rank >= finer_[lower]; ++lower) rank -= finer_[lower];
-    return float_of_key((upper << 16) | lower);
+    return simd::float_of_key((upper << 16) | lower);
   }
 
   // As torch.quantile, which computes in float32.
@@ -101,7 +101,7 @@ class Ranking {
       const float* block = values_.data() + begin;
       if (count_upper(block, length, upper) == 0) continue;
       for (std::int64_t i = 0; i < length; ++i) {
-        const std::uint32_t key = float_key(block[i]);
+        const std::uint32_t key = simd::float_key(block[i]);
         if ((key >> 16) != upper) continue;
         if ((key & 0xFFFFu) != last) {
           finer_[last] += run;
@@ -140,12 +140,12 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
 
   std::string_view name() const override { return kName; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry&) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry&) const override {
     return {kHalf * sizeof(std::uint32_t), kHalf * sizeof(std::uint32_t)};
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, CutParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, CutParameters& p) const override {
     const auto channels = static_cast<std::size_t>(geometry.image_channels);
     draw_flags(stream, geometry.image_channels, probability_, p.apply);
     p.lower.assign(channels, 0.0);
@@ -171,8 +171,8 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
 
   bool acts(const CutParameters& p) const override { return any_flag(p.apply); }
 
-  void apply(Sample& sample, const CutParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const CutParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i)
       if (p.apply[i] != 0)
         cut(sample, image.channel_span(static_cast<std::int64_t>(i)), p.lower[i], p.upper[i], p.retain_std[i] != 0);
@@ -202,7 +202,7 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
       throw InvalidArgument(kName, "percentiles between 0 and 100", std::to_string(percentile));
   }
 
-  static void cut(Sample& sample, std::span<float> values, double lower, double upper, bool retain_std) {
+  static void cut(sample::Sample& sample, std::span<float> values, double lower, double upper, bool retain_std) {
     const auto count = std::ssize(values);
     float old_deviation = 0;
     const Moments before = Moments::of(values);
@@ -219,7 +219,7 @@ class CutOffOutliers final : public ImageTransformOf<CutParameters> {
       std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
       return;
     }
-    clamp_row(values.data(), count, low, high);
+    simd::clamp_row(values.data(), count, low, high);
     if (!retain_std) return;
     const Moments after = Moments::of(values);
     const auto deviation = static_cast<float>(after.standard_deviation());
@@ -240,5 +240,5 @@ std::unique_ptr<Transform> make_cut_off_outliers(const Record& attributes) {
   return std::make_unique<CutOffOutliers>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -10,7 +10,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void add_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float mean,
@@ -23,11 +23,11 @@ void add_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std:
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(add_row);
@@ -45,11 +45,11 @@ class BrightnessGradientAdditive final : public LocalTransform {
   // bgv2's clipping makes all of an image NaN that has one, whether a channel was chosen or not.
   bool acts(const LocalParameters& p) const override { return LocalTransform::acts(p) || clip_intensities_; }
 
-  void apply(Sample& sample, const LocalParameters& p, const Work& work) const override {
+  void apply(sample::Sample& sample, const LocalParameters& p, const Work& work) const override {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     p.clip = {-kInfinity, kInfinity};
     if (clip_intensities_) {
-      Array<float>& image = sample.image();
+      sample::Array<float>& image = sample.image();
       p.clip = extent({image.data, static_cast<std::size_t>(image.size())});
       if (std::isnan(p.clip.minimum)) {
         std::fill(image.data, image.data + image.size(), std::numeric_limits<float>::quiet_NaN());
@@ -63,9 +63,9 @@ class BrightnessGradientAdditive final : public LocalTransform {
   // bgv2's kernels have been scaled.
   bool ready_kernels_need_values() const override { return false; }
 
-  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
+  void apply_to_channel(sample::Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
                         const LocalParameters& p) const override {
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     const Index3 shape = image.shape;
     float centre = 0, divisor = 1, factor = 1;
     if (p.ready.empty()) {
@@ -97,5 +97,5 @@ std::unique_ptr<Transform> make_brightness_gradient_additive(const Record& attri
   return std::make_unique<BrightnessGradientAdditive>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 constexpr int kLanes = 16;
@@ -35,11 +35,11 @@ void stretch_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, 
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using HWY_NAMESPACE::kLanes;
@@ -55,9 +55,9 @@ class LocalContrast final : public LocalTransform {
   std::string_view name() const override { return "LocalContrastTransform"; }
 
  protected:
-  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double contrast,
+  void apply_to_channel(sample::Sample& sample, std::int64_t channel, const LocalKernel& kernel, double contrast,
                         const LocalParameters& p) const override {
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     if (kernel.flat() && all_finite(image.channel_span(channel))) return;
     float* const values = image.channel(channel);
     const Index3 shape = image.shape;
@@ -79,5 +79,5 @@ std::unique_ptr<Transform> make_local_contrast(const Record& attributes) {
   return std::make_unique<LocalContrast>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -11,8 +11,12 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace math = simd::HWY_NAMESPACE::math;
+using simd::HWY_NAMESPACE::each_vector;
 
 // `of_zero` is 0 to the power: 0, 1 or infinite.
 void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, std::int64_t count, float minimum,
@@ -38,11 +42,11 @@ void raise_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, st
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(raise_row);
@@ -56,9 +60,9 @@ class LocalGamma final : public LocalTransform {
   std::string_view name() const override { return "LocalGammaTransform"; }
 
  protected:
-  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double gamma,
+  void apply_to_channel(sample::Sample& sample, std::int64_t channel, const LocalKernel& kernel, double gamma,
                         const LocalParameters&) const override {
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     const auto all = image.channel_span(channel);
     if (kernel.flat() && all_finite(all)) return;
     const Extent found = extent(all);
@@ -78,5 +82,5 @@ std::unique_ptr<Transform> make_local_gamma(const Record& attributes) {
   return std::make_unique<LocalGamma>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -14,8 +14,12 @@
 #include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using simd::HWY_NAMESPACE::each_bundle;
+using simd::HWY_NAMESPACE::store_vectors;
 
 // out[i] = taps[0] * rows[middle][i] + sum over t of taps[t] * (rows[middle - t][i] + rows[middle + t][i]).
 void filter_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT taps, std::int64_t radius,
@@ -43,11 +47,11 @@ void mix_row(float* HWY_RESTRICT values, const float* HWY_RESTRICT smoothed, con
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(filter_rows);
@@ -79,18 +83,18 @@ class LocalSmoothing final : public LocalTransform {
 
   std::string_view name() const override { return "LocalSmoothingTransform"; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
   std::size_t room_bytes(const Geometry& geometry) const override {
     const double most = sigma_.upper_bound().value_or(kLargestSigma);
     const std::int64_t radius = radius_of(most >= 0 && most <= kLargestSigma ? most : kLargestSigma);
-    return LocalTransform::room_bytes(geometry) + room_of<const float*>(2 * radius + 1) +
-           room_of<float>(geometry.shape[2] + 2 * radius) + room_of<float>(geometry.shape[2]);
+    return LocalTransform::room_bytes(geometry) + platform::room_of<const float*>(2 * radius + 1) +
+           platform::room_of<float>(geometry.shape[2] + 2 * radius) + platform::room_of<float>(geometry.shape[2]);
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, LocalParameters& p) const override {
     LocalTransform::draw(stream, geometry, p);
     p.sigma = p.channels.empty() ? 0.0 : sigma_.draw(stream, {geometry, std::nullopt, std::nullopt});
     check_sigma(p.sigma);
@@ -114,9 +118,9 @@ class LocalSmoothing final : public LocalTransform {
                             std::to_string(sigma));
   }
 
-  void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
+  void apply_to_channel(sample::Sample& sample, std::int64_t channel, const LocalKernel& kernel, double strength,
                         const LocalParameters& p) const override {
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     if (kernel.flat() && all_finite(image.channel_span(channel))) return;
     float* const values = image.channel(channel);
     const Index3 shape = image.shape;
@@ -126,9 +130,9 @@ class LocalSmoothing final : public LocalTransform {
     const std::int64_t radius = std::ssize(p.taps) - 1;
     // Rows around the one at `at`, of `size` that are `stride` apart.
     const auto around = [radius](const float* from, std::int64_t at, std::int64_t size, std::int64_t stride) {
-      const float** const rows = thread_room<const float*>(2 * radius + 1);
+      const float** const rows = platform::thread_room<const float*>(2 * radius + 1);
       for (std::int64_t tap = -radius; tap <= radius; ++tap)
-        rows[tap + radius] = from + mirrored_with_edge(at + tap, size) * stride;
+        rows[tap + radius] = from + base::mirrored_with_edge(at + tap, size) * stride;
       return rows;
     };
 
@@ -144,16 +148,16 @@ class LocalSmoothing final : public LocalTransform {
     });
     kernel.each_row(sample.workspace(), [&](std::int64_t x, std::int64_t y, const float* weights) {
       const std::int64_t size = shape[2];
-      float* const padded = thread_room<float, 1>(size + 2 * radius);
+      float* const padded = platform::thread_room<float, 1>(size + 2 * radius);
       float* const along_y = padded + radius;
       filter_rows(around(along_x + x * plane, y, shape[1], size), p.taps.data(), radius, size, along_y);
       for (std::int64_t i = 1; i <= radius; ++i) {
-        along_y[-i] = along_y[mirrored_with_edge(-i, size)];
-        along_y[size - 1 + i] = along_y[mirrored_with_edge(size - 1 + i, size)];
+        along_y[-i] = along_y[base::mirrored_with_edge(-i, size)];
+        along_y[size - 1 + i] = along_y[base::mirrored_with_edge(size - 1 + i, size)];
       }
-      const float** const shifted = thread_room<const float*>(2 * radius + 1);
+      const float** const shifted = platform::thread_room<const float*>(2 * radius + 1);
       for (std::int64_t tap = 0; tap <= 2 * radius; ++tap) shifted[tap] = padded + tap;
-      float* const along_z = thread_room<float, 2>(size);
+      float* const along_z = platform::thread_room<float, 2>(size);
       filter_rows(shifted, p.taps.data(), radius, size, along_z);
       mix_row(values + x * plane + y * size, along_z, weights, size, static_cast<float>(strength));
     });
@@ -169,5 +173,5 @@ std::unique_ptr<Transform> make_local_smoothing(const Record& attributes) {
   return std::make_unique<LocalSmoothing>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

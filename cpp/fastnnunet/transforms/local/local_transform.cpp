@@ -14,7 +14,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void weigh(const float* HWY_RESTRICT profile, float factor, float minimum, float divisor, std::int64_t count,
@@ -29,11 +29,11 @@ void weigh_by_inverse(const float* HWY_RESTRICT profile, float factor, float min
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(weigh);
@@ -131,7 +131,7 @@ const float* LocalKernel::row(std::int64_t x, std::int64_t y) const {
   if (ready_ != nullptr) return ready_ + (x * shape_[1] + y) * shape_[2];
   const float factor = profiles_[x] * profiles_[shape_[0] + y];
   const float* const profile = profiles_ + shape_[0] + shape_[1];
-  float* const weights = thread_room<float>(shape_[2]);
+  float* const weights = platform::thread_room<float>(shape_[2]);
   if (divisor_ > kLeastInvertible)
     weigh_by_inverse(profile, factor, minimum_, 1.0f / divisor_, shape_[2], weights);
   else
@@ -139,7 +139,9 @@ const float* LocalKernel::row(std::int64_t x, std::int64_t y) const {
   return weights;
 }
 
-std::size_t LocalTransform::room_bytes(const Geometry& geometry) const { return room_of<float>(geometry.shape[2]); }
+std::size_t LocalTransform::room_bytes(const Geometry& geometry) const {
+  return platform::room_of<float>(geometry.shape[2]);
+}
 
 double LocalKernel::total() const {
   if (ready_ != nullptr) return sum(ready_, voxels(shape_));
@@ -157,7 +159,7 @@ LocalTransform::LocalTransform(const Record& attributes, const char* value, cons
       same_for_all_channels_(attributes.boolean("same_for_all_channels")),
       probability_(attributes.probability("p_per_channel")) {}
 
-void LocalTransform::draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const {
+void LocalTransform::draw(random::Stream& stream, const Geometry& geometry, LocalParameters& p) const {
   draw_channels(stream, geometry.image_channels, probability_, p.channels);
   p.values.clear();
   p.locations.clear();
@@ -188,7 +190,7 @@ void LocalTransform::draw(Stream& stream, const Geometry& geometry, LocalParamet
     p.channels.resize(p.kernels);
 }
 
-void LocalTransform::apply(Sample& sample, const LocalParameters& p, const Work&) const {
+void LocalTransform::apply(sample::Sample& sample, const LocalParameters& p, const Work&) const {
   const Index3 shape = sample.image().shape;
   for (std::size_t i = 0; i < p.channels.size(); ++i) {
     const LocalKernel kernel(p, p.kernels == 1 ? 0 : i, shape);
@@ -247,5 +249,5 @@ bool all_finite(std::span<const float> values) {
   return std::isfinite(found.minimum) && std::isfinite(found.maximum);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -9,7 +9,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 struct LocalParameters : Parameters {
   std::vector<std::int64_t> channels;  // the chosen ones
@@ -38,7 +38,7 @@ class LocalKernel {
   const float* row(std::int64_t x, std::int64_t y) const;
   // body(x, y, weights) for every row, the rows of a plane in their order, planes on all threads that have time.
   template <typename Body>
-  void each_row(const Workspace& workspace, const Body& body) const {
+  void each_row(const sample::Workspace& workspace, const Body& body) const {
     workspace.share(shape_[0], [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t x = begin; x < end; ++x)
         for (std::int64_t y = 0; y < shape_[1]; ++y) body(x, y, row(x, y));
@@ -64,9 +64,9 @@ class LocalTransform : public ImageTransformOf<LocalParameters> {
   // `value` is the attribute that the values are drawn from, `values` their name in a record.
   LocalTransform(const Record& attributes, const char* value, const char* values);
 
-  void draw(Stream& stream, const Geometry& geometry, LocalParameters& p) const override;
+  void draw(random::Stream& stream, const Geometry& geometry, LocalParameters& p) const override;
   bool acts(const LocalParameters& p) const override { return !p.channels.empty(); }
-  void apply(Sample& sample, const LocalParameters& p, const Work& work) const override;
+  void apply(sample::Sample& sample, const LocalParameters& p, const Work& work) const override;
   Record describe(const LocalParameters& p) const override;
   void restore(const Record& record, const Geometry& geometry, LocalParameters& p) const override;
 
@@ -74,7 +74,7 @@ class LocalTransform : public ImageTransformOf<LocalParameters> {
   virtual bool leaves_out(const LocalKernel&, double) const { return false; }
   // Whether a replay with ready kernels has values beside them.
   virtual bool ready_kernels_need_values() const { return true; }
-  virtual void apply_to_channel(Sample& sample, std::int64_t channel, const LocalKernel& kernel, double value,
+  virtual void apply_to_channel(sample::Sample& sample, std::int64_t channel, const LocalKernel& kernel, double value,
                                 const LocalParameters& p) const = 0;
 
  private:
@@ -89,4 +89,4 @@ class LocalTransform : public ImageTransformOf<LocalParameters> {
 // Neither NaN nor infinite, all of them.
 bool all_finite(std::span<const float> values);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -17,7 +17,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void unpack_word(std::uint64_t word, float* out, std::int64_t count) {
@@ -29,11 +29,11 @@ void merge(const std::uint64_t* HWY_RESTRICT from, std::uint64_t* HWY_RESTRICT i
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(unpack_word);
@@ -196,13 +196,13 @@ class ApplyRandomBinaryOperator final : public TransformOf<OperatorParameters> {
 
   std::string_view name() const override { return kName; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     const std::size_t packed = static_cast<std::size_t>(Bits(geometry.shape).size()) * sizeof(std::uint64_t);
     return {packed, packed, packed, packed};
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, OperatorParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, OperatorParameters& p) const override {
     p.channels.clear();
     p.operators.clear();
     p.radii.clear();
@@ -219,8 +219,8 @@ class ApplyRandomBinaryOperator final : public TransformOf<OperatorParameters> {
 
   bool acts(const OperatorParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const OperatorParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const OperatorParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       check_radius(p.radii[i]);
       apply_one(sample, image, resolve_channel(kName, "channel_idx", p.channels[i], image.channels), p.operators[i],
@@ -260,9 +260,10 @@ class ApplyRandomBinaryOperator final : public TransformOf<OperatorParameters> {
       throw InvalidArgument(kName, "'strel_size' between 0 and 1000", std::to_string(radius));
   }
 
-  void apply_one(Sample& sample, Array<float>& image, std::int64_t channel, std::int64_t code, double radius) const {
+  void apply_one(sample::Sample& sample, sample::Array<float>& image, std::int64_t channel, std::int64_t code,
+                 double radius) const {
     const Bits bits(image.shape);
-    Workspace& workspace = sample.workspace();
+    sample::Workspace& workspace = sample.workspace();
     std::uint64_t* before = workspace.scratch<std::uint64_t>(0, bits.size());
     std::uint64_t* now = workspace.scratch<std::uint64_t>(1, bits.size());
     std::uint64_t* next = workspace.scratch<std::uint64_t>(2, bits.size());
@@ -317,5 +318,5 @@ std::unique_ptr<Transform> make_apply_random_binary_operator(const Record& attri
   return std::make_unique<ApplyRandomBinaryOperator>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

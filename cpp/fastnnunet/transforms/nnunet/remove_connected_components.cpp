@@ -10,7 +10,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/channels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "RemoveRandomConnectedComponentFromOneHotEncodingTransform";
@@ -138,13 +138,13 @@ class RemoveRandomConnectedComponent final : public TransformOf<RemoveParameters
 
   std::string_view name() const override { return kName; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(Components::most_runs(geometry.shape)) * sizeof(Run),
             static_cast<std::size_t>(Components::offsets(geometry.shape)) * sizeof(std::uint32_t)};
   }
 
  protected:
-  void draw(Stream& stream, const Geometry&, RemoveParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry&, RemoveParameters& p) const override {
     p.channels.clear();
     p.component_u.clear();
     p.fill.clear();
@@ -163,8 +163,8 @@ class RemoveRandomConnectedComponent final : public TransformOf<RemoveParameters
 
   bool acts(const RemoveParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const RemoveParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const RemoveParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     const Index3& shape = image.shape;
     Run* runs = sample.workspace().scratch<Run>(0, Components::most_runs(shape));
     std::uint32_t* rows = sample.workspace().scratch<std::uint32_t>(1, Components::offsets(shape));
@@ -225,4 +225,4 @@ std::unique_ptr<Transform> make_remove_random_connected_component(const Record& 
   return std::make_unique<RemoveRandomConnectedComponent>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -8,7 +8,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void indicator(const std::int16_t* HWY_RESTRICT labels, float* HWY_RESTRICT out, std::int64_t count,
@@ -17,11 +17,11 @@ void indicator(const std::int16_t* HWY_RESTRICT labels, float* HWY_RESTRICT out,
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(indicator);
@@ -46,13 +46,13 @@ class MoveSegAsOneHotToData final : public FixedTransform {
   Traits traits() const override { return {.image = {.room = Traits::Room::behind}}; }
 
  protected:
-  void apply(Sample& sample) const override {
-    Array<std::int16_t>& labels = sample.segmentation();
+  void apply(sample::Sample& sample) const override {
+    sample::Array<std::int16_t>& labels = sample.segmentation();
     const auto source =
         resolve_channel("MoveSegAsOneHotToDataTransform", "source_channel_idx", source_, labels.channels);
     const std::int64_t first = sample.image().channels;
     sample.extend_image(first + std::ssize(labels_));
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < labels_.size(); ++i)
       indicator(labels.channel(source), image.channel(first + static_cast<std::int64_t>(i)), image.channel_size(),
                 labels_[i]);
@@ -75,5 +75,5 @@ std::unique_ptr<Transform> make_move_seg_as_one_hot_to_data(const Record& attrib
   return std::make_unique<MoveSegAsOneHotToData>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

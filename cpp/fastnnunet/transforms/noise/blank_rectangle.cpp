@@ -12,7 +12,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "BlankRectangleTransform";
@@ -81,7 +81,7 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
   std::string_view name() const override { return kName; }
 
   // The voxels of one rectangle.
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     if (!statistic_) return {};
     std::int64_t most = 1;
     for (int axis = 0; axis < geometry.dims; ++axis)
@@ -90,7 +90,7 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, RectangleParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, RectangleParameters& p) const override {
     p.channels.clear();
     p.boxes.clear();
     p.values.clear();
@@ -112,12 +112,12 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
 
   bool acts(const RectangleParameters& p) const override { return !p.boxes.empty(); }
 
-  void apply(Sample& sample, const RectangleParameters& p, const Work& work) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const RectangleParameters& p, const Work& work) const override {
+    sample::Array<float>& image = sample.image();
     // A trace of bgv2's does not say which values it drew: these are then the seed's.
-    Stream values = work.field();
+    random::Stream values = work.field();
     for (std::size_t i = 0; i < p.boxes.size(); ++i) {
-      const Array<float> channel{image.channel(p.channels[i]), 1, image.shape};
+      const sample::Array<float> channel{image.channel(p.channels[i]), 1, image.shape};
       const Box& box = p.boxes[i];
       float value;
       if (statistic_)
@@ -173,7 +173,7 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
   }
 
   // Axes count from the first that counts; the box has those of a 2D image behind a plane.
-  Box draw_box(Stream& stream, const Geometry& geometry) const {
+  Box draw_box(random::Stream& stream, const Geometry& geometry) const {
     Box box = Box::of_shape(geometry.shape);
     std::int64_t size = 0;
     for (int axis = 0; axis < geometry.dims; ++axis) {
@@ -210,14 +210,14 @@ class BlankRectangle final : public ImageTransformOf<RectangleParameters> {
   }
 
   template <typename Function>
-  static void for_each_row(const Array<float>& channel, const Box& box, Function&& function) {
+  static void for_each_row(const sample::Array<float>& channel, const Box& box, Function&& function) {
     const auto length = static_cast<std::size_t>(box.upper[2] - box.lower[2]);
     for (std::int64_t x = box.lower[0]; x < box.upper[0]; ++x)
       for (std::int64_t y = box.lower[1]; y < box.upper[1]; ++y)
         function(std::span<float>{channel.data + (x * channel.shape[1] + y) * channel.shape[2] + box.lower[2], length});
   }
 
-  float statistic_inside(Sample& sample, const Array<float>& channel, const Box& box) const {
+  float statistic_inside(sample::Sample& sample, const sample::Array<float>& channel, const Box& box) const {
     const std::int64_t count = voxels(box.shape());
     if (count == 0) {
       if (*statistic_ == Statistic::minimum || *statistic_ == Statistic::maximum)
@@ -244,4 +244,4 @@ std::unique_ptr<Transform> make_blank_rectangle(const Record& attributes) {
   return std::make_unique<BlankRectangle>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

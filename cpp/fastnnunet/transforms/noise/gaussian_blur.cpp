@@ -14,8 +14,13 @@
 #include "fastnnunet/base/simd/vector_sums.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using simd::HWY_NAMESPACE::each_bundle;
+using simd::HWY_NAMESPACE::store_vectors;
+using simd::HWY_NAMESPACE::weighted_sum;
 
 // out[i] = sum over taps of in[tap][i]: rows of any stride, contiguous inside.
 void weighted_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTRICT kernel, std::int64_t taps,
@@ -28,11 +33,11 @@ void weighted_rows(const float* const* HWY_RESTRICT rows, const float* HWY_RESTR
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(weighted_rows);
@@ -93,18 +98,18 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
 
   std::string_view name() const override { return "GaussianBlurTransform"; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
   // No kernel reaches further than the image (check_reach).
   std::size_t room_bytes(const Geometry& geometry) const override {
     const Index3& shape = geometry.shape;
-    return room_of<float>(2 * shape[2] + kLine) + room_of<const float*>(2 * shape[0]) +
-           room_of<const float*>(2 * shape[1]) + room_of<const float*>(2 * shape[2]);
+    return platform::room_of<float>(2 * shape[2] + kLine) + platform::room_of<const float*>(2 * shape[0]) +
+           platform::room_of<const float*>(2 * shape[1]) + platform::room_of<const float*>(2 * shape[2]);
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, BlurParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, BlurParameters& p) const override {
     draw_channels(stream, geometry.image_channels, probability_, p.channels);
     p.sigmas.clear();
     const auto dims = static_cast<std::size_t>(geometry.dims);
@@ -126,8 +131,8 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
 
   bool acts(const BlurParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const BlurParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const BlurParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     const auto dims = static_cast<std::size_t>(sample.dims());
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
       for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -158,7 +163,7 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
  private:
   // In place: planes are blurred along Y and Z into working memory, and from there along X back into the channel. A
   // thread that is alone goes over memory once and keeps as many planes as the kernel has taps.
-  static void blur(Workspace& workspace, float* channel, const Index3& shape, const BlurParameters& p) {
+  static void blur(sample::Workspace& workspace, float* channel, const Index3& shape, const BlurParameters& p) {
     const std::int64_t plane = shape[1] * shape[2];
     const auto taps = static_cast<std::int64_t>(p.kernels[0].size());
     const bool alone = workspace.idle() == 0;
@@ -166,9 +171,9 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
     float* const planes = workspace.scratch<float>(0, kept * plane);
     const auto inside = [&](std::int64_t x) { blur_plane(channel + x * plane, shape, p, planes + x % kept * plane); };
     const auto across = [&](std::int64_t x) {
-      const float** const rows = thread_room<const float*>(taps);
+      const float** const rows = platform::thread_room<const float*>(taps);
       for (std::int64_t tap = 0; tap < taps; ++tap)
-        rows[tap] = planes + mirrored_without_edge(x + tap - half, shape[0]) % kept * plane;
+        rows[tap] = planes + base::mirrored_without_edge(x + tap - half, shape[0]) % kept * plane;
       weigh(rows, p.kernels[0], channel + x * plane, plane);
     };
     if (alone) {
@@ -195,13 +200,13 @@ class GaussianBlur final : public ImageTransformOf<BlurParameters> {
     const auto taps_z = static_cast<std::int64_t>(p.kernels[2].size());
     const std::int64_t half = taps_z / 2;
     const std::int64_t border = (half + kLine - 1) / kLine * kLine;  // rows begin with a cache line
-    float* const row = thread_room<float>(border + size + half) + border;
-    const float** const whole = thread_room<const float*, 1>(taps_y);
-    const float** const shifted = thread_room<const float*, 2>(taps_z);
+    float* const row = platform::thread_room<float>(border + size + half) + border;
+    const float** const whole = platform::thread_room<const float*, 1>(taps_y);
+    const float** const shifted = platform::thread_room<const float*, 2>(taps_z);
     for (std::int64_t tap = 0; tap < taps_z; ++tap) shifted[tap] = row + tap - half;
     for (std::int64_t y = 0; y < shape[1]; ++y) {
       for (std::int64_t tap = 0; tap < taps_y; ++tap)
-        whole[tap] = in + mirrored_without_edge(y + tap - taps_y / 2, shape[1]) * size;
+        whole[tap] = in + base::mirrored_without_edge(y + tap - taps_y / 2, shape[1]) * size;
       weigh(whole, p.kernels[1], row, size);
       for (std::int64_t i = 1; i <= half; ++i) {
         row[-i] = row[i];
@@ -232,5 +237,5 @@ std::unique_ptr<Transform> make_gaussian_blur(const Record& attributes) {
   return std::make_unique<GaussianBlur>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -10,7 +10,7 @@
 #include "fastnnunet/transforms/noise/medians.h"
 #include "fastnnunet/transforms/statistics.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "MedianFilterTransform";
@@ -38,17 +38,17 @@ class MedianFilter final : public ImageTransformOf<MedianParameters> {
 
   std::string_view name() const override { return kName; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     std::int64_t most = 0;
     for (std::int64_t size = smallest_; size <= largest_; ++size)
       most = std::max(most, voxels(MedianTiles(size, geometry.shape, geometry.dims).padded()));
-    Workspace::ScratchSizes bytes = median_scratch(most, largest_);
+    sample::Workspace::ScratchSizes bytes = median_scratch(most, largest_);
     bytes[0] = static_cast<std::size_t>(PaddedRows::count(geometry.shape, largest_)) * sizeof(float);
     return bytes;
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, MedianParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, MedianParameters& p) const override {
     const auto channels = static_cast<std::size_t>(geometry.image_channels);
     const bool same = stream.bernoulli(p_same_for_each_channel_);
     p.sizes.clear();
@@ -63,8 +63,8 @@ class MedianFilter final : public ImageTransformOf<MedianParameters> {
     return false;
   }
 
-  void apply(Sample& sample, const MedianParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const MedianParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i) {
       if (p.apply[i] == 0 || p.sizes[i] == 1) continue;
       const auto channel = static_cast<std::int64_t>(i);
@@ -108,4 +108,4 @@ std::unique_ptr<Transform> make_median_filter(const Record& attributes) {
   return std::make_unique<MedianFilter>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

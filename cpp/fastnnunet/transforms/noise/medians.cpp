@@ -17,7 +17,7 @@
 
 #if !defined(FASTNNUNET_TRANSFORMS_NOISE_MEDIANS_TYPES)
 #define FASTNNUNET_TRANSFORMS_NOISE_MEDIANS_TYPES
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 // A value's key in the upper half, its place in the tile in the lower one.
@@ -39,11 +39,11 @@ struct Ranks {
 };
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 constexpr std::int64_t kFew = 27;    // voxels of a window that counts as small
@@ -101,7 +101,7 @@ void median_row(const Ranks& ranks, Window& state, std::int64_t row, std::int64_
     for (std::int64_t here; (here = std::popcount(words[word])) <= median - below; ++word) below += here;
     std::uint64_t left = words[word];
     for (std::int64_t skip = median - below; skip > 0; --skip) left &= left - 1;
-    out[z] = float_of_key(static_cast<std::uint32_t>(ranks.sorted[word * 64 + std::countr_zero(left)] >> 32));
+    out[z] = simd::float_of_key(static_cast<std::uint32_t>(ranks.sorted[word * 64 + std::countr_zero(left)] >> 32));
     if (z + 1 == count) break;
     for (std::int64_t i = 0; i < ranks.rows; ++i) {
       const std::uint32_t* at = of + ranks.starts[i] + z;
@@ -118,11 +118,11 @@ void median_row(const Ranks& ranks, Window& state, std::int64_t row, std::int64_
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using HWY_NAMESPACE::kFew;
@@ -181,7 +181,8 @@ float select(float* values, std::int64_t first, std::int64_t last, std::int64_t 
   return values[first];
 }
 
-void filter_tile(Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, const Box& tile, float* out) {
+void filter_tile(sample::Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, const Box& tile,
+                 float* out) {
   const Index3& shape = in.shape();
   const Index3& window = tiles.window;
   const Index3 padded = tiles.padded(tile.shape());
@@ -197,7 +198,7 @@ void filter_tile(Workspace& workspace, const MedianTiles& tiles, const PaddedRow
     for (std::int64_t y = 0; y < padded[1]; ++y) {
       const float* row = in.row(tile.lower[0] + x - window[0] / 2, tile.lower[1] + y - window[1] / 2) + tile.lower[2];
       for (std::int64_t z = 0; z < padded[2]; ++z, ++place)
-        entries[place] = (Entry{float_key(row[z])} << 32) | static_cast<std::uint32_t>(place);
+        entries[place] = (Entry{simd::float_key(row[z])} << 32) | static_cast<std::uint32_t>(place);
     }
   const Entry* by_rank = sorted(entries, other, count);
   for (std::int64_t rank = 0; rank < count; ++rank)
@@ -214,7 +215,7 @@ void filter_tile(Workspace& workspace, const MedianTiles& tiles, const PaddedRow
                  out + ((tile.lower[0] + x) * shape[1] + tile.lower[1] + y) * shape[2] + tile.lower[2]);
 }
 
-void filter(Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, float* out) {
+void filter(sample::Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, float* out) {
   const Index3& shape = in.shape();
   for (std::int64_t x = 0; x < shape[0]; x += tiles.tile[0])
     for (std::int64_t y = 0; y < shape[1]; y += tiles.tile[1])
@@ -238,7 +239,7 @@ void filter_few(const MedianTiles& tiles, const PaddedRows& in, float* out) {
     }
 }
 
-void filter_with_nan(Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, float* out) {
+void filter_with_nan(sample::Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, float* out) {
   const Index3& window = tiles.window;
   auto* values = workspace.scratch<float>(1, voxels(window));
   for (std::int64_t x = 0; x < in.shape()[0]; ++x)
@@ -262,17 +263,18 @@ PaddedRows::PaddedRows(const float* channel, const Index3& shape, std::int64_t s
     : values_(memory), shape_(shape), size_(size) {
   const std::int64_t front = size / 2;
   for (std::int64_t row = 0; row < shape[0] * shape[1]; ++row, channel += shape[2]) {
-    for (std::int64_t z = 0; z < front; ++z) memory[z] = channel[mirrored_with_edge(z - front, shape[2])];
+    for (std::int64_t z = 0; z < front; ++z) memory[z] = channel[base::mirrored_with_edge(z - front, shape[2])];
     std::copy_n(channel, shape[2], memory + front);
     for (std::int64_t z = front + shape[2]; z < row_length(shape, size); ++z)
-      memory[z] = channel[mirrored_with_edge(z - front, shape[2])];
+      memory[z] = channel[base::mirrored_with_edge(z - front, shape[2])];
     memory += row_length(shape, size);
   }
   std::fill_n(memory, kLanes, 0.0f);
 }
 
 const float* PaddedRows::row(std::int64_t x, std::int64_t y) const {
-  const std::int64_t number = mirrored_with_edge(x, shape_[0]) * shape_[1] + mirrored_with_edge(y, shape_[1]);
+  const std::int64_t number =
+      base::mirrored_with_edge(x, shape_[0]) * shape_[1] + base::mirrored_with_edge(y, shape_[1]);
   return values_ + number * row_length(shape_, size_);
 }
 
@@ -292,7 +294,7 @@ MedianTiles::MedianTiles(std::int64_t size, const Index3& shape, int dims) : win
   }
 }
 
-Workspace::ScratchSizes median_scratch(std::int64_t voxels, std::int64_t size) {
+sample::Workspace::ScratchSizes median_scratch(std::int64_t voxels, std::int64_t size) {
   const auto bytes = [](std::int64_t count, std::size_t each) { return static_cast<std::size_t>(count) * each; };
   return {0,
           bytes(voxels, sizeof(Entry)),
@@ -302,7 +304,8 @@ Workspace::ScratchSizes median_scratch(std::int64_t voxels, std::int64_t size) {
           bytes(size * size, sizeof(std::int64_t))};
 }
 
-void filter_median(Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, bool has_nan, float* out) {
+void filter_median(sample::Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, bool has_nan,
+                   float* out) {
   if (has_nan)
     filter_with_nan(workspace, tiles, in, out);
   else if (voxels(tiles.window) <= kFew)
@@ -311,5 +314,5 @@ void filter_median(Workspace& workspace, const MedianTiles& tiles, const PaddedR
     filter(workspace, tiles, in, out);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

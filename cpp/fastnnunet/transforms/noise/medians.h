@@ -6,9 +6,9 @@
 #include <cstdint>
 
 #include "fastnnunet/base/box.h"
-#include "fastnnunet/sample/workspace.h"
+#include "fastnnunet/sample/memory/workspace.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 // A channel whose rows have the borders that windows reach into, along Z and with room for whole blocks of lanes.
 class PaddedRows {
@@ -45,9 +45,10 @@ struct MedianTiles {
 
 // What filter_median() takes of the workspace's scratch buffers 1 to 5 for tiles of at most `voxels` with their borders
 // and windows of `size`, in bytes. Number 0 is left to the caller, for the padded rows.
-Workspace::ScratchSizes median_scratch(std::int64_t voxels, std::int64_t size);
+sample::Workspace::ScratchSizes median_scratch(std::int64_t voxels, std::int64_t size);
 
 // Every voxel's median. out: (X, Y, Z), of the channel that `in` was made of. Where the channel has NaN, `has_nan`.
-void filter_median(Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, bool has_nan, float* out);
+void filter_median(sample::Workspace& workspace, const MedianTiles& tiles, const PaddedRows& in, bool has_nan,
+                   float* out);
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -12,7 +12,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void subtract(float* HWY_RESTRICT values, std::int64_t count, float minimum) {
@@ -36,11 +36,11 @@ void flatten(float* HWY_RESTRICT values, std::int64_t count, float mean) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(subtract);
@@ -79,13 +79,13 @@ class RicianNoise final : public ImageTransformOf<RicianParameters> {
   std::string_view name() const override { return kName; }
 
  protected:
-  void draw(Stream& stream, const Geometry&, RicianParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry&, RicianParameters& p) const override {
     p.variance = stream.uniform(low_, high_);
   }
 
   // The statistics are those of all channels together.
-  void apply(Sample& sample, const RicianParameters& p, const Work& work) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const RicianParameters& p, const Work& work) const override {
+    sample::Array<float>& image = sample.image();
     const std::int64_t count = image.size();
     const std::span<float> values{image.data, static_cast<std::size_t>(count)};
     const Moments before = Moments::of(values);
@@ -135,5 +135,5 @@ std::unique_ptr<Transform> make_rician_noise(const Record& attributes) {
   return std::make_unique<RicianNoise>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -17,7 +17,7 @@
 
 #if !defined(FASTNNUNET_TRANSFORMS_NOISE_SHARPEN_TYPES)
 #define FASTNNUNET_TRANSFORMS_NOISE_SHARPEN_TYPES
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 // A row and its neighbours across it; behind the borders these are the row itself.
@@ -30,11 +30,11 @@ struct Rows {
 };
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void sharpen_3d(const Rows& rows, float* HWY_RESTRICT out, std::int64_t first, std::int64_t last, float strength) {
@@ -60,11 +60,11 @@ void sharpen_2d(const Rows& rows, float* HWY_RESTRICT out, std::int64_t first, s
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(sharpen_3d);
@@ -106,13 +106,13 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
   std::string_view name() const override { return kName; }
 
   // Two planes as they were.
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     const std::size_t plane = static_cast<std::size_t>(geometry.shape[1] * geometry.shape[2]) * sizeof(float);
     return {plane, plane};
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, SharpeningParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, SharpeningParameters& p) const override {
     p.strengths.clear();
     p.clamp.clear();
     const auto channels = static_cast<std::size_t>(geometry.image_channels);
@@ -127,8 +127,8 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
 
   bool acts(const SharpeningParameters& p) const override { return any_flag(p.apply); }
 
-  void apply(Sample& sample, const SharpeningParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const SharpeningParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < p.apply.size(); ++i)
       if (p.apply[i] != 0)
         sharpen(sample, image, static_cast<std::int64_t>(i), static_cast<float>(p.strengths[i]), p.clamp[i] != 0);
@@ -160,7 +160,8 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
     }
   }
 
-  void sharpen(Sample& sample, Array<float>& image, std::int64_t channel, float strength, bool clamped) const {
+  void sharpen(sample::Sample& sample, sample::Array<float>& image, std::int64_t channel, float strength,
+               bool clamped) const {
     const Index3& shape = image.shape;
     check_shape(shape, sample.dims());
     const std::int64_t plane = shape[1] * shape[2];
@@ -190,7 +191,7 @@ class Sharpening final : public ImageTransformOf<SharpeningParameters> {
       }
       if (!finite) spread_corners({front, present, back}, out, shape);
     }
-    if (clamped) clamp_row(voxels, image.channel_size(), before.minimum, before.maximum);
+    if (clamped) simd::clamp_row(voxels, image.channel_size(), before.minimum, before.maximum);
   }
 
   // Makes NaN of every voxel with one that is not finite among its neighbours, those across its faces left out.
@@ -222,5 +223,5 @@ std::unique_ptr<Transform> make_sharpening(const Record& attributes) {
   return std::make_unique<Sharpening>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

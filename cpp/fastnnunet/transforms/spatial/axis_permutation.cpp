@@ -4,37 +4,37 @@
 #include <string>
 
 #include "fastnnunet/base/error.h"
-#include "fastnnunet/sample/flips.h"
+#include "fastnnunet/sample/moves/flips.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
-void permute(Sample& sample, const SampleMoves& moves, const Work& work, std::string_view owner) {
-  Workspace& workspace = sample.workspace();
+void permute(sample::Sample& sample, const sample::SampleMoves& moves, const Work& work, std::string_view owner) {
+  sample::Workspace& workspace = sample.workspace();
   if (moves.image.changes()) {
-    const Array<float>& image = sample.image();
+    const sample::Array<float>& image = sample.image();
     for (std::int64_t c = 0; c < image.channels; ++c) {
-      const Linear due = work.take(c);
+      const sample::Linear due = work.take(c);
       if (!moves.image.only_flips()) {
         Work::apply_to_channel(sample, c, due);
-        permute_in_place(workspace, image.channel(c), image.shape, moves.image);
+        sample::permute_in_place(workspace, image.channel(c), image.shape, moves.image);
         continue;
       }
       workspace.share(image.shape[0], [&](std::int64_t begin, std::int64_t end) {
-        flip(image.channel(c), image.shape, moves.image.reversed, begin, end, due);
+        sample::flip(image.channel(c), image.shape, moves.image.reversed, begin, end, due);
       });
     }
   }
   if (!sample.has_segmentation() || !moves.labels.changes()) return;
   if (!sample.targets().empty()) throw InvalidArgument(owner, "one segmentation", "those of deep supervision");
-  if (const Target* regions = sample.regions()) {
+  if (const sample::Target* regions = sample.regions()) {
     auto* data = static_cast<std::uint8_t*>(regions->data);
     for (std::int64_t c = 0; c < regions->channels; ++c)
-      permute_in_place(workspace, data + c * voxels(regions->shape), regions->shape, moves.labels);
+      sample::permute_in_place(workspace, data + c * voxels(regions->shape), regions->shape, moves.labels);
     return;
   }
-  const Array<std::int16_t>& labels = sample.segmentation();
+  const sample::Array<std::int16_t>& labels = sample.segmentation();
   for (std::int64_t c = 0; c < labels.channels; ++c)
-    permute_in_place(workspace, labels.channel(c), labels.shape, moves.labels);
+    sample::permute_in_place(workspace, labels.channel(c), labels.shape, moves.labels);
 }
 
 void check_axes(std::string_view owner, const std::vector<std::int64_t>& axes) {
@@ -59,4 +59,4 @@ void check_axes(std::string_view owner, const std::vector<std::int64_t>& axes, c
   }
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

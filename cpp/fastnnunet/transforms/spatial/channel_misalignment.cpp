@@ -10,9 +10,9 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/spatial/patch_affine.h"
 #include "fastnnunet/warp/grid.h"
-#include "fastnnunet/warp/resample.h"
+#include "fastnnunet/warp/resample/resample.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "ChannelMisalignmentTransform";
@@ -47,12 +47,12 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     return geometry;
   }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, MisalignmentParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, MisalignmentParameters& p) const override {
     after(geometry);
     const bool squeeze = stream.bernoulli(p_squeeze_);
     const bool rotate = stream.bernoulli(p_rotation_);
@@ -67,7 +67,7 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     p.affine.dims = geometry.dims;
     p.affine.turns = squeeze || rotate;
     p.affine.map.setIdentity();
-    if (p.affine.turns) p.affine.map.linear() = affine_matrix(geometry.dims, angles, scales);
+    if (p.affine.turns) p.affine.map.linear() = warp::affine_matrix(geometry.dims, angles, scales);
     for (int axis = first; axis < 3; ++axis) {
       double& centre = p.affine.map.translation()[axis];
       centre = static_cast<double>(geometry.shape[axis]) / 2;
@@ -89,27 +89,27 @@ class ChannelMisalignment final : public ImageTransformOf<MisalignmentParameters
     return !channels_.empty() && (p.affine.turns || p.shift != Index3{});
   }
 
-  void apply(Sample& sample, const MisalignmentParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const MisalignmentParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     const Index3& shape = image.shape;
-    const Positions positions = image_positions(p.affine.map.linear(), p.shift, shape);
+    const warp::Positions positions = warp::image_positions(p.affine.map.linear(), p.shift, shape);
     // Of what the result is made; what lies beyond the image is shifted in from outside.
     const Box wanted = Box::of_shape(shape).shifted(p.shift), kept = wanted.intersect(Box::of_shape(shape));
     float* const copy = sample.workspace().scratch<float>(0, image.channel_size());
     for (const std::int64_t number : channels_) {
       float* const out = image.channel(resolve_channel(kName, "im_channels_2_misalign", number, image.channels));
       std::memcpy(copy, out, static_cast<std::size_t>(image.channel_size()) * sizeof(float));
-      const auto view = SourceView<float>::dense(copy, Box::of_shape(shape));
+      const auto view = sample::SourceView<float>::dense(copy, Box::of_shape(shape));
       if (p.affine.turns) {
-        const ImageResampling resampling{{&view, 1}, Interpolation::linear, 0.0f, out};
-        resample(sample.workspace(), positions, shape, shape, view.box, &resampling, nullptr);
+        const warp::ImageResampling resampling{{&view, 1}, warp::Interpolation::linear, 0.0f, out};
+        warp::resample(sample.workspace(), positions, shape, shape, view.box, &resampling, nullptr);
       } else {
         for (std::int64_t x = kept.lower[0]; x < kept.upper[0]; ++x)
           for (std::int64_t y = kept.lower[1]; y < kept.upper[1]; ++y)
-            std::copy_n(copy + offset_in(view.box, {x, y, kept.lower[2]}), kept.shape()[2],
-                        out + offset_in(wanted, {x, y, kept.lower[2]}));
+            std::copy_n(copy + base::offset_in(view.box, {x, y, kept.lower[2]}), kept.shape()[2],
+                        out + base::offset_in(wanted, {x, y, kept.lower[2]}));
       }
-      fill_outside(wanted, kept, out, 0.0f);
+      base::fill_outside(wanted, kept, out, 0.0f);
     }
   }
 
@@ -165,4 +165,4 @@ std::unique_ptr<Transform> make_channel_misalignment(const Record& attributes) {
   return std::make_unique<ChannelMisalignment>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -11,7 +11,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/nearest_exact.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr double kMostVoxels = 65536;  // along an axis, in the other resolution
@@ -59,13 +59,15 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
 
   std::string_view name() const override { return "SimulateLowResolutionTransform"; }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     return {static_cast<std::size_t>(voxels(geometry.shape)) * sizeof(float)};
   }
-  std::size_t room_bytes(const Geometry& geometry) const override { return room_of<float>(geometry.shape[2]); }
+  std::size_t room_bytes(const Geometry& geometry) const override {
+    return platform::room_of<float>(geometry.shape[2]);
+  }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, LowResolutionParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, LowResolutionParameters& p) const override {
     if (restricted_) {
       p.channels.clear();
       for (const std::int64_t channel : allowed_channels_)
@@ -95,8 +97,8 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
 
   bool acts(const LowResolutionParameters& p) const override { return !p.channels.empty(); }
 
-  void apply(Sample& sample, const LowResolutionParameters& p, const Work&) const override {
-    Array<float>& image = sample.image();
+  void apply(sample::Sample& sample, const LowResolutionParameters& p, const Work&) const override {
+    sample::Array<float>& image = sample.image();
     const Index3& shape = image.shape;
     const int first_axis = 3 - sample.dims();
     for (std::size_t i = 0; i < p.channels.size(); ++i) {
@@ -150,12 +152,12 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
 
  private:
   // Rows of the small grid are gathered and widened along Z; those of the result lie between four of them.
-  static void resample(Workspace& workspace, float* channel, const Index3& shape, const Index3& low,
+  static void resample(sample::Workspace& workspace, float* channel, const Index3& shape, const Index3& low,
                        const LowResolutionParameters& p) {
     const std::int64_t size = shape[2];
     float* const wide = workspace.scratch<float>(0, low[0] * low[1] * size);  // (low X, low Y, Z)
     workspace.share(low[0] * low[1], [&](std::int64_t begin, std::int64_t end) {
-      float* const small = thread_room<float>(low[2]);
+      float* const small = platform::thread_room<float>(low[2]);
       for (std::int64_t row = begin; row < end; ++row) {
         const float* from = channel + (p.nearest[0][static_cast<std::size_t>(row / low[1])] * shape[1] +
                                        p.nearest[1][static_cast<std::size_t>(row % low[1])]) *
@@ -164,7 +166,7 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
         float* const to = wide + row * size;
         for (std::int64_t z = 0; z < size; ++z) {
           const Between& at = p.positions[2][static_cast<std::size_t>(z)];
-          to[z] = mix(small[at.lower], small[at.upper], at.weight);
+          to[z] = simd::mix(small[at.lower], small[at.upper], at.weight);
         }
       }
     });
@@ -175,9 +177,9 @@ class SimulateLowResolution final : public ImageTransformOf<LowResolutionParamet
         const float* const upper = wide + along_x.upper * low[1] * size;
         for (std::int64_t y = 0; y < shape[1]; ++y) {
           const Between& along_y = p.positions[1][static_cast<std::size_t>(y)];
-          mix_rows(lower + along_y.lower * size, lower + along_y.upper * size, upper + along_y.lower * size,
-                   upper + along_y.upper * size, size, along_x.weight, along_y.weight,
-                   channel + (x * shape[1] + y) * size);
+          simd::mix_rows(lower + along_y.lower * size, lower + along_y.upper * size, upper + along_y.lower * size,
+                         upper + along_y.upper * size, size, along_x.weight, along_y.weight,
+                         channel + (x * shape[1] + y) * size);
         }
       }
     });
@@ -198,4 +200,4 @@ std::unique_ptr<Transform> make_simulate_low_resolution(const Record& attributes
   return std::make_unique<SimulateLowResolution>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -3,7 +3,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/spatial/axis_permutation.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 struct MirrorParameters : Parameters {
@@ -19,10 +19,10 @@ class Mirror final : public PermutationOf<MirrorParameters> {
   }
 
   std::string_view name() const override { return "MirrorTransform"; }
-  Workspace::ScratchSizes scratch_bytes(const Geometry&) const override { return {}; }
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry&) const override { return {}; }
 
  protected:
-  void draw(Stream& stream, const Geometry&, MirrorParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry&, MirrorParameters& p) const override {
     p.axes.clear();
     for (const std::int64_t axis : allowed_axes_)
       if (stream.bernoulli(0.5)) p.axes.push_back(axis);
@@ -30,8 +30,8 @@ class Mirror final : public PermutationOf<MirrorParameters> {
 
   bool acts(const MirrorParameters& p) const override { return !p.axes.empty(); }
 
-  AxisPermutation permutation(const MirrorParameters& p, int dims) const override {
-    AxisPermutation mirrored;
+  sample::AxisPermutation permutation(const MirrorParameters& p, int dims) const override {
+    sample::AxisPermutation mirrored;
     for (const std::int64_t axis : p.axes) {
       const std::int64_t at = axis + 3 - dims;
       if (at > 2) throw InvalidArgument("MirrorTransform", "axes of a 2D image", std::to_string(axis));
@@ -61,4 +61,4 @@ class Mirror final : public PermutationOf<MirrorParameters> {
 
 std::unique_ptr<Transform> make_mirror(const Record& attributes) { return std::make_unique<Mirror>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

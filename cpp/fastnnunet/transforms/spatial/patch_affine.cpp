@@ -5,7 +5,7 @@
 
 #include "fastnnunet/base/error.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 void PatchAffine::check(std::string_view owner) const {
   constexpr double kLargest = 1e9;  // a patch is smaller than a voxel, or larger than any image, long before
@@ -56,4 +56,4 @@ void PatchAffine::restore(const Record& record, std::string_view owner) {
   check(owner);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -7,7 +7,7 @@
 
 #include "fastnnunet/transforms/record.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 
 // In the last `dims` of three axes.
 struct PatchAffine {
@@ -24,4 +24,4 @@ struct PatchAffine {
   void restore(const Record& record, std::string_view owner);
 };
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

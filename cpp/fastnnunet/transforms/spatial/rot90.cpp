@@ -8,7 +8,7 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/spatial/axis_permutation.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "Rot90Transform";
@@ -16,7 +16,7 @@ constexpr const char* kName = "Rot90Transform";
 struct Rot90Parameters : Parameters {
   std::vector<std::int64_t> turns;  // of each combination
   std::vector<std::int64_t> axes;   // (combinations, 2), bgv2's: with the channels as axis 0
-  AxisPermutation permutation;
+  sample::AxisPermutation permutation;
 };
 
 bool is_odd(std::int64_t number) { return number % 2 != 0; }
@@ -42,7 +42,7 @@ class Rot90 final : public PermutationOf<Rot90Parameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, Rot90Parameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, Rot90Parameters& p) const override {
     check_axes(kName, allowed_, geometry, any_odd_);
     p.turns.clear();
     p.axes.clear();
@@ -62,7 +62,7 @@ class Rot90 final : public PermutationOf<Rot90Parameters> {
 
   bool acts(const Rot90Parameters& p) const override { return p.permutation.changes(); }
 
-  AxisPermutation permutation(const Rot90Parameters& p, int) const override { return p.permutation; }
+  sample::AxisPermutation permutation(const Rot90Parameters& p, int) const override { return p.permutation; }
 
   Record describe(const Rot90Parameters& p) const override {
     Record record{std::string(name())};
@@ -118,4 +118,4 @@ class Rot90 final : public PermutationOf<Rot90Parameters> {
 
 std::unique_ptr<Transform> make_rot90(const Record& attributes) { return std::make_unique<Rot90>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

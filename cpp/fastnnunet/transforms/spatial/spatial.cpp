@@ -12,7 +12,7 @@
 #include "fastnnunet/warp/grid.h"
 #include "fastnnunet/warp/patch_warp.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr std::string_view kName = "SpatialTransform";
@@ -29,17 +29,17 @@ T choose(const Record& attributes, const char* entry, std::initializer_list<std:
   throw InvalidArgument(kName, "'" + std::string(entry) + "' to be one of " + names, text);
 }
 
-Border border_of(const Record& attributes, const char* entry) {
-  return choose<Border>(attributes, entry,
-                        {{"zeros", Border::constant},
-                         {"constant", Border::constant},
-                         {"border", Border::edge},
-                         {"reflection", Border::reflection}});
+warp::Border border_of(const Record& attributes, const char* entry) {
+  return choose<warp::Border>(attributes, entry,
+                              {{"zeros", warp::Border::constant},
+                               {"constant", warp::Border::constant},
+                               {"border", warp::Border::edge},
+                               {"reflection", warp::Border::reflection}});
 }
 
-Interpolation interpolation_of(const Record& attributes, const char* entry) {
-  return choose<Interpolation>(attributes, entry,
-                               {{"bilinear", Interpolation::linear}, {"nearest", Interpolation::nearest}});
+warp::Interpolation interpolation_of(const Record& attributes, const char* entry) {
+  return choose<warp::Interpolation>(
+      attributes, entry, {{"bilinear", warp::Interpolation::linear}, {"nearest", warp::Interpolation::nearest}});
 }
 
 // Parameters in the last `dims` entries of three axes.
@@ -51,8 +51,8 @@ struct SpatialParameters : Parameters {
   // A field to replay, (dims, patch): then sigmas and magnitudes say nothing.
   std::shared_ptr<const FloatArray> offsets;
   // Room for the work, kept from sample to sample.
-  mutable ElasticField field;
-  mutable WarpViews views;
+  mutable warp::ElasticField field;
+  mutable warp::WarpViews views;
 };
 
 class Spatial final : public TransformOf<SpatialParameters> {
@@ -78,9 +78,10 @@ class Spatial final : public TransformOf<SpatialParameters> {
             {"padding_mode_image", border_of(attributes, "padding_mode_image"), 0,
              interpolation_of(attributes, "mode_image")},
             {"border_mode_seg", border_of(attributes, "border_mode_seg"), 0, interpolation_of(attributes, "mode_seg")},
-            choose<Tiebreak>(
-                attributes, "seg_tiebreak",
-                {{"nearest", Tiebreak::nearest}, {"lowest", Tiebreak::lowest}, {"highest", Tiebreak::highest}})} {
+            choose<base::Tiebreak>(attributes, "seg_tiebreak",
+                                   {{"nearest", base::Tiebreak::nearest},
+                                    {"lowest", base::Tiebreak::lowest},
+                                    {"highest", base::Tiebreak::highest}})} {
     if (dims_ != 2 && dims_ != 3) throw InvalidArgument(kName, "'patch_size' of 2 or 3 numbers", std::to_string(dims_));
     const auto patch = attributes.integers("patch_size");
     const auto& distance = attributes.numbers("patch_center_dist_from_border");
@@ -117,9 +118,9 @@ class Spatial final : public TransformOf<SpatialParameters> {
     return cut;
   }
 
-  Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
+  sample::Workspace::ScratchSizes scratch_bytes(const Geometry& geometry) const override {
     // One channel of the whole window, the most that a rotation can ask for.
-    Workspace::ScratchSizes bytes{
+    sample::Workspace::ScratchSizes bytes{
         static_cast<std::size_t>(voxels(geometry.shape) * std::max<std::int64_t>(geometry.planes, 1)) * sizeof(float)};
     if (p_deform_ > 0) {
       // The field, and what drawing it takes.
@@ -132,7 +133,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, SpatialParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, SpatialParameters& p) const override {
     const int first = 3 - dims_;
     const bool rotate = stream.bernoulli(p_rotation_);
     const bool scale = stream.bernoulli(p_scaling_);
@@ -156,7 +157,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
     p.affine.dims = dims_;
     p.affine.turns = rotate || scale;
     p.affine.map.setIdentity();
-    if (p.affine.turns) p.affine.map.linear() = affine_matrix(dims_, angles, scales);
+    if (p.affine.turns) p.affine.map.linear() = warp::affine_matrix(dims_, angles, scales);
     if (p.deforms) draw_deformation(stream, geometry, p);
     for (int axis = first; axis < 3; ++axis) {
       const auto size = static_cast<double>(geometry.shape[axis]);
@@ -166,25 +167,27 @@ class Spatial final : public TransformOf<SpatialParameters> {
     p.affine.check(kName);
   }
 
-  void apply(Sample& sample, const SpatialParameters& p, const Work& work) const override {
+  void apply(sample::Sample& sample, const SpatialParameters& p, const Work& work) const override {
     const Geometry cut = after(sample.geometry());
-    const SampleMoves moves = work.moves() != nullptr ? *work.moves() : SampleMoves{};
-    Displacements displacements;
+    const sample::SampleMoves moves = work.moves() != nullptr ? *work.moves() : sample::SampleMoves{};
+    warp::Displacements displacements;
     if (p.deforms) displace(p, work.field(), sample.workspace(), displacements);
-    const Grid grid{p.affine.map, centre_deformation_, align_corners_};
-    const PatchPlace place{grid, !p.affine.turns && !p.deforms, p.deforms ? &displacements : nullptr};
-    Input<float> image(sample.pending_image(), sample.pending_image() != nullptr ? Array<float>{} : sample.image(),
-                       sample.workspace());
-    const Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
+    const warp::Grid grid{p.affine.map, centre_deformation_, align_corners_};
+    const warp::PatchPlace place{grid, !p.affine.turns && !p.deforms, p.deforms ? &displacements : nullptr};
+    warp::Input<float> image(sample.pending_image(),
+                             sample.pending_image() != nullptr ? sample::Array<float>{} : sample.image(),
+                             sample.workspace());
+    const sample::Array<float> image_out = sample.new_image(cut.image_channels, cut.shape);
     if (!sample.has_segmentation()) {
       warp_.warp(image, place, moves.image, image_out.data);
       sample.set_image(image_out);
       return;
     }
-    Input<std::int16_t> labels(sample.pending_segmentation(),
-                               sample.pending_segmentation() != nullptr ? Array<std::int16_t>{} : sample.segmentation(),
-                               sample.workspace());
-    const Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
+    warp::Input<std::int16_t> labels(
+        sample.pending_segmentation(),
+        sample.pending_segmentation() != nullptr ? sample::Array<std::int16_t>{} : sample.segmentation(),
+        sample.workspace());
+    const sample::Array<std::int16_t> labels_out = sample.new_segmentation(cut.segmentation_channels, cut.shape);
     if (!warp_.warp_together(image, labels, place, moves, p.views, image_out.data, labels_out.data)) {
       warp_.warp(image, place, moves.image, image_out.data);
       warp_.warp(labels, place, moves.labels, labels_out.data);
@@ -213,7 +216,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
   }
 
  private:
-  void draw_deformation(Stream& stream, const Geometry& geometry, SpatialParameters& p) const {
+  void draw_deformation(random::Stream& stream, const Geometry& geometry, SpatialParameters& p) const {
     const bool synchronize = stream.bernoulli(p_synchronize_deform_);
     double scales[3] = {};
     for (int axis = 0; axis < dims_; ++axis)
@@ -262,7 +265,8 @@ class Spatial final : public TransformOf<SpatialParameters> {
     }
   }
 
-  void displace(const SpatialParameters& p, const Stream& stream, Workspace& workspace, Displacements& out) const {
+  void displace(const SpatialParameters& p, const random::Stream& stream, sample::Workspace& workspace,
+                warp::Displacements& out) const {
     const std::int64_t size = voxels(patch_);
     const float* components = p.offsets != nullptr ? p.offsets->values.data() : nullptr;
     float* drawn = components == nullptr ? workspace.scratch<float>(1, dims_ * size) : nullptr;
@@ -273,7 +277,7 @@ class Spatial final : public TransformOf<SpatialParameters> {
                      workspace.scratch<float>(2, size), workspace.scratch<float>(3, 2 * patch_[1] * patch_[2]),
                      drawn + component * size);
       out.component[axis] = (drawn != nullptr ? drawn : components) + component * size;
-      survey(out.component[axis], size, out.low[axis], out.high[axis], out.mean[axis]);
+      warp::survey(out.component[axis], size, out.low[axis], out.high[axis], out.mean[axis]);
     }
   }
 
@@ -293,11 +297,11 @@ class Spatial final : public TransformOf<SpatialParameters> {
   double p_synchronize_deform_;
   bool centre_deformation_;
   bool align_corners_;
-  PatchWarp warp_;
+  warp::PatchWarp warp_;
 };
 
 }  // namespace
 
 std::unique_ptr<Transform> make_spatial(const Record& attributes) { return std::make_unique<Spatial>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

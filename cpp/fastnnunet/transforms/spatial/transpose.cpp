@@ -8,14 +8,14 @@
 #include "fastnnunet/transforms/channels.h"
 #include "fastnnunet/transforms/spatial/axis_permutation.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 constexpr const char* kName = "TransposeAxesTransform";
 
 struct TransposeParameters : Parameters {
   std::vector<std::int64_t> order;  // bgv2's: with the channels as axis 0
-  AxisPermutation permutation;
+  sample::AxisPermutation permutation;
   std::vector<std::int64_t> shuffled;
 };
 
@@ -34,7 +34,7 @@ class TransposeAxes final : public PermutationOf<TransposeParameters> {
   }
 
  protected:
-  void draw(Stream& stream, const Geometry& geometry, TransposeParameters& p) const override {
+  void draw(random::Stream& stream, const Geometry& geometry, TransposeParameters& p) const override {
     check_axes(kName, allowed_, geometry, true);
     p.shuffled = allowed_;
     stream.shuffle(p.shuffled);
@@ -47,7 +47,7 @@ class TransposeAxes final : public PermutationOf<TransposeParameters> {
 
   bool acts(const TransposeParameters& p) const override { return p.permutation.changes(); }
 
-  AxisPermutation permutation(const TransposeParameters& p, int) const override { return p.permutation; }
+  sample::AxisPermutation permutation(const TransposeParameters& p, int) const override { return p.permutation; }
 
   Record describe(const TransposeParameters& p) const override {
     Record record{std::string(name())};
@@ -91,4 +91,4 @@ std::unique_ptr<Transform> make_transpose_axes(const Record& attributes) {
   return std::make_unique<TransposeAxes>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

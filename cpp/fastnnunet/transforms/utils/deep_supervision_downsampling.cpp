@@ -8,7 +8,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/nearest_exact.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 template <typename T>
@@ -26,7 +26,7 @@ void gather(const T* from, const Index3& shape, T* out, const Index3& small, std
 
 // Nothing is drawn. Room for the work, kept from sample to sample.
 struct DownsampleParameters : Parameters {
-  mutable std::vector<Target> targets;
+  mutable std::vector<sample::Target> targets;
   mutable std::vector<std::int64_t> positions[3];
 };
 
@@ -44,17 +44,17 @@ class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
   }
 
  protected:
-  void draw(Stream&, const Geometry&, DownsampleParameters&) const override {}
+  void draw(random::Stream&, const Geometry&, DownsampleParameters&) const override {}
   Record describe(const DownsampleParameters&) const override { return Record{std::string(name())}; }
   void restore(const Record&, const Geometry&, DownsampleParameters&) const override {}
 
-  void apply(Sample& sample, const DownsampleParameters& p, const Work&) const override {
+  void apply(sample::Sample& sample, const DownsampleParameters& p, const Work&) const override {
     if (!sample.has_segmentation()) return;
-    Target full;
-    if (const Target* regions = sample.regions()) {
+    sample::Target full;
+    if (const sample::Target* regions = sample.regions()) {
       full = *regions;
     } else {
-      const Array<std::int16_t>& labels = sample.segmentation();
+      const sample::Array<std::int16_t>& labels = sample.segmentation();
       full = {TargetType::int16, labels.data, labels.channels, labels.shape};
     }
     p.targets.clear();
@@ -64,7 +64,7 @@ class DownsampleSegForDS final : public TransformOf<DownsampleParameters> {
         p.targets.push_back(full);
         continue;
       }
-      const Target target = sample.new_target(i, full.type, full.channels, small);
+      const sample::Target target = sample.new_target(i, full.type, full.channels, small);
       for (int axis = 0; axis < 3; ++axis) nearest_exact_positions(full.shape[axis], small[axis], p.positions[axis]);
       if (full.type == TargetType::int16)
         gather(static_cast<const std::int16_t*>(full.data), full.shape, static_cast<std::int16_t*>(target.data), small,
@@ -107,4 +107,4 @@ std::unique_ptr<Transform> make_downsample_seg_for_ds(const Record& attributes) 
   return std::make_unique<DownsampleSegForDS>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

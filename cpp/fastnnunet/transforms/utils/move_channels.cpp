@@ -12,7 +12,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 template <typename T>
@@ -37,11 +37,11 @@ bool to_labels(const float* HWY_RESTRICT from, std::int16_t* HWY_RESTRICT out, s
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(convert_labels);
@@ -101,20 +101,20 @@ class MoveChannels final : public FixedTransform {
  protected:
   bool acts(const NoParameters&) const override { return !ids_.empty(); }
 
-  void apply(Sample& sample) const override {
+  void apply(sample::Sample& sample) const override {
     if (!sample.targets().empty()) throw InvalidArgument(kName, "one segmentation", "those of deep supervision");
     Geometry geometry = sample.geometry();
     if (sample.regions() != nullptr) geometry.segmentation_channels = sample.regions()->channels;
     after(geometry);
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     const std::int64_t size = image.channel_size();
     if (from_image_) {
       const auto moved = resolved(image.channels);
       if (!to_image_) move_to_segmentation(sample, moved);
       remove_channels(image.data, image.channels, size, moved);
       image.channels -= std::ssize(moved);
-    } else if (const Target* found = sample.regions()) {
-      Target regions = *found;
+    } else if (const sample::Target* found = sample.regions()) {
+      sample::Target regions = *found;
       auto* data = static_cast<std::uint8_t*>(regions.data);
       const auto moved = resolved(regions.channels);
       if (to_image_) move_to_image(sample, data, moved);
@@ -122,7 +122,7 @@ class MoveChannels final : public FixedTransform {
       regions.channels -= std::ssize(moved);
       sample.set_regions(regions);
     } else {
-      Array<std::int16_t>& labels = sample.segmentation();
+      sample::Array<std::int16_t>& labels = sample.segmentation();
       const auto moved = resolved(labels.channels);
       if (to_image_) move_to_image(sample, labels.data, moved);
       remove_channels(labels.data, labels.channels, size, moved);
@@ -155,20 +155,21 @@ class MoveChannels final : public FixedTransform {
   }
 
   template <typename T>
-  static void move_to_image(Sample& sample, const T* from, const std::vector<std::int64_t>& moved) {
+  static void move_to_image(sample::Sample& sample, const T* from, const std::vector<std::int64_t>& moved) {
     const std::int64_t first = sample.image().channels;
     sample.extend_image(first + std::ssize(moved));
-    Array<float>& image = sample.image();
+    sample::Array<float>& image = sample.image();
     for (std::size_t i = 0; i < moved.size(); ++i)
       convert(from + moved[i] * image.channel_size(), image.channel(first + static_cast<std::int64_t>(i)),
               image.channel_size());
   }
 
-  static void move_to_segmentation(Sample& sample, const std::vector<std::int64_t>& moved) {
+  static void move_to_segmentation(sample::Sample& sample, const std::vector<std::int64_t>& moved) {
     if (sample.regions() != nullptr) throw InvalidArgument(kName, "a segmentation of labels", "one that is of regions");
-    const Array<float>& image = sample.image();
-    const Array<std::int16_t> labels = sample.segmentation();
-    const Array<std::int16_t> extended = sample.new_segmentation(labels.channels + std::ssize(moved), labels.shape);
+    const sample::Array<float>& image = sample.image();
+    const sample::Array<std::int16_t> labels = sample.segmentation();
+    const sample::Array<std::int16_t> extended =
+        sample.new_segmentation(labels.channels + std::ssize(moved), labels.shape);
     std::memcpy(extended.data, labels.data, static_cast<std::size_t>(labels.size()) * sizeof(std::int16_t));
     for (std::size_t i = 0; i < moved.size(); ++i)
       if (!to_labels(image.channel(moved[i]), extended.channel(labels.channels + static_cast<std::int64_t>(i)),
@@ -189,5 +190,5 @@ std::unique_ptr<Transform> make_move_channels(const Record& attributes) {
   return std::make_unique<MoveChannels>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

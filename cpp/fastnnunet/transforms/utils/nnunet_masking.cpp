@@ -10,18 +10,18 @@
 
 #if !defined(FASTNNUNET_TRANSFORMS_UTILS_NNUNET_MASKING_TYPES)
 #define FASTNNUNET_TRANSFORMS_UTILS_NNUNET_MASKING_TYPES
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 // What a run of labels is: all inside, all outside, or both.
 enum class Run { inside, outside, both };
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 Run run_of(const std::int16_t* HWY_RESTRICT labels, std::int64_t count) {
@@ -38,11 +38,11 @@ void mask(float* HWY_RESTRICT image, const std::int16_t* HWY_RESTRICT labels, st
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(run_of);
@@ -61,10 +61,10 @@ class MaskImage final : public FixedTransform {
   Traits traits() const override { return {.labels = {.access = Traits::Access::reads}}; }
 
  protected:
-  void apply(Sample& sample) const override {
+  void apply(sample::Sample& sample) const override {
     if (channels_.empty()) return;
-    Array<float>& image = sample.image();
-    const Array<std::int16_t>& labels = sample.segmentation();
+    sample::Array<float>& image = sample.image();
+    const sample::Array<std::int16_t>& labels = sample.segmentation();
     const auto by = resolve_channel("MaskImageTransform", "channel_idx_in_seg", segmentation_channel_, labels.channels);
     for (const std::int64_t given : channels_)
       (void)resolve_channel("MaskImageTransform", "apply_to_channels", given, image.channels);
@@ -94,5 +94,5 @@ class MaskImage final : public FixedTransform {
 
 std::unique_ptr<Transform> make_mask_image(const Record& attributes) { return std::make_unique<MaskImage>(attributes); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -2,7 +2,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/transforms/no_parameters.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 class Convert3DTo2D final : public FixedTransform {
@@ -22,7 +22,7 @@ class Convert3DTo2D final : public FixedTransform {
   }
 
  protected:
-  void apply(Sample& sample) const override { sample.fold_planes(); }
+  void apply(sample::Sample& sample) const override { sample.fold_planes(); }
 };
 
 class Convert2DTo3D final : public FixedTransform {
@@ -43,7 +43,7 @@ class Convert2DTo3D final : public FixedTransform {
   }
 
  protected:
-  void apply(Sample& sample) const override { sample.unfold_planes(); }
+  void apply(sample::Sample& sample) const override { sample.unfold_planes(); }
 };
 
 }  // namespace
@@ -51,4 +51,4 @@ class Convert2DTo3D final : public FixedTransform {
 std::unique_ptr<Transform> make_convert_3d_to_2d(const Record&) { return std::make_unique<Convert3DTo2D>(); }
 std::unique_ptr<Transform> make_convert_2d_to_3d(const Record&) { return std::make_unique<Convert2DTo3D>(); }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -6,7 +6,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void replace(std::int16_t* HWY_RESTRICT labels, std::int64_t count, std::int16_t label, std::int16_t by) {
@@ -14,11 +14,11 @@ void replace(std::int16_t* HWY_RESTRICT labels, std::int64_t count, std::int16_t
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(replace);
@@ -36,9 +36,9 @@ class RemoveLabel final : public FixedTransform {
   Traits traits() const override { return {.image = Traits::kUntouched, .labels = {.indifferent_to_moves = true}}; }
 
  protected:
-  void apply(Sample& sample) const override {
+  void apply(sample::Sample& sample) const override {
     if (!sample.has_segmentation()) return;
-    Array<std::int16_t>& labels = sample.segmentation();
+    sample::Array<std::int16_t>& labels = sample.segmentation();
     if (all_) {
       replace(labels.data, labels.size(), label_, by_);
       return;
@@ -62,5 +62,5 @@ std::unique_ptr<Transform> make_remove_label(const Record& attributes) {
   return std::make_unique<RemoveLabel>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

@@ -9,7 +9,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::transforms::HWY_NAMESPACE {
 namespace {
 
 void add_label(const std::int16_t* HWY_RESTRICT labels, std::uint8_t* HWY_RESTRICT region, std::int64_t count,
@@ -22,11 +22,11 @@ void add_label(const std::int16_t* HWY_RESTRICT labels, std::uint8_t* HWY_RESTRI
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::transforms::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 FASTNNUNET_DISPATCH(add_label);
@@ -55,12 +55,12 @@ class ConvertSegmentationToRegions final : public FixedTransform {
   Traits traits() const override { return {.image = Traits::kUntouched, .makes_regions = true}; }
 
  protected:
-  void apply(Sample& sample) const override {
+  void apply(sample::Sample& sample) const override {
     if (!sample.has_segmentation()) return;
-    const Array<std::int16_t>& labels = sample.segmentation();
+    const sample::Array<std::int16_t>& labels = sample.segmentation();
     const auto channel =
         resolve_channel("ConvertSegmentationToRegionsTransform", "channel_in_seg", channel_, labels.channels);
-    const Target regions = sample.new_regions(std::ssize(regions_), labels.shape);
+    const sample::Target regions = sample.new_regions(std::ssize(regions_), labels.shape);
     auto* data = static_cast<std::uint8_t*>(regions.data);
     for (std::size_t i = 0; i < regions_.size(); ++i) {
       std::uint8_t* region = data + static_cast<std::int64_t>(i) * labels.channel_size();
@@ -82,5 +82,5 @@ std::unique_ptr<Transform> make_convert_segmentation_to_regions(const Record& at
   return std::make_unique<ConvertSegmentationToRegions>(attributes);
 }
 
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms
 #endif  // HWY_ONCE

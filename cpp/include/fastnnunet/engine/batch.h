@@ -11,7 +11,9 @@
 
 namespace fastnnunet {
 
+namespace sample {
 struct Destination;
+}
 
 class FASTNNUNET_API MemoryProvider {
  public:
@@ -41,7 +43,7 @@ struct BatchMemory {
   std::vector<std::size_t> cases;  // one for each sample
 
   // Where a sample of the batch goes. `destination` is filled again for every sample.
-  void locate(const Layout& layout, std::int64_t slot, Destination& destination) const;
+  void locate(const Layout& layout, std::int64_t slot, sample::Destination& destination) const;
 };
 
 // The memory is written again when the last copy of `memory` is gone, and not before.

@@ -17,8 +17,11 @@
 
 namespace fastnnunet {
 
+namespace pipeline {
 struct Node;
 class Pipeline;
+}  // namespace pipeline
+using pipeline::Pipeline;
 
 class FASTNNUNET_API TransformTree {
  public:
@@ -51,10 +54,10 @@ class FASTNNUNET_API TransformTree {
 
  private:
   friend FASTNNUNET_API std::shared_ptr<Pipeline> compile(TransformTree tree);
-  explicit TransformTree(Node node);
-  static std::vector<Node> nodes_of(std::vector<TransformTree> trees);
+  explicit TransformTree(pipeline::Node node);
+  static std::vector<pipeline::Node> nodes_of(std::vector<TransformTree> trees);
 
-  std::unique_ptr<Node> node_;
+  std::unique_ptr<pipeline::Node> node_;
 };
 
 // What a Loader takes. Loaders may share it.

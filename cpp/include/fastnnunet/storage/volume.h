@@ -15,7 +15,9 @@
 
 namespace fastnnunet {
 
+namespace platform {
 struct FileStamp;
+}
 
 // How the voxels of a file are packed along X, Y and Z: a block is what is decompressed as a whole, and blocks begin
 // anew with every chunk.
@@ -78,7 +80,7 @@ class FASTNNUNET_API Volume {
   // As InputFile::content(), read when it is first asked for, or what is known of it already.
   virtual std::uint64_t content() = 0;
   virtual void take_content(std::uint64_t content) = 0;
-  virtual const FileStamp& stamp() const = 0;
+  virtual const platform::FileStamp& stamp() const = 0;
 
   // Reads all that tells of damage, where the format has such a thing and reads do not come upon it: the checksum of a
   // deflated member of an .npz. Throws StorageError.

@@ -10,7 +10,9 @@
 
 namespace fastnnunet {
 
+namespace random {
 class Stream;
+}
 
 // What a callable is asked for.
 struct ScalarQuestion {
@@ -33,7 +35,7 @@ class FASTNNUNET_API Scalar {
   static Scalar contrast(double low, double high);
   static Scalar callable(Callable callable);
 
-  double draw(Stream& stream, const ScalarQuestion& question) const;
+  double draw(random::Stream& stream, const ScalarQuestion& question) const;
   // What draw cannot exceed; none for a callable.
   std::optional<double> upper_bound() const;
 

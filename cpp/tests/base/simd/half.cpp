@@ -6,7 +6,7 @@
 
 #include "catch.h"
 
-namespace fastnnunet {
+namespace fastnnunet::simd {
 namespace {
 
 std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
@@ -50,4 +50,4 @@ TEST_CASE("half: what lies between two numbers goes to the nearer one, and from 
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd

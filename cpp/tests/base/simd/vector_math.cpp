@@ -12,7 +12,7 @@
 #include "fastnnunet/base/simd/vectors.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fastnnunet::HWY_NAMESPACE {
+namespace fastnnunet::simd::HWY_NAMESPACE {
 namespace {
 
 void raise_all(float* bases, std::int64_t count, float exponent) {
@@ -49,11 +49,11 @@ void clamp_all(float* values, std::int64_t count, float low, float high) {
 }
 
 }  // namespace
-}  // namespace fastnnunet::HWY_NAMESPACE
+}  // namespace fastnnunet::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fastnnunet {
+namespace fastnnunet::simd {
 namespace {
 
 FASTNNUNET_DISPATCH(raise_all);
@@ -140,5 +140,5 @@ TEST_CASE("vectors: what is clamped is within the bounds, and NaN stays", "[base
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::simd
 #endif  // HWY_ONCE

@@ -13,7 +13,7 @@
 #include "fastnnunet/engine/loader/loader.h"
 #include "fastnnunet/platform/input_file.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -76,7 +76,7 @@ TEST_CASE("loader: a truncated file is one exception that names case, file and s
       }
     }
     CHECK(failure.case_name == "case_" + std::to_string(bad));
-    CHECK(failure.file == utf8(cases.files()[bad].image));
+    CHECK(failure.file == platform::utf8(cases.files()[bad].image));
     CHECK(failure.bad_case);
     CHECK(failure.id.seed == 17);
     CHECK_THROWS_AS(loader->sampled(failure.id.step, failure.id.slot), StorageError);
@@ -121,7 +121,7 @@ TEST_CASE("loader: bad cases are skipped, the same way for any number of threads
       const auto bad = loader->bad_cases();
       REQUIRE(bad.size() == 2);
       CHECK(bad[0].name == "case_1");
-      CHECK(bad[0].file == utf8(cases.files()[1].image));
+      CHECK(bad[0].file == platform::utf8(cases.files()[1].image));
       CHECK_FALSE(bad[0].reason.empty());
     }
 }
@@ -258,16 +258,16 @@ TEST_CASE("loader: cases that disagree with themselves or with the others are ba
 
 TEST_CASE("loader: a transform that fails is named, and no case is blamed", "[engine]") {
   const Cases cases(2);
-  std::vector<Node> nodes;
+  std::vector<pipeline::Node> nodes;
   nodes.push_back(make_tree(TreeKind::full_3d));
   nodes.insert(nodes.begin(),
-               Node::leaf(make_transform(
+               pipeline::Node::leaf(transforms::make_transform(
                    "MaskImageTransform",
                    record({{"apply_to_channels", Numbers{7}}, {"channel_idx_in_seg", 0.0}, {"set_outside_to", 0.0}}))));
   LoaderOptions options = options_for(cases);
   options.skip_bad_cases = true;
-  Loader loader(options, std::make_shared<Pipeline>(Node::compose(std::move(nodes))), some_locations,
-                std::make_shared<OrdinaryMemory>());
+  Loader loader(options, std::make_shared<pipeline::Pipeline>(pipeline::Node::compose(std::move(nodes))),
+                some_locations, std::make_shared<OrdinaryMemory>());
   const SampleFailure failure = failure_of([&] { loader.next({}); });
   CHECK(failure.transform == "MaskImageTransform");
   CHECK_FALSE(failure.bad_case);
@@ -276,4 +276,4 @@ TEST_CASE("loader: a transform that fails is named, and no case is blamed", "[en
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -15,10 +15,10 @@
 
 #include "engine/cases.h"
 #include "fastnnunet/engine/loader/loader.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
 #include "transforms/foreign.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -34,18 +34,18 @@ TEST_CASE("loader: memory that a transform keeps is not written again, though it
   const Cases cases(3);
   std::mutex mutex;
   std::vector<Kept> kept;
-  std::vector<Node> nodes;
+  std::vector<pipeline::Node> nodes;
   nodes.push_back(make_tree(TreeKind::validation));
-  nodes.push_back(Node::leaf(std::make_unique<Foreign>("Foreign", [&](Sample& sample) {
-    const fastnnunet::Array<float> image = sample.image();
+  nodes.push_back(pipeline::Node::leaf(std::make_unique<Foreign>("Foreign", [&](sample::Sample& sample) {
+    const sample::Array<float> image = sample.image();
     const std::lock_guard lock(mutex);
     // The first few are of the sample that tells the layout.
     if (kept.size() < 6)
       kept.push_back({sample.lease(image.data), image.data, {image.data, image.data + image.size()}});
   })));
   LoaderOptions options = options_for(cases, 2, 2, TreeKind::validation);
-  Loader loader(options, std::make_shared<Pipeline>(Node::compose(std::move(nodes))), some_locations,
-                std::make_shared<OrdinaryMemory>());
+  Loader loader(options, std::make_shared<pipeline::Pipeline>(pipeline::Node::compose(std::move(nodes))),
+                some_locations, std::make_shared<OrdinaryMemory>());
   take(loader, 12);
   // Batches are made ahead meanwhile.
   const std::lock_guard lock(mutex);
@@ -60,7 +60,7 @@ TEST_CASE("loader: memory that a transform keeps is not written again, though it
 TEST_CASE("loader: a consumer that keeps batches is told, not left waiting", "[engine]") {
   const Cases cases(3);
   LoaderOptions options = options_for(cases, 2, 2);
-  options.memory_budget = 1000000 + 2 * OpenVolumes::kMemory;
+  options.memory_budget = 1000000 + 2 * storage::OpenVolumes::kMemory;
   const auto loader = loader_of(options);
   const auto expected = take(*loader_of(options), 20);
   std::vector<Batch> kept;
@@ -306,4 +306,4 @@ TEST_CASE("loader: as many batches ahead as their consumer has to wait for", "[e
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

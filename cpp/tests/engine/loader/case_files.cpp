@@ -4,7 +4,7 @@
 #include "message.h"
 #include "platform/folder.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -42,4 +42,4 @@ TEST_CASE("case files: a folder that is not there, and a case without labels", "
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -7,7 +7,7 @@
 
 #include "engine/cases.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -161,4 +161,4 @@ TEST_CASE("loader: options that make no sense are refused", "[engine]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -7,9 +7,9 @@
 
 #include "engine/cases.h"
 #include "fastnnunet/engine/loader/loader.h"
-#include "fastnnunet/storage/open_volumes.h"
+#include "fastnnunet/storage/cache/open_volumes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::engine {
 namespace {
 
 using namespace testing;
@@ -91,7 +91,7 @@ TEST_CASE("loader: the budget is kept", "[engine]") {
   const Cases cases(4);
   LoaderOptions options = options_for(cases, 2, 20);
   // A thread works with some 60 kilobytes here, a batch takes 85.
-  options.memory_budget = 700000 + 2 * OpenVolumes::kMemory;
+  options.memory_budget = 700000 + 2 * storage::OpenVolumes::kMemory;
   const auto memory = std::make_shared<CountedMemory>(true);
   const auto loader = loader_of(options, TreeKind::full_3d, some_locations, memory);
   const LoaderStatistics before = loader->statistics();
@@ -111,7 +111,7 @@ TEST_CASE("loader: a consumer that keeps batches does not get the memory of clas
   LoaderOptions options = options_for(cases, 2, 2);
   options.sampling.oversample_foreground = 1.0;
   options.keep_blocks = false;
-  options.memory_budget = 4000000 + 2 * OpenVolumes::kMemory;
+  options.memory_budget = 4000000 + 2 * storage::OpenVolumes::kMemory;
   // Of four cases, which together take more than their share of what is left.
   const auto many = [](std::size_t number, const Index3& shape) {
     ClassLocations locations(shape);
@@ -133,9 +133,9 @@ TEST_CASE("loader: a consumer that keeps batches does not get the memory of clas
   const LoaderStatistics after = loader->statistics();
   CHECK(after.location_bytes > 2 * after.batch_bytes);
   // Files may yet take all of their share.
-  CHECK(memory->most_bytes() + after.workspace_bytes + after.location_bytes + 2 * OpenVolumes::kMemory <=
+  CHECK(memory->most_bytes() + after.workspace_bytes + after.location_bytes + 2 * storage::OpenVolumes::kMemory <=
         options.memory_budget);
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::engine

@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -52,4 +52,4 @@ TEST_CASE("additive brightness: what does not fit is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -34,4 +34,4 @@ TEST_CASE("contrast: preserve_range clamps to the old extent", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -56,4 +56,4 @@ TEST_CASE("gamma: what is drawn can be replayed", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -23,7 +23,7 @@ TEST_CASE("gaussian noise: has the stated deviation", "[transforms]") {
 
 TEST_CASE("gaussian noise: is the stream's, and no other's", "[transforms]") {
   const Data data = data_of(2, {8, 9, 10});
-  const Stream other(SampleId{.step = 1}, 2);
+  const random::Stream other(SampleId{.step = 1}, 2);
   const Data first = apply(*noise, parameters(0.1), data);
   CHECK(apply(*noise, parameters(0.1), data).image == first.image);
   CHECK(apply(*noise, parameters(0.1), data, 3, other).image != first.image);
@@ -45,4 +45,4 @@ TEST_CASE("gaussian noise: channels are chosen one by one, values in the range",
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

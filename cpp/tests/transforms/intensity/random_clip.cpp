@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -73,4 +73,4 @@ TEST_CASE("cut off outliers: what does not fit is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/local/local_kernels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -53,4 +53,4 @@ TEST_CASE("brightness gradient: replay and refusals", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/local/local_kernels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -35,4 +35,4 @@ TEST_CASE("local contrast: a kernel out of sight changes nothing but NaN", "[tra
 TEST_CASE("local contrast: replay and refusals", "[transforms]") { check_local(*transform, "contrasts"); }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

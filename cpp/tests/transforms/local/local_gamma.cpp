@@ -1,6 +1,6 @@
 #include "transforms/local/local_kernels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -39,4 +39,4 @@ TEST_CASE("local gamma: a constant image stays", "[transforms]") {
 TEST_CASE("local gamma: replay and refusals", "[transforms]") { check_local(*transform, "gammas"); }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

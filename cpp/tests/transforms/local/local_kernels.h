@@ -40,7 +40,7 @@ inline std::vector<double> local_weights(const Index3& shape, const Numbers& loc
 }
 
 // What every local transform does and refuses.
-inline void check_local(const Transform& transform, const char* values) {
+inline void check_local(const transforms::Transform& transform, const char* values) {
   const Data data = data_of(3, {6, 7, 8});
   check_replay(transform, data);
   check_replay(transform, data_of(2, {1, 7, 8}), 2);
@@ -68,7 +68,7 @@ inline void check_local(const Transform& transform, const char* values) {
   CHECK(has(refused(local_parameters(values, 0.7, {{0.5, 0.5, 0.5}}, {})), "'scales' for each of 1 kernels"));
   ready.set("kernels", Rows{Numbers(335, 0.25)});
   CHECK(has(refused(ready), "'kernels' of 336 numbers"));
-  CHECK_THROWS_AS(make_transform(transform.name(), record({{"scale", 1.0}})), InvalidType);
+  CHECK_THROWS_AS(transforms::make_transform(transform.name(), record({{"scale", 1.0}})), InvalidType);
 }
 
 }  // namespace fastnnunet::testing

@@ -1,6 +1,6 @@
 #include "transforms/local/local_kernels.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -85,4 +85,4 @@ TEST_CASE("local smoothing: replay and refusals", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -2,7 +2,7 @@
 
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -104,4 +104,4 @@ TEST_CASE("remove component: parameters", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -68,4 +68,4 @@ TEST_CASE("gaussian blur: parameters", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

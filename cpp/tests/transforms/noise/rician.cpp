@@ -2,7 +2,7 @@
 
 #include "transforms/intensity.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -17,7 +17,7 @@ TEST_CASE("rician noise: is the magnitude of a signal with two noisy parts", "[t
   // More than one block, and an end that is none.
   const Data data = data_of(2, {17, 18, 19});
   const double deviation = 0.3;
-  const Stream field({}, 2);
+  const random::Stream field({}, 2);
   const std::size_t count = data.image.size();
   std::vector<float> real(count, 0.0f), imaginary(count, 0.0f), expected(count);
   field.add_normal(real, 0, static_cast<float>(deviation));
@@ -61,4 +61,4 @@ TEST_CASE("rician noise: draws between its bounds and refuses others", "[transfo
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -4,7 +4,7 @@
 #include "transforms/intensity.h"
 #include "transforms/spatial/attributes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -64,7 +64,7 @@ TEST_CASE("channel misalignment: without a change nothing is done", "[transforms
   first->restore(placed_at({4, 4.5, 5}), {2, 1, {8, 9, 10}}, *restored);
   CHECK_FALSE(first->acts(*restored));
   const auto never = make_transform("ChannelMisalignmentTransform", attributes({0}, 0));
-  Stream stream({}, 1);
+  random::Stream stream({}, 1);
   never->draw(stream, {2, 1, {8, 9, 10}}, *restored);
   CHECK_FALSE(never->acts(*restored));
 }
@@ -84,7 +84,7 @@ TEST_CASE("channel misalignment: what does not fit is named", "[transforms]") {
   for (const double entry : {std::nan(""), double{INFINITY}, 1e300})
     CHECK(has(refused(placed_at({2, 2, 3}, Rows{{1, 0, 0}, {0, entry, 0}, {0, 0, 1}})), "expected 'affine'"));
   CHECK(has(message_of([] { first->after({0, 1, {4, 5, 6}}); }), "'im_channels_2_misalign' below 0, got 0"));
-  Stream stream({}, 1);
+  random::Stream stream({}, 1);
   const auto p = first->new_parameters();
   CHECK(has(message_of([&] { first->draw(stream, {2, 1, {4, 5, 2}}, *p); }), "'shiftZYX' of at most the image's 2"));
   Record wrong = attributes({0});
@@ -96,4 +96,4 @@ TEST_CASE("channel misalignment: what does not fit is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -1,6 +1,6 @@
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -55,4 +55,4 @@ TEST_CASE("mirror: an axis that is not there is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

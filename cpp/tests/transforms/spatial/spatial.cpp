@@ -3,7 +3,7 @@
 
 #include "transforms/spatial/attributes.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -21,14 +21,14 @@ const Rows kIdentity = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
 TEST_CASE("spatial: without rotation and scaling it is a crop, and only the crop is read", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", attributes({4, 5, 6}));
   const Data data = data_of(2, {10, 11, 12});
-  Workspace workspace;
-  Sample sample(workspace);
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
   CountingSource<float> image({data.image.data(), 2, data.shape});
   CountingSource<std::int16_t> labels({data.labels.data(), 1, data.shape});
   sample.begin(image, &labels, 3, nullptr);
   const auto restored = spatial->new_parameters();
   spatial->restore(placed_at({5.0, 5.5, 6.0}), sample.geometry(), *restored);
-  spatial->apply(sample, *restored, Stream({}, 2));
+  spatial->apply(sample, *restored, random::Stream({}, 2));
   const Data out = finished(sample);
   REQUIRE(out.shape == Index3{4, 5, 6});
   each_voxel({4, 5, 6}, [&](std::int64_t x, std::int64_t y, std::int64_t z) {
@@ -110,17 +110,17 @@ TEST_CASE("spatial: planes of a folded sample go the same way", "[transforms]") 
   const auto unfold = make_transform("Convert2DTo3DTransform", record({}));
   const Data data = data_of(2, {3, 10, 10});
   for (const Record::Value& affine : {Record::Value(std::monostate{}), Record::Value(Rows{{0.9, 0.1}, {-0.1, 1.2}})}) {
-    Workspace workspace;
-    Sample sample(workspace);
-    ArraySource<float> image({data.image.data(), 2, data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+    sample::Workspace workspace;
+    sample::Sample sample(workspace);
+    sample::ArraySource<float> image({data.image.data(), 2, data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
     sample.begin(image, &labels, 3, nullptr);
     const auto none = fold->new_parameters();
-    fold->apply(sample, *none, Stream({}, 0));
+    fold->apply(sample, *none, random::Stream({}, 0));
     const auto restored = spatial->new_parameters();
     spatial->restore(placed_at({5, 5}, affine), sample.geometry(), *restored);
-    spatial->apply(sample, *restored, Stream({}, 2));
-    unfold->apply(sample, *none, Stream({}, 0));
+    spatial->apply(sample, *restored, random::Stream({}, 2));
+    unfold->apply(sample, *none, random::Stream({}, 0));
     const Data out = finished(sample);
     REQUIRE(out.shape == Index3{3, 6, 6});
     REQUIRE(out.channels() == 2);
@@ -198,21 +198,22 @@ TEST_CASE("spatial: offsets move what they say", "[transforms]") {
 TEST_CASE("spatial: working memory is as large as stated and stays", "[transforms]") {
   const auto spatial = make_transform("SpatialTransform", elastic_attributes({9, 10, 11}, 1));
   const Data data = data_of(1, {20, 20, 20});
-  Workspace workspace;
+  sample::Workspace workspace;
   for (std::uint64_t seed = 0; seed < 6; ++seed) {
-    Sample sample(workspace);
-    ArraySource<float> image({data.image.data(), 1, data.shape});
-    ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+    sample::Sample sample(workspace);
+    sample::ArraySource<float> image({data.image.data(), 1, data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
     sample.begin(image, &labels, 3, nullptr);
     const auto parameters = spatial->new_parameters();
-    Stream stream(SampleId{.seed = seed}, 1);
+    random::Stream stream(SampleId{.seed = seed}, 1);
     spatial->draw(stream, sample.geometry(), *parameters);
-    spatial->apply(sample, *parameters, Stream({}, 2));
+    spatial->apply(sample, *parameters, random::Stream({}, 2));
   }
-  std::size_t stated = Buffer::rounded(9 * 10 * 11 * sizeof(float)) + Buffer::rounded(9 * 10 * 11 * 2);
-  for (const std::size_t bytes : spatial->scratch_bytes({1, 1, data.shape})) stated += Buffer::rounded(bytes);
+  std::size_t stated =
+      platform::Buffer::rounded(9 * 10 * 11 * sizeof(float)) + platform::Buffer::rounded(9 * 10 * 11 * 2);
+  for (const std::size_t bytes : spatial->scratch_bytes({1, 1, data.shape})) stated += platform::Buffer::rounded(bytes);
   CHECK(workspace.bytes() <= stated);
-  CHECK(workspace.bytes() >= Buffer::rounded(3 * 9 * 10 * 11 * sizeof(float)));
+  CHECK(workspace.bytes() >= platform::Buffer::rounded(3 * 9 * 10 * 11 * sizeof(float)));
   CHECK(make_transform("SpatialTransform", attributes({9, 10, 11}))->scratch_bytes({1, 1, data.shape})[1] == 0);
 }
 
@@ -268,4 +269,4 @@ TEST_CASE("spatial: what does not fit together is named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

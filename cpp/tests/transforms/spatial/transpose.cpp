@@ -1,6 +1,6 @@
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -55,4 +55,4 @@ TEST_CASE("transpose axes: axes that do not fit are named", "[transforms]") {
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

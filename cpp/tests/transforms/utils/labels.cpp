@@ -4,7 +4,7 @@
 
 #include "transforms/samples.h"
 
-namespace fastnnunet {
+namespace fastnnunet::transforms {
 namespace {
 
 using namespace testing;
@@ -129,13 +129,13 @@ TEST_CASE("deep supervision: regions are downsampled as regions", "[transforms]"
   const auto downsample =
       make_transform("DownsampleSegForDSTransform", record({{"ds_scales", Rows{{1, 1, 1}, {0.5, 0.5, 0.5}}}}));
   const Data data = data_of(1, {8, 8, 8});
-  Workspace workspace;
-  Sample sample(workspace);
-  ArraySource<float> image({data.image.data(), 1, data.shape});
-  ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+  sample::Workspace workspace;
+  sample::Sample sample(workspace);
+  sample::ArraySource<float> image({data.image.data(), 1, data.shape});
+  sample::ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
   sample.begin(image, &labels, 3, nullptr);
-  regions->apply(sample, *regions->new_parameters(), Stream({}, 0));
-  downsample->apply(sample, *downsample->new_parameters(), Stream({}, 0));
+  regions->apply(sample, *regions->new_parameters(), random::Stream({}, 0));
+  downsample->apply(sample, *downsample->new_parameters(), random::Stream({}, 0));
   const Data out = finished(sample);
   REQUIRE(out.targets.size() == 2);
   CHECK(out.targets[1].type == TargetType::boolean);
@@ -166,4 +166,4 @@ TEST_CASE("pseudo 2D: there and back is nothing, and only that way round", "[tra
 }
 
 }  // namespace
-}  // namespace fastnnunet
+}  // namespace fastnnunet::transforms

@@ -19,8 +19,12 @@
 
 namespace fastnnunet {
 
+namespace pipeline {
 class Pipeline;  // see pipeline/transform_tree.h
+}
+namespace sample {
 class Sample;
+}
 
 class FASTNNUNET_API Loader {
  public:
@@ -28,7 +32,7 @@ class FASTNNUNET_API Loader {
   // the shapes; `poll` is called now and then while that goes on, and what it throws ends it. `reader` is asked for the
   // class locations of cases whose patch must show foreground. Without a provider, batches are in ordinary memory.
   // Throws StorageError, InvalidArgument or BudgetError.
-  Loader(LoaderOptions options, std::shared_ptr<Pipeline> pipeline, LocationReader reader,
+  Loader(LoaderOptions options, std::shared_ptr<pipeline::Pipeline> pipeline, LocationReader reader,
          std::shared_ptr<MemoryProvider> provider = nullptr, const std::function<void()>& poll = {});
   ~Loader();
   Loader(const Loader&) = delete;
@@ -54,7 +58,7 @@ class FASTNNUNET_API Loader {
   // samples that bad cases were skipped for. `take` is called in a thread of the arena, with the finished sample and
   // its case; only code inside of the core can look into it. Throws SampleError. Bad cases count as good.
   void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
-            const std::function<void(Sample&, std::size_t)>& take, const std::function<void()>& poll = {});
+            const std::function<void(sample::Sample&, std::size_t)>& take, const std::function<void()>& poll = {});
 
   // At any time, from any thread.
   LoaderActivity activity() const;
