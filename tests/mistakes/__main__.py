@@ -14,13 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+from .fifth import FIFTH
 from .first import FIRST
 from .fourth import FOURTH
 from .mistake import Mistake
 from .second import SECOND
 from .third import THIRD
 
-MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH]
+MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH]
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95
 LIMIT = 1200  # seconds for the tests of one mistake: one that never ends is one that was noticed

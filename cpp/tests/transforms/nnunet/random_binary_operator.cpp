@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 
 #include "transforms/samples.h"
@@ -53,6 +54,24 @@ TEST_CASE("binary operator: a point dilated is a ball, a disk in 2D", "[transfor
   for (std::int64_t y = 0; y < 9; ++y)
     for (std::int64_t z = 0; z < 9; ++z)
       REQUIRE(out.at(2, 0, y, z) == ((y - 4) * (y - 4) + (z - 4) * (z - 4) <= 4 ? 1.0f : 0.0f));
+}
+
+TEST_CASE("binary operator: rows of any length, also of whole words of the packed image", "[transforms]") {
+  for (const std::int64_t length : {1, 2, 63, 64, 65, 127, 128, 129}) {
+    CAPTURE(length);
+    // A point at the end of each row grows by one voxel, and comes back to its place.
+    const std::int64_t end = length - 1;
+    const Data data = one_hot({1, 5, length}, [&](auto, auto y, auto z) { return y == 2 && z == end; });
+    const Data grown = apply(*binary_operator, parameters(kDilation, 1), data, 2);
+    const Data closed = apply(*binary_operator, parameters(kClosing, 1), data, 2);
+    for (std::int64_t y = 0; y < 5; ++y)
+      for (std::int64_t z = 0; z < length; ++z) {
+        REQUIRE(grown.at(2, 0, y, z) == (std::abs(y - 2) + end - z <= 1 ? 1.0f : 0.0f));
+        REQUIRE(closed.at(2, 0, y, z) == (y == 2 && z == end ? 1.0f : 0.0f));
+      }
+    const Data full = one_hot({1, 5, length}, [](auto, auto, auto) { return true; });
+    CHECK(apply(*binary_operator, parameters(kErosion, 1), full, 2).image == full.image);
+  }
 }
 
 TEST_CASE("binary operator: an erosion takes nothing from the border, and gives nothing to others", "[transforms]") {
