@@ -101,7 +101,7 @@ def measured(args: argparse.Namespace, log: Console) -> list[Work]:
                     add_cascade(data, dataset, (row.trainer,))
                 jobs.append(("loader", "s", partial(loader_figures, row=row, dataset=dataset, seconds=args.seconds)))
     if "transforms" in args.parts:
-        options = ("--data", str(data), "--only", args.only)
+        options = ("--data", str(data), "--only", args.only, "--draws", str(args.draws))
         jobs.append(("transforms", "ms", lambda tree: figures_of(tree, "benchmarks.transforms", of_transforms, *options)))
     if "prediction" in args.parts:
         pieces = ("export", "preprocess", "resize", "--classes", "5", "--data", str(data))
@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="kinds of training and transforms with this in their name")
     parser.add_argument("--rounds", type=int, default=3, help="of each version (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each training (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=10, help="of each transform's parameters (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps the data")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     args = parser.parse_args()
