@@ -146,8 +146,10 @@ def test_probe_says_what_was_printed_last(script: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "verdict"),
     [
-        ("2.9.1", Verdict.FAIL),
+        ("2.2.2", Verdict.FAIL),
         ("1.13.1+cu117", Verdict.FAIL),
+        ("2.3.0", Verdict.OK),
+        ("2.9.1", Verdict.OK),
         ("2.10.0", Verdict.OK),
         ("2.11.0+cpu", Verdict.OK),
         ("2.100.0a0+git12", Verdict.OK),
@@ -159,7 +161,7 @@ def test_versions_are_compared_as_numbers(monkeypatch: pytest.MonkeyPatch, versi
     check = software.torch_version()
     assert check.verdict is verdict
     assert check.found.startswith(f"{version}, built for ")
-    assert ("torch 2.10 or later" in check.why) == (verdict is Verdict.FAIL)
+    assert ("torch 2.3 or later" in check.why) == (verdict is Verdict.FAIL)
 
 
 def test_a_gpu_that_torch_does_not_see_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def this_package() -> Check:
     name, against = "fastnnunet_loader", torch_memory.built_against()
     if against is None:
         why = f"No pinned memory: {torch_memory.why_not()}. Copies to a GPU wait for the training thread."
-        verdict = Verdict.WARNING if torch_memory.has_accelerator() else Verdict.NOTE
+        verdict = Verdict.WARNING if torch_memory.accelerator() else Verdict.NOTE
         old = _numbers(torch.__version__) < torch_memory.LEAST_TORCH
         mend = "pip install --upgrade torch" if old else REBUILD
         return Check(name, verdict, f"{__version__}, without pinned memory", why, mend)
@@ -162,9 +162,8 @@ def cuda() -> Check:
 
 def _no_cuda(driver: str | None, said: str) -> Check:
     if driver is None:
-        other = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        if other is not None:
-            return Check("CUDA", Verdict.NOTE, f"none; there is {other.type}", "", f"fastnnunet train ... -device {other.type}")
+        if other := torch_memory.accelerator():
+            return Check("CUDA", Verdict.NOTE, f"none; there is {other}", "", f"fastnnunet train ... -device {other}")
         why = "Training runs on the CPU, which is many times slower."
         return Check("CUDA", Verdict.NOTE, "no GPU that torch can use", why, "fastnnunet train ... -device cpu")
     if torch.version.cuda is None:

@@ -125,7 +125,7 @@ class DataLoader(CoreLoader):
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
         if pin_memory is None:
-            pin_memory = torch_memory.has_accelerator() and torch_memory.built_against() is not None
+            pin_memory = torch_memory.accelerator() is not None and torch_memory.built_against() is not None
         settings = LoaderSettings(
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),

@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-__all__ = ["LEAST_TORCH", "built_against", "has_accelerator", "why_not"]
+__all__ = ["LEAST_TORCH", "accelerator", "built_against", "why_not"]
 
 LEAST_TORCH = (2, 10)
 """The first torch whose stable ABI has what the extension calls."""
@@ -22,10 +22,12 @@ def why_not() -> str:
     return _found(torch.__version__)[1]
 
 
-def has_accelerator() -> bool:
-    """Whether there is something that batches are copied to."""
-    accelerator = getattr(torch, "accelerator", None)  # since 2.6
-    return bool(torch.cuda.is_available() if accelerator is None else accelerator.is_available())
+def accelerator() -> str | None:
+    """Return the type of device that batches are copied to, such as "cuda", and None where there is only the CPU."""
+    module = getattr(torch, "accelerator", None)  # since 2.6
+    if module is None:
+        return "cuda" if torch.cuda.is_available() else None
+    return str(module.current_accelerator().type) if module.is_available() else None
 
 
 @functools.cache
