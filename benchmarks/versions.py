@@ -6,7 +6,8 @@ CHECKOUT is a folder with another version, usually an older one, whose extension
 measure themselves, alternately, on the same data: CPU seconds per sample of the kinds of training in benchmarks.loader,
 milliseconds of every transform and trainer's tree (benchmarks.transforms), CPU seconds of the pieces of a prediction
 (benchmarks.prediction). The table has the ratio of the medians, this version's to the other one's, and how far the ratios of
-single rounds lie apart. Exits with 1 where this version takes a tenth more.
+single rounds lie apart. Exits with 1 where this version takes a tenth
+more, and more in every round.
 """
 
 from __future__ import annotations

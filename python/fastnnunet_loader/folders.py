@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import CommandError, FastnnUNetError, StorageError
+from .errors import CommandError
 
 __all__ = [
     "check_dataset",
@@ -22,7 +20,6 @@ __all__ = [
     "inherited",
     "is_ours",
     "listed",
-    "naming_checkpoints",
     "nnunet_folders",
     "read_json",
 ]
@@ -176,37 +173,6 @@ def _kind(content: Any) -> str:
     if isinstance(content, dict):
         return f"an object with {listed(sorted(map(str, content)))}"
     return {list: "a list", str: "a text", type(None): "null"}.get(type(content), repr(content))
-
-
-@contextlib.contextmanager
-def naming_checkpoints() -> Iterator[None]:
-    """Inside, a checkpoint that torch cannot load ends in a StorageError that names the file."""
-    import torch
-
-    load, failed = torch.load, []
-
-    def naming(f: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return load(f, *args, **kwargs)
-        except Exception as error:
-            failed.append((error, f))
-            raise
-
-    torch.load = naming
-    try:
-        yield
-    except (OSError, FastnnUNetError):  # which name it themselves
-        raise
-    except Exception as error:
-        # Nothing is raised for a file that torch's caller can do without.
-        for reason, file in failed:
-            if reason is error and isinstance(file, (str, os.PathLike)):
-                said = f"expected a checkpoint, got {type(error).__name__}: {error}"
-                raise StorageError(f"[{os.fspath(file)}] {said}", file=os.fspath(file), reason=said) from error
-        raise
-    finally:
-        if torch.load is naming:
-            torch.load = load
 
 
 def listed(names: list[str]) -> str:

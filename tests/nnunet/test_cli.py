@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,35 +15,13 @@ import pytest
 from fastnnunet_loader.cli import command as cli
 from fastnnunet_loader.errors import CommandError, FastnnUNetError, note_log
 
-PLANS: dict[str, Any] = {
-    "configurations": {
-        "2d": {"data_identifier": "nnUNetPlans_2d"},
-        "3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"},
-        "3d_large": {"inherits_from": "3d_fullres", "batch_size": 4},
-    }
-}
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """nnU-Net's folders with one data set that was planned, and preprocessed for 3d_fullres only."""
-    for name in ("nnUNet_preprocessed", "nnUNet_results", "nnUNet_raw"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    dataset = tmp_path / "nnUNet_preprocessed" / "Dataset900_brains"
-    (dataset / "nnUNetPlans_3d_fullres").mkdir(parents=True)
-    (dataset / "nnUNetPlans_3d_fullres" / "case.pkl").touch()
-    (dataset / "nnUNetPlans.json").write_text(json.dumps(PLANS), encoding="utf-8")
-    (dataset / "dataset.json").write_text("{}", encoding="utf-8")
-    return dataset
-
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["901", "3d_fullres", "0"], ["'901'", "Dataset900_brains"]),
         (["Dataset900_other", "3d_fullres", "0"], ["'Dataset900_other'", "Dataset900_brains"]),
-        (["900", "3d_lowres", "0"], ["'3d_lowres'", "2d, 3d_fullres, 3d_large"]),
+        (["900", "3d_tiny", "0"], ["'3d_tiny'", "2d, 3d_cascade_fullres, 3d_fullres, 3d_large, "]),
         (["900", "2d", "0"], ["nnUNetPlans_2d", "nnUNetv2_preprocess -d 900 -plans_name nnUNetPlans -c 2d"]),
         (["900", "3d_fullres", "0", "-p", "Other"], ["'Other'", "nnUNetPlans"]),
         (["900", "3d_fullres", "0", "--c", "--val"], ["--c", "--val"]),

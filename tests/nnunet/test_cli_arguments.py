@@ -33,34 +33,6 @@ from fastnnunet_loader.errors import CommandError, FastnnUNetError, PredictionEr
 from fastnnunet_loader.nnunet.runs import installation
 from fastnnunet_loader.prediction.session import session as session_module
 
-PLANS: dict[str, Any] = {
-    "configurations": {
-        "2d": {"data_identifier": "nnUNetPlans_2d"},
-        "3d_lowres": {"data_identifier": "nnUNetPlans_3d_lowres", "next_stage": "3d_cascade_fullres"},
-        "3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"},
-        "3d_large": {"inherits_from": "3d_fullres", "batch_size": 4},
-        "3d_larger": {"inherits_from": "3d_large"},
-        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
-        "one": {"inherits_from": "other"},
-        "other": {"inherits_from": "one"},
-    }
-}
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """nnU-Net's folders with one data set that was planned, and preprocessed for 3d_fullres only."""
-    for name in ("nnUNet_preprocessed", "nnUNet_results", "nnUNet_raw"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    dataset = tmp_path / "nnUNet_preprocessed" / "Dataset900_brains"
-    (dataset / "nnUNetPlans_3d_fullres").mkdir(parents=True)
-    (dataset / "nnUNetPlans_3d_fullres" / "case.pkl").touch()
-    for name in ("nnUNetPlans", "Mine"):
-        (dataset / f"{name}.json").write_text(json.dumps(PLANS), encoding="utf-8")
-    (dataset / "dataset.json").write_text("{}", encoding="utf-8")
-    return dataset
-
 
 @pytest.fixture
 def threads() -> Iterator[None]:
@@ -210,8 +182,9 @@ def test_options_that_exclude_each_other(folders: Path, trained: Any, capsys: An
         ("none", "batch_size", None),
     ],
 )
-def test_what_a_configuration_inherits(name: str, key: str, value: Any) -> None:
-    assert folders_module.inherited(PLANS["configurations"], name, key) == value
+def test_what_a_configuration_inherits(folders: Path, name: str, key: str, value: Any) -> None:
+    configurations = folders_module.read_json(folders / "nnUNetPlans.json")["configurations"]
+    assert folders_module.inherited(configurations, name, key) == value
 
 
 def test_folders_that_are_not_named_are_told_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 import torch
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.checkpoints import naming_checkpoints
 from fastnnunet_loader.cli import command as cli
-from fastnnunet_loader.folders import check_dataset, naming_checkpoints
+from fastnnunet_loader.folders import check_dataset
+from fastnnunet_loader.nnunet.distributed.spawning import InstalledRank
+from fastnnunet_loader.settings import Settings
 
 PLANS = {"configurations": {"2d": {"data_identifier": "nnUNetPlans_2d"}}}
 FILES = ("nnUNetPlans.json", "dataset.json", "splits_final.json")
@@ -143,6 +147,19 @@ def test_errors_of_other_things_stay_as_they_are(tmp_path: Path) -> None:
     with naming_checkpoints():
         torch.save({"a": 1}, tmp_path / "x.pth")
         assert torch.load(tmp_path / "x.pth") == {"a": 1}
+
+
+def load_in_a_rank(rank: int, file: Path) -> None:
+    torch.load(file, weights_only=False)
+
+
+@pytest.mark.usefixtures("torch_as_it_was")
+def test_a_rank_names_it_too(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint_latest.pth"
+    cut(file)
+    in_rank = InstalledRank(lambda _: None, Settings(), False, load_in_a_rank)
+    with pytest.raises(fl.StorageError, match=f"^{re.escape(f'[{file}] expected a checkpoint, got ')}"):
+        in_rank(1, file)
 
 
 @pytest.mark.parametrize("option", ["--c", "-pretrained_weights"])

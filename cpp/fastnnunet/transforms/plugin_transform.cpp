@@ -54,6 +54,8 @@ class PluginTransform final : public TransformOf<PluginParameters> {
       : name_(std::move(name)), table_(std::move(table)) {}
 
   std::string_view name() const override { return name_; }
+  // Behind regions it is given the image alone, as the interface says.
+  Traits traits() const override { return {.takes_regions = true}; }
 
  protected:
   void draw(random::Stream& stream, const Geometry& geometry, PluginParameters& p) const override {

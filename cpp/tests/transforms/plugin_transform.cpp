@@ -4,6 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fastnnunet/pipeline/pipeline.h"
 #include "fastnnunet/plugin/transform.h"
@@ -100,6 +102,42 @@ TEST_CASE("plug-in: a table of functions is a leaf like any other", "[transforms
   Data unlabelled = data;
   unlabelled.labels.clear();
   CHECK(run(pipeline, unlabelled, 0).labels.empty());
+}
+
+// Notes what it is given.
+class Sees final : public plugin::Transform {
+ public:
+  std::size_t parameter_count(const plugin::Geometry&) const override { return 0; }
+  void draw(plugin::Stream&, const plugin::Geometry&, double*) const override {}
+  void apply(const plugin::Voxels& voxels, const double*, plugin::Stream&) const override {
+    labels = voxels.segmentation != nullptr;
+    channels = voxels.geometry.segmentation_channels;
+  }
+  static inline bool labels = false;
+  static inline std::int64_t channels = -1;
+};
+
+TEST_CASE("plug-in: it is given labels, and neither regions nor what they were made from", "[transforms][plugin]") {
+  const Data data = data_of(1, {4, 5, 6});
+  const auto seen_behind = [&](std::vector<pipeline::Node> nodes) {
+    nodes.push_back(pipeline::Node::leaf(
+        make_plugin_transform("Sees", {plugin::make_table(std::make_unique<Sees>()), plugin::free_table})));
+    const pipeline::Pipeline pipeline(pipeline::Node::compose(std::move(nodes)));
+    sample::Workspace workspace;
+    sample::Sample sample(workspace);
+    sample::ArraySource<float> image({data.image.data(), 1, data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), 1, data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    pipeline::Plan plan;
+    pipeline.draw({.seed = 1}, sample.geometry(), plan);
+    pipeline.run(sample, plan);
+    return std::pair(Sees::labels, Sees::channels);
+  };
+  CHECK(seen_behind({}) == std::pair(true, std::int64_t{1}));
+  std::vector<pipeline::Node> regions;
+  regions.push_back(pipeline::Node::leaf(make_transform(
+      "ConvertSegmentationToRegionsTransform", record({{"channel_in_seg", 0.0}, {"regions", Rows{{1, 2, 3}, {2}}}}))));
+  CHECK(seen_behind(std::move(regions)) == std::pair(false, std::int64_t{0}));
 }
 
 TEST_CASE("plug-in: what a method throws names the transform", "[transforms][plugin]") {

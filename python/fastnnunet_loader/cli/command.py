@@ -118,11 +118,9 @@ def _tell(error: Exception, debug: bool, code: int) -> int:
 
 def _explains_itself(error: Exception) -> bool:
     """Whether the place in the code that it comes from would tell a user no more."""
-    if isinstance(error, PredictionError) and error.stage == "check":
+    if isinstance(error, CommandError) or (isinstance(error, PredictionError) and error.stage == "check"):
         return True
     cause = error.__cause__
-    if isinstance(error, CommandError) and isinstance(cause, ValueError) and str(cause) in str(error):
-        return True  # a file of the user's that is not JSON
     return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))
 
 

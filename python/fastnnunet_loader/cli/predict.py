@@ -13,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
-from ..folders import dataset_name, listed, naming_checkpoints, read_json
+from ..folders import dataset_name, listed, read_json
 from .arguments import count
 from .loader_options import add_setting
 

@@ -6,8 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
+from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
-from ..folders import check_dataset, dataset_folder, inherited, naming_checkpoints, nnunet_folders, read_json
+from ..folders import check_dataset, dataset_folder, inherited, nnunet_folders, read_json
 from .arguments import count, fold
 from .loader_options import add_loader_options, check_loader_options, install_arguments
 

@@ -52,10 +52,6 @@ def python_version() -> Check:
     return Check("Python", Verdict.OK, found)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in re.findall(r"\d+", version.split("+")[0])[:2])
-
-
 def _installed(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -68,7 +64,7 @@ def torch_version() -> Check:
     built = "ROCm " + torch.version.hip if torch.version.hip else f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
     driver = driver_version()
     found = f"{torch.__version__}, built for {built}; {'driver ' + driver if driver else 'no NVIDIA driver'}"
-    if _numbers(torch.__version__) < LEAST_TORCH:
+    if torch_memory.release(torch.__version__) < LEAST_TORCH:
         why = f"This package needs torch {'.'.join(map(str, LEAST_TORCH))} or later."
         return Check("torch", Verdict.FAIL, found, why, "pip install --upgrade torch")
     return Check("torch", Verdict.OK, found)
@@ -100,7 +96,7 @@ def this_package() -> Check:
     if against is None:
         why = f"No pinned memory: {torch_memory.why_not()}. Copies to a GPU wait for the training thread."
         verdict = Verdict.WARNING if torch_memory.accelerator() else Verdict.NOTE
-        old = _numbers(torch.__version__) < torch_memory.LEAST_TORCH
+        old = torch_memory.release(torch.__version__) < torch_memory.LEAST_TORCH
         mend = "pip install --upgrade torch" if old else REBUILD
         return Check(name, verdict, f"{__version__}, without pinned memory", why, mend)
     return Check(name, Verdict.OK, f"{__version__}, built against torch {against}")

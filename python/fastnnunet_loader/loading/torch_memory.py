@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import torch
 
-__all__ = ["LEAST_TORCH", "accelerator", "built_against", "why_not"]
+__all__ = ["LEAST_TORCH", "accelerator", "built_against", "release", "why_not"]
 
 LEAST_TORCH = (2, 10)
 """The first torch whose stable ABI has what the extension calls."""
@@ -30,10 +31,14 @@ def accelerator() -> str | None:
     return str(module.current_accelerator().type) if module.is_available() else None
 
 
+def release(version: str) -> tuple[int, ...]:
+    """Return the two numbers of a version's release: a preview of 2.10 (2.10.0a0) has what 2.10 has."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:2])
+
+
 @functools.cache
 def _found(version: str) -> tuple[str | None, str]:
-    installed = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
-    if installed < LEAST_TORCH:
+    if release(version) < LEAST_TORCH:
         return None, f"it needs torch {'.'.join(map(str, LEAST_TORCH))} or later, and this is {version}"
     try:
         from .. import _torch

@@ -213,7 +213,7 @@ def _pinned(wanted: bool) -> bool:
     if wanted and torch_memory.built_against() is None:
         say_here(
             f"fastnnunet_loader: batches are in ordinary memory, not in pinned memory: {torch_memory.why_not()}. "
-            "Copies to a GPU wait for the training thread"
+            "Copies to a GPU wait for the training thread. `fastnnunet doctor` says what to do"
         )
         return False
     return wanted

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
+from ...checkpoints import naming_checkpoints
 from ...errors import RankError
 from ...listening import listen, listening
 from ...loading.loader import draw_seed
@@ -41,7 +42,8 @@ class InstalledRank:
         if self.listens:
             listen()
         self.install(self.settings)
-        return self.run_ddp(rank, *args)
+        with naming_checkpoints():
+            return self.run_ddp(rank, *args)
 
 
 class Spawning:
