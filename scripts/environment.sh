@@ -25,3 +25,19 @@ compile_once() {
     export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
   fi
 }
+
+# Changes with whatever a wheel is made of.
+sources_digest() {
+  (cd "$ROOT" && find CMakeLists.txt pyproject.toml cpp/CMakeLists.txt cpp/cmake cpp/fastnnunet cpp/include cpp/bindings python \
+    -type f ! -name '*.so' ! -name '*.py[cod]' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16)
+}
+
+# The wheel in dist/ that scripts/wheels.sh made of these very sources for an interpreter and this machine, or nothing.
+fitting_wheel() { # PYTHON
+  if [ -n "$1" ] && [ -e "$ROOT/dist/sources" ] && [ "$(cat "$ROOT/dist/sources")" = "$(sources_digest)" ]; then
+    local suffix
+    suffix=$("$1" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+    suffix=${suffix#.cpython-}
+    find "$ROOT/dist" -name "fastnnunet_loader-*-cp${suffix%%-*}-*_$(uname -m).whl"
+  fi
+}

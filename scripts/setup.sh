@@ -4,14 +4,23 @@
 #   scripts/setup.sh [EXTRAS]     EXTRAS of pyproject.toml, separated by commas (default: demo)
 #
 # Installs missing OS packages where it may, else says which. Uses the active virtual environment, else makes .venv.
-# A torch that is installed is used and not replaced.
+# A torch that is installed is used and not replaced. Where scripts/wheels.sh has made a wheel of these sources for this Python,
+# nothing is compiled, unless EXTRAS has test or lint.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 extras=${1:-demo}
 
 system_python=$(command -v python3) || system_python=
-packages=(g++ libtbb-dev libhwy-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-imgproc-dev)
+python=$(environment_python)
+wheel=
+if [[ ,$extras, != *,test,* && ,$extras, != *,lint,* ]]; then
+  wheel=$(fitting_wheel "$([ -x "$python" ] && echo "$python" || echo "$system_python")")
+fi
+packages=()
+if [ -z "$wheel" ]; then
+  packages+=(g++ libtbb-dev libhwy-dev libeigen3-dev zlib1g-dev libopencv-core-dev libopencv-imgproc-dev)
+fi
 if [[ ,$extras, == *,test,* ]]; then
   packages+=(catch2 strace clang libclang-rt-dev ccache)
 fi
@@ -21,7 +30,8 @@ if [[ ,$extras, == *,lint,* ]]; then
 fi
 # Debian's own Python comes without these two; others bring them.
 if [ -z "$system_python" ] || [ "$system_python" = /usr/bin/python3 ]; then
-  packages+=(python3-venv python3-dev)
+  packages+=(python3-venv)
+  if [ -z "$wheel" ]; then packages+=(python3-dev); fi
 fi
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -41,13 +51,12 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
-else
+elif [ -z "$wheel" ]; then
   say "not a Debian: a C++20 compiler, oneTBB, Eigen, zlib and OpenCV (core, imgproc) are taken as installed"
 fi
 
 compile_once
 system_python=$(command -v python3) || fail "expected python3, found none"
-python=$(environment_python)
 if [ ! -x "$python" ]; then
   say "virtual environment: .venv"
   sees_system=()
@@ -74,6 +83,14 @@ constraints=$(mktemp)
 trap 'rm -f "$constraints"' EXIT
 cp scripts/constraints.txt "$constraints"
 echo "torch==$(installed_torch)" >>"$constraints"
+
+if [ -n "$wheel" ]; then
+  say "$(basename "$wheel")[$extras], with torch $(installed_torch)"
+  pip_install -c "$constraints" --force-reinstall --no-deps "$wheel"
+  pip_install -c "$constraints" "$wheel[$extras]"
+  say "set up in ${python%/bin/python}"
+  exit
+fi
 
 # The build uses this torch and this blosc2, so it takes place in this environment and not in one of pip's own.
 say "build tools"

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Wheels that bring all they need but torch and NumPy, without compiler or OS packages where they are installed.
 #
-#   scripts/wheels.sh [TARGET ...]      linux-x86_64 (default)
+#   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both)
 #
 # One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 that are found), in dist/. Everything is compiled
 # with zig's clang against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2. Needs
-# apt-get and dpkg-dev, no root. The environment needs torch, whose headers and library the extension _torch is linked to.
+# apt-get and dpkg-dev, no root. The environment needs torch, for its headers.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
-targets=("${@:-linux-x86_64}")
+targets=("$@")
+[ $# -gt 0 ] || targets=(linux-x86_64 linux-aarch64)
 build=$ROOT/build/wheels
 export TOOLS=$build/tools
 here=$ROOT/scripts/wheels
@@ -34,16 +35,29 @@ if [ ! -x "$TOOLS/bin/python" ]; then
 fi
 "$here/sources.sh" "$build/sources"
 
+# What differs between two CPythons is a tenth of the code. The compilers are scripts, which ccache cannot know.
+compile_once
+export CCACHE_COMPILERTYPE=clang CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
+
+if [ -z "${TORCH_ROOT:-}" ]; then
+  TORCH_ROOT=$("$(environment_python)" -I -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
+fi
+
+# Wheels of other sources do not stay beside those that are made now.
+if [ "$(cat dist/sources 2>/dev/null)" != "$(sources_digest)" ]; then
+  rm -f dist/*.whl dist/sources
+fi
+
 for target in "${targets[@]}"; do
   case $target in
-    linux-x86_64) machine=${target#linux-} glibc=2.28 ;;
-    *) fail "expected a target of: linux-x86_64, got: $target" ;;
+    linux-x86_64 | linux-aarch64) machine=${target#linux-} glibc=2.28 ;;
+    *) fail "expected targets of: linux-x86_64 linux-aarch64, got: $target" ;;
   esac
   zig=$machine-linux-gnu.$glibc prefix=$build/$target
   mkdir -p "$prefix"
+  export ZIG_TARGET=$zig CCACHE_COMPILERCHECK="string:ziglang 0.17.1 $zig"
   "$here/dependencies.sh" "$build/sources" "$zig" "$prefix"
   platform=manylinux_${glibc/./_}_$machine
-  # Headers and libraries of packages of that platform: c-blosc2 and torch.
   if [ ! -d "$prefix/blosc2" ]; then
     say "c-blosc2 for $target"
     "$TOOLS/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
@@ -51,19 +65,26 @@ for target in "${targets[@]}"; do
       -d "$prefix" "blosc2>=4.12"
     (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
   fi
-  if [ -z "${TORCH_ROOT:-}" ]; then
-    python=$(environment_python)
-    TORCH_ROOT=$("$python" -I -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
+  # The extension _torch calls functions of torch's stable ABI, which the torch that is installed brings; only the name of the
+  # library is needed to link.
+  if [ ! -e "$prefix/torch/lib/libtorch_cpu.so" ]; then
+    mkdir -p "$prefix/torch/lib"
+    ln -sfn "$TORCH_ROOT/include" "$prefix/torch/include"
+    "$here/cc" -shared -nostdlib -Wl,-soname,libtorch_cpu.so -x c /dev/null -o "$prefix/torch/lib/libtorch_cpu.so"
   fi
   for python in "${pythons[@]}"; do
-    tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
+    # What the build would ask this interpreter, and what is true for the target's: .cpython-312-aarch64-linux-gnu.so.
+    suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+    suffix=${suffix/$(uname -m)/$machine} tag=${suffix#.cpython-}
+    tag=cp${tag%%-*}
     say "wheel for $tag, $target"
     if [ ! -x "$build/$tag/bin/python" ]; then
       "$python" -m venv "$build/$tag"
       quiet_pip "$build/$tag/bin/python" "scikit-build-core>=0.11" "pybind11>=3.0"
     fi
     rm -rf "$build/raw"
-    PATH=$TOOLS/bin:$PATH ZIG_TARGET=$zig "$build/$tag/bin/python" -m pip wheel --quiet --disable-pip-version-check \
+    PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=linux-$machine SETUPTOOLS_EXT_SUFFIX=$suffix \
+      "$build/$tag/bin/python" -m pip wheel --quiet --disable-pip-version-check \
       --no-build-isolation --no-deps --wheel-dir "$build/raw" \
       -Cbuild-dir="$prefix/build/$tag" -Ccmake.args="-GNinja" \
       -Ccmake.define.CMAKE_TOOLCHAIN_FILE="$here/zig.cmake" \
@@ -71,11 +92,13 @@ for target in "${targets[@]}"; do
       -Ccmake.define.CMAKE_PREFIX_PATH="$prefix;$("$build/$tag/bin/python" -m pybind11 --cmakedir)" \
       -Ccmake.define.Python_EXECUTABLE="$build/$tag/bin/python" \
       -Ccmake.define.BLOSC2_ROOT="$prefix/blosc2" \
-      -Ccmake.define.TORCH_ROOT="$TORCH_ROOT" \
+      -Ccmake.define.PYTHON_MODULE_EXTENSION="$suffix" \
+      -Ccmake.define.TORCH_ROOT="$prefix/torch" \
       -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON \
       -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS=-s -Cinstall.strip=false .
     # Names the platform, and refuses what needs more of it than that has. torch's library is torch's.
     PATH=$TOOLS/bin:$PATH auditwheel repair --plat "$platform" --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
   done
 done
+sources_digest >dist/sources
 ls -l dist/*.whl

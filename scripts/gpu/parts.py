@@ -1,0 +1,32 @@
+"""Files in archives of a limited size:  parts.py FOLDER_OF_FILES FOLDER_FOR_PARTS BYTES.
+
+The largest first, each into the first part that has room. Each part knows how many there are.
+"""
+
+import sys
+import tarfile
+from pathlib import Path
+
+files, parts, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+content: list[list[Path]] = []
+OVERHEAD = 2048  # of a file in an archive, and more than it takes
+
+
+def size(group: list[Path]) -> int:
+    return sum(file.stat().st_size + OVERHEAD for file in group)
+
+
+for file in sorted(files.iterdir(), key=lambda file: -file.stat().st_size):
+    if size([file]) > limit:
+        sys.exit(f"expected files of at most {limit} bytes, got {file.stat().st_size} in {file.name}")
+    for group in content:
+        if size([*group, file]) <= limit:
+            group.append(file)
+            break
+    else:
+        content.append([file])
+for number, group in enumerate(content, 1):
+    # Wheels are compressed already.
+    with tarfile.open(parts / f"part-{number:02d}-of-{len(content):02d}.tar", "w") as archive:
+        for file in group:
+            archive.add(file, file.name)

@@ -1,0 +1,78 @@
+"""Images and containers of podman, on a machine that runs no container engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+MINIMAL = ("python3", "python3-venv", "ca-certificates")
+
+# Nobody's user, no rights, nothing to write to but the data and /tmp, and 64 KiB of shared memory.
+LOCKED = (
+    "--network=none", "--shm-size=64k", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:size=512m", "--cap-drop=all",
+    "--security-opt=no-new-privileges", "--memory=4g", "--memory-swap=4g", "--cpus=2", "--pids-limit=300", "--user=1000",
+    "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096",
+)  # fmt: skip
+
+
+class Podman:
+    """The program, with storage in a folder of its own.
+
+    shown: files and folders of this machine that a build is to see, such as pip's settings for another index.
+    """
+
+    def __init__(self, folder: Path, shown: list[str]) -> None:
+        missing = [name for name in ("podman", "debootstrap") if shutil.which(name) is None]
+        if missing or os.geteuid() != 0:
+            sys.exit(f"expected root, podman and debootstrap: apt-get install podman crun debootstrap (missing: {missing})")
+        self.folder = folder
+        self.shown = [f"--volume={Path(name).resolve()}:{name}:ro" for name in shown]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self, *arguments: str) -> list[str]:
+        """What runs podman, without the control groups that a machine with both versions mixes."""
+        store = f"--root={self.folder / 'storage'}", f"--runroot={self.folder / 'run'}"
+        script = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"'
+        return ["unshare", "-m", "bash", "-c", script, "bash", "podman", *store, *arguments]
+
+    def base(self, suite: str) -> str:
+        """The name of an image of Debian with Python, made by debootstrap."""
+        name = f"localhost/debian-{suite}"
+        if subprocess.run(self.command("image", "exists", name)).returncode:
+            root = self.folder / suite
+            shutil.rmtree(root, ignore_errors=True)
+            made = ["debootstrap", "--variant=minbase", f"--include={','.join(MINIMAL)}", suite, str(root)]
+            subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+            archive = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
+            subprocess.run(self.command("import", "--quiet", "-", name), stdin=archive.stdout, check=True, stdout=subprocess.DEVNULL)
+            assert archive.wait() == 0
+            shutil.rmtree(root)
+        return name
+
+    def build(self, context: Path, dockerfile: Path, target: str, name: str, **arguments: str) -> str:
+        """Build a target of a Dockerfile, and return the image's name."""
+        given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        options = ["--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096", *self.shown]
+        place = ["--tag", name, "--target", target, "--file", str(dockerfile), str(context)]
+        subprocess.run(self.command("build", "--quiet", *options, *given, *place), check=True, stdout=subprocess.DEVNULL)
+        return name
+
+    def run(
+        self, image: str, command: list[str], volumes: dict[Path, str], variables: dict[str, str], entry: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a locked container; what it printed is in `stdout`."""
+        options = [*LOCKED, *(f"--volume={at}:{name}" for at, name in volumes.items())]
+        options += [f"--env={name}={value}" for name, value in variables.items()]
+        if entry is not None:
+            options.append(f"--entrypoint={entry}")
+        return subprocess.run(
+            self.command("run", "--rm", *options, image, *command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=1200,
+        )
