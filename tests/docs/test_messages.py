@@ -15,18 +15,19 @@ QUOTED = {
     "One or more background workers are no longer alive. Exiting. Please check the print statements above for the actual error "
     "message": "batchgenerators/dataloading/nondet_multi_threaded_augmenter.py",
     "Exception in background worker": "batchgenerators/dataloading/nondet_multi_threaded_augmenter.py",
-    "Background workers died. Look for the error message further up! If there is none then your RAM was full and the worker was "
-    "killed by the OS. Use fewer workers or get more RAM in that case!": "nnunetv2/inference/data_iterators.py",
+    "Background workers died. Look for the error message further up! If there is none then your RAM was full and the worker "
+    "was killed by the OS. Use fewer workers or get more RAM in that case!": "nnunetv2/inference/data_iterators.py",
     "Segmentation export worker died. It was likely killed by your OS because of insufficient available CPU RAM.": (
         "nnunetv2/inference/predict_from_raw_data.py"
     ),
     "Some background workers are no longer alive": "nnunetv2/utilities/file_path_utilities.py",
     "Some background worker is 6 feet under. Yuck.": "nnunetv2/preprocessing/preprocessors/default_preprocessor.py",
-    "One of your background processes is missing. This could be because of an error (look for an error message) or because it was "
-    "killed by your OS due to running out of RAM.": "nnunetv2/experiment_planning/dataset_fingerprint/fingerprint_extractor.py",
-    "Too many open files. Communication with the workers is no longer possible. Please increase the limit using `ulimit -n` in the "
-    "shell or change the sharing strategy by calling `torch.multiprocessing.set_sharing_strategy('file_system')` at the beginning "
-    "of your code": "torch/utils/data/dataloader.py",
+    "One of your background processes is missing. This could be because of an error (look for an error message)": (
+        "nnunetv2/experiment_planning/dataset_fingerprint/fingerprint_extractor.py"
+    ),
+    "Too many open files. Communication with the workers is no longer possible. Please increase the limit using `ulimit -n` in "
+    "the shell or change the sharing strategy by calling `torch.multiprocessing.set_sharing_strategy('file_system')` at the "
+    "beginning of your code": "torch/utils/data/dataloader.py",
     "received 0 items of ancdata": "multiprocessing/reduction.py",
     "Unexpected bus error encountered in worker. This might be caused by insufficient shared memory (shm).": (
         "torch/lib/libtorch_python.so"
@@ -53,9 +54,7 @@ def file_of(name: str) -> Path:
 def texts_of(name: str) -> str:
     """All literal texts of a module, those that Python joins included."""
     tree = ast.parse(file_of(name).read_text(encoding="utf-8"))
-    return "\n".join(
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
+    return "\n".join(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 @pytest.mark.parametrize("message", QUOTED)

@@ -1,8 +1,9 @@
-"""The example of a trainer with its own augmentation and loss: found by its name, trained, and compiled but for its own transform."""
+"""The example of a trainer with its own augmentation and loss: found by its name, trained, and native but for its transform."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset
+import torch
 
 import fastnnunet_loader as fl
+from datasets import Dataset
 
 FOLDER = Path(__file__).parents[2] / "examples" / "custom_trainer"
 
@@ -34,7 +36,9 @@ def test_only_its_own_transform_runs_in_python(example: Any) -> None:
     )
     pipeline = fl.compile_transforms(tree)
     assert len(pipeline.fallbacks) == 1 and "Gradient" in pipeline.fallbacks[0]
-    drawn = {type(transform).__name__ for step in range(200) for transform, _ in pipeline.draw((1, 20, 20, 20), seed=1, step=step)}
+    drawn = {
+        type(transform).__name__ for step in range(200) for transform, _ in pipeline.draw((1, 20, 20, 20), seed=1, step=step)
+    }
     assert {"SpatialTransform", "ContrastTransform", "Gradient"} <= drawn
     assert "GammaTransform" not in drawn
     image = np.zeros((1, 20, 20, 20), np.float32)
@@ -45,10 +49,10 @@ def test_only_its_own_transform_runs_in_python(example: Any) -> None:
 @pytest.mark.slow
 def test_it_trains(example: Any, nnunet_dataset: Callable[[str], Dataset]) -> None:
     dataset = nnunet_dataset("default")
+    options = ["3d_fullres", "0", "-tr", "nnUNetTrainerGentle", "-device", "cpu", "--threads", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "fastnnunet_loader.cli", "train", dataset.name, "3d_fullres", "0"]
-        + ["-tr", "nnUNetTrainerGentle", "-device", "cpu", "--threads", "1"],
-        env={**os.environ, **dataset.env, "nnUNet_extTrainer": str(FOLDER), "EPOCHS": "1", "ITERATIONS": "2"},
+        [sys.executable, "-m", "fastnnunet_loader.cli", "train", dataset.name, *options],
+        env={**os.environ, "nnUNet_extTrainer": str(FOLDER), "EPOCHS": "1", "ITERATIONS": "2", "nnUNet_compile": "f"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -63,10 +67,6 @@ def test_it_trains(example: Any, nnunet_dataset: Callable[[str], Dataset]) -> No
 
 
 def test_its_loss_weighs_dice_twice(example: Any, nnunet_dataset: Callable[[str], Dataset]) -> None:
-    import json
-
-    import torch
-
     dataset = nnunet_dataset("default")
     description = json.loads((dataset.preprocessed / dataset.name / "dataset.json").read_text(encoding="utf-8"))
     plans = {**dataset.plans, "continue_training": False}
