@@ -26,7 +26,6 @@ NOT_RUN = {
     "start/five_minutes.md: scripts/demo.sh": "trains for ten minutes; tests/demo runs its steps",
     "start/moving.md: fastnnunet doctor": "tests/bench measures both loaders",
     "start/moving.md: fastnnunet run": "tests/nnunet/test_run.py runs programs in both ways",
-    "start/moving.md: nnUNetv2_train": "tests/nnunet/test_checkpoint.py loads the checkpoint in plain nnU-Net",
     "start/docker.md: docker build": DOCKER,
     "start/docker.md: docker run --gpus all --memory 32g": DOCKER,
     "start/docker.md: docker run --gpus all -v": DOCKER,
@@ -38,13 +37,15 @@ NOT_RUN = {
     "troubleshooting.md: fastnnunet train 1 3d_fullres 0 --c": AGAIN,
     "troubleshooting.md: fastnnunet train 1 3d_fullres 0 --val": "tests/nnunet/test_train.py runs the validation alone",
     "troubleshooting.md: fastnnunet predict": AGAIN,
+    "troubleshooting.md: fastnnunet doctor 1 -c 3d_fullres --quick": AGAIN,
     "troubleshooting.md: fastnnunet doctor 1\n": "plans and preprocesses; tests/datasets.py does, by the same functions",
     "troubleshooting.md: fastnnunet doctor 1 -c 3d_fullres\n": "tests/doctor reads all files of a data set",
     "troubleshooting.md: nnUNet_compile=f": AGAIN,
 }
 """Page and beginning of the block, and the reason."""
 
-# Users' commands, with nnU-Net's shortest training and without a GPU. `doctor` ends with 1 where it only warns.
+# Users' commands, with nnU-Net's shortest training and without a GPU. `doctor` ends with 1 where it only warns. What nnU-Net
+# continues has an epoch to go.
 PRELUDE = """
 set -euo pipefail
 fastnnunet() {
@@ -55,6 +56,7 @@ fastnnunet() {
     *) command fastnnunet "$@" ;;
   esac
 }
+nnUNetv2_train() { FASTNNUNET_DEMO_EPOCHS=2 command nnUNetv2_train "$@" -device cpu -tr nnUNetTrainerDemo; }
 """
 ALL = [block for page in PAGES for block in blocks_of(DOCS / page)] + blocks_of(ROOT / "README.md")
 
@@ -105,6 +107,7 @@ def test_the_blocks_of_a_page_run(page: str, nnunet_dataset: Callable[[str], Dat
         "nnUNet_compile": "f",
         "FASTNNUNET_DEMO_EPOCHS": "1",
         "FASTNNUNET_DEMO_ITERATIONS": "2",
+        "nnUNet_n_proc_DA": "1",
     }
     done = subprocess.run(
         ["bash", "-c", script],
@@ -121,6 +124,10 @@ def test_the_blocks_of_a_page_run(page: str, nnunet_dataset: Callable[[str], Dat
         assert "fastnnunet_loader, training:" in done.stdout
         assert (tmp_path / "segmentations" / image.name.replace("_0000", "")).is_file()
         assert (tmp_path / "stages.png").is_file()
+    if page == "start/moving.md":  # there and back
+        before, _, after = done.stdout.partition("Epoch 1")
+        assert "fastnnunet_loader, training:" in before and after
+        assert "fastnnunet_loader" not in after
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.language == "sh"], ids=lambda block: block.name)
