@@ -31,12 +31,16 @@ class Block:
         """The calls of `fastnnunet`, split into words; without those that a shell would still change."""
         found = []
         for line in self.text.replace("\\\n", " ").splitlines():
-            for part in re.split(r"\|\||&&|;", line):
-                words = shlex.split(part, comments=True)
-                while words and "=" in words[0]:
-                    words = words[1:]
-                if "fastnnunet" in words and not any(word.startswith("$") for word in words):
-                    found.append(words[words.index("fastnnunet") :])
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            call: list[str] = []
+            for word in [*lexer, ";"]:
+                if word not in (";", "&&", "||", "|"):
+                    call.append(word)
+                    continue
+                if "fastnnunet" in call and not any(part.startswith("$") for part in call):
+                    found.append(call[call.index("fastnnunet") :])
+                call = []
         return found
 
 
