@@ -74,7 +74,7 @@ def runs(block: Block) -> bool:
 def test_every_block_says_what_it_is() -> None:
     """README's are for people; a block of a page without a language is a drawing or settings.md's three ways."""
     languages = {block.language for block in ALL if block.page != "README.md"}
-    assert languages <= {"sh", "python", "text", "yaml", "dockerfile", ""}
+    assert languages <= {"sh", "python", "output", "yaml", "dockerfile", ""}
     bare = {block.page for block in ALL if not block.language and not reasons_against(block)}
     assert bare <= {"README.md", "how.md", "reliability.md"}
     for block in ALL:

@@ -59,7 +59,7 @@ def texts_of(name: str) -> str:
 
 @pytest.mark.parametrize("message", QUOTED)
 def test_a_quoted_message_is_what_is_printed(message: str) -> None:
-    assert message in "\n".join(block.text for block in blocks_of(DOCS / "troubleshooting.md") if block.language == "text")
+    assert message in "\n".join(block.text for block in blocks_of(DOCS / "troubleshooting.md") if block.language == "output")
     name = QUOTED[message]
     if name.endswith(".so"):
         assert message.encode() in file_of(name).read_bytes()
