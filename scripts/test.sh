@@ -17,7 +17,7 @@ done
 export OMP_WAIT_POLICY=PASSIVE
 
 # Warnings are errors, also where pip builds the extension; the rest repeats what pyproject.toml defines.
-SKBUILD_CMAKE_DEFINE="FASTNNUNET_WARNINGS_AS_ERRORS=ON;FASTNNUNET_BUILD_TESTS=OFF" scripts/setup.sh test,lint
+SKBUILD_CMAKE_DEFINE="FASTNNUNET_WARNINGS_AS_ERRORS=ON;FASTNNUNET_BUILD_TESTS=OFF" scripts/setup.sh test,lint,docs
 compile_once
 python=$(environment_python)
 PATH=${python%/*}:$PATH

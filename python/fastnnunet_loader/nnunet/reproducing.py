@@ -30,13 +30,18 @@ def reproduce(
     """Make one sample of a training again, by the same code. Messages about errors and skipped cases contain the call.
 
     Args:
-        dataset, configuration, fold, trainer, plans: as nnUNetv2_train takes them.
+        dataset: as nnUNetv2_train takes it.
+        configuration: as nnUNetv2_train takes it.
+        fold: as nnUNetv2_train takes it.
         seed: of the training; its log has it.
-        step, slot: the number of the batch, and the position in it.
+        step: the number of the batch.
+        slot: the position in it.
         role: "train", "val", or the number of a further loader.
         rank: of torch.distributed.
         ranks: how many ranks there were; each makes its share of a batch.
         attempt: how many times this sample was drawn before because its case was bad.
+        trainer: name of the class, as nnUNetv2_train takes it.
+        plans: name of the plans, as nnUNetv2_train takes it.
         check_finite: as the training had it.
 
     Returns:

@@ -150,10 +150,13 @@ class Pipeline:
         Convert2DTo3DTransform the planes of the first axis are channels.
 
         Args:
-            image, segmentation, sample: as of a call.
+            image: as of a call.
+            segmentation: as of a call.
+            sample: as of a call.
 
         Raises:
-            TransformError, ValueError: as a call.
+            TransformError: as a call.
+            ValueError: as a call.
         """
         pixels = _array(image, np.float32, "image")
         labels = None if segmentation is None else _array(segmentation, np.int16, "segmentation")

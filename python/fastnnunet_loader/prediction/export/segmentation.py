@@ -78,11 +78,18 @@ class SegmentationStream:
         channels: number of channels of the logits.
         logits_shape: (X, Y, Z) of all logits together.
         along: 0, 1 or 2, the axis of the planes.
-        new_shape, axis, regions_class_order, bbox, shape, transpose_backward, probabilities, threads: see
-            `logits_to_segmentation`.
+        new_shape: see `logits_to_segmentation`.
+        axis: see `logits_to_segmentation`.
+        regions_class_order: see `logits_to_segmentation`.
+        bbox: see `logits_to_segmentation`.
+        shape: see `logits_to_segmentation`.
+        transpose_backward: see `logits_to_segmentation`.
+        probabilities: see `logits_to_segmentation`.
+        threads: see `logits_to_segmentation`.
 
     Raises:
-        ValueError, TypeError: see `logits_to_segmentation`.
+        ValueError: see `logits_to_segmentation`.
+        TypeError: see `logits_to_segmentation`.
     """
 
     def __init__(
