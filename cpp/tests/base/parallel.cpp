@@ -1,7 +1,16 @@
 #include "fastnnunet/base/parallel.h"
 
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
+
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "catch.h"
@@ -30,6 +39,45 @@ TEST_CASE("parallel_for: an exception reaches the caller", "[base]") {
                                  }),
                     std::out_of_range);
   CHECK_THROWS_AS(parallel_for(0, 50, [](std::int64_t, std::int64_t) {}), InvalidArgument);
+}
+
+// The threads that worked on a loop, each range of which takes a while.
+std::set<std::thread::id> threads_of(int threads, std::int64_t count) {
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  parallel_for(threads, count, [&](std::int64_t, std::int64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    const std::lock_guard lock(mutex);
+    seen.insert(std::this_thread::get_id());
+  });
+  return seen;
+}
+
+TEST_CASE("parallel_for: the caller's thread and no more than were asked for, than cores or than oneTBB may have",
+          "[base]") {
+  const auto cores = static_cast<std::size_t>(tbb::info::default_concurrency());
+  const auto own = std::this_thread::get_id();
+  CHECK(threads_of(1, 100) == std::set{own});
+  const auto two = threads_of(2, 100);
+  CHECK(two.size() == std::min<std::size_t>(2, cores));
+  CHECK(two.contains(own));
+  CHECK(threads_of(8 * static_cast<int>(cores), 1000).size() <= cores);
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, 1);
+  CHECK(threads_of(4, 100) == std::set{own});
+}
+
+TEST_CASE("parallel_for: after an error no range begins, and it is the first error that is thrown", "[base]") {
+  std::atomic<int> begun{0};
+  std::string what;
+  try {
+    parallel_for(2, 800, [&](std::int64_t, std::int64_t) { throw std::out_of_range(std::to_string(begun++)); });
+  } catch (const std::out_of_range& error) {
+    what = error.what();
+  }
+  CHECK((what == "0" || what == "1"));  // of two threads that begin together, either
+  CHECK(begun <= 2);
+  for (const int threads : {0, -1})
+    CHECK_THROWS_AS(parallel_for(threads, 0, [](std::int64_t, std::int64_t) {}), InvalidArgument);
 }
 
 TEST_CASE("parallel_for: in a loop of its own", "[base]") {
