@@ -1,7 +1,10 @@
 #ifdef __linux__
 #include "fastnnunet/platform/control_groups.h"
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch.h"
@@ -170,6 +173,32 @@ TEST_CASE("platform: a control group of version 1 that has no limit, in numbers"
   folder.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "536870912\n");
   CHECK_FALSE(control_groups(folder.path()).memory_limit);
   CHECK_FALSE(control_groups(folder.path()).memory_available);
+}
+
+TEST_CASE("platform: what control groups leave of a machine") {
+  const auto cores = [](std::optional<double> quota, int all) { return cores_within({.cores = quota}, all); };
+  CHECK(cores(std::nullopt, 8) == 8);
+  CHECK(cores(std::nullopt, 0) == 1);
+  CHECK(cores(0.25, 8) == 1);
+  CHECK(cores(1.0, 8) == 1);
+  CHECK(cores(2.5, 8) == 3);
+  CHECK(cores(2.5, 2) == 2);
+  CHECK(cores(1e300, 8) == 8);
+
+  const Memory all{.limit = 1000, .available = 600};
+  const auto memory = [&](std::optional<std::uint64_t> limit, std::optional<std::uint64_t> available) {
+    const Memory left = memory_within({.memory_limit = limit, .memory_available = available}, all);
+    return std::pair(left.limit, left.available);
+  };
+  using Left = std::pair<std::uint64_t, std::uint64_t>;
+  CHECK(memory(std::nullopt, std::nullopt) == Left{1000, 600});
+  CHECK(memory(800, 700) == Left{800, 600});
+  CHECK(memory(800, 500) == Left{800, 500});
+  CHECK(memory(800, 0) == Left{800, 0});
+  CHECK(memory(5000, 4000) == Left{1000, 600});
+  // How much of it is in use is not known.
+  CHECK(memory(400, std::nullopt) == Left{400, 400});
+  CHECK(memory(800, std::nullopt) == Left{800, 600});
 }
 
 }  // namespace

@@ -36,11 +36,10 @@ std::size_t stack_of_a_thread(std::size_t bytes) {
 }
 
 TEST_CASE("platform: a thread has the stack that was asked for, whatever ulimit -s says") {
-  for (const std::size_t bytes : {std::size_t{256} << 10, std::size_t{1} << 20, std::size_t{3} << 20}) {
+  // What an ended thread leaves is used again, so it may be more. Beyond what ulimit -s usually says, too.
+  for (const std::size_t bytes : {std::size_t{256} << 10, std::size_t{3} << 20, std::size_t{64} << 20}) {
     CAPTURE(bytes);
-    const std::size_t size = stack_of_a_thread(bytes);
-    CHECK(size >= bytes);
-    CHECK(size <= bytes + (64 << 10));
+    CHECK(stack_of_a_thread(bytes) >= bytes);
   }
   // Less than the system takes, and no whole number of pages.
   CHECK(stack_of_a_thread(1) > 0);
