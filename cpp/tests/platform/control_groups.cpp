@@ -176,7 +176,9 @@ TEST_CASE("platform: a control group of version 1 that has no limit, in numbers"
 }
 
 TEST_CASE("platform: what control groups leave of a machine") {
-  const auto cores = [](std::optional<double> quota, int all) { return cores_within({.cores = quota}, all); };
+  const auto cores = [](std::optional<double> quota, int all) {
+    return cores_within({std::nullopt, std::nullopt, quota}, all);
+  };
   CHECK(cores(std::nullopt, 8) == 8);
   CHECK(cores(std::nullopt, 0) == 1);
   CHECK(cores(0.25, 8) == 1);
@@ -187,7 +189,7 @@ TEST_CASE("platform: what control groups leave of a machine") {
 
   const Memory all{.limit = 1000, .available = 600};
   const auto memory = [&](std::optional<std::uint64_t> limit, std::optional<std::uint64_t> available) {
-    const Memory left = memory_within({.memory_limit = limit, .memory_available = available}, all);
+    const Memory left = memory_within({limit, available, std::nullopt}, all);
     return std::pair(left.limit, left.available);
   };
   using Left = std::pair<std::uint64_t, std::uint64_t>;

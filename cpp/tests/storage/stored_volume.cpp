@@ -1,9 +1,18 @@
 // What reads of every format refuse, and when they look whether the file is still what it was.
 #include "fastnnunet/storage/stored_volume.h"
 
+#ifdef __linux__
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "storage/files.h"
 
@@ -143,6 +152,59 @@ TEST_CASE("stored_volume: a file that was good and is damaged while it is read m
     CHECK(passing_of(read) == std::nullopt);
   }
 }
+
+// One whose reading ends as a test says.
+class Ending final : public StoredVolume {
+ public:
+  Ending(const std::filesystem::path& path, std::function<void()> end)
+      : StoredVolume(std::make_unique<platform::InputFile>(path), Element::uint8, 1, {2, 2, 2}), end_(std::move(end)) {}
+  std::size_t memory() const override { return 0; }
+
+ private:
+  void read_inside(std::int64_t, std::int64_t, const Box&, const VoxelWriter&) override { end_(); }
+  std::function<void()> end_;
+};
+
+TEST_CASE("stored_volume: a limit of the process is none of a file's, be it another by now") {
+  const TemporaryFolder folder;
+  const auto path = folder / "file";
+  write_file(path, "some");
+  Ending volume(path, [&] {
+    write_file(path, "other");
+    throw ResourceError("file", "no memory is left");
+  });
+  volume.content();
+  float out[8];
+  CHECK_THROWS_AS(volume.read(0, {{0, 0, 0}, {2, 2, 2}}, out, 0.0f), ResourceError);
+}
+
+#ifdef __linux__
+
+TEST_CASE("stored_volume: a handle that gave an error that may pass is not used again") {
+  const TemporaryFolder folder;
+  const auto path = folder / "case.npy";
+  const auto array = ramp<float>(kShape);
+  write_file(path, npy_bytes(array, "<f4"));
+  for (const bool once : {false, true}) {
+    CAPTURE(once);
+    // The lowest number that is free, which the file gets.
+    const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(number);
+    const auto volume = open_volume(path, "");
+    REQUIRE(std::filesystem::equivalent("/proc/self/fd/" + std::to_string(number), path));
+    volume->content();
+    // Where there is no memory, this gives EIO, as a stale handle does for ever.
+    const int stale = ::open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    REQUIRE(::dup2(stale, number) == number);
+    ::close(stale);
+    if (once) volume->check_once();
+    std::vector<float> out(25 * 22 * 19);
+    CHECK(passing_of([&] { volume->read(0, Box::of_shape(volume->shape()), out.data(), 0.0f); }) == Passing::yes);
+    CHECK(box_is_right<float>(*volume, array, 1, Box::of_shape(volume->shape())));
+  }
+}
+
+#endif
 
 TEST_CASE("stored_volume: shapes that a file may have") {
   CHECK(volume_shape("file", {2, 3, 4}, Element::float32).channels == 1);
