@@ -1,7 +1,13 @@
 // What every field of a chunk has to be. A chunk that is damaged costs its own voxels.
+#ifdef __linux__
+#include <sys/resource.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -170,6 +176,39 @@ TEST_CASE("b2nd: blocks lie in a chunk in the order in which threads came to wri
   write_file(path, bytes);
   check_volume(*open_volume(path, ""), array);
 }
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+TEST_CASE("b2nd: where there is no memory to decompress a block, that is none of the file's") {
+  const TemporaryFolder folder;
+  const auto path = folder / "case.b2nd";
+  const auto array = ramp<float>({1, 1, 1024, 4096});
+  write_b2nd(path, array, "<f4", {{1, 1, 1024, 4096}, {1, 1, 1024, 4096}});
+  const auto volume = open_volume(path, "");
+  const Box all = Box::of_shape(volume->shape());
+  std::vector<float> out(1024 * 4096);
+  std::ifstream in("/proc/self/statm");
+  std::uint64_t pages = 0;
+  in >> pages;
+  rlimit before;
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  rlimit none = before;
+  // c-blosc2 takes several times the block.
+  none.rlim_cur = pages * 4096 + out.size() * sizeof(float);
+  REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
+  bool limit = false;
+  try {
+    volume->read(0, all, out.data(), 0.0f);
+  } catch (const ResourceError&) {
+    limit = true;
+  } catch (const std::exception&) {
+  }
+  ::setrlimit(RLIMIT_AS, &before);
+  CHECK(limit);
+  CHECK(box_is_right<float>(*volume, array, 0, all));
+}
+
+#endif
 
 }  // namespace
 }  // namespace fastnnunet::storage

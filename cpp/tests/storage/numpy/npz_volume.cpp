@@ -47,6 +47,10 @@ TEST_CASE("npz: memory does not grow with the image") {
   const auto data = ramp<float>({1, 64, 128, 128});
   write_file(path, zip_bytes({{"data.npy", npy_bytes(data, "<f4")}}, true, false));
   const auto volume = open_volume(path, "data");
+  const std::uint64_t before = volume->bytes_read(), size = std::filesystem::file_size(path);
+  CHECK(box_is_right<float>(*volume, data, 0, Box::of_shape({64, 128, 128})));
+  CHECK(volume->bytes_read() - before > size * 9 / 10);
+  CHECK(volume->bytes_read() - before <= size);
   CHECK(box_is_right<float>(*volume, data, 0, {{60, 100, 90}, {64, 110, 100}}));
   CHECK(box_is_right<float>(*volume, data, 0, {{0, 0, 0}, {4, 8, 8}}));
   CHECK(volume->memory() < 300'000);
@@ -114,9 +118,17 @@ TEST_CASE("npz: deflated data that ends too early or is damaged") {
     archive.replace(archive.find("PK\x01\x02") + 24, 4, number_bytes(npy.size() + 4 * 30 * 31, 4));
     write_file(path, archive);
     std::vector<float> more(30 * 31 * 33);
-    const auto volume = open_volume(path, "data");
-    CHECK(contains(reason_of([&] { volume->read(0, Box::of_shape(volume->shape()), more.data(), 0.0f); }),
-                   "damaged or truncated compressed data: it ends at byte " + std::to_string(npy.size())));
+    auto volume = open_volume(path, "data");
+    const auto reason = [&] {
+      return reason_of([&] { volume->read(0, Box::of_shape(volume->shape()), more.data(), 0.0f); });
+    };
+    CHECK(contains(reason(), "damaged or truncated compressed data: it ends at byte " + std::to_string(npy.size())));
+    // There are bytes behind, which are none of the data.
+    const std::size_t place = archive.find("PK\x01\x02") + 20;
+    archive.replace(place, 4, number_bytes(deflated(npy).size() + 20, 4));
+    write_file(path, archive);
+    volume = open_volume(path, "data");
+    CHECK(contains(reason(), "it ends at byte " + std::to_string(npy.size())));
   }
   SECTION("bytes overwritten") {
     archive.replace(archive.find("data.npy") + 8, 64, Bytes(64, '\xff'));
