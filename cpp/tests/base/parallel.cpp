@@ -22,6 +22,7 @@
 #include "catch.h"
 #include "fastnnunet/base/error.h"
 #include "message.h"
+#include "sanitized.h"
 
 namespace fastnnunet::base {
 namespace {
@@ -104,7 +105,7 @@ TEST_CASE("parallel_for: after an error no more ranges begin, and it is the firs
     CHECK_THROWS_AS(parallel_for(threads, 0, [](std::int64_t, std::int64_t) {}), InvalidArgument);
 }
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(FASTNNUNET_SANITIZED)
 
 TEST_CASE("parallel_for: where there are no more threads, the caller's does all of it", "[base]") {
   // Stacks of ended threads are used again: these take them.

@@ -7,11 +7,12 @@
 #include "catch.h"
 #include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/platform/thread_room.h"
+#include "sanitized.h"
 
 namespace fastnnunet::platform {
 namespace {
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__linux__) && !defined(FASTNNUNET_SANITIZED)
 
 // Of this process, in bytes.
 std::uint64_t address_space() {

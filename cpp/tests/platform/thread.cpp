@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "catch.h"
+#include "sanitized.h"
 
 namespace fastnnunet::platform {
 namespace {
@@ -21,7 +22,7 @@ TEST_CASE("platform: a thread runs its body once, and is waited for") {
   CHECK(runs == 1);
 }
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__linux__) && !defined(FASTNNUNET_SANITIZED)
 
 std::size_t stack_of_a_thread(std::size_t bytes) {
   std::size_t size = 0;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "sanitized.h"
 #include "storage/files.h"
 
 namespace fastnnunet::storage {
@@ -177,7 +178,7 @@ TEST_CASE("b2nd: blocks lie in a chunk in the order in which threads came to wri
   check_volume(*open_volume(path, ""), array);
 }
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__linux__) && !defined(FASTNNUNET_SANITIZED)
 
 TEST_CASE("b2nd: where there is no memory to decompress a block, that is none of the file's") {
   const TemporaryFolder folder;
