@@ -5,13 +5,9 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define FASTNNUNET_SANITIZED
-#endif
-#endif
-#if !defined(FASTNNUNET_SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(_MSC_VER)
+#include "sanitized.h"
+
+#if !defined(FASTNNUNET_SANITIZED) && !defined(_MSC_VER)
 #define FASTNNUNET_COUNTS
 #endif
 

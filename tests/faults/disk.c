@@ -13,13 +13,14 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-volatile int faults_disk = 0; /* 1: errors, 2: no answer */
+volatile int faults_disk = 0; /* 1: errors, 2: no answer, 3: reads that end early, or are interrupted */
 volatile int faults_errno = EIO;
 volatile int faults_calls = 1; /* 1: reads, 2: stat, 4: open */
 volatile int faults_left = -1; /* so many calls fail; -1: all */
 volatile int faults_locks = 0; /* 1: flock and fcntl hang, 2: everybody is given every lock */
 volatile int faults_stats = 0; /* calls so far, of files that are concerned */
 volatile int faults_opens = 0;
+volatile int faults_short = 0; /* reads so far that could end early */
 
 enum { READ = 1, STAT = 2, OPEN = 4 };
 
@@ -41,7 +42,7 @@ static int concerns(int file) {
 
 /* Whether this call, of a file that is concerned, fails. */
 static int fails(int call) {
-  if (faults_disk == 0 || (faults_calls & call) == 0) return 0;
+  if (faults_disk == 0 || faults_disk == 3 || (faults_calls & call) == 0) return 0;
   while (faults_disk == 2) usleep(10000);
   if (faults_disk == 0) return 0;
   for (int left = faults_left; left != 0; left = faults_left)
@@ -58,6 +59,10 @@ static int fails(int call) {
     static ssize_t (*real)(int, void*, size_t, offset_type);                                \
     if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, #name);                             \
     if (faults_disk != 0 && concerns(file) && fails(READ)) return errno = faults_errno, -1; \
+    if (faults_disk == 3 && concerns(file)) {                                               \
+      if (__sync_fetch_and_add(&faults_short, 1) % 3 == 0) return errno = EINTR, -1;        \
+      if (count > 1) count = count / 2 + 1;                                                 \
+    }                                                                                       \
     return real(file, to, count, offset);                                                   \
   }
 

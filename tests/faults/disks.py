@@ -111,6 +111,13 @@ def _(scene: Scene) -> str:
     return "24 batches"
 
 
+@fault("reads that end early, or are interrupted", SAME)
+def _(scene: Scene) -> str:
+    _same(scene, lambda: scene.disk(3), patience=0.0).close()
+    scene.disk(0)
+    return "24 batches"
+
+
 @fault("files replaced by others of the same size", "one BadCaseError names case, file and reason")
 def _(scene: Scene) -> str:
     loader = scene.loader(keep_blocks=False, threads=1, patience=5.0)

@@ -98,7 +98,8 @@ class Scene:
         expect(took < seconds, f"it took {took:.1f} s, not less than {seconds:g} s")
 
     def disk(self, state: int, *, error: int = errno.EIO, calls: int = READS, times: int = -1) -> None:
-        """From now on .b2nd, .pkl and .nii.gz files give 0: what is there, 1: an error of the device, 2: no answer, for ever.
+        """From now on .b2nd, .pkl and .nii.gz files give 0: what is there, 1: an error of the device, 2: no answer, for ever,
+        3: reads that end early or are interrupted.
 
         error: its number. calls: READS, STATS, OPENS or a sum of them. times: how many calls get the error; -1 for all.
         """

@@ -1,6 +1,7 @@
 #include "fastnnunet/platform/control_groups.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -147,6 +148,17 @@ ControlGroups control_groups(const std::filesystem::path& root) {
     }
   }
   return groups;
+}
+
+int cores_within(const ControlGroups& groups, int cores) {
+  if (groups.cores) cores = std::min(cores, static_cast<int>(std::ceil(std::min(*groups.cores, 1e6))));
+  return std::max(cores, 1);
+}
+
+Memory memory_within(const ControlGroups& groups, Memory memory) {
+  if (groups.memory_limit) memory.limit = std::min(memory.limit, *groups.memory_limit);
+  memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));
+  return memory;
 }
 
 }  // namespace fastnnunet::platform

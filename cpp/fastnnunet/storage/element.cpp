@@ -78,10 +78,6 @@ std::size_t size_of(Element element) {
   return 8;
 }
 
-bool is_floating(Element element) {
-  return element == Element::float16 || element == Element::float32 || element == Element::float64;
-}
-
 std::optional<Element> element_of(std::string_view dtype) {
   if (dtype == "?") return Element::boolean;
   char order = '=';

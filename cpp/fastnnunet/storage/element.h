@@ -11,7 +11,6 @@ namespace fastnnunet::storage {
 enum class Element { boolean, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float16, float32, float64 };
 
 std::size_t size_of(Element element);
-bool is_floating(Element element);
 
 // From NumPy's notation, as "<f4" or "|b1". Absent for what cannot be read here: other types, and bytes in the other
 // order.

@@ -22,5 +22,7 @@ TEST_CASE("text: UTF-8 stays, and of anything else the bytes beyond ASCII become
   for (const auto& [given, expected] : bad) CHECK(printable(given) == expected);
 }
 
+TEST_CASE("text: a shape", "[base]") { CHECK(text({1, -20, 300}) == "(1, -20, 300)"); }
+
 }  // namespace
 }  // namespace fastnnunet::base

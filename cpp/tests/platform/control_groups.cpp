@@ -1,7 +1,10 @@
 #ifdef __linux__
 #include "fastnnunet/platform/control_groups.h"
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch.h"
@@ -118,6 +121,86 @@ TEST_CASE("platform: a container whose mount shows its own group as the root") {
                "35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n");
   folder.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
   CHECK(control_groups(folder.path()).memory_limit == 1073741824u);
+  // The process is in a group of this one, which has a limit of its own.
+  folder.write("proc/self/cgroup", "4:memory:/docker/abc/inner\n");
+  folder.write("sys/fs/cgroup/memory/inner/memory.limit_in_bytes", "73741824\n");
+  CHECK(control_groups(folder.path()).memory_limit == 73741824u);
+}
+
+TEST_CASE("platform: a control group that uses more than it may, or of which it is not known") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "0::/pod\n");
+  folder.write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  folder.write("sys/fs/cgroup/pod/memory.max", "1000000\n");
+  CHECK(control_groups(folder.path()).memory_limit == 1000000u);
+  CHECK_FALSE(control_groups(folder.path()).memory_available);
+  // Beyond memory.high it is slowed down, and not ended.
+  folder.write("sys/fs/cgroup/pod/memory.high", "800000\n");
+  folder.write("sys/fs/cgroup/pod/memory.current", "900000\n");
+  CHECK(control_groups(folder.path()).memory_available == 0u);
+  // The two files are not of the same moment.
+  folder.write("sys/fs/cgroup/pod/memory.stat", "inactive_file 900001\n");
+  CHECK(control_groups(folder.path()).memory_available == 800000u);
+}
+
+TEST_CASE("platform: a quota of cores is of its period") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "3:cpuacct,cpu:/job\n");
+  folder.write("proc/self/mountinfo",
+               "20 1 8:1 / / rw - ext4 /dev/root rw\n"
+               "21 20 0:5 /short\n"
+               "\n"
+               "22 20 0:20 / /proc rw - proc proc rw\n"
+               "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "150000\n");
+  folder.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "50000\n");
+  CHECK(control_groups(folder.path()).cores == 3.0);
+  folder.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "-1\n");
+  CHECK_FALSE(control_groups(folder.path()).cores);
+
+  const Folder newer;
+  newer.write("proc/self/cgroup", "1:name=systemd:/elsewhere\n0::/job\n");
+  newer.write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  newer.write("sys/fs/cgroup/job/cpu.max", "25000 50000\n");
+  CHECK(control_groups(newer.path()).cores == 0.5);
+}
+
+TEST_CASE("platform: a control group of version 1 that has no limit, in numbers") {
+  const Folder folder;
+  folder.write("proc/self/cgroup", "4:memory:/\n");
+  folder.write("proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+  folder.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  folder.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "536870912\n");
+  CHECK_FALSE(control_groups(folder.path()).memory_limit);
+  CHECK_FALSE(control_groups(folder.path()).memory_available);
+}
+
+TEST_CASE("platform: what control groups leave of a machine") {
+  const auto cores = [](std::optional<double> quota, int all) {
+    return cores_within({std::nullopt, std::nullopt, quota}, all);
+  };
+  CHECK(cores(std::nullopt, 8) == 8);
+  CHECK(cores(std::nullopt, 0) == 1);
+  CHECK(cores(0.25, 8) == 1);
+  CHECK(cores(1.0, 8) == 1);
+  CHECK(cores(2.5, 8) == 3);
+  CHECK(cores(2.5, 2) == 2);
+  CHECK(cores(1e300, 8) == 8);
+
+  const Memory all{.limit = 1000, .available = 600};
+  const auto memory = [&](std::optional<std::uint64_t> limit, std::optional<std::uint64_t> available) {
+    const Memory left = memory_within({limit, available, std::nullopt}, all);
+    return std::pair(left.limit, left.available);
+  };
+  using Left = std::pair<std::uint64_t, std::uint64_t>;
+  CHECK(memory(std::nullopt, std::nullopt) == Left{1000, 600});
+  CHECK(memory(800, 700) == Left{800, 600});
+  CHECK(memory(800, 500) == Left{800, 500});
+  CHECK(memory(800, 0) == Left{800, 0});
+  CHECK(memory(5000, 4000) == Left{1000, 600});
+  // How much of it is in use is not known.
+  CHECK(memory(400, std::nullopt) == Left{400, 400});
+  CHECK(memory(800, std::nullopt) == Left{800, 600});
 }
 
 }  // namespace

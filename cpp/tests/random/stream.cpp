@@ -29,6 +29,43 @@ TEST_CASE("A stream depends on every part of its name and on nothing else", "[ra
   CHECK(seen.size() == 8);
 }
 
+TEST_CASE("Streams whose names differ in a single bit have other numbers", "[random]") {
+  std::set<std::uint64_t> seen;
+  std::size_t streams = 0;
+  const auto add = [&](const SampleId& id, std::uint32_t purpose) {
+    seen.insert(Stream(id, purpose).next_uint64());
+    ++streams;
+  };
+  add({}, 0);
+  for (int bit = 0; bit < 64; ++bit) add({.seed = std::uint64_t{1} << bit}, 0);
+  for (int bit = 0; bit < 32; ++bit) {
+    add({.rank = std::uint32_t{1} << bit}, 0);
+    add({.role = std::uint32_t{1} << bit}, 0);
+  }
+  for (int bit = 0; bit < 48; ++bit) add({.step = std::uint64_t{1} << bit}, 0);
+  for (int bit = 0; bit < 16; ++bit) add({.slot = std::uint32_t{1} << bit}, 0);
+  for (int bit = 0; bit < 12; ++bit) add({.attempt = std::uint32_t{1} << bit}, 0);
+  for (int bit = 0; bit < 20; ++bit) add({}, std::uint32_t{1} << bit);
+  CHECK(seen.size() == streams);
+}
+
+TEST_CASE("Integers below a bound that is no power of 2, and beyond 32 bits, are uniform", "[random]") {
+  Stream stream(SampleId{.seed = 5}, 0);
+  constexpr int kDraws = 30000;
+  // Of 2^32 numbers, every third integer below 3 * 2^30 would get two and the others one.
+  std::array<int, 3> remainders{};
+  for (int i = 0; i < kDraws; ++i) ++remainders[stream.below(std::uint64_t{3} << 30) % 3];
+  for (const int count : remainders) CHECK(std::abs(count - kDraws / 3) < 330);  // four standard deviations
+  std::array<int, 4> quarters{};
+  for (int i = 0; i < kDraws; ++i) ++quarters[stream.below(std::uint64_t{1} << 40) >> 38];
+  for (const int count : quarters) CHECK(std::abs(count - kDraws / 4) < 300);
+  for (int i = 0; i < 100; ++i) {
+    CHECK(stream.below(0) == 0);
+    CHECK(stream.below(1) == 0);
+    CHECK(stream.integer(-7, -7) == -7);
+  }
+}
+
 TEST_CASE("Integers below a bound are uniform", "[random]") {
   Stream stream(SampleId{.seed = 1}, 0);
   std::array<int, 6> counts{};
@@ -122,6 +159,27 @@ TEST_CASE("A normal field is the same however it is cut", "[random]") {
   }
   REQUIRE(begin == parts.size());
   CHECK(whole == parts);
+}
+
+TEST_CASE("A normal field is the same from wherever it begins, far away too", "[random]") {
+  const Stream stream(SampleId{.seed = 4}, 1);
+  std::vector<float> whole(300'000, 0.0f);
+  stream.add_normal(whole, 0, 1.0f);
+  for (const std::size_t first : {1u, 255u, 256u, 65'535u, 65'536u, 199'999u, 299'000u}) {
+    CAPTURE(first);
+    std::vector<float> part(1000, 0.0f);
+    stream.add_normal(part, first, 1.0f);
+    CHECK(std::equal(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(first)));
+  }
+  // Far beyond: its numbers are others, and no tile's are those of the first.
+  for (const std::uint64_t first : {std::uint64_t{1} << 24, std::uint64_t{1} << 32, std::uint64_t{1} << 33}) {
+    CAPTURE(first);
+    std::vector<float> part(1000, 0.0f), later(999, 0.0f);
+    stream.add_normal(part, first, 1.0f);
+    CHECK_FALSE(std::equal(part.begin(), part.end(), whole.begin()));
+    stream.add_normal(later, first + 1, 1.0f);
+    CHECK(std::equal(later.begin(), later.end(), part.begin() + 1));
+  }
 }
 
 TEST_CASE("A stream is not made where its counter has no room for the name", "[random]") {

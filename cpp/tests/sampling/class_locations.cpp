@@ -1,5 +1,10 @@
 #include "fastnnunet/sampling/class_locations.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
 #include "catch.h"
 #include "fastnnunet/base/error.h"
 
@@ -46,9 +51,24 @@ TEST_CASE("class locations: a voxel takes four bytes, nnU-Net's take 32", "[samp
   CHECK(locations.memory() - before < 20 * 10000 * 4 * 2);  // a growing vector may hold twice what is in it
 }
 
+TEST_CASE("class locations: memory counts voxels, labels and classes", "[sampling]") {
+  const std::vector<std::int64_t> voxels(3 * 1000, 5);
+  for (const auto& [side, bytes] : {std::pair<std::int64_t, std::size_t>{512, 4}, {3000, 8}}) {
+    CAPTURE(side);
+    ClassLocations locations({side, side, side});
+    const std::size_t before = locations.memory();
+    locations.add({1}, false, false, voxels, 3);
+    CHECK(locations.memory() >= before + 1000 * bytes);
+    const std::size_t one = locations.memory();
+    locations.add(std::vector<std::int64_t>(500, 1), true, false, {}, 3);
+    CHECK(locations.memory() >= one + 500 * sizeof(std::int64_t));
+  }
+}
+
 TEST_CASE("class locations: what cannot be a voxel of the image is refused", "[sampling]") {
   ClassLocations locations({4, 5, 6});
-  for (const Index3& outside : {Index3{4, 0, 0}, Index3{0, 5, 0}, Index3{0, 0, 6}, Index3{-1, 0, 0}}) {
+  for (const Index3& outside :
+       {Index3{4, 0, 0}, Index3{0, 5, 0}, Index3{0, 0, 6}, Index3{-1, 0, 0}, Index3{1, -1, 0}, Index3{1, 0, -1}}) {
     CHECK_THROWS_AS(locations.add({1}, false, false, outside, 3), InvalidArgument);
   }
   const std::vector<std::int64_t> pairs = {1, 2};

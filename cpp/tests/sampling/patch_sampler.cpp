@@ -1,7 +1,13 @@
 #include "fastnnunet/sampling/patch_sampler.h"
 
 #include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
@@ -202,6 +208,81 @@ TEST_CASE("patch sampler: cases are drawn with their probabilities", "[sampling]
   CHECK(counts[2] == Catch::Approx(1000).margin(110));
 }
 
+TEST_CASE("patch sampler: where nothing is annotated, a patch is drawn at random", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.has_ignore = true;
+  const PatchSampler sampler(options, 1);
+  const Index3 image{40, 40, 40};
+  const std::vector<std::int64_t> one = {30, 30, 30};
+  for (const bool class_after : {false, true}) {
+    CAPTURE(class_after);
+    ClassLocations locations(image);
+    locations.add({-1, 0, 1}, true, true, {}, 3);
+    if (class_after) locations.add({1}, false, false, one, 3);
+    std::set<Index3> seen;
+    for (std::uint64_t step = 0; step < 50; ++step) {
+      random::Stream stream = stream_of(step);
+      seen.insert(sampler.place(stream, image, false, &locations).lower);
+    }
+    CHECK(seen.size() > 40);
+  }
+}
+
+TEST_CASE("patch sampler: every class, and every voxel of it, has its turn", "[sampling]") {
+  // Uneven sizes, and axes that differ.
+  const PatchSampler sampler(options_of({5, 8, 11}, {5, 8, 11}), 1);
+  const Index3 image{40, 50, 60};
+  ClassLocations locations(image);
+  const std::vector<std::int64_t> first = {20, 20, 20, 21, 22, 23}, none = {},
+                                  last = {10, 30, 30, 12, 32, 34, 14, 36, 38};
+  locations.add({1}, false, false, first, 3);
+  locations.add({2}, false, false, none, 3);
+  locations.add({3}, false, false, last, 3);
+  std::map<Index3, int> seen;
+  for (std::uint64_t step = 0; step < 3000; ++step) {
+    random::Stream stream = stream_of(step);
+    ++seen[sampler.place(stream, image, true, &locations).lower];
+  }
+  REQUIRE(seen.size() == 5);
+  const auto times = [&](const Index3& centre) { return seen[{centre[0] - 2, centre[1] - 4, centre[2] - 5}]; };
+  // Half of the patches for each class that is there, within four standard deviations.
+  for (const Index3& centre : {Index3{20, 20, 20}, Index3{21, 22, 23}}) CHECK(std::abs(times(centre) - 750) < 95);
+  for (const Index3& centre : {Index3{10, 30, 30}, Index3{12, 32, 34}, Index3{14, 36, 38}})
+    CHECK(std::abs(times(centre) - 500) < 85);
+  random::Stream stream = stream_of(0);
+  CHECK(has(message_of([&] { sampler.place(stream, image, true, nullptr); }), "class_locations where a class"));
+}
+
+TEST_CASE("patch sampler: every case has its turn", "[sampling]") {
+  const PatchSampler sampler(options_of({8, 8, 8}, {8, 8, 8}), 5);
+  std::array<int, 5> counts{};
+  for (std::uint64_t step = 0; step < 5000; ++step) {
+    random::Stream stream = stream_of(step);
+    ++counts.at(static_cast<std::size_t>(sampler.choose_case(stream, 0).case_number));
+  }
+  for (const int count : counts) CHECK(std::abs(count - 1000) < 115);
+}
+
+TEST_CASE("patch sampler: an axis of its own padding beside others", "[sampling]") {
+  SamplingOptions options = options_of({12, 10, 14}, {8, 9, 14});
+  options.pad_sides = {2, 5, 4};
+  const PatchSampler sampler(options, 1);
+  // need_to_pad is 6, 6 and 4, and what the image lacks is 0, 9 and 1.
+  const Index3 image{30, 1, 13};
+  const Index3 lowest{-3, -5, -2}, highest{30 + 3 - 12, 1 + 5 - 10, 13 + 2 - 14};
+  std::array<std::set<std::int64_t>, 3> seen;
+  for (std::uint64_t step = 0; step < 1000; ++step) {
+    random::Stream stream = stream_of(step);
+    const Box box = sampler.place(stream, image, false, nullptr);
+    for (std::size_t axis = 0; axis < 3; ++axis) seen[axis].insert(box.lower[axis]);
+  }
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    CAPTURE(axis);
+    CHECK(*seen[axis].begin() == lowest[axis]);
+    CHECK(*seen[axis].rbegin() == highest[axis]);
+  }
+}
+
 TEST_CASE("patch sampler: options that contradict each other are named", "[sampling]") {
   SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
   CHECK_THROWS_AS(PatchSampler(options, 0), InvalidArgument);
@@ -209,6 +290,19 @@ TEST_CASE("patch sampler: options that contradict each other are named", "[sampl
   CHECK(has(message_of([&] { PatchSampler(options, 3); }), "3 cases"));
   options.sampling_probabilities = {0.5, 0.1};
   CHECK(has(message_of([&] { PatchSampler(options, 2); }), "sum of 1"));
+  for (const double wrong : {-0.25, std::numeric_limits<double>::quiet_NaN()}) {
+    options.sampling_probabilities = {1.25, wrong};
+    CHECK(has(message_of([&] { PatchSampler(options, 2); }), "no negative number"));
+  }
+  for (const double more : {0.6, 0.50001}) {
+    options.sampling_probabilities = {0.5, more};
+    CHECK(has(message_of([&] { PatchSampler(options, 2); }), "sum of 1"));
+  }
+  for (const std::int64_t none : {0, -1}) {
+    options = options_of({8, 8, 8}, {8, 8, 8});
+    options.batch_size = none;
+    CHECK(has(message_of([&] { PatchSampler(options, 1); }), "a batch size above 0, got " + std::to_string(none)));
+  }
   options = options_of({8, 0, 8}, {8, 8, 8});
   CHECK(has(message_of([&] { PatchSampler(options, 1); }), "'patch_size' above 0 on every axis, got 0"));
   options = options_of({8, 8, 8}, {8, 8, -3});

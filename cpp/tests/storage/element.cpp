@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "catch.h"
@@ -120,6 +123,18 @@ TEST_CASE("element: the ends of every type") {
 }
 
 TEST_CASE("element: NumPy's names") {
+  const std::pair<std::string, Element> all[] = {
+      {"b1", Element::boolean}, {"i1", Element::int8},    {"u1", Element::uint8},   {"i2", Element::int16},
+      {"u2", Element::uint16},  {"i4", Element::int32},   {"u4", Element::uint32},  {"i8", Element::int64},
+      {"u8", Element::uint64},  {"f2", Element::float16}, {"f4", Element::float32}, {"f8", Element::float64}};
+  const bool little = std::endian::native == std::endian::little;
+  for (const auto& [name, element] : all) {
+    CAPTURE(name);
+    CHECK(size_of(element) == static_cast<std::size_t>(name[1] - '0'));
+    for (const std::string order : {"", "=", "|", little ? "<" : ">"}) CHECK(element_of(order + name) == element);
+    // The other order of bytes makes no difference to a single one.
+    CHECK(element_of((little ? ">" : "<") + name) == (name[1] == '1' ? std::optional<Element>(element) : std::nullopt));
+  }
   CHECK(element_of("<f4") == Element::float32);
   CHECK(element_of("=f4") == Element::float32);
   CHECK(element_of("f2") == Element::float16);

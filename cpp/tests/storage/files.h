@@ -98,6 +98,7 @@ struct Compression {
   int codec = BLOSC_LZ4HC;
   int level = 5;
   int filter = BLOSC_SHUFFLE;
+  int filter_meta = 0;
 };
 
 class BloscWriter {
@@ -112,6 +113,7 @@ class BloscWriter {
     parameters_.compcode = static_cast<std::uint8_t>(compression.codec);
     parameters_.clevel = static_cast<std::uint8_t>(compression.level);
     parameters_.filters[BLOSC2_MAX_FILTERS - 1] = static_cast<std::uint8_t>(compression.filter);
+    parameters_.filters_meta[BLOSC2_MAX_FILTERS - 1] = static_cast<std::uint8_t>(compression.filter_meta);
     storage_ = BLOSC2_STORAGE_DEFAULTS;
     storage_.contiguous = true;
     storage_.urlpath = path_.data();
@@ -193,27 +195,30 @@ inline Bytes deflated(const Bytes& bytes) {
   return out;
 }
 
-// An archive as NumPy writes it: with `large`, sizes and places stand in zip64's extra fields.
+// An archive as NumPy writes it: with `large`, sizes and places stand in zip64's extra fields; with `small_sizes`, the
+// places alone, as those of small members beyond 4 GiB.
 inline Bytes zip_bytes(const std::vector<std::pair<std::string, Bytes>>& members, bool compress, bool large,
-                       const Bytes& comment = "") {
+                       const Bytes& comment = "", bool small_sizes = false) {
   Bytes archive;
   Bytes directory;
   for (const auto& [name, content] : members) {
     const Bytes data = compress ? deflated(content) : content;
     const auto crc = crc32(0, reinterpret_cast<const Bytef*>(content.data()), static_cast<uInt>(content.size()));
     const Bytes method = number_bytes(compress ? 8 : 0, 2);
-    const Bytes sizes = large ? number_bytes(0xffffffff, 4) + number_bytes(0xffffffff, 4)
-                              : number_bytes(data.size(), 4) + number_bytes(content.size(), 4);
-    const Bytes both = number_bytes(content.size(), 8) + number_bytes(data.size(), 8);
-    const Bytes local_extra = large ? number_bytes(1, 2) + number_bytes(16, 2) + both : "";
+    const bool large_sizes = large && !small_sizes;
+    const Bytes sizes = large_sizes ? number_bytes(0xffffffff, 4) + number_bytes(0xffffffff, 4)
+                                    : number_bytes(data.size(), 4) + number_bytes(content.size(), 4);
+    const Bytes both = large_sizes ? number_bytes(content.size(), 8) + number_bytes(data.size(), 8) : "";
+    const Bytes local_extra = large_sizes ? number_bytes(1, 2) + number_bytes(16, 2) + both : "";
+    const Bytes own_comment = large ? "of " + name : "";
     const Bytes extra = large ? number_bytes(0x7075, 2) + number_bytes(1, 2) + "x" + number_bytes(1, 2) +
-                                    number_bytes(24, 2) + both + number_bytes(archive.size(), 8)
+                                    number_bytes(both.size() + 8, 2) + both + number_bytes(archive.size(), 8)
                               : "";
     const Bytes shared = number_bytes(large ? 45 : 20, 2) + number_bytes(0, 2) + method + number_bytes(0, 4) +
                          number_bytes(crc, 4) + sizes + number_bytes(name.size(), 2);
     directory += number_bytes(0x02014b50, 4) + number_bytes(45, 2) + shared + number_bytes(extra.size(), 2) +
-                 number_bytes(0, 2) + number_bytes(0, 2) + number_bytes(0, 2) + number_bytes(0, 4) +
-                 number_bytes(large ? 0xffffffff : archive.size(), 4) + name + extra;
+                 number_bytes(own_comment.size(), 2) + number_bytes(0, 2) + number_bytes(0, 2) + number_bytes(0, 4) +
+                 number_bytes(large ? 0xffffffff : archive.size(), 4) + name + extra + own_comment;
     archive += number_bytes(0x04034b50, 4) + shared + number_bytes(local_extra.size(), 2) + name + local_extra + data;
   }
   const std::uint64_t place = archive.size();

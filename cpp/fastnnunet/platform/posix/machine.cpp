@@ -8,9 +8,7 @@
 #endif
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -39,12 +37,7 @@ int cores_by_affinity() {
 
 }  // namespace
 
-int available_cores() {
-  int cores = cores_by_affinity();
-  const std::optional<double> quota = control_groups().cores;
-  if (quota) cores = std::min(cores, static_cast<int>(std::ceil(std::min(*quota, 1e6))));
-  return std::max(cores, 1);
-}
+int available_cores() { return cores_within(control_groups(), cores_by_affinity()); }
 
 std::uint64_t open_file_limit() {
   struct rlimit limit;
@@ -67,11 +60,10 @@ Memory memory() {
     std::uint64_t kib = 0;
     if (text >> key >> kib && key == "MemAvailable:") memory.available = std::min(memory.limit, kib * 1024);
   }
-  const ControlGroups groups = control_groups();
-  if (groups.memory_limit) memory.limit = std::min(memory.limit, *groups.memory_limit);
-  memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));
-#endif
+  return memory_within(control_groups(), memory);
+#else
   return memory;
+#endif
 }
 
 std::uint64_t resident_memory() {

@@ -124,6 +124,57 @@ TEST_CASE("known_files: a voxel in the middle of a large .npy makes another cont
   CHECK(has(reason_of([&] { known.admit(0, *open_volume(path, "")); }), "file was replaced or changed"));
 }
 
+TEST_CASE("known_files: every handle knows the content that the first one had") {
+  for_every_format([](const std::filesystem::path& path, const auto& open) {
+    const auto array = ramp<float>(kShape);
+    KnownFiles known;
+    known.admit(0, *open());
+    const auto second = open();
+    known.admit(0, *second);  // of the same stamp: nothing is read
+    touch(path);
+    check_volume(*second, array);
+  });
+}
+
+TEST_CASE("known_files: a file of the same size and time in another's place is another") {
+  for_every_format([](const std::filesystem::path& path, const auto& open) {
+    const auto time = std::filesystem::last_write_time(path);
+    KnownFiles known;
+    const auto volume = open();
+    known.admit(0, *volume);
+    auto other = ramp<float>(kShape);
+    for (float& value : other.values) value += 1;
+    const auto folder = path.parent_path() / "copy";
+    std::filesystem::create_directory(folder);
+    write(folder / path.filename(), other);
+    // As rsync and cp -p leave it.
+    std::filesystem::last_write_time(folder / path.filename(), time);
+    std::filesystem::rename(folder / path.filename(), path);
+    std::vector<float> out(25 * 22 * 19);
+    CHECK(has(reason_of([&] { volume->read(0, Box::of_shape(volume->shape()), out.data(), 0.0f); }),
+              "file was replaced or changed"));
+  });
+}
+
+TEST_CASE("known_files: the first handle of an archive is verified") {
+  const TemporaryFolder folder;
+  const auto path = folder / "deflated.npz";
+  const auto array = ramp<float>(kShape);
+  Bytes archive = zip_bytes({{"data.npy", npy_bytes(array, "<f4")}}, true, false);
+  const std::size_t sum = archive.find("PK\x01\x02") + 16;
+  archive[sum] = static_cast<char>(archive[sum] ^ 1);
+  write_file(path, archive);
+  KnownFiles known;
+  const auto volume = open_volume(path, "data");
+  CHECK(has(reason_of([&] { known.admit(0, *volume); }), "CRC-32"));
+  CHECK(known.find(0) == nullptr);
+  // A part of it would not have shown that.
+  CHECK(box_is_right<float>(*volume, array, 0, {{0, 0, 0}, {4, 22, 19}}));
+  // Verifying begins with a check, as every read.
+  std::filesystem::rename(path, folder / "away");
+  CHECK(has(reason_of([&] { volume->verify(); }), "gone"));
+}
+
 TEST_CASE("known_files: what was there is known") {
   const TemporaryFolder folder;
   write(folder / "case.b2nd", ramp<float>(kShape));
@@ -161,6 +212,18 @@ TEST_CASE("known_files: an error tells whether it may pass") {
   CHECK(passing_of(read) == Passing::yes);
   write(path, ramp<float>({1, 25, 22, 18}));
   CHECK(passing_of(read) == Passing::if_it_changes);
+  CHECK(passing_of([&] { known.admit(0, *open_volume(path, "")); }) == Passing::if_it_changes);
+  std::filesystem::rename(folder / "away", path);
+  read();
+  const Bytes whole = read_file(path);
+  write_file(path, whole.substr(0, whole.size() / 2));
+  CHECK(has(reason_of(read), "it had " + std::to_string(whole.size()) + " bytes when it was opened, file has " +
+                                 std::to_string(whole.size() / 2)));
+  CHECK(passing_of(read) == Passing::if_it_changes);
+  // A smaller one in its place is not cut, but another.
+  write_file(folder / "smaller", whole.substr(0, whole.size() / 2));
+  std::filesystem::rename(folder / "smaller", path);
+  CHECK(has(reason_of(read), "replaced or changed"));
   write_file(path, "nonsense");
   CHECK(passing_of([&] { open_volume(path, ""); }) == Passing::no);
 }

@@ -1,5 +1,11 @@
 #include "fastnnunet/storage/cache/open_volumes.h"
 
+#ifdef __linux__
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
+
 #include "storage/files.h"
 
 namespace fastnnunet::storage {
@@ -79,6 +85,72 @@ TEST_CASE("open_volumes: what files keep is bounded, but those of one sample sta
   for (std::size_t i = 0; i < 6; ++i) use(none, i);
   CHECK(none.size() == OpenVolumes::kOfOneSample);
 }
+
+TEST_CASE("open_volumes: one file is open whatever the limit") {
+  TemporaryFolder folder;
+  for (const char* name : {"a.npy", "b.npy"}) write_file(folder / name, npy_bytes(ramp<float>({1, 3, 4, 5}), "<f4"));
+  for (const std::size_t limit : {0, 1}) {
+    OpenVolumes volumes(limit);
+    for (int round = 0; round < 2; ++round)
+      for (const char* name : {"a.npy", "b.npy"}) {
+        CHECK(volumes.get(folder / name, "").channels() == 1);
+        CHECK(volumes.size() == 1);
+      }
+  }
+}
+
+#ifdef __linux__
+
+// As many files as the process may have.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    rlimit limit = before_;
+    // Of the lowest numbers, some may be free.
+    limit.rlim_cur = static_cast<rlim_t>(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    ::close(static_cast<int>(limit.rlim_cur));
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  ~NoMoreFiles() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+
+ private:
+  rlimit before_;
+};
+
+TEST_CASE("open_volumes: where the process may open no more files, those of other samples are closed") {
+  TemporaryFolder folder;
+  std::vector<std::filesystem::path> paths;
+  for (int i = 0; i < 7; ++i) {
+    paths.push_back(folder / ("case" + std::to_string(i) + ".npy"));
+    write_file(paths.back(), npy_bytes(ramp<float>({1, 3, 4, 5 + i}), "<f4"));
+  }
+  OpenVolumes volumes(100);
+  for (std::size_t i = 0; i < 5; ++i) volumes.get(paths[i], "");
+  {
+    const NoMoreFiles none;
+    CHECK(volumes.get(paths[5], "").shape()[2] == 10);
+    // The new one, and the two that were used last.
+    CHECK(volumes.size() == OpenVolumes::kOfOneSample);
+  }
+  CHECK(volumes.get(paths[4], "").shape()[2] == 9);
+  CHECK(volumes.size() == OpenVolumes::kOfOneSample);
+  OpenVolumes few(100);
+  few.get(paths[0], "");
+  const Volume* const second = &few.get(paths[1], "");
+  {
+    const NoMoreFiles none;
+    // They are this sample's own.
+    CHECK_THROWS_AS(few.get(paths[6], ""), ResourceError);
+    CHECK(few.size() == 2);
+    CHECK(&few.get(paths[1], "") == second);
+  }
+  CHECK(few.get(paths[6], "").shape()[2] == 11);
+}
+
+#endif
 
 TEST_CASE("open_volumes: members of one archive are two volumes") {
   TemporaryFolder folder;

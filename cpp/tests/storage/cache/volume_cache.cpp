@@ -1,12 +1,18 @@
 #include "fastnnunet/storage/cache/volume_cache.h"
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "fastnnunet/storage/formats.h"
+#include "sanitized.h"
 #include "storage/files.h"
 
 namespace fastnnunet::storage {
@@ -227,6 +233,192 @@ TEST_CASE("volume_cache: filling reads every block once") {
   check_bytes_of_filling({{2, 14, 12, 11}, {2, 8, 7, 6}});
 }
 
+// A file that does what a test tells it to whenever it is read.
+class Told final : public Volume {
+ public:
+  Told(Volume& volume, std::function<void()> before) : Told(volume, std::move(before), volume.facts()) {}
+  void read(std::int64_t, const Box&, float*, float) override {}
+  void read(std::int64_t, const Box&, std::int16_t*, std::int16_t) override {}
+  void read_channels(const Box&, float*, float) override {}
+  void read_channels(const Box&, std::int16_t*, std::int16_t) override {}
+  void read_channels(const Box& box, float* corner, const Steps& steps) override {
+    before_();
+    volume_.read_channels(box, corner, steps);
+  }
+  void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) override {
+    before_();
+    volume_.read_channels(box, corner, steps);
+  }
+  std::optional<Tiling> tiling() const override { return volume_.tiling(); }
+  void check() override {}
+  void check_once() override {}
+  std::uint64_t content() override { return 0; }
+  void take_content(std::uint64_t) override {}
+  const platform::FileStamp& stamp() const override { return volume_.stamp(); }
+  std::size_t memory() const override { return 0; }
+  std::uint64_t bytes_read() const override { return 0; }
+
+ private:
+  Told(Volume& volume, std::function<void()> before, const VolumeFacts& facts)
+      : Volume("told", facts.channels, facts.shape), volume_(volume), before_(std::move(before)) {}
+  Volume& volume_;
+  std::function<void()> before_;
+};
+
+TEST_CASE("volume_cache: all who wait for a block get it, whoever fills it and whether that succeeds") {
+  TemporaryFolder folder;
+  const auto image = ramp<float>({1, 25, 22, 19});
+  write_b2nd(folder / "case.b2nd", image, "<f4", kTiles);
+  for (const bool fails : {false, true}) {
+    CAPTURE(fails);
+    VolumeCache cache(1 << 20);
+    const Box box{{0, 0, 0}, {8, 7, 6}};
+    std::atomic<int> reads{0}, good{0}, errors{0}, started{0};
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread)
+      threads.emplace_back([&] {
+        const auto volume = open_volume(folder / "case.b2nd", "");
+        Told told(*volume, [&] {
+          if (reads++ > 0) return;
+          while (started < 4) std::this_thread::yield();
+          std::this_thread::sleep_for(std::chrono::milliseconds(50));  // until the others wait
+          if (fails) throw StorageError("told", "damaged");
+        });
+        ++started;
+        try {
+          CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+          good += cached.provide(told, box);
+        } catch (const StorageError&) {
+          ++errors;
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(reads == (fails ? 2 : 1));
+    CHECK(good == (fails ? 3 : 4));
+    CHECK(errors == (fails ? 1 : 0));
+  }
+}
+
+TEST_CASE("volume_cache: an error that may pass, or a limit, is none of the file's, and it is tried again") {
+  TemporaryFolder folder;
+  const auto image = ramp<float>({1, 25, 22, 19});
+  write_file(folder / "case.npz", zip_bytes({{"data.npy", npy_bytes(image, "<f4")}}, true, false));
+  const auto volume = open_volume(folder / "case.npz", "data");
+  const Box all = Box::of_shape(volume->shape());
+  using Failure = std::function<void()>;
+  const std::pair<Failure, bool> failures[] = {
+      {[] { throw StorageError("told", "no answer", Passing::yes); }, true},
+      {[] { throw StorageError("told", "changed", Passing::if_it_changes); }, true},
+      {[] { throw ResourceError("told", "no memory"); }, true},
+      {[] { throw StorageError("told", "damaged"); }, false}};
+  for (const auto& [fail, again] : failures) {
+    VolumeCache cache(1 << 20);
+    CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+    Told told(*volume, fail);
+    for (int round = 0; round < 2; ++round) {
+      if (again)
+        CHECK_THROWS_AS(cached.provide(told, all), StorageError);
+      else
+        CHECK_FALSE(cached.provide(told, all));
+      CHECK_FALSE(cached.has(all));
+    }
+    CHECK(cached.provide(*volume, all) == again);
+    CHECK(cache.memory() == (again ? image.values.size() * sizeof(float) : 0));
+  }
+}
+
+TEST_CASE("volume_cache: hits and misses are counted once for a block, and where they are to be") {
+  TemporaryFolder folder;
+  write_b2nd(folder / "case.b2nd", ramp<float>({1, 25, 22, 19}), "<f4", kTiles);
+  const auto volume = open_volume(folder / "case.b2nd", "");
+  VolumeCache cache(1 << 20);
+  CachedVolume<float>& cached = *cache.find<float>(0, *volume);
+  const Box two{{0, 0, 0}, {14, 7, 6}}, four{{0, 0, 0}, {14, 12, 6}};
+  const auto counted = [&] { return std::pair(cache.hits(), cache.misses()); };
+  using Counts = std::pair<std::uint64_t, std::uint64_t>;
+  cached.provide(*volume, two, false);
+  CHECK(counted() == Counts{0, 2});
+  CHECK(cached.has(two, false));
+  cached.provide(*volume, two, false);
+  CHECK(counted() == Counts{0, 2});
+  CHECK_FALSE(cached.has(four));
+  CHECK(counted() == Counts{0, 2});
+  CHECK(cached.has(two));
+  CHECK(counted() == Counts{2, 2});
+  cached.provide(*volume, four);
+  CHECK(counted() == Counts{4, 4});
+  cached.missed(two);
+  CHECK(counted() == Counts{4, 6});
+  // Nothing of the image, wherever it is.
+  for (const Box& none :
+       {Box{}, Box{{25, 22, 19}, {25, 22, 19}}, Box{{3, 3, 3}, {3, 9, 9}}, Box{{3, 3, 3}, {9, 9, 3}}}) {
+    CHECK(cached.has(none));
+    CHECK(cached.provide(*volume, none));
+    cached.missed(none);
+  }
+  CHECK(counted() == Counts{4, 6});
+}
+
+TEST_CASE("volume_cache: a file has a place of its own shape, channels, blocks and type of voxels") {
+  VolumeCache cache(1 << 20);
+  const VolumeFacts facts{2, {25, 22, 19}, Tiling{{14, 12, 11}, {8, 7, 6}}};
+  CachedVolume<float>* const place = cache.find<float>(0, facts);
+  REQUIRE(place != nullptr);
+  CHECK(place->has_place());
+  CHECK(cache.find<float>(0, facts) == place);
+  CHECK(cache.find<float>(1, facts) != place);
+  CHECK(static_cast<void*>(cache.find<std::int16_t>(0, facts)) != static_cast<void*>(place));
+  VolumeFacts other = facts;
+  other.channels = 1;
+  CHECK(cache.find<float>(0, other) == nullptr);
+  for (int axis = 0; axis < 3; ++axis) {
+    other = facts;
+    --other.shape[axis];
+    CHECK(cache.find<float>(0, other) == nullptr);
+    other = facts;
+    --other.tiling->chunk[axis];
+    CHECK(cache.find<float>(0, other) == nullptr);
+    other = facts;
+    --other.tiling->block[axis];
+    CHECK(cache.find<float>(0, other) == nullptr);
+  }
+}
+
+TEST_CASE("volume_cache: the budget holds what is noted of the blocks, and the system may have less") {
+  const VolumeFacts facts{1, {25, 22, 19}, Tiling{{14, 12, 11}, {8, 7, 6}}};
+  const std::size_t all = 25 * 22 * 19 * sizeof(float) + kTileCount;
+  VolumeCache enough(all), less(all - 1);
+  CHECK(enough.find<float>(0, facts)->has_place());
+  CHECK_FALSE(less.find<float>(0, facts)->has_place());
+  CHECK(less.find<std::int16_t>(0, facts)->has_place());
+#ifndef FASTNNUNET_SANITIZED
+  VolumeCache much(std::size_t{1} << 62);
+  const std::int64_t side = 1 << 19;
+  const VolumeFacts large{1, {side, side, side}, Tiling{{side, side, side}, {side, side, side}}};
+  CachedVolume<float>* const none = much.find<float>(0, large);
+  REQUIRE(none != nullptr);
+  CHECK_FALSE(none->has_place());
+  CHECK_FALSE(none->has({{0, 0, 0}, {1, 1, 1}}));
+#endif
+}
+
+#if defined(__linux__) && !defined(FASTNNUNET_SANITIZED)
+
+TEST_CASE("volume_cache: its memory goes back to the system with it") {
+  const auto address_space = [] {
+    std::ifstream in("/proc/self/statm");
+    std::uint64_t pages = 0;
+    in >> pages;
+    return pages * 4096;
+  };
+  const VolumeFacts facts{1, {256, 256, 256}, Tiling{{256, 256, 256}, {256, 256, 256}}};
+  const std::uint64_t before = address_space(), one = 256 * 256 * 256 * sizeof(float);
+  for (int i = 0; i < 20; ++i) CHECK(VolumeCache(std::size_t{1} << 30).find<float>(0, facts)->has_place());
+  CHECK(address_space() < before + 2 * one);
+}
+
+#endif
+
 TEST_CASE("volume_cache: blocks that are not finite are known") {
   TemporaryFolder folder;
   auto image = ramp<float>({2, 25, 22, 19});
@@ -238,6 +430,7 @@ TEST_CASE("volume_cache: blocks that are not finite are known") {
   CachedVolume<float>& cached = *cache.find<float>(0, *volume);
   const Box first{{0, 0, 0}, {2, 2, 2}}, middle{{8, 7, 6}, {16, 15, 14}}, last{{24, 21, 18}, {25, 22, 19}};
   for (const Box& box : {first, middle, last}) cached.provide(*volume, box);
+  for (const Box& box : {first, middle, last}) CHECK(cached.has(box));
   CHECK_FALSE(cached.finite(first));
   CHECK(cached.finite(middle));
   CHECK_FALSE(cached.finite(last));

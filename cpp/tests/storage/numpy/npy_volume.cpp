@@ -56,6 +56,21 @@ TEST_CASE("npy: Fortran order") {
   check_volume(*open_volume(path, ""), array);
 }
 
+TEST_CASE("npy: rows that are longer than what is read along with others") {
+  TemporaryFolder folder;
+  const auto path = folder / "case.npy";
+  const auto array = ramp<float>({2, 3, 4, 6000});
+  write_file(path, npy_bytes(array, "<f4"));
+  const auto volume = open_volume(path, "");
+  check_volume(*volume, array);
+  const std::uint64_t before = volume->bytes_read();
+  CHECK(box_is_right<float>(*volume, array, 1, {{0, 0, 100}, {3, 4, 200}}));
+  CHECK(volume->bytes_read() - before == 3 * 4 * 100 * sizeof(float));
+  std::vector<float> out(2 * 3 * 4 * 100);
+  volume->read_channels({{0, 0, 100}, {3, 4, 200}}, out.data(), 0.0f);
+  CHECK(volume->bytes_read() - before == 3 * 3 * 4 * 100 * sizeof(float));
+}
+
 TEST_CASE("npy: headers that NumPy and others write") {
   TemporaryFolder folder;
   const auto path = folder / "case.npy";
@@ -86,6 +101,7 @@ TEST_CASE("npy: what cannot be read is said") {
                                  "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3, 4)}",
                                  "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4)} or 1",
                                  "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4)}",
+                                 "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), 'shape': (4, 3, 2)}",
                                  "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 3, 4)}"}) {
     CAPTURE(dict);
     CHECK(contains(reason(npy_header(dict) + data), "damaged .npy header"));
@@ -93,6 +109,7 @@ TEST_CASE("npy: what cannot be read is said") {
   CHECK(contains(reason(npy_header(npy_dict("<f4", {1ll << 31, 1ll << 31, 1ll << 31})) + data), "memory can hold"));
   CHECK(contains(reason("\x93NUMPY\x04" + Bytes(100, '\0')), "got 4"));
   CHECK(contains(reason("\x93NUM"), "is not an .npy file"));
+  CHECK(contains(reason("\x93NUMPZ" + npy_header(npy_dict("<f4", {2, 3, 4})).substr(6) + data), "is not an .npy file"));
   CHECK(contains(reason(""), "is not an .npy file"));
   CHECK(contains(reason(Bytes("\x93NUMPY\x02\0\xff\xff\xff\xff", 12) + data), "damaged .npy header"));
 }
