@@ -30,8 +30,13 @@ wheel_of() { # TAG such as cp312, MACHINE
 }
 
 python_of() { # TAG: the interpreter, or nothing
-  local name=3.${1#cp3}
-  command -v "python$name" 2>/dev/null || ls -d "$HOME"/.pyenv/versions/"$name".*/bin/python 2>/dev/null | tail -n 1 || true
+  local name=3.${1#cp3} found
+  for found in $(command -v "python$name" || true) "$HOME"/.pyenv/versions/"$name".*/bin/python; do
+    if "$found" -c 'import venv' 2>/dev/null; then
+      echo "$found"
+      break
+    fi
+  done
 }
 
 tags() { for file in dist/fastnnunet_loader-"$version"-*_x86_64.whl; do basename "$file" | cut -d- -f3; done | sort; }

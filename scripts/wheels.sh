@@ -20,8 +20,13 @@ if [ -n "${PYTHONS:-}" ]; then
   read -ra pythons <<<"$PYTHONS"
 else
   for version in 3.10 3.11 3.12 3.13 3.14; do
-    found=$(command -v "python$version" || ls -d "$HOME"/.pyenv/versions/"$version".*/bin/python 2>/dev/null | tail -n 1 || true)
-    if [ -n "$found" ] && "$found" -c 'import venv' 2>/dev/null; then pythons+=("$found"); fi
+    # A name on the path may be pyenv's, which has none of that version switched on.
+    for found in $(command -v "python$version" || true) "$HOME"/.pyenv/versions/"$version".*/bin/python; do
+      if "$found" -c 'import venv' 2>/dev/null; then
+        pythons+=("$found")
+        break
+      fi
+    done
   done
 fi
 [ ${#pythons[@]} -gt 0 ] || fail "expected a CPython of 3.10 or later, found none"
@@ -96,8 +101,11 @@ for target in "${targets[@]}"; do
       -Ccmake.define.TORCH_ROOT="$prefix/torch" \
       -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON \
       -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS=-s -Cinstall.strip=false .
-    # Names the platform, and refuses what needs more of it than that has. torch's library is torch's.
-    PATH=$TOOLS/bin:$PATH auditwheel repair --plat "$platform" --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
+    # Names the oldest platform that has what the wheel needs. torch's library is torch's. Another machine's platforms cannot be
+    # asked for by name, so the name is checked.
+    PATH=$TOOLS/bin:$PATH auditwheel repair --plat auto --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
+    compgen -G "dist/fastnnunet_loader-*-$tag-manylinux_2_2[0-${glibc#2.2}]_$machine.whl" >/dev/null ||
+      fail "expected a wheel for glibc $glibc, got: $(ls dist)"
   done
 done
 sources_digest >dist/sources
