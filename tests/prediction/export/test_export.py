@@ -171,6 +171,22 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path, change: dict[s
         assert "kept in" in remove_leftovers(tmp_path).describe(tmp_path)[0]
 
 
+def test_work_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system lets nobody but root ask for such a process."""
+    from fastnnunet_loader.prediction.export.outputs import HELD, Outputs, remove_leftovers
+
+    folder = Outputs().begin(tmp_path / "case")
+    owner = json.loads((folder / HELD).read_text(encoding="utf-8"))
+    (folder / HELD).write_text(json.dumps({**owner, "pid": 1, "started": ""}), encoding="utf-8")
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert remove_leftovers(tmp_path) == Leftovers([], [])
+    assert folder.is_dir()
+
+
 def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:
     from fastnnunet_loader.prediction.export.outputs import remove_leftovers
 
@@ -356,13 +372,13 @@ def test_what_native_code_takes_of_a_case(nnunet_dataset: Any, tmp_path: Path) -
 
 
 def test_old_folders_that_nobody_has_signed_are_named(tmp_path: Path) -> None:
-    from fastnnunet_loader.prediction.export.outputs import OLD, remove_leftovers
+    from fastnnunet_loader.prediction.export.outputs import remove_leftovers
 
     names = [".a-1.fastnnunet-part", ".b-2.fastnnunet-part"]
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / "visible.fastnnunet-part").mkdir()
-    for age, found in ((OLD / 2, []), (OLD + 100, names)):
+    for age, found in ((23 * 3600, []), (25 * 3600, names)):  # a day is what the message says
         for name in names:
             os.utime(tmp_path / name, (time.time() - age, time.time() - age))
         left = remove_leftovers(tmp_path)

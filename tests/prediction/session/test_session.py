@@ -18,11 +18,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.export.outputs import HELD, Outputs
 from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.images.cases import Case
 from fastnnunet_loader.prediction.session import session as session_module
-from fastnnunet_loader.prediction.session.memory import Budget, Need, estimate
+from fastnnunet_loader.prediction.session.memory import Budget, Need, device_room, estimate
 from fastnnunet_loader.prediction.session.session import Session
+from fastnnunet_loader.prediction.sliding_window.passage import plan_passage
 
 
 def predictor_of(dataset: Any, configuration: str = "3d_fullres", *, folds: int = 1, step: float = 0.5) -> Any:
@@ -312,3 +314,87 @@ def test_every_setting_reaches_the_parts_of_a_session(
     assert (parts["Pipeline"]["on_bad_case"], parts["Pipeline"]["progress"]) == ("raise", None)
     shared = Budget(3)
     assert Session(predictor, progress=False, say=said.append, memory_budget=9, budget=shared).budget is shared
+
+
+def test_room_on_a_device_is_what_is_free_and_what_torch_has_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+
+    def figure(value: Any) -> Any:
+        return lambda device: asked.append(device) or value
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", figure((100, 1000)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", figure(70))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", figure(50))
+    second = torch.device("cuda", 1)
+    assert device_room(second) == 120
+    assert asked == [second] * 3
+    assert device_room(torch.device("cpu")) is None
+    assert device_room(torch.device("mps")) is None
+
+
+@pytest.mark.parametrize("room", [0, 2**60])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_device_is_asked_for_its_room_where_it_is_to_keep_all(
+    nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch, asked: bool, room: int
+) -> None:
+    predictor, said = predictor_of(nnunet_dataset("default")), []
+    session = session_of(predictor)
+    session._say = said.append  # without what was said before
+    predictor.perform_everything_on_device = asked
+    monkeypatch.setattr(session_module, "device_room", lambda _: room)
+    image = torch.zeros((1, 8, 9, 10))
+    passage = plan_passage((8, 9, 10), predictor.configuration_manager.patch_size, 0.5)
+    assert session._fits_the_device("case", image, passage) == (room > 0 or not asked)
+    assert len(said) == (room == 0 and asked)
+
+
+def test_what_an_earlier_run_has_left_is_removed_from_every_folder(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    outs, left = [tmp_path / name for name in "ab"], []
+    for out in outs:
+        left.append(Outputs().begin(out / "earlier"))
+        owner = json.loads((left[-1] / HELD).read_text(encoding="utf-8"))
+        (left[-1] / HELD).write_text(json.dumps({**owner, "pid": 2**22 - 1}), encoding="utf-8")
+    said: list[str] = []
+    session = session_of(predictor_of(dataset, step=1), said)
+    files = tuple(images_of(images, "brain_000"))
+    checked, _ = session.check([Case(out.name, files, None, str(out / "case")) for out in outs])
+    session.run_files(checked)
+    assert [line for line in said if line.startswith("removed")] == [
+        f"removed incomplete files of a killed run from {out}: {folder.name}" for out, folder in zip(outs, left, strict=True)
+    ]
+    assert [[file.name for file in out.iterdir()] for out in outs] == [["case.nii.gz"]] * 2
+
+
+def test_a_prediction_that_fails_half_way_leaves_nothing(
+    nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = predictor_of(nnunet_dataset("default"), step=1)
+    session = session_of(predictor)
+    patch = predictor.configuration_manager.patch_size
+    image = torch.rand((1, 4 * patch[0], patch[1], patch[2]))
+    shape = [int(n) for n in image.shape[1:]]
+    properties = {
+        "spacing": [4.0] * 3, "shape_before_cropping": shape, "shape_after_cropping_and_before_resampling": shape,
+        "bbox_used_for_cropping": [[0, n] for n in shape],
+    }  # fmt: skip
+    out, begun = tmp_path / "out", []
+
+    def fail(*_: Any) -> Any:
+        begun.extend(file.name for file in out.iterdir())
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(predictor, "_internal_maybe_mirror_and_predict", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        session.predict("case", image, properties, str(out / "case"))
+    assert begun, "planes are decided while they come"
+    assert list(out.iterdir()) == []
+
+
+def test_a_weighting_of_somebodys_own_needs_no_cache(nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnunetv2.inference import predict_from_raw_data
+
+    session = session_of(predictor_of(nnunet_dataset("default")))
+    monkeypatch.setattr(predict_from_raw_data, "compute_gaussian", lambda *_, **__: None)
+    assert session.run([], 0) == []
