@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from fastnnunet_loader.prediction.export.outputs import HELD, Outputs
 from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.images.cases import Case
 from fastnnunet_loader.prediction.session import session as session_module
-from fastnnunet_loader.prediction.session.memory import Budget, Need, device_room, estimate
+from fastnnunet_loader.prediction.session.memory import NETWORK_ON_CPU, Budget, Need, device_room, estimate
 from fastnnunet_loader.prediction.session.session import Session
 from fastnnunet_loader.prediction.sliding_window.passage import plan_passage
 
@@ -118,6 +120,40 @@ def test_estimate_counts_channels_and_previous_labels_and_values(nnunet_dataset:
     assert need(labels=more_labels).preprocess >= plain.preprocess + 3 * 4 * voxels
     heads = need(labels=more_labels).export - plain.export
     assert heads == 3 * 2 * voxels, "logits in half precision of three more classes"
+
+
+def test_estimate_is_of_what_the_network_and_the_labels_take(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("default")
+    plans, about = PlansManager(dataset.plans), description(dataset)
+    chosen = plans.get_configuration("3d_fullres")
+    patch = math.prod(chosen.patch_size)
+
+    def need(shape: tuple[int, int, int] = (60, 70, 80), labels: Any = about["labels"], **more: Any) -> Need:
+        spacing = tuple(float(chosen.spacing[axis]) for axis in plans.transpose_backward)
+        order = {"regions_class_order": more.pop("order")} if "order" in more else {}
+        manager = plans.get_label_manager({**about, "labels": labels, **order})
+        header = Header(1, shape, (spacing[0], spacing[1], spacing[2]), 4)
+        return estimate(header, 1, plans, chosen, manager, **{"tile_step_size": 0.5, **more})
+
+    voxels = 60 * 70 * 80
+    # What a layer of the first stage takes beside its input.
+    first = dataset.plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"][0]
+    assert need().predict - need(on_cpu=False).predict == NETWORK_ON_CPU + 24 * patch * first
+    # An image smaller than a window is padded.
+    assert need((1, 1, 1), on_cpu=False).predict > 8 * patch
+    # Labels and probabilities are there while planes are decided; the logits of a whole image are not.
+    assert need(save_probabilities=True).predict - need().predict == 4 * 3 * voxels
+    assert need(save_probabilities=True, tile_step_size=None).predict == need(tile_step_size=None).predict
+    # Labels from 255 on take two bytes.
+    by_heads = [need(labels={"background": 0, **{f"{n}": n for n in range(1, heads)}}).predict for heads in range(253, 257)]
+    first_head, second_head, third_head = (b - a for a, b in itertools.pairwise(by_heads))
+    assert first_head == third_head == second_head - voxels
+    # nnU-Net makes probabilities of regions before it decides.
+    plain, regions = {"background": 0, "a": 1}, {"background": 0, "a": [1, 2], "b": 2}
+    for probabilities in (False, True):
+        more = {"native_export": False, "tile_step_size": None, "save_probabilities": probabilities}
+        difference = need(labels=regions, order=[1, 2], **more).export - need(labels=plain, **more).export
+        assert difference == (0 if probabilities else 8 * 2 * voxels)
 
 
 def test_each_array_is_a_case_with_its_own_previous_stage_properties_and_target(nnunet_dataset: Any) -> None:

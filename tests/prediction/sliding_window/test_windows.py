@@ -19,7 +19,8 @@ from fastnnunet_loader.prediction.preprocessing.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session.memory import device_room
 from fastnnunet_loader.prediction.session.session import Session
 from fastnnunet_loader.prediction.sliding_window.passage import HELD_BYTES, Passage, plan_passage, whole_bytes
-from fastnnunet_loader.prediction.sliding_window.sums import OrderedSums
+from fastnnunet_loader.prediction.sliding_window.sums import OrderedSums, Sums
+from fastnnunet_loader.prediction.sliding_window.waiting import Waiting
 from fastnnunet_loader.prediction.sliding_window.windows import predict_planes
 
 
@@ -274,6 +275,8 @@ def test_axis_and_memory() -> None:
     assert plan_passage((100, 100, 200), (64, 64, 64), 0.5).along == 0, "to hold windows would take more than it saves"
     assert plan_passage((100, 120, 100), (64, 64, 64), 0.5).along == 0, "hardly longer"
     assert plan_passage((128, 128, 768), (64, 64, 64), 1).held == 0, "windows that do not overlap are not held"
+    assert plan_passage((100, 100, 800), (8, 8, 8), 0.5).along == 2
+    assert plan_passage((100, 100, 800), (8, 8, 8), 0.1).along == 0, "steps of less than a voxel repeat windows"
     flat = plan_passage((300, 400, 400), (128, 128), 0.5)
     assert (flat.along, flat.extent, len(flat.starts)) == (0, 1, 300)
     for heads in (2, 5, 117):
@@ -366,3 +369,28 @@ def test_one_infinite_logit_is_enough(trained: Any, tmp_path: Path, value: float
     passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
     with pytest.raises(RuntimeError, match="expected finite logits, got infinity"):
         planes_of(predictor, image, passage)
+
+
+@pytest.mark.parametrize("folds", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("shape", "patch", "step"),
+    [
+        ((60, 30, 30), (16, 16, 16), 0.5),
+        ((16, 16, 90), (16, 16, 16), 0.5),  # along the last axis
+        ((30, 30, 300), (16, 16, 16), 0.5),  # so that windows are held
+        ((60, 30, 30), (16, 16, 16), 1),
+        ((9, 8, 7), (16, 16, 16), 0.5),  # padded
+        ((40, 30, 30), (16, 16), 0.5),
+    ],
+)
+def test_what_is_kept_is_no_more_than_estimated(
+    shape: tuple[int, int, int], patch: tuple[int, ...], step: float, folds: int
+) -> None:
+    heads, device, passage = 7, torch.device("cpu"), plan_passage(shape, patch, step)
+    kind = Sums if passage.in_order else OrderedSums
+    kept = [kind(passage, heads, device)._ring for _ in range(passage.sums(folds))]
+    kept.append(kind(passage, 1, device)._ring)
+    unpad = [slice(0, n) for n in passage.shape]
+    kept.append(Waiting(passage, heads, folds, unpad, Collected(shape, heads, 0))._buffer)
+    found = sum(tensor.nbytes for tensor in kept) + passage.held * heads * folds * HELD_BYTES
+    assert 0.4 * passage.bytes(heads, folds) < found <= passage.bytes(heads, folds)
