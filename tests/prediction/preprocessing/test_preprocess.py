@@ -366,7 +366,7 @@ def test_what_is_not_finite_spreads_as_far_as_in_nnunet(nnunet_dataset: Any, val
     figures = {"mean": 100.0, "std": 10.0, "percentile_00_5": 50.0, "percentile_99_5": 150.0}
     plans["foreground_intensity_properties_per_channel"]["0"].update(figures)
     image = head_with_margins(1, False)
-    image[0, 5, 6, 7] = value
+    image[0, 5:8, 6:9, 7:10] = value
     (theirs, _), (ours, _) = both_of_an_array(dataset, plans, "3d_fullres", image, None)
     assert np.array_equal(np.isnan(ours), np.isnan(theirs))
     assert np.isnan(ours).any() == np.isnan(value)
