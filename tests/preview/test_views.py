@@ -377,6 +377,10 @@ def test_areas_are_the_previous_stage_and_outlines_the_labels(nnunet_dataset: An
             made = loader.pipeline(image=patch.image, segmentation=patch.segmentation, **identity)
             first, *_, last = viewer.stages(step, slot).lines[0]
             segmentation, full = torch.from_numpy(patch.segmentation), made["segmentation"][0]
+            other = np.stack([patch.segmentation[0], np.full_like(patch.segmentation[0], 2)])
+            view = viewer._view(patch, patch.image, other)
+            assert view.previous is not None
+            assert np.array_equal(np.concatenate([view.labels.array, view.previous.array]), other)
             for index, label in enumerate(source.label_names):
                 for tile, labels, areas in (
                     (first, segmentation[:1] == label, segmentation[1:] == label),
