@@ -6,11 +6,16 @@ import io
 import json
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from fastnnunet_loader.bench import measure as measuring
@@ -162,3 +167,92 @@ def test_seconds_of_a_stage_are_those_of_one_sample() -> None:
         stages = (Stage("read", 2.0), Stage("augment", 6.0), Stage("read", 1.0))
 
     assert measuring._stages(Stats()) == {"read": 0.75, "augment": 1.5}  # type: ignore[arg-type]
+
+
+def test_the_peak_is_the_most_that_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [5, 9, 3, 4]
+    ended = threading.Event()
+
+    def memory(pid: int) -> int:
+        assert pid == 42
+        if len(seen) == 1:
+            ended.set()
+        return seen.pop(0) if len(seen) > 1 else seen[0]
+
+    monkeypatch.setattr(measuring, "tree_memory", memory)
+    with measuring.PeakMemory(42, interval=0.001) as peak:
+        assert ended.wait(30)
+    assert peak.bytes == 9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux")
+def test_memory_that_processes_share_counts_once() -> None:
+    code = """
+import os
+content = bytearray(os.urandom(2**20)) * 64
+child = os.fork()
+if child == 0:
+    sum(content[::4096])
+    print(flush=True)
+    input()
+else:
+    os.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert len(process_tree(process.pid)) == 2
+        assert 64 * 2**20 < tree_memory(process.pid) < 100 * 2**20
+        process.communicate(b"\n")
+
+
+class Loader:
+    """In the place of both: tells how often it was asked, and how it was ended."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.ended: list[str] = []
+
+    def __next__(self) -> None:
+        self.asked += 1
+        time.sleep(0.005)
+
+    def stats(self) -> Any:
+        return SimpleNamespace(samples=1, stages=())
+
+    def close(self) -> None:
+        self.ended.append("close")
+
+    def _finish(self) -> None:
+        self.ended.append("_finish")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processor time is measured on Linux")
+@pytest.mark.parametrize(("flat", "patch"), [(False, (8, 16, 24)), (True, (16, 24))])
+@pytest.mark.parametrize(("kind", "ending"), [("fastnnunet", "close"), ("nnunet", "_finish")])
+def test_figures_are_of_what_comes_after_the_warm_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, ending: str, flat: bool, patch: tuple[int, ...]
+) -> None:
+    loader, made = Loader(), []
+    source = SimpleNamespace(batch_size=3, final_patch_size=np.array([8, 16, 24]), patch_size_was_2d=flat)
+    trainer = SimpleNamespace(preprocessed_dataset_folder=str(tmp_path))
+    opened = SimpleNamespace(train=source, trainer=trainer)
+    monkeypatch.setattr("fastnnunet_loader.nnunet.sources.open_source", lambda *_: opened)
+    monkeypatch.setattr(measuring, "_make_loader", lambda *given: made.append(given) or loader)
+    args = SimpleNamespace(
+        loader=kind, dataset="1", configuration="2d", fold=0, tr="T", p="P", workers=2, seed=9, no_blocks=True, seconds=0.1
+    )
+    before = torch.get_num_threads()
+    try:
+        found = measuring._measure_here(args)  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(before)
+    assert made == [(kind, source, 2, 9, False)]
+    assert loader.ended == [ending]
+    counted = loader.asked - 1 - (2 * 2 + 2)
+    assert counted >= 4
+    assert (found.loader, found.workers, found.batch_size, found.patch_size) == (kind, 2, 3, patch)
+    assert found.samples == 3 * counted
+    assert found.samples / 10 < found.samples_per_second <= found.samples / 0.1
+    assert found.samples_per_second <= 3 / 0.005
+    assert found.first_batch_seconds >= 0.005

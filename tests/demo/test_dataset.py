@@ -14,6 +14,7 @@ from benchmarks import brains
 
 from datasets import VARIANTS
 from fastnnunet_loader import demo
+from fastnnunet_loader.demo.dataset import _deformation, _load_brain
 
 
 def labels_of(folder: Path) -> list[Any]:
@@ -164,3 +165,61 @@ def test_plans_of_the_demo_are_small(nnunet_dataset: Any) -> None:
     for name in ("2d", "3d_fullres"):
         features = plans[name]["architecture"]["arch_kwargs"]["features_per_stage"]
         assert (features[0], max(features)) == (8, 32)
+
+
+@pytest.mark.parametrize("resolution", [4, 8])
+def test_a_deformation_has_as_many_millimetres_at_every_resolution(resolution: int) -> None:
+    shape = tuple(192 // resolution for _ in range(3))
+    deviations = []
+    for seed in range(3):
+        where = _deformation(np.random.default_rng(seed), shape, resolution).reshape(3, -1)
+        grid = np.stack([*np.indices(shape).reshape(3, -1), np.ones(where.shape[1])])
+        # What is left of it without its affine part.
+        fitted, *_ = np.linalg.lstsq(grid.T, where.T, rcond=None)
+        deviations.append(resolution * float((where.T - grid.T @ fitted).std()))
+    assert 1 < np.mean(deviations) < 4
+
+
+def test_margins_are_on_both_sides(tmp_path: Path) -> None:
+    """Planes of air before and behind the head, of one voxel where the template has them."""
+    folder = demo.build_dataset(tmp_path, 1, "x", demo.Variant(air=0, margin_mm=(8, 8)), cases=3, resolution=8)
+    before, behind = set(), set()
+    for file in (folder / "imagesTr").iterdir():
+        image = np.asarray(nibabel.load(file).dataobj) != 0
+        for axis in range(3):
+            used = np.flatnonzero(image.any(axis=tuple(a for a in range(3) if a != axis)))
+            before.add(int(used[0]))
+            behind.add(image.shape[axis] - 1 - int(used[-1]))
+    assert 1 in before <= {0, 1}
+    assert 1 in behind <= {0, 1}
+
+
+def test_slices_are_averages_of_all_that_are_whole(tmp_path: Path) -> None:
+    thin, thick = (
+        demo.build_dataset(tmp_path / str(slices), 1, "x", demo.Variant(slices=slices), cases=2, resolution=6)
+        for slices in (1, 3)
+    )
+    for one, three in zip(labels_of(thin), labels_of(thick), strict=True):
+        assert three.shape == (*one.shape[:2], one.shape[2] // 3)
+        brain = [np.asarray(labels > 0, float) for labels in (one[..., : 3 * three.shape[2]], three)]
+        together = brain[0].reshape(*three.shape, 3).mean(-1)
+        assert np.abs(together - brain[1]).mean() < 0.05
+
+
+def test_labels_of_ones_own_are_told_where_they_are(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def relabel(labels: Any, anatomy: Any, rng: np.random.Generator) -> Any:
+        told.append((labels.shape, anatomy))
+        return np.where(anatomy.left >= 0.5, labels, 0).astype(np.uint8)
+
+    folder = demo.build_dataset(tmp_path, 1, "x", demo.Variant(relabel=relabel), cases=2, resolution=8)
+    template = _load_brain(8).t1.shape
+    for (shape, anatomy), labels in zip(told, labels_of(folder), strict=True):
+        assert labels.shape == shape == anatomy.left.shape
+        assert anatomy.where.shape == (3, *shape)
+        assert anatomy.template == template
+        inside = [(where >= 0) & (where < size) for where, size in zip(anatomy.where, template, strict=True)]
+        assert np.logical_and.reduce(inside).mean() > 0.9
+        assert (labels > 0).any()
+        assert not labels[anatomy.left < 0.5].any()

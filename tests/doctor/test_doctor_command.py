@@ -201,3 +201,21 @@ def test_progress_says_at_times_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
         for now[0] in (1.0, 11.0, 12.0, 22.0, 23.0):
             advance()
     assert stream.getvalue() == "reading: 2 of 5\nreading: 4 of 5\nreading: 5 of 5\n"
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 300])
+def test_details_that_are_left_out_are_counted(count: int) -> None:
+    stream = io.StringIO()
+    Printer(stream).check(Check("name", Verdict.WARNING, "found", "", "", tuple(f"file {n}" for n in range(count))))
+    lines = stream.getvalue().splitlines()[1:]
+    assert lines[: min(count, 20)] == [f"           - file {n}" for n in range(min(count, 20))]
+    assert lines[20:] == ([f"           - and {count - 20} more; --json lists all"] if count > 20 else [])
+
+
+@pytest.mark.parametrize("length", [1, 19, 20, 21, 40])
+def test_a_long_name_has_a_line_of_its_own(length: int) -> None:
+    stream = io.StringIO()
+    Printer(stream).check(Check("n" * length, Verdict.OK, "found\nmore"))
+    first = f"ok         {'n' * length}"
+    lines = [f"{first.ljust(32)}found"] if length <= 20 else [first, f"{'':32}found"]
+    assert stream.getvalue().splitlines() == [*lines, f"{'':32}more"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from damaging import bad, checks_of
 
 import fastnnunet_loader as fl
@@ -108,6 +110,16 @@ def test_faulty_description_is_named(here: Any, changes: dict[str, Any], said: s
     change(here, "dataset.json", lambda description: description.update(changes))
     (line,) = bad(checks_of(here))["dataset.json"].details
     assert said in line
+
+
+def test_a_description_with_too_few_channels_is_named(nnunet_dataset: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    copy = nnunet_dataset("two_channels").copy(tmp_path / "copy")
+    monkeypatch.setenv("nnUNet_preprocessed", copy.env["nnUNet_preprocessed"])
+    change(copy, "dataset.json", lambda description: description.update(channel_names={"0": "T1"}))
+    checks = DatasetChecks(copy.name, configuration="3d_fullres")
+    for step in (checks.find, checks.read_plans):
+        step()
+    assert checks.read_description().details == ("3d_fullres: expected 2 channels, as the plans normalize, got 1: T1",)
 
 
 def test_description_without_labels(here: Any) -> None:
@@ -278,3 +290,42 @@ def test_all_configurations_are_checked_and_shared_files_once(nnunet_dataset: An
     ]
     assert [name for name in names if name.startswith("cascade, ")] == ["cascade, 3d_cascade_fullres"]
     assert names.count("GPU memory") == names.count("splits") == 1
+
+
+def test_cases_that_configurations_share_are_preprocessed_by_the_one_that_has_them(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("cascade")
+    checks = DatasetChecks(dataset.name, quick=True)
+    for step in (checks.find, checks.read_plans, checks.read_description):
+        step()
+    checks.labels = frozenset({0})  # so that the others are bad
+    shared = [c for c in checks.configurations if c.name in ("3d_cascade_fullres", "3d_fullres")]
+    for order in (shared, shared[::-1]):
+        (check,) = (check for check in checks.files(order) if check.name.startswith("voxels, "))
+        assert check.name == f"voxels, {order[0].name}, {order[1].name}"
+        assert f"nnUNetv2_preprocess -d {dataset.id} -plans_name nnUNetPlans -c 3d_fullres " in check.mend
+
+
+@pytest.mark.parametrize(
+    ("planner", "memories", "verdict"),
+    [
+        ("nnUNetPlannerResEncL", (24, 24), Verdict.OK),
+        ("nnUNetPlannerResEncL", (22, 48), Verdict.OK),  # of 24, as such GPUs have it
+        ("nnUNetPlannerResEncL", (48, 16), Verdict.WARNING),
+        ("nnUNetPlannerResEncL", (16, 48), Verdict.WARNING),
+        ("ExperimentPlanner", (16, 48), Verdict.OK),
+        ("MyPlanner", (1, 2), Verdict.OK),
+    ],
+)
+def test_the_smallest_gpu_is_what_a_plan_has_to_fit(
+    monkeypatch: pytest.MonkeyPatch, planner: str, memories: tuple[int, ...], verdict: Verdict
+) -> None:
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "device_count", lambda: len(memories))
+    monkeypatch.setattr(cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=memories[index] * 2**30))
+    checks = DatasetChecks("1", plans={"experiment_planner_used": planner}, folder=Path("Dataset001_x"))
+    check = checks.gpu_memory()
+    assert check.verdict is verdict
+    assert check.found.endswith(f"; the smallest GPU has {min(memories)}.0 GiB")
+    if verdict is Verdict.WARNING:
+        assert check.mend == f"nnUNetv2_plan_and_preprocess -d 1 -gpu_memory_target {min(memories)}"

@@ -354,3 +354,15 @@ def test_only_files_of_cases_make_cases(tmp_path: Path) -> None:
         file.unlink()
     *_, nothing = check_folder(tmp_path, "t", expected, "preprocess", 1, False)
     assert (nothing.verdict, nothing.found, nothing.mend) == (Verdict.FAIL, f"no case in {tmp_path}", "preprocess")
+
+
+def test_labels_that_are_not_planned_are_counted_over_the_whole_image(tmp_path: Path) -> None:
+    """Also where it is read in parts."""
+    expected = Expected(1, frozenset({0, 1}), (1.0, 1.0, 1.0), (0, 1, 2), False)
+    labels = np.zeros((1, 5, 6, 7), np.int8)
+    labels[0, 0, 1, :2], labels[0, 3, 1, :3], labels[0, 4, 0, 0] = 9, 9, 5
+    report_of(tmp_path, {}, (1, 5, 6, 7), expected, labels)
+    files = blosc2_files(tmp_path, None, "case")
+    for slab in (1, 2 * 42 * 2, 2**20):
+        (line,) = check_case(files, tmp_path / "case.pkl", expected, slab).content
+        assert line.endswith("expected labels of dataset.json, [0, 1], or -1, got also 5 (1 voxels), 9 (5 voxels)")

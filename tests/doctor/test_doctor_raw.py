@@ -125,6 +125,21 @@ def test_files_that_dataset_json_lists(here: Any) -> None:
     assert "none.nii.gz: expected a file, got none" in line
 
 
+def test_files_that_dataset_json_lists_may_be_named_by_the_environment(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nnU-Net expands them."""
+    raw, dataset = here
+    monkeypatch.setenv("ELSEWHERE", str(raw.parent / "elsewhere"))
+    for folder in ("imagesTr", "labelsTr"):
+        (raw / folder).rename((raw.parent / "elsewhere").parent / f"elsewhere_{folder}")
+    content = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
+    images = ["${ELSEWHERE}_imagesTr/brain_000_0000.nii.gz"]
+    content["dataset"] = {"one": {"images": images, "label": "${ELSEWHERE}_labelsTr/brain_000.nii.gz"}}
+    (raw / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    check = raw_check(dataset)
+    assert (check.verdict, check.details) == (Verdict.OK, ())
+    assert "headers of 1 cases" in check.found
+
+
 @pytest.mark.parametrize(
     ("stuff", "said"),
     [

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -230,3 +231,36 @@ def test_compiling_that_is_asked_for_is_tried(monkeypatch: pytest.MonkeyPatch, s
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert asked == [("compile_function", device)]
     assert check.found == f"compiled and ran a function on {device} in 1 s"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compiling_that_fails_is_as_bad_as_nnunets_use_of_it(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """On the CPU nnU-Net does not compile."""
+    monkeypatch.delenv("nnUNet_compile", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
+    monkeypatch.setattr(software, "probe", lambda *_: probe.Probe(False, "what it said", 1.0))
+    check = software.compiling()
+    assert (check.verdict, check.found) == (Verdict.FAIL if device == "cuda" else Verdict.WARNING, f"on {device}: what it said")
+    assert ("Triton" in check.why) == (device == "cuda")
+    assert ("a training without a GPU goes on" in check.why) == (device == "cpu")
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_gpus_are_named_and_tried(monkeypatch: pytest.MonkeyPatch, well: bool) -> None:
+    gpus = [SimpleNamespace(name="one", total_memory=24 * 2**30), SimpleNamespace(name="two", total_memory=80 * 2**30)]
+    tried: list[str] = []
+
+    def note(name: str) -> probe.Probe:
+        tried.append(name)
+        return probe.Probe(well, "" if well else "what it said", 1.0)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", gpus.__getitem__)
+    monkeypatch.setattr(software, "probe", note)
+    check = software.cuda()
+    assert tried == ["multiply_matrices"]
+    assert check.verdict is (Verdict.OK if well else Verdict.FAIL)
+    assert check.found == f"one, 24.0 GiB; two, 80.0 GiB; {'a product of matrices is the CPU' if well else 'what it said'}" + (
+        "'s" * well
+    )

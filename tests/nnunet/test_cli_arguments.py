@@ -167,6 +167,37 @@ def test_options_that_exclude_each_other(folders: Path, trained: Any, capsys: An
     assert trained == []
 
 
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, threads: None) -> list[int]:
+    """Two GPUs as far as torch is asked; the numbers of threads between operations that were set."""
+    between = [4]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_interop_threads", between.append)
+    monkeypatch.setattr(torch, "get_num_interop_threads", lambda: between[-1])
+    return between
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_training_has_as_many_gpus_as_it_asks_for(
+    folders: Path, trained: Any, gpus: list[int], capsys: Any, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    torch.set_num_threads(2)
+    for _ in range(2):
+        code = cli.main(["train", "900", "3d_fullres", "0", "-num_gpus", str(count)])
+    if count <= 2:
+        assert code == 0
+        assert trained == [{**DEFAULTS, "num_gpus": count, "device": torch.device("cuda")}] * 2
+        assert torch.get_num_threads() == 1
+        assert gpus == [4, 1], "torch accepts it once"
+        return
+    assert (code, trained) == (2, [])
+    assert "[-device] expected 3 CUDA device(s), got 2; -device cpu trains without" in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cli.main(["train", "900", "3d_fullres", "0"]) == 2
+    assert "[-device] expected 1 CUDA device(s), got 0;" in capsys.readouterr().err
+
+
 # Folders
 
 
@@ -291,6 +322,34 @@ def test_every_option_reaches_the_predictor(
     }  # fmt: skip
     assert calls == [{**wanted, **changed}, (str(tmp_path / "model"), folds, checkpoint)]
     assert torch.get_num_threads() == fl.available_cores()
+
+
+def test_a_prediction_on_a_gpu_leaves_the_work_to_it(
+    tmp_path: Path, gpus: list[int], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from tqdm import tqdm
+
+    devices: list[torch.device] = []
+
+    class Predictor:
+        def __init__(self, **kwargs: Any) -> None:
+            devices.append(kwargs["device"])
+
+        def initialize_from_trained_model_folder(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setattr(predict_from_raw_data, "nnUNetPredictor", Predictor)
+    monkeypatch.setattr(tqdm, "_lock", threading.RLock(), raising=False)
+    args = parsed([*ARGUMENTS, "-device", "cuda"], tmp_path)
+    torch.set_num_threads(2)
+    for _ in range(2):
+        predict._load_predictor(args, tmp_path / "model")
+    assert devices == [torch.device("cuda")] * 2
+    assert torch.get_num_threads() == 1
+    assert gpus == [4, 1], "torch accepts it once"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(CommandError, match=r"^\[-device\] expected a CUDA device, got none; -device cpu predicts without"):
+        predict._load_predictor(args, tmp_path / "model")
 
 
 class Cases:
@@ -701,6 +760,17 @@ def test_the_code_of_a_command_is_what_it_returns(folders: Path, monkeypatch: py
     monkeypatch.setattr(sys, "argv", ["fastnnunet", "train", "900", "3d_fullres", "0"])
     assert cli.main() == 2
     assert seen[-1].own_process
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_what_other_programs_are_told_is_not_for_these(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that look at nnU-Net as it is hide the variable from the processes that they start, too."""
+    stopped: list[bool] = []
+    monkeypatch.setenv("FASTNNUNET_RUN", "--seed 3")
+    monkeypatch.setitem(sys.modules, "fastnnunet_autoload", SimpleNamespace(stop=lambda: stopped.append(True)))
+    cli._ignore_variable(name)
+    assert stopped == [True]
+    assert ("FASTNNUNET_RUN" in os.environ) == (name in ("train", "predict", "run"))
 
 
 def test_the_version_is_the_packages(capsys: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from fastnnunet_loader.preview.pictures import Panel, Row, Tile, colour, draw_rows
+from fastnnunet_loader.preview.pictures import Panel, Row, Tile, _Legend, colour, draw_rows
 
 RNG = np.random.default_rng(0)
 
@@ -185,3 +185,29 @@ def test_a_title_and_a_key_make_room_for_themselves(tmp_path: Path) -> None:
         len(drawn(panel, {1: "x"}, tmp_path / "a.png", *texts)) for texts in ((), ("title",), ("title", "key"))
     )
     assert (titled - plain, both - titled) == (46, 24)
+
+
+def test_the_first_cut_is_large_and_the_others_are_beside_it(tmp_path: Path) -> None:
+    """The second one above the third, each in the proportions of its own size."""
+    sizes, values = ((40.0, 30.0), (20.0, 30.0), (20.0, 40.0)), (0.2, 0.5, 0.8)
+    cuts = [Panel("", size, np.full((4, 4), value, np.float32)) for size, value in zip(sizes, values, strict=True)]
+    pixels = np.rint(255 * imread(draw_rows([Row("", "", [[Tile("", [], [cuts])]])], {1: "x"}, tmp_path / "a.png"))[..., :3])
+    places, areas = [], []
+    for size, value in zip(sizes, values, strict=True):
+        wanted = [round(255 * value)] * 3
+        height, width = area_of(pixels, wanted)
+        assert height / width == pytest.approx(size[0] / size[1], rel=0.05)
+        places.append(np.argwhere(np.abs(pixels - wanted).max(-1) <= 2).mean(0))
+        areas.append(height * width)
+    assert areas[0] > 2 * max(areas[1:])
+    (_, first), (upper, second), (lower, third) = places
+    assert first + 100 < min(second, third)
+    assert upper + 50 < lower
+
+
+def test_the_legend_has_areas_and_says_how_many_labels_are_left_out(tmp_path: Path) -> None:
+    mask = np.ones((30, 30), bool)
+    names = {7: "seven", 3: "three"}
+    area_of(drawn(Panel("", (30, 30), np.zeros((30, 30), np.float32), {}, {3: mask}), names, tmp_path / "a.png")[-60:], rgb(1))
+    for count, last in ((24, "name 23"), (25, "and 1 more"), (40, "and 16 more")):
+        assert _Legend([(number, f"name {number}") for number in range(count)])._entries[-1][1] == last

@@ -13,7 +13,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 import fastnnunet_loader as fl
 from fastnnunet_loader.nnunet.sources import Source, open_source
 from fastnnunet_loader.preview.pictures import Panel, Row, Tile
-from fastnnunet_loader.preview.views import Viewer, parameter_text
+from fastnnunet_loader.preview.views import Viewer, _Labels, _positions, _View, _windows, parameter_text
 
 
 def opened(nnunet_dataset: Any, variant: str, configuration: str, trainer: str = "nnUNetTrainer") -> Source:
@@ -303,3 +303,100 @@ def test_the_legend_says_what_areas_are(nnunet_dataset: Any) -> None:
 )
 def test_each_kind_of_parameter_in_words(parameters: Any, channels: int, said: list[str]) -> None:
     assert parameter_text(object(), parameters, channels) == said
+
+
+VALUES = {1: (1,), 2: (2,)}
+
+
+def labelled(*places: tuple[int, int, int], label: int = 1) -> _Labels:
+    array = np.zeros((1, 5, 6, 7), np.int16)
+    for place in places:
+        array[(0, *place)] = label
+    return _Labels(array, VALUES)
+
+
+def test_cuts_are_where_most_is_labelled() -> None:
+    """In the sample, else in the previous stage, else in the middle."""
+    image, few = np.zeros((1, 5, 6, 7), np.float32), labelled((1, 2, 3), (1, 2, 4), (1, 5, 3), (4, 2, 3))
+    for labels, previous, at in (
+        (few, None, [1, 2, 3]),
+        (few, labelled((0, 0, 0), (0, 0, 1)), [1, 2, 3]),
+        (labelled(), few, [1, 2, 3]),
+        (labelled(), labelled(), [2, 3, 3]),
+        (labelled(), None, [2, 3, 3]),
+        (labelled((4, 5, 6), label=3), None, [2, 3, 3]),  # of no entry of the legend
+    ):
+        assert _positions(_View(image, labels, previous)) == at
+
+
+def test_what_has_not_changed_is_the_same_also_where_it_is_not_a_number() -> None:
+    image = np.full((1, 5, 6, 7), np.nan, np.float32)
+    view = _View(image, labelled((1, 2, 3)), labelled((0, 0, 0)))
+    assert view.same(_View(image.copy(), labelled((1, 2, 3)), labelled((0, 0, 0))))
+    assert not view.same(_View(np.zeros_like(image), labelled((1, 2, 3)), labelled((0, 0, 0))))
+    assert not view.same(_View(image, labelled((1, 2, 4)), labelled((0, 0, 0))))
+    assert not view.same(_View(image, labelled((1, 2, 3)), labelled((0, 0, 1))))
+
+
+def test_black_and_white_are_those_of_each_channel_without_what_is_not_finite() -> None:
+    image = np.stack([np.linspace(low, high, 1001, dtype=np.float32).reshape(1, 7, 143) for low, high in ((0, 1), (-50, 150))])
+    expected = [(0.005 - 0.099, 0.995 + 0.099), (-49 - 19.8, 149 + 19.8)]
+    np.testing.assert_allclose(_windows(image), expected, atol=1e-3)
+    image[1, 0, 3, :2] = np.nan, np.inf
+    np.testing.assert_allclose(_windows(image), expected, atol=0.2)
+    image[1] = np.nan
+    np.testing.assert_allclose(_windows(image)[1], (-0.1, 1.1))
+
+
+def test_targets_are_cut_at_the_same_place(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "default", "3d_fullres")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader, targets=True)
+        rows = [viewer.stages(step, slot) for step, slot in viewer.samples(0, 4)]
+
+    def cuts(tile: Tile) -> list[int]:
+        return [int(panel.heading.strip("[]").split(",")[axis]) for axis, panel in enumerate(panels(tile))]
+
+    for row in rows:
+        full, sizes = cuts(row.lines[0][-1]), source.trainer.configuration_manager.patch_size
+        assert len(row.lines[1]) > 1
+        for tile in row.lines[1]:
+            shape = [int(n) for n in tile.text[0].split(" x ")]
+            for at, place, own, size in zip(cuts(tile), full, shape, sizes, strict=True):
+                assert at <= (place + 0.5) * own / size < at + 1
+
+
+def test_areas_are_the_previous_stage_and_outlines_the_labels(nnunet_dataset: Any) -> None:
+    """Where both are in the segmentation, and where the transforms have made channels of the stage before."""
+    source = opened(nnunet_dataset, "cascade", "3d_cascade_fullres")
+    differ = 0
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        for step, slot in viewer.samples(0, 4):
+            patch, identity = loader.patch(step, slot), loader.sample_id(step, slot)
+            made = loader.pipeline(image=patch.image, segmentation=patch.segmentation, **identity)
+            first, *_, last = viewer.stages(step, slot).lines[0]
+            segmentation, full = torch.from_numpy(patch.segmentation), made["segmentation"][0]
+            other = np.stack([patch.segmentation[0], np.full_like(patch.segmentation[0], 2)])
+            view = viewer._view(patch, patch.image, other)
+            assert view.previous is not None
+            assert np.array_equal(np.concatenate([view.labels.array, view.previous.array]), other)
+            for index, label in enumerate(source.label_names):
+                for tile, labels, areas in (
+                    (first, segmentation[:1] == label, segmentation[1:] == label),
+                    (last, full == label, made["image"][1 + index][None] > 0.5),
+                ):
+                    panel = panels(tile)[0]
+                    assert np.array_equal(panel.outlined[label], first_cut(panel, labels)[0])
+                    assert np.array_equal(panel.filled[label], first_cut(panel, areas)[0])
+                    differ += not np.array_equal(panel.outlined[label], panel.filled[label])
+    assert differ
+
+
+def test_what_is_done_plane_by_plane_is_told_with_its_parameters(nnunet_dataset: Any) -> None:
+    source = opened(nnunet_dataset, "anisotropic", "3d_fullres")
+    with fl.DataLoader.from_nnunet(source.train, threads=1, seed=5) as loader:
+        viewer = Viewer(source, loader)
+        texts = [viewer.stages(step, slot).lines[0][1].text for step, slot in viewer.samples(0, 8)]
+    assert all("plane by plane" in text for text in texts)
+    assert any(line.startswith("rotation ") for text in texts for line in text)

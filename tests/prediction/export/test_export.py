@@ -20,6 +20,7 @@ from exported import Case, assert_same_files
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
 from fastnnunet_loader.errors import FastnnUNetError
+from fastnnunet_loader.prediction.export.conversion import Conversion, same_labels
 from fastnnunet_loader.prediction.export.outputs import Leftovers, Outputs
 
 
@@ -54,10 +55,29 @@ def test_labels_of_regions_are_nnunets(
     assert_same_files(tmp_path / "theirs", tmp_path / "ours")
 
 
-def test_other_resampling_of_logits_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) -> None:
+def test_labels_below_zero_are_nnunets_own(nnunet_dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = Case(nnunet_dataset("regions"), tmp_path)
+    case.about["regions_class_order"] = (1, -1)
+    assert not case.exporting().native
+    assert "nnU-Net cuts label -1 to the dtype" in capsys.readouterr().out
+
+
+def test_a_label_manager_with_a_method_of_its_own_decides_itself(nnunet_dataset: Any, tmp_path: Path) -> None:
+    case = Case(nnunet_dataset("default"), tmp_path)
+    plan, usual, own = (case.plans, case.configuration), *(case.plans.get_label_manager(case.about) for _ in range(2))
+    assert Conversion(*plan, own, 1).native
+    assert same_labels(usual, own)
+    own.convert_logits_to_segmentation = lambda logits: logits.argmin(0)
+    assert Conversion(*plan, own, 1).declines == "LabelManager"
+    assert not same_labels(usual, own)
+
+
+@pytest.mark.parametrize("other", [{"order": 3}, {"order": 0}, {"order_z": 1}, {"order": 0, "is_seg": True}], ids=str)
+def test_other_resampling_of_logits_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path, other: dict[str, Any]) -> None:
     dataset = nnunet_dataset("default")
     fullres = dict(dataset.plans["configurations"]["3d_fullres"])
-    fullres["resampling_fn_probabilities_kwargs"] = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    usual = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+    fullres["resampling_fn_probabilities_kwargs"] = {**usual, **other}
     case = Case(dataset, tmp_path, {**dataset.plans, "configurations": {"3d_fullres": fullres}})
     assert not case.exporting().native
     (tmp_path / "theirs").mkdir()
@@ -169,6 +189,22 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path, change: dict[s
         os.utime(folder, (1e9, 1e9))
         assert remove_leftovers(tmp_path).unknown == [f"{folder.name} (of {owner['host']}, process {2**22 - 1})"]
         assert "kept in" in remove_leftovers(tmp_path).describe(tmp_path)[0]
+
+
+def test_work_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system lets nobody but root ask for such a process."""
+    from fastnnunet_loader.prediction.export.outputs import HELD, Outputs, remove_leftovers
+
+    folder = Outputs().begin(tmp_path / "case")
+    owner = json.loads((folder / HELD).read_text(encoding="utf-8"))
+    (folder / HELD).write_text(json.dumps({**owner, "pid": 1, "started": ""}), encoding="utf-8")
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert remove_leftovers(tmp_path) == Leftovers([], [])
+    assert folder.is_dir()
 
 
 def test_work_of_another_container_is_left_alone(tmp_path: Path) -> None:
@@ -356,13 +392,13 @@ def test_what_native_code_takes_of_a_case(nnunet_dataset: Any, tmp_path: Path) -
 
 
 def test_old_folders_that_nobody_has_signed_are_named(tmp_path: Path) -> None:
-    from fastnnunet_loader.prediction.export.outputs import OLD, remove_leftovers
+    from fastnnunet_loader.prediction.export.outputs import remove_leftovers
 
     names = [".a-1.fastnnunet-part", ".b-2.fastnnunet-part"]
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / "visible.fastnnunet-part").mkdir()
-    for age, found in ((OLD / 2, []), (OLD + 100, names)):
+    for age, found in ((23 * 3600, []), (25 * 3600, names)):  # a day is what the message says
         for name in names:
             os.utime(tmp_path / name, (time.time() - age, time.time() - age))
         left = remove_leftovers(tmp_path)

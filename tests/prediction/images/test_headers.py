@@ -193,3 +193,11 @@ def test_an_affine_with_which_nothing_can_be_written() -> None:
     assert "an affine with which" in unwritable({"nibabel_stuff": {"original_affine": np.diag([0.0, 0.0, 0.0, 1.0])}})
     assert unwritable({"sitk_stuff": {"spacing": (1.0, 1.0, 1.0)}}) == ""
     assert unwritable({}) == ""
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 4), (4, 7, 4), (4, 7, 3), (3, 3, 3), (4, 4, 4)])
+def test_pictures_of_as_many_rows_as_channels(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    file = tmp_path / "case_0000.png"
+    imageio.v3.imwrite(file, np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8))
+    header = assert_read_as(NaturalImage2DIO, file)
+    assert (header.channels, header.shape) == (shape[2], (1, *shape[:2]))

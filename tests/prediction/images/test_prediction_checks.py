@@ -19,7 +19,7 @@ from raw_images import copy_images, description, images_of
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.loading.reading.patience import Patience
 from fastnnunet_loader.prediction.images import Header, Lack, missing_voxels, read_header
-from fastnnunet_loader.prediction.images.cases import Case, find_cases, pending, with_targets
+from fastnnunet_loader.prediction.images.cases import Case, find_cases, name_of, pending, with_targets
 from fastnnunet_loader.prediction.images.checks import CaseChecks, free_space_problem, model_problem, output_problem
 from fastnnunet_loader.prediction.images.fingerprint import Fingerprint, intensity_warnings
 from fastnnunet_loader.prediction.session.memory import NETWORK_ON_CPU, Need, estimate
@@ -127,6 +127,12 @@ def test_reader_has_the_last_word(two: tuple[CaseChecks, list[str]], monkeypatch
     assert header is not None
     assert header.shape == tuple(nibabel.load(two[1][0]).shape[::-1])
 
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no such voxels")
+
+    monkeypatch.setattr(two[0].reader, "read_images", broken)
+    assert refused(two[0], two[1]).reason == "expected something else (SimpleITKIO: RuntimeError: no such voxels)"
+
 
 def test_previous_stage_of_another_size(nnunet_dataset: Any, tmp_path: Path) -> None:
     dataset = nnunet_dataset("cascade")
@@ -174,6 +180,11 @@ def test_cases_of_a_folder_are_nnunets(tmp_path: Path, names: list[str]) -> None
     theirs = create_lists_from_splitted_dataset_folder(str(tmp_path), ".nii.gz", num_processes=1)
     ours, strays = find_cases(str(tmp_path), ".nii.gz")
     assert ours == [case for case in theirs if case]
+    # As nnU-Net names the output files: without the last five characters before the ending.
+    named = [Path(case[0]).name[: -len("_0000.nii.gz")] for case in ours]
+    cases = with_targets(ours, ".nii.gz", tmp_path / "out", tmp_path)
+    assert [(case.name, case.target) for case in cases] == [(name, str(tmp_path / "out" / name)) for name in named]
+    assert [case.previous for case in cases] == [str(tmp_path / f"{name}.nii.gz") for name in named]
     assert bool(strays) == any(not case for case in theirs), "where nnU-Net stops with an IndexError"
 
 
@@ -344,6 +355,7 @@ def test_free_space_is_for_everything_that_is_written(tmp_path: Path) -> None:
     assert problem(1.5 * free) is not None
     assert problem(0.5 * free, probabilities=True) is not None, "13 bytes for each voxel"
     assert problem(0.05 * free, probabilities=True) is None
+    assert problem(0.1 * free, probabilities=True) is not None, "4 bytes for each class"
     assert problem(0.05 * free, heads=30, probabilities=True) is not None, "121 bytes for each voxel"
     assert problem(*[0.5 * free] * 4) is None
     assert problem(*[0.5 * free] * 60) is not None, "two hundredths of each"
@@ -426,7 +438,9 @@ def test_plans_of_another_number_of_channels_are_told(two: tuple[CaseChecks, lis
     plans = PlansManager(dataset.plans)
     about = {**description(dataset), "channel_names": {"0": "a", "1": "b", "2": "c"}}
     of_three = CaseChecks(plans, plans.get_configuration("3d_fullres"), about)
-    assert "expected as many channels in dataset.json as in the plans (2), got 3" in refused(of_three, two[1]).reason
+    third = save(Path(two[1][0]).parent / "brain_000_0002.nii.gz")
+    for files in (two[1], [*two[1], third]):
+        assert "expected as many channels in dataset.json as in the plans (2), got 3" in refused(of_three, files).reason
     # As older versions name them.
     named = {name: value for name, value in about.items() if name != "channel_names"}
     older = CaseChecks(plans, plans.get_configuration("3d_fullres"), {**named, "modality": {"0": "T1", "1": "T2"}})
@@ -438,3 +452,17 @@ def test_the_first_channel_that_is_missing_is_named(two: tuple[CaseChecks, list[
     error = refused(two[0], two[1][1:])
     assert error.file == two[1][0]
     assert refused(two[0], []).file == ""
+
+
+def test_the_name_of_a_case_is_without_the_number_of_a_channel_if_it_has_one() -> None:
+    for file, name in (
+        ("a/b_0000.nii.gz", "b"),
+        ("b_0123.nii.gz", "b"),
+        ("b.nii.gz", "b"),  # a segmentation, which has none
+        ("scan_2024.01_0000.nii.gz", "scan_2024.01"),
+        ("b_0001_0000.nii.gz", "b_0001"),
+        ("b_0001_x.nii.gz", "b_0001_x"),
+        ("b_00000.nii.gz", "b_00000"),
+        ("long name.nii.gz", "long name"),
+    ):
+        assert name_of(file, ".nii.gz") == name

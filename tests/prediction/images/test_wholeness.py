@@ -177,3 +177,43 @@ def test_files_of_which_nothing_is_known(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no image")
         assert missing_voxels(str(tmp_path / name)) is None, name
     assert missing_voxels(str(tmp_path / "none.nii.gz")) is None
+
+
+def test_damage_behind_the_voxels_of_a_gzip_file_does_not_matter(tmp_path: Path) -> None:
+    file = tmp_path / "case_0000.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(voxels(np.int16, (20, 20, 20)), np.eye(4)), file)
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"what a program has appended")
+    assert missing_voxels(str(file)) is None
+    file.write_bytes(whole[: len(whole) // 2] + b"what a program has appended")
+    lack = missing_voxels(str(file))
+    assert lack is not None
+    assert lack.certain
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tif"])
+def test_endings_may_have_capital_letters(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"case_0000{ending}"
+    if ending in (".png", ".bmp", ".tif"):
+        picture(ending)(file)
+    elif ending.startswith(".nii"):
+        nibabel.save(nibabel.Nifti1Image(voxels(np.int16), np.eye(4)), file)
+    else:
+        write(file, voxels(np.int16))
+    file = file.rename(tmp_path / f"CASE_0000{ending.upper()}")
+    assert missing_voxels(str(file)) is None
+    cut(file, 30)
+    assert missing_voxels(str(file)) is not None
+
+
+def test_a_file_for_each_slice_is_left_to_the_reader(tmp_path: Path) -> None:
+    """Their names are a pattern or a list, not the name of one file."""
+    nrrd, meta = tmp_path / "case_0000.nhdr", tmp_path / "case_0000.mhd"
+    for named in ("slice%03d.raw 1 3 1", "LIST", "LIST 2\none.raw\ntwo.raw"):
+        nrrd.write_text(
+            f"NRRD0004\ntype: short\ndimension: 3\nsizes: 4 5 3\nencoding: raw\ndata file: {named}\n", encoding="utf-8"
+        )
+        assert missing_voxels(str(nrrd)) is None, named
+    for named in ("slice%03d.raw 1 3 1", "LIST", "LIST 2\none.raw\ntwo.raw\nthree.raw"):
+        meta.write_text(f"NDims = 3\nDimSize = 4 5 3\nElementType = MET_SHORT\nElementDataFile = {named}\n", encoding="utf-8")
+        assert missing_voxels(str(meta)) is None, named

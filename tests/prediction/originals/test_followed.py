@@ -6,6 +6,8 @@ import logging
 import multiprocessing
 import multiprocessing.process
 from collections.abc import Iterator
+from multiprocessing import Pool
+from multiprocessing import TimeoutError as TimedOut
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -24,6 +26,7 @@ from raw_images import copy_images, images_of
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.originals.followed import kept_processes, own_methods
 from fastnnunet_loader.prediction.replacements import speaking
 
 CONVERT = export_prediction.convert_predicted_logits_to_segmentation_with_correct_shape
@@ -354,3 +357,34 @@ def test_files_without_a_channel_number_keep_their_name(trained: Any, images: Pa
     Path(file).rename(plain)
     initialised(trained()[1]).predict_from_files([[str(plain)]], [str(tmp_path / "out")])
     assert np.count_nonzero(labels(tmp_path / "out.nii.gz"))
+
+
+class Starting(nnUNetPredictor):
+    """Methods of a program's own, of which two start processes."""
+
+    def predict_from_files(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().predict_from_files(*args, **kwargs)
+        except TimedOut:
+            return None
+
+    def predict_from_data_iterator(self, *args: Any, **kwargs: Any) -> Any:
+        def in_a_pool(values: Any) -> Any:
+            with Pool(1) as pool:
+                return pool.map(len, values)
+
+        return in_a_pool(super().predict_from_data_iterator(*args, **kwargs))
+
+    def predict_single_npy_array(self, *args: Any, **kwargs: Any) -> Any:
+        return [multiprocessing.Process(target=value) for value in super().predict_single_npy_array(*args, **kwargs)]
+
+    def predict_from_files_sequential(self, *args: Any, **kwargs: Any) -> Any:
+        return super().predict_from_files_sequential(*args, **kwargs)
+
+
+def test_own_methods_that_start_processes_are_told_from_others() -> None:
+    """Also where a function inside does it; to wait for a time starts none."""
+    predictor = Starting.__new__(Starting)
+    assert kept_processes(predictor) == ["predict_single_npy_array", "predict_from_data_iterator"]
+    assert sorted(own_methods(predictor)) == sorted(name for name in vars(Starting) if name.startswith("predict"))
+    assert kept_processes(nnUNetPredictor.__new__(nnUNetPredictor)) == []

@@ -249,7 +249,7 @@ def both_of_an_array(
     assert preprocessing.native
     ours, returned = preprocessing.from_array("case", image, previous, properties[1])
     assert returned is properties[1]
-    assert np.array_equal(image, before[0]), "the image is the caller's"
+    assert np.array_equal(image, before[0], equal_nan=True), "the image is the caller's"
     assert previous is None or np.array_equal(previous, before[1]), "the previous stage is the caller's"
     return (theirs, properties[0]), (ours.numpy(), properties[1])
 
@@ -343,3 +343,50 @@ def test_arrays_that_do_not_fit_are_refused(nnunet_dataset: Any) -> None:
         preprocessing.from_array("one", image, np.zeros((1, 14, 17, 19), np.uint8), dict(properties))
     with pytest.raises(ValueError, match="expected 1 channels, as the plans have, got 2"):
         preprocessing.from_array("one", head_with_margins(2, False), np.zeros((1, 14, 17, 20), np.uint8), dict(properties))
+
+
+@pytest.mark.parametrize("forward", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_slices_of_turned_axes_are_kept_as_they_are(nnunet_dataset: Any, forward: list[int]) -> None:
+    """A 2D network gets the slices of the axis that the plans put first."""
+    dataset = nnunet_dataset("default")
+    plans = {**dataset.plans, "transpose_forward": forward, "transpose_backward": [int(n) for n in np.argsort(forward)]}
+    theirs, ours = both_of_an_array(dataset, plans, "2d", head_with_margins(1, True), None)
+    assert_same(theirs, ours)
+    assert ours[0].shape[1] == ours[1]["shape_after_cropping_and_before_resampling"][0]
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_spreads_as_far_as_in_nnunet(nnunet_dataset: Any, value: float, order: int) -> None:
+    """A CT is clipped, so that infinity becomes a number and NaN stays."""
+    dataset = nnunet_dataset("default")
+    plans = copy.deepcopy(dataset.plans)
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"]
+    plans["configurations"]["3d_fullres"]["resampling_fn_data_kwargs"]["order"] = order
+    figures = {"mean": 100.0, "std": 10.0, "percentile_00_5": 50.0, "percentile_99_5": 150.0}
+    plans["foreground_intensity_properties_per_channel"]["0"].update(figures)
+    image = head_with_margins(1, False)
+    image[0, 5:8, 6:9, 7:10] = value
+    (theirs, _), (ours, _) = both_of_an_array(dataset, plans, "3d_fullres", image, None)
+    assert np.array_equal(np.isnan(ours), np.isnan(theirs))
+    assert np.isnan(ours).any() == np.isnan(value)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_every_channel_that_is_far_from_the_training_is_told(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("two_channels")
+    plans = copy.deepcopy(dataset.plans)
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 2
+    files = []
+    for channel in range(2):
+        plans["foreground_intensity_properties_per_channel"][str(channel)].update(percentile_00_5=0.0, percentile_99_5=100.0)
+        voxels = np.random.default_rng(channel).uniform(0, (100, 5)[channel], (8, 9, 10)).astype(np.float32)
+        files.append(str(tmp_path / f"one_{channel:04d}.nii.gz"))
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) * 4), files[-1])
+    manager = PlansManager(plans)
+    said: list[str] = []
+    plan = manager, manager.get_configuration("3d_fullres"), description(dataset)
+    Preprocessing(*plan, 1, said.append).from_files("one", files)
+    (line,) = said
+    assert line.startswith("warning: [one] intensities from ")
+    assert " in channel 1 are far from the training's (0 to 100)" in line

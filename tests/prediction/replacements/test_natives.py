@@ -214,6 +214,41 @@ def test_files_are_written_as_nnunets(nnunet_dataset: Any, tmp_path: Path, insta
     assert_same_files(tmp_path / "theirs", tmp_path / "ours")
 
 
+@pytest.mark.parametrize("target", ["brain_000", "deeper/brain_000", "brain_000/", "a.b"])
+def test_files_are_where_nnunet_writes_them(
+    nnunet_dataset: Any, tmp_path: Path, installed: None, declined: list[str], target: str
+) -> None:
+    """A target that ends like a folder is one, and a folder that does not exist is an error."""
+    case = Case(nnunet_dataset("default"), tmp_path)
+    found: list[Any] = []
+    for side, export in (
+        ("ours", export_prediction.export_prediction_from_logits),
+        ("theirs", natives_original("export_prediction_from_logits")),
+    ):
+        (tmp_path / side / "brain_000").mkdir(parents=True)
+        arguments = (case.logits, dict(case.properties), case.configuration, case.plans, case.about)
+        try:
+            export(*arguments, f"{tmp_path / side}/{target}", num_threads_torch=1)
+            error = None
+        except Exception as raised:
+            error = type(raised).__name__
+        found.append((error, sorted(str(file.relative_to(tmp_path / side)) for file in (tmp_path / side).rglob("*"))))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_numbers_of_threads_that_torch_refuses_are_refused(
+    nnunet_dataset: Any, tmp_path: Path, installed: None, threads: Any
+) -> None:
+    case = Case(nnunet_dataset("default"), tmp_path)
+    name = "convert_predicted_logits_to_segmentation_with_correct_shape"
+    arguments = (case.logits, case.plans, case.configuration, case.plans.get_label_manager(case.about), case.properties)
+    with pytest.raises((RuntimeError, TypeError)) as theirs:
+        natives_original(name)(*arguments, num_threads_torch=threads)
+    with pytest.raises(theirs.type):
+        getattr(export_prediction, name)(*arguments, num_threads_torch=threads)
+
+
 @pytest.mark.parametrize("with_labels", [False, True])
 @pytest.mark.parametrize("variant", ["default", "anisotropic", "two_channels"])
 def test_cases_are_preprocessed_as_by_nnunet(nnunet_dataset: Any, tmp_path: Path, variant: str, with_labels: bool) -> None:

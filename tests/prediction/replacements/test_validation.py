@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import blosc2
@@ -25,6 +26,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader.errors import PredictionError
 from fastnnunet_loader.prediction.export.segmentation import logits_to_segmentation
 from fastnnunet_loader.prediction.replacements.validation import _Course
+from fastnnunet_loader.prediction.session.memory import Budget, Need
 from fastnnunet_loader.prediction.session.session import Session
 from fastnnunet_loader.prediction.sliding_window.windows import predict_planes
 
@@ -220,3 +222,66 @@ def test_cases_overlap_as_far_as_the_budget_holds_them(
     assert max(most) == 1
     assert "needs about" in capsys.readouterr().out
     assert_same_segmentations(ours / "fold_0" / "validation", theirs / "fold_0" / "validation")
+
+
+class Predicting:
+    """In the place of a session: what it needs is in the properties, and what it exported is kept."""
+
+    def __init__(self) -> None:
+        self.exported: list[str] = []
+
+    def need_of_prepared(self, case: str, properties: dict[str, Any]) -> Need:
+        need: Need = properties["need"]
+        return need
+
+    def predict(self, case: str, image: Any, properties: dict[str, Any], target: str) -> str:
+        return f"labels of {case}"
+
+    def predict_sliding_window_return_logits(self, image: Any) -> str:
+        return "logits"
+
+    def export(self, prediction: str, properties: dict[str, Any], target: str) -> None:
+        if properties.get("fails"):
+            raise OSError("no room")
+        self.exported.append(f"{prediction}, to {Path(target).name}")
+
+
+@pytest.mark.parametrize("next_stage", [None, ["3d_cascade_fullres"]])
+def test_a_case_holds_the_memory_of_the_stages_that_are_left(tmp_path: Path, next_stage: Any) -> None:
+    """Also one that fails, and one that somebody has only looked at."""
+    said: list[str] = []
+    trainer = SimpleNamespace(output_folder=str(tmp_path), configuration_manager=SimpleNamespace(next_stage_names=next_stage))
+    budget, session = Budget(100, given=False), Predicting()
+    course = _Course(trainer, False, 1, said.append, module.export_prediction_from_logits, budget)
+    course._session = session  # type: ignore[assignment]
+
+    def load(case: str, need: Need, **more: Any) -> dict[str, Any]:
+        properties = {"need": need, **more}
+        course.loaded = (case, properties)
+        course.reserve(case, properties)
+        return properties
+
+    def export(case: str, predicted: Any, properties: dict[str, Any]) -> None:
+        course.export(predicted, properties, None, None, None, str(tmp_path / "validation" / case), False)
+
+    load("a", Need(0, 40, 10))
+    assert budget.reserved == 40
+    of_b = load("b", Need(0, 30, 20))
+    assert budget.reserved == 30, "a was not predicted"
+    b = course.predict(session, torch.zeros(1))
+    left = 20 if next_stage is None else 30  # logits are still to be resized, twice
+    assert budget.reserved == left
+    of_c = load("c", Need(0, 50, 50), fails=True)
+    assert budget.reserved == left + 50
+    c = course.predict(session, torch.zeros(1))
+    export("b", b, of_b)
+    assert session.exported == ["labels of b, to b" if next_stage is None else "logits, to b"]
+    assert budget.reserved == 50
+    with pytest.raises(PredictionError, match=r"^\[c\] export failed: OSError: no room"):
+        export("c", c, of_c)
+    assert budget.reserved == 0
+    assert said == []
+    load("d", Need(0, 101, 50))
+    assert budget.reserved == 100
+    (line,) = said
+    assert line.startswith("warning: [d] needs about 101 bytes, more than the 100 bytes")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +20,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from raw_images import copy_images, description, images_of
 
 from fastnnunet_loader.errors import PredictionError
+from fastnnunet_loader.prediction.export.outputs import HELD, Outputs
 from fastnnunet_loader.prediction.images import Header
 from fastnnunet_loader.prediction.images.cases import Case
 from fastnnunet_loader.prediction.session import session as session_module
-from fastnnunet_loader.prediction.session.memory import Budget, Need, estimate
+from fastnnunet_loader.prediction.session.memory import NETWORK_ON_CPU, Budget, Need, device_room, estimate
 from fastnnunet_loader.prediction.session.session import Session
+from fastnnunet_loader.prediction.sliding_window.passage import plan_passage
 
 
 def predictor_of(dataset: Any, configuration: str = "3d_fullres", *, folds: int = 1, step: float = 0.5) -> Any:
@@ -116,6 +120,41 @@ def test_estimate_counts_channels_and_previous_labels_and_values(nnunet_dataset:
     assert need(labels=more_labels).preprocess >= plain.preprocess + 3 * 4 * voxels
     heads = need(labels=more_labels).export - plain.export
     assert heads == 3 * 2 * voxels, "logits in half precision of three more classes"
+
+
+def test_estimate_is_of_what_the_network_and_the_labels_take(nnunet_dataset: Any) -> None:
+    dataset = nnunet_dataset("default")
+    plans, about = PlansManager(dataset.plans), description(dataset)
+    chosen = plans.get_configuration("3d_fullres")
+    patch = math.prod(chosen.patch_size)
+
+    def need(shape: tuple[int, int, int] = (60, 70, 80), labels: Any = about["labels"], **more: Any) -> Need:
+        spacing = tuple(float(chosen.spacing[axis]) for axis in plans.transpose_backward)
+        order = {"regions_class_order": more.pop("order")} if "order" in more else {}
+        manager = plans.get_label_manager({**about, "labels": labels, **order})
+        header = Header(1, shape, (spacing[0], spacing[1], spacing[2]), 4)
+        channels = more.pop("channels", 1)
+        return estimate(header, channels, plans, chosen, manager, **{"tile_step_size": 0.5, **more})
+
+    voxels = 60 * 70 * 80
+    # What a layer of the first stage takes beside its input.
+    first = dataset.plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"][0]
+    assert need().predict - need(on_cpu=False).predict == NETWORK_ON_CPU + 24 * patch * first
+    # An image smaller than a window is padded.
+    assert need((1, 1, 1), channels=2).predict == need((1, 1, 1)).predict + 8 * patch
+    # Labels and probabilities are there while planes are decided; the logits of a whole image are not.
+    assert need(save_probabilities=True).predict - need().predict == 4 * 3 * voxels
+    assert need(save_probabilities=True, tile_step_size=None).predict == need(tile_step_size=None).predict
+    # Labels from 255 on take two bytes.
+    by_heads = [need(labels={"background": 0, **{f"{n}": n for n in range(1, heads)}}).predict for heads in range(253, 257)]
+    first_head, second_head, third_head = (b - a for a, b in itertools.pairwise(by_heads))
+    assert first_head == third_head == second_head - voxels
+    # nnU-Net makes probabilities of regions before it decides.
+    plain, regions = {"background": 0, "a": 1}, {"background": 0, "a": [1, 2], "b": 2}
+    for probabilities in (False, True):
+        more = {"native_export": False, "tile_step_size": None, "save_probabilities": probabilities}
+        difference = need(labels=regions, order=[1, 2], **more).export - need(labels=plain, **more).export
+        assert difference == (0 if probabilities else 8 * 2 * voxels)
 
 
 def test_each_array_is_a_case_with_its_own_previous_stage_properties_and_target(nnunet_dataset: Any) -> None:
@@ -312,3 +351,87 @@ def test_every_setting_reaches_the_parts_of_a_session(
     assert (parts["Pipeline"]["on_bad_case"], parts["Pipeline"]["progress"]) == ("raise", None)
     shared = Budget(3)
     assert Session(predictor, progress=False, say=said.append, memory_budget=9, budget=shared).budget is shared
+
+
+def test_room_on_a_device_is_what_is_free_and_what_torch_has_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+
+    def figure(value: Any) -> Any:
+        return lambda device: asked.append(device) or value
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", figure((100, 1000)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", figure(70))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", figure(50))
+    second = torch.device("cuda", 1)
+    assert device_room(second) == 120
+    assert asked == [second] * 3
+    assert device_room(torch.device("cpu")) is None
+    assert device_room(torch.device("mps")) is None
+
+
+@pytest.mark.parametrize("room", [0, 2**60])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_device_is_asked_for_its_room_where_it_is_to_keep_all(
+    nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch, asked: bool, room: int
+) -> None:
+    predictor, said = predictor_of(nnunet_dataset("default")), []
+    session = session_of(predictor)
+    session._say = said.append  # without what was said before
+    predictor.perform_everything_on_device = asked
+    monkeypatch.setattr(session_module, "device_room", lambda _: room)
+    image = torch.zeros((1, 8, 9, 10))
+    passage = plan_passage((8, 9, 10), predictor.configuration_manager.patch_size, 0.5)
+    assert session._fits_the_device("case", image, passage) == (room > 0 or not asked)
+    assert len(said) == (room == 0 and asked)
+
+
+def test_what_an_earlier_run_has_left_is_removed_from_every_folder(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    images = copy_images(dataset, tmp_path / "images", 1, (1, 1, 1))
+    outs, left = [tmp_path / name for name in "ab"], []
+    for out in outs:
+        left.append(Outputs().begin(out / "earlier"))
+        owner = json.loads((left[-1] / HELD).read_text(encoding="utf-8"))
+        (left[-1] / HELD).write_text(json.dumps({**owner, "pid": 2**22 - 1}), encoding="utf-8")
+    said: list[str] = []
+    session = session_of(predictor_of(dataset, step=1), said)
+    files = tuple(images_of(images, "brain_000"))
+    checked, _ = session.check([Case(out.name, files, None, str(out / "case")) for out in outs])
+    session.run_files(checked)
+    assert [line for line in said if line.startswith("removed")] == [
+        f"removed incomplete files of a killed run from {out}: {folder.name}" for out, folder in zip(outs, left, strict=True)
+    ]
+    assert [[file.name for file in out.iterdir()] for out in outs] == [["case.nii.gz"]] * 2
+
+
+def test_a_prediction_that_fails_half_way_leaves_nothing(
+    nnunet_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = predictor_of(nnunet_dataset("default"), step=1)
+    session = session_of(predictor)
+    patch = predictor.configuration_manager.patch_size
+    image = torch.rand((1, 4 * patch[0], patch[1], patch[2]))
+    shape = [int(n) for n in image.shape[1:]]
+    properties = {
+        "spacing": [4.0] * 3, "shape_before_cropping": shape, "shape_after_cropping_and_before_resampling": shape,
+        "bbox_used_for_cropping": [[0, n] for n in shape],
+    }  # fmt: skip
+    out, begun = tmp_path / "out", []
+
+    def fail(*_: Any) -> Any:
+        begun.extend(file.name for file in out.iterdir())
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(predictor, "_internal_maybe_mirror_and_predict", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        session.predict("case", image, properties, str(out / "case"))
+    assert begun, "planes are decided while they come"
+    assert list(out.iterdir()) == []
+
+
+def test_a_weighting_of_somebodys_own_needs_no_cache(nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnunetv2.inference import predict_from_raw_data
+
+    session = session_of(predictor_of(nnunet_dataset("default")))
+    monkeypatch.setattr(predict_from_raw_data, "compute_gaussian", lambda *_, **__: None)
+    assert session.run([], 0) == []

@@ -19,7 +19,8 @@ from fastnnunet_loader.prediction.preprocessing.preprocess import Preprocessing
 from fastnnunet_loader.prediction.session.memory import device_room
 from fastnnunet_loader.prediction.session.session import Session
 from fastnnunet_loader.prediction.sliding_window.passage import HELD_BYTES, Passage, plan_passage, whole_bytes
-from fastnnunet_loader.prediction.sliding_window.sums import OrderedSums
+from fastnnunet_loader.prediction.sliding_window.sums import OrderedSums, Sums
+from fastnnunet_loader.prediction.sliding_window.waiting import Waiting
 from fastnnunet_loader.prediction.sliding_window.windows import predict_planes
 
 
@@ -274,6 +275,8 @@ def test_axis_and_memory() -> None:
     assert plan_passage((100, 100, 200), (64, 64, 64), 0.5).along == 0, "to hold windows would take more than it saves"
     assert plan_passage((100, 120, 100), (64, 64, 64), 0.5).along == 0, "hardly longer"
     assert plan_passage((128, 128, 768), (64, 64, 64), 1).held == 0, "windows that do not overlap are not held"
+    assert plan_passage((9, 9, 2000), (8, 8, 8), 0.5).along == 2
+    assert plan_passage((9, 9, 2000), (8, 8, 8), 0.1).along == 0, "steps of less than a voxel repeat windows"
     flat = plan_passage((300, 400, 400), (128, 128), 0.5)
     assert (flat.along, flat.extent, len(flat.starts)) == (0, 1, 300)
     for heads in (2, 5, 117):
@@ -319,3 +322,75 @@ def test_what_replaces_nnunets_way_is_used_and_named(trained: Any, tmp_path: Pat
     logits = other.predict("case", image, properties, None)
     assert isinstance(logits, torch.Tensor)
     assert torch.equal(torch.from_numpy(predicted.segmentation().astype("int64")), logits.argmax(0))
+
+
+def with_network(model: Path, network: torch.nn.Module, folds: int = 1) -> Any:
+    """A predictor whose network needs no training, the same for each fold."""
+    predictor = predictor_of(model, step=1)
+    predictor.network = network
+    predictor.list_of_parameters = [network.state_dict()] * folds
+    return predictor
+
+
+def test_a_network_that_was_in_training_is_not_while_it_predicts(trained: Any, tmp_path: Path) -> None:
+    dataset, model = trained()
+    layers = torch.nn.Conv3d(1, 3, 1), torch.nn.BatchNorm3d(3), torch.nn.Dropout(0.5)
+    predictor = with_network(model, torch.nn.Sequential(*layers).requires_grad_(False))
+    image = head(dataset, predictor, tmp_path, (2, 0.5, 0.5))
+    expected = predictor.predict_logits_from_preprocessed_data(image)
+    predictor.network.train()
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    assert torch.equal(planes_of(predictor, image, passage).logits, expected)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_every_window_of_every_fold_is_told(trained: Any, tmp_path: Path, folds: int, at_once: bool) -> None:
+    dataset, model = trained()
+    predictor = with_network(model, torch.nn.Conv3d(1, 3, 1).requires_grad_(False), folds)
+    image = head(dataset, predictor, tmp_path, (2, 1, 1))
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1 if at_once else 0.5)
+    predictor.tile_step_size = 1 if at_once else 0.5
+    collected = Collected(tuple(image.shape[1:]), 3, passage.along)
+    told: list[tuple[int, int]] = []
+    predict_planes(predictor, image, passage, lambda: collected, lambda done, of: told.append((done, of)))
+    total = folds * len(predictor._internal_get_sliding_window_slicers(passage.shape))
+    assert told == [(done, total) for done in range(1, total + 1)]
+
+
+@pytest.mark.parametrize("value", [1e6, -1e6])
+def test_one_infinite_logit_is_enough(trained: Any, tmp_path: Path, value: float) -> None:
+    dataset, model = trained()
+    network = torch.nn.Conv3d(1, 3, 1).requires_grad_(False)
+    network.weight.fill_(1)
+    predictor = with_network(model, network)
+    image = head(dataset, predictor, tmp_path, (1, 0.5, 0.5))
+    image[0, -1, -1, -1] = value
+    passage = plan_passage(image.shape[1:], predictor.configuration_manager.patch_size, 1)
+    with pytest.raises(RuntimeError, match="expected finite logits, got infinity"):
+        planes_of(predictor, image, passage)
+
+
+@pytest.mark.parametrize("folds", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("shape", "patch", "step"),
+    [
+        ((60, 30, 30), (16, 16, 16), 0.5),
+        ((16, 16, 90), (16, 16, 16), 0.5),  # along the last axis
+        ((30, 30, 300), (16, 16, 16), 0.5),  # so that windows are held
+        ((60, 30, 30), (16, 16, 16), 1),
+        ((9, 8, 7), (16, 16, 16), 0.5),  # padded
+        ((40, 30, 30), (16, 16), 0.5),
+    ],
+)
+def test_what_is_kept_is_no_more_than_estimated(
+    shape: tuple[int, int, int], patch: tuple[int, ...], step: float, folds: int
+) -> None:
+    heads, device, passage = 7, torch.device("cpu"), plan_passage(shape, patch, step)
+    kind = Sums if passage.in_order else OrderedSums
+    kept = [kind(passage, heads, device)._ring for _ in range(passage.sums(folds))]
+    kept.append(kind(passage, 1, device)._ring)
+    unpad = [slice(0, n) for n in passage.shape]
+    kept.append(Waiting(passage, heads, folds, unpad, Collected(shape, heads, 0))._buffer)
+    found = sum(tensor.nbytes for tensor in kept) + passage.held * heads * folds * HELD_BYTES
+    assert 0.4 * passage.bytes(heads, folds) < found <= passage.bytes(heads, folds)
