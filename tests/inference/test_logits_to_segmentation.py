@@ -103,8 +103,12 @@ def test_many_classes(count, dtype):
 
 def test_labels_of_regions_beyond_a_byte():
     predicted = logits(2, (6, 7, 8))
-    ours = fl.logits_to_segmentation(predicted, (7, 8, 9), regions_class_order=(7, 700))
-    assert ours.dtype == np.uint16 and set(np.unique(ours)) <= {0, 7, 700} and 700 in ours
+    numbers = fl.logits_to_segmentation(predicted, (7, 8, 9), regions_class_order=(1, 2))
+    assert set(np.unique(numbers)) == {0, 1, 2}
+    for order in [(7, 700), (700, 7), (7, 255), (255, 7)]:  # the largest need not be the last
+        ours = fl.logits_to_segmentation(predicted, (7, 8, 9), regions_class_order=order)
+        assert ours.dtype == np.uint16
+        assert np.array_equal(ours, np.array([0, *order])[numbers])
 
 
 @pytest.mark.parametrize("axis", [None, 0])
@@ -129,6 +133,8 @@ def test_views_and_tensors():
     assert_same(fl.logits_to_segmentation(torch.from_numpy(padded)[:, 2:-2, 1:-1, 3:-4], (30, 31, 32)), expected)
     turned = np.ascontiguousarray(inner.transpose(0, 3, 2, 1)).transpose(0, 3, 2, 1)
     assert_same(fl.logits_to_segmentation(turned, (30, 31, 32)), expected)
+    slices = padded[:, :, :, 3:4]  # one voxel along Z: nothing there is contiguous
+    assert_same(fl.logits_to_segmentation(slices, (30, 31, 2)), nnunet_export(slices, (30, 31, 2)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -212,6 +218,12 @@ def test_with_plans_as_nnunet_makes_them():
 SMALL = np.zeros((2, 3, 4, 5), np.float32)
 
 
+def read_only(*shape):
+    array = np.zeros(shape, np.float32)
+    array.flags.writeable = False
+    return array
+
+
 @pytest.mark.parametrize(
     ("predicted", "kwargs", "error", "message"),
     [
@@ -238,6 +250,7 @@ SMALL = np.zeros((2, 3, 4, 5), np.float32)
         (SMALL, {"regions_class_order": (1, -1)}, ValueError, "expected labels from 0 to 255, got -1"),
         (SMALL, {"regions_class_order": (1, 70000)}, ValueError, "expected labels from 0 to 65535, got 70000"),
         (SMALL, {"probabilities": np.zeros((2, 6, 7, 9), np.float32)}, ValueError, "expected writable probabilities"),
+        (SMALL, {"probabilities": read_only(2, 6, 7, 8)}, ValueError, "expected writable probabilities"),
         (SMALL, {"probabilities": np.zeros((2, 6, 7, 8))}, TypeError, "expected probabilities of float32, got float64"),
         (SMALL, {"probabilities": np.zeros((2, 6, 7))}, ValueError, "expected probabilities to be an array"),
         (SMALL, {"threads": 0}, ValueError, "expected at least one thread, got 0"),

@@ -113,3 +113,5 @@ def test_an_image_of_the_wrong_type_or_rank(transform: Any) -> None:
         pipeline(image=image[0, 0])
     with pytest.raises(ValueError, match="segmentation of the image's shape"):
         pipeline(image=image, segmentation=segmentation[:, :7])
+    with pytest.raises(ValueError, match="regression target of the image's shape"):
+        pipeline(image=image, segmentation=segmentation, regression_target=image[:, :, :7])

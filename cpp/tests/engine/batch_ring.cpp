@@ -1,5 +1,6 @@
 #include "fastnnunet/engine/batch_ring.h"
 
+#include <bit>
 #include <cstdint>
 #include <thread>
 
@@ -112,6 +113,35 @@ TEST_CASE("batch ring: references may be dropped by any thread", "[engine]") {
     });
   for (auto& thread : threads) thread.join();
   CHECK(ring->in_use() == 0);
+}
+
+TEST_CASE("batch ring: what memory takes counts for every tensor, and all of it goes back with the ring", "[engine]") {
+  class Rounding final : public MemoryProvider {
+   public:
+    void* allocate(std::size_t bytes) override {
+      ++living;
+      return ordinary.allocate(bytes);
+    }
+    void release(void* memory, std::size_t bytes) noexcept override {
+      --living;
+      ordinary.release(memory, bytes);
+    }
+    std::size_t taken(std::size_t bytes) const override { return std::bit_ceil(bytes); }
+    bool rewritable() const override { return true; }
+    OrdinaryMemory ordinary;
+    int living = 0;
+  };
+  const auto memory = std::make_shared<Rounding>();
+  // Of 3072, 768 and 144 bytes.
+  auto ring = BatchRing::make(layout_of_two_scales(), 2, 2 * (4096 + 1024 + 256) - 1, memory);
+  CHECK(ring->batch_bytes() == 4096 + 1024 + 256);
+  auto batch = ring->acquire();
+  REQUIRE(batch != nullptr);
+  CHECK(ring->acquire() == nullptr);
+  batch.reset();
+  CHECK(memory->living == 3);
+  ring.reset();
+  CHECK(memory->living == 0);
 }
 
 }  // namespace

@@ -94,5 +94,11 @@ TEST_CASE("location cache: what the reader throws reaches everyone who asked, an
   CHECK(cache.reads() == 1);
 }
 
+TEST_CASE("location cache: cases that take just the budget are all kept", "[engine]") {
+  LocationCache cache(thousand, 2 * thousand(0, kShape).memory());
+  for (const std::size_t number : {0, 1, 0, 1}) cache.get(number, kShape);
+  CHECK(cache.reads() == 2);
+}
+
 }  // namespace
 }  // namespace fastnnunet::engine

@@ -1,6 +1,7 @@
 #include "fastnnunet/engine/patience.h"
 
 #include <atomic>
+#include <limits>
 #include <thread>
 
 #include "engine/cases.h"
@@ -117,7 +118,7 @@ TEST_CASE("patience: a file that never was there is an error at once", "[engine]
 
 TEST_CASE("patience: closing the loader, or another step, ends the waiting", "[engine]") {
   const Cases cases(3);
-  const auto loader = loader_of(without_cache(cases, 3600));
+  const auto loader = loader_of(without_cache(cases, std::numeric_limits<double>::infinity()));
   const auto expected = take(*loader, 8);
   Hidden hidden(cases.files()[1]);
   struct Enough {};
@@ -191,6 +192,58 @@ TEST_CASE("loader: more bad cases than may be skipped are an error that lists th
     }
   options.max_skipped = 0.5;
   CHECK(take(*loader_of(options), 20).size() == 20);
+}
+
+TEST_CASE("patience: no pause is longer than what is left of it", "[engine]") {
+  const TemporaryFolder folder;
+  const StorageError away("file", "no answer", Passing::yes);
+  const StorageError changed(platform::utf8(folder / "file"), "other content", Passing::if_it_changes);
+  for (const StorageError& error : {away, changed}) {
+    CAPTURE(error.what());
+    Attempts attempts;
+    CHECK(*attempts.pause_after(error, milliseconds(20)) <= milliseconds(20));
+    // A file that somebody writes is looked at again soon, whatever the patience.
+    CHECK(*Attempts().pause_after(error, std::chrono::hours(1)) <= seconds(1));
+  }
+}
+
+TEST_CASE("patience: a file that the loader has seen may come back, before any sample was made of it", "[engine]") {
+  const Cases cases(3);
+  for (const double patience : {0.0, 0.2}) {
+    CAPTURE(patience);
+    LoaderOptions options = without_cache(cases, patience);
+    options.skip_bad_cases = true;
+    const auto loader = loader_of(options);
+    Hidden hidden(cases.files()[1]);
+    take(*loader, 8);
+    const std::vector<BadCase> bad = loader->bad_cases();
+    REQUIRE(bad.size() == 1);
+    CHECK(bad[0].name == "case_1");
+    CHECK(has(bad[0].reason, "tried again") == (patience > 0));
+    // What was only away is read when the training goes on.
+    CHECK(bad[0].stamp.empty());
+    hidden.show();
+  }
+}
+
+TEST_CASE("patience: class locations that were read once may come back", "[engine]") {
+  const Cases cases(3);
+  LoaderOptions options = without_cache(cases, 0.2);
+  options.memory_budget = 0;  // so that they are read again and again
+  options.budget_binds = false;
+  options.sampling.oversample_foreground = 1.0;
+  std::atomic<bool> away{false};
+  const auto loader = loader_of(options, TreeKind::full_3d, [&](std::size_t number, const Index3& shape) {
+    if (away) throw StorageError("properties", "no such file", Passing::if_it_was_there);
+    return some_locations(number, shape);
+  });
+  take(*loader, 8);
+  away = true;
+  const SampleFailure failure = failure_of([&] {
+    for (int i = 0; i < 100; ++i) loader->next({});
+  });
+  CHECK(failure.file == "properties");
+  CHECK(has(failure.reason, "(tried again for 0.2 s)"));
 }
 
 }  // namespace

@@ -3,10 +3,15 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "engine/cases.h"
+#include "fastnnunet/base/durations.h"
+#include "transforms/foreign.h"
 
 namespace fastnnunet::engine {
 namespace {
@@ -171,6 +176,46 @@ TEST_CASE("loader: a sample by itself is that of the batch", "[engine]") {
   CHECK(loader->step() == 3);
   loader->close();
   CHECK_THROWS_AS(loader->make(0, 0, 0, [](sample::Sample&, std::size_t) {}), ClosedError);
+}
+
+TEST_CASE("loader: says for how long its threads have been at a transform, and at the sample", "[engine]") {
+  const Cases cases(2);
+  Loader* made = nullptr;
+  std::vector<ThreadActivity> at_second, at_end, of_other;
+  double here = 0;
+  std::vector<pipeline::Node> nodes;
+  nodes.push_back(make_tree(TreeKind::validation));
+  nodes.push_back(pipeline::Node::leaf(std::make_unique<Foreign>(
+      "First", [](sample::Sample&) { std::this_thread::sleep_for(std::chrono::milliseconds(60)); })));
+  nodes.push_back(pipeline::Node::leaf(std::make_unique<Foreign>("Second", [&](sample::Sample&) {
+    if (made == nullptr) return;
+    const Stopwatch watch;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    at_second = made->activity().threads;
+    here = std::chrono::duration<double>(watch.read()).count();
+  })));
+  Loader loader(options_for(cases, 1, 1, TreeKind::validation),
+                std::make_shared<pipeline::Pipeline>(pipeline::Node::compose(std::move(nodes))), some_locations,
+                std::make_shared<OrdinaryMemory>());
+  // Another one that shares the thread has nothing to do.
+  const auto other = loader_of(options_for(cases, 1, 1));
+  made = &loader;
+  loader.make(0, 0, 0, [&](sample::Sample&, std::size_t) {
+    at_end = loader.activity().threads;
+    of_other = other->activity().threads;
+  });
+  REQUIRE(at_second.size() == 1);
+  CHECK(at_second[0].stage == "Second");
+  CHECK(at_second[0].stage_seconds >= 0.01);
+  CHECK(at_second[0].stage_seconds <= here + 0.05);
+  CHECK(at_second[0].sample_seconds >= at_second[0].stage_seconds + 0.06);
+  CHECK(at_end.size() == 1);
+  CHECK(of_other.empty());
+  CHECK(loader.activity().threads.empty());
+  CHECK(loader.activity().in_use == 0);
+  made = nullptr;
+  const Batch held = loader.next({});
+  CHECK(loader.activity().in_use >= 1);
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include "fastnnunet/engine/window_source.h"
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "catch.h"
 #include "fastnnunet/storage/cache/open_volumes.h"
 #include "fastnnunet/storage/numpy/npy_volume.h"
+#include "message.h"
 #include "storage/files.h"
 
 namespace fastnnunet::engine {
@@ -58,6 +61,43 @@ void check_outside(const char* dtype, T outside) {
 TEST_CASE("window source: outside of the image are zeros, and labels of -1", "[engine]") {
   check_outside<float>("<f4", 0.0f);
   check_outside<std::int16_t>("<i2", -1);
+}
+
+TEST_CASE("window source: a voxel that is not finite is told with its place in the image, kept in memory or not",
+          "[engine]") {
+  const Box window{{1, -2, 3}, {9, 10, 15}};
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity()})
+    for (const std::size_t budget : {0, 1 << 20}) {
+      CAPTURE(value, budget);
+      const TemporaryFolder folder;
+      auto image = ramp<float>({2, 10, 12, 14});
+      image.values[static_cast<std::size_t>(((10 + 4) * 12 + 7) * 14 + 9)] = value;
+      write_b2nd(folder / "volume.b2nd", image, "<f4", {{1, 8, 8, 8}, {1, 4, 4, 4}});
+      storage::OpenVolumes files(3);
+      Volume& volume = files.get(folder / "volume.b2nd", "");
+      const VolumeFacts facts = volume.facts();
+      OneFile opened(volume);
+      sample::Activity activity;
+      activity.begin(&opened, 0, 0);
+      activity.enter("a transform");
+      storage::VolumeCache cache(budget);
+      WindowSource<float> source;
+      source.open(opened, {0, &facts, cache.find<float>(0, volume)}, {}, window, true, activity);
+      std::vector<float> read(static_cast<std::size_t>(voxels(source.shape())));
+      const Box all = Box::of_shape(source.shape());
+      source.read(0, all, read.data());
+      const std::uint64_t blocks = cache.misses();
+      CHECK(blocks > 0);
+      const std::string message = message_of([&] { source.read(1, all, read.data()); });
+      CHECK(has(message, "expected finite voxels, got "));
+      CHECK(has(message, " in channel 1 at (4, 7, 9)"));
+      const Box inside{{2, 5, 2}, {6, 11, 10}};  // (3, 3, 5) to (7, 9, 13) of the image
+      if (budget > 0) CHECK(has(message_of([&] { source.view(1, inside); }), " in channel 1 at (4, 7, 9)"));
+      // Blocks have all channels: each is counted once. What the thread does is again what it did before.
+      CHECK(cache.misses() == blocks);
+      activity.look([](const sample::Activity::Now& now) { CHECK(now.stage == "a transform"); });
+    }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -273,6 +274,97 @@ TEST_CASE("loader: a transform that fails is named, and no case is blamed", "[en
   CHECK_FALSE(failure.bad_case);
   CHECK(failure.id == SampleId{.seed = 17, .step = 0, .slot = 0});
   CHECK(loader.bad_cases().empty());
+}
+
+// Of which the given ones were found bad, each one step after the one before.
+struct Found {
+  Found(int count, const std::vector<std::size_t>& numbers) {
+    options.skip_bad_cases = true;
+    for (int i = 0; i < count; ++i) options.cases.push_back({"case_" + std::to_string(i), "", "", {}});
+    std::uint64_t step = 10;
+    for (const std::size_t number : numbers)
+      bad.exclude(number, {options.sample_id(step++, 1), options.cases[number].name, "file", "", "is bad", true}, "");
+  }
+  LoaderOptions options;
+  BadCases bad{options};
+};
+
+TEST_CASE("bad cases: a share of the cases is that many of them", "[engine]") {
+  using Row = std::tuple<double, int, std::size_t>;  // share, cases, how many may be skipped
+  for (const auto& [share, count, most] : {Row{0.29, 100, 29},
+                                           {0.07, 100, 7},
+                                           {0.57, 100, 57},
+                                           {0.05, 39, 1},
+                                           {0.05, 40, 2},
+                                           {0.0, 5, 1},
+                                           {0.999, 100, 99}}) {
+    CAPTURE(share, count);
+    std::vector<std::size_t> numbers;
+    for (std::size_t i = 0; i < most; ++i) numbers.push_back(i);
+    Found found(count, numbers);
+    found.options.max_skipped = share;
+    CHECK(found.bad.too_many_skipped(1000) == nullptr);
+    CHECK_NOTHROW(found.bad.require_few_skipped(numbers));
+    if (most + 1 == static_cast<std::size_t>(count)) continue;
+    Found more(count, numbers);
+    more.options.max_skipped = share;
+    more.bad.exclude(most, {more.options.sample_id(9, 0), "one more", "file", "", "is bad", true}, "");
+    CHECK(more.bad.too_many_skipped(1000) != nullptr);
+  }
+}
+
+TEST_CASE("bad cases: too many are told with the sample that met the last of them", "[engine]") {
+  const Found found(6, {4, 1, 3});
+  const SampleFailure failure = failure_of([&] { std::rethrow_exception(found.bad.too_many_skipped(20)); });
+  CHECK(failure.case_name == "case_3");
+  CHECK((failure.id.step == 12 && failure.id.slot == 1));
+  for (const char* name : {"case_4", "case_1", "case_3"}) CHECK(has(failure.reason, name));
+}
+
+TEST_CASE("bad cases: where all that may be drawn are bad, that is the error", "[engine]") {
+  Found all(3, {0, 1, 2});
+  CHECK(all.bad.too_many_skipped(20) == nullptr);
+  CHECK_NOTHROW(all.bad.require_few_skipped({0, 1, 2}));
+  const SampleId id = all.options.sample_id(20, 0);
+  CHECK_THROWS_AS(all.bad.require_good_case_left(id, {}), SampleError);
+  Found rest(3, {0, 1});
+  CHECK_NOTHROW(rest.bad.require_good_case_left(id, {}));
+  rest.options.sampling.sampling_probabilities = {0.5, 0.5, 0.0};
+  CHECK_THROWS_AS(rest.bad.require_good_case_left(id, {}), SampleError);
+  rest.options.sampling.sampling_probabilities = {0.5, 0.0, 0.5};
+  CHECK_NOTHROW(rest.bad.require_good_case_left(id, {}));
+}
+
+TEST_CASE("loader: the channels of the image are those that most cases have, or the first of as many", "[engine]") {
+  Cases cases(4);
+  const auto replace = [&](std::size_t number, std::int64_t channels) {
+    const Index3& shape = cases.shape(number);
+    write_file(cases.files()[number].image, npy_bytes(ramp<float>({channels, shape[0], shape[1], shape[2]}), "<f4"));
+  };
+  LoaderOptions options = options_for(cases);
+  const auto reason = [&] {
+    const auto loader = loader_of(options);
+    CHECK(loader->layout().image_channels == 2);
+    const SampleFailure failure = failure_of([&] {
+      for (int i = 0; i < 50; ++i) loader->next({});
+    });
+    CHECK(failure.bad_case);
+    CHECK(failure.case_name == "case_2");
+    return failure.reason;
+  };
+  for (const std::int64_t channels : {1, 3}) {
+    replace(2, channels);
+    options.cases = {cases.files()[2], cases.files()[1], cases.files()[0]};
+    CHECK(has(reason(), "expected 2 channels as the other cases have, got " + std::to_string(channels)));
+    options.cases = {cases.files()[1], cases.files()[2]};
+    CHECK(has(reason(), "expected 2 channels as the other cases have, got " + std::to_string(channels)));
+  }
+  // The first case decides nothing where it cannot be read, and is an error unless it may be skipped.
+  cases.truncate(2);
+  CHECK(failure_of([&] {
+          options.cases = {cases.files()[2], cases.files()[1]};
+          loader_of(options);
+        }).case_name == "case_2");
 }
 
 }  // namespace

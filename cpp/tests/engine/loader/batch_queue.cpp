@@ -305,5 +305,25 @@ TEST_CASE("loader: as many batches ahead as their consumer has to wait for", "[e
   CHECK(loader->statistics().batches_in_use == 5);
 }
 
+TEST_CASE("loader: where another step is not waited for, it goes on where it was", "[engine]") {
+  const Cases cases(3);
+  const auto expected = take(*loader_of(options_for(cases)), 4);
+  Gate gate;
+  const auto loader = loader_of(options_for(cases, 1, 3), TreeKind::full_3d, gate.reader());
+  struct Interrupt {};
+  CHECK_THROWS_AS(loader->next([&] {
+    if (gate.reached()) throw Interrupt{};
+  }),
+                  Interrupt);
+  CHECK_THROWS_AS(loader->set_step(7, {}, [] { throw Interrupt{}; }), Interrupt);
+  CHECK(loader->step() == 0);
+  gate.open();
+  CHECK(take(*loader, 4) == expected);
+  // What was not wanted any more when its turn came was not made.
+  loader->close();
+  const LoaderStatistics after = loader->statistics();
+  CHECK(after.sample.count == after.samples);
+}
+
 }  // namespace
 }  // namespace fastnnunet::engine

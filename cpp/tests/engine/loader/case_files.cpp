@@ -41,5 +41,11 @@ TEST_CASE("case files: a folder that is not there, and a case without labels", "
             "lonely_seg.b2nd] expected the segmentation of case lonely, got no such file"));
 }
 
+TEST_CASE("case files: labels of another format are not those of an image that nnU-Net finds first", "[engine]") {
+  const Folder folder;
+  for (const char* name : {"a.b2nd", "a.npz", "a_seg.npy"}) folder.write(name, "");
+  CHECK(has(message_of([&] { find_cases(folder.path()); }), "a_seg.b2nd] expected the segmentation of case a"));
+}
+
 }  // namespace
 }  // namespace fastnnunet::engine

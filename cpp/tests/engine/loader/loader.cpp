@@ -1,6 +1,8 @@
 #include "fastnnunet/engine/loader/loader.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -158,6 +160,92 @@ TEST_CASE("loader: options that make no sense are refused", "[engine]") {
   options = options_for(cases);
   options.cases.clear();
   CHECK(has(message_of([&] { loader_of(options); }), "at least one case"));
+}
+
+TEST_CASE("loader: the previous stage's labels are its own, kept in memory or not", "[engine]") {
+  const Cases cases(4);
+  LoaderOptions options = options_for(cases, 2, 2, TreeKind::cascade);
+  options.cases = {cases.files()[1], cases.files()[3]};  // .b2nd, which are kept
+  for (const std::size_t number : {0, 1}) {
+    const Index3& shape = cases.shape(2 * number + 1);
+    auto labels = ramp<std::int16_t>({1, shape[0], shape[1], shape[2]});
+    for (std::int16_t& label : labels.values) label = static_cast<std::int16_t>((label / 7) % 4);
+    CaseFiles& files = options.cases[number];
+    files.previous = files.image.parent_path() / (files.name + "_previous.b2nd");
+    write_b2nd(files.previous, labels, "<i2", {{1, 32, 32, 32}, {1, 8, 16, 16}});
+  }
+  const auto kept = take(*loader_of(options, TreeKind::cascade), 6);
+  options.keep_blocks = false;
+  CHECK(take(*loader_of(options, TreeKind::cascade), 6) == kept);
+}
+
+TEST_CASE("loader: a later attempt is another sample, the same by itself and when it is asked for", "[engine]") {
+  const Cases cases(5);
+  const auto loader = loader_of(options_for(cases));
+  std::set<std::size_t> numbers;
+  for (std::uint32_t attempt = 0; attempt < 8; ++attempt) {
+    CAPTURE(attempt);
+    const SampleChoice choice = loader->sampled(3, 1, attempt);
+    std::size_t made = 99;
+    loader->make(3, 1, attempt, [&](sample::Sample&, std::size_t number) { made = number; });
+    CHECK(made == choice.case_number);
+    numbers.insert(made);
+  }
+  CHECK(numbers.size() > 1);
+  CHECK(loader->activity().threads.empty());
+}
+
+TEST_CASE("loader: statistics of later batches are added to those of earlier ones", "[engine]") {
+  const Cases cases(3);
+  LoaderOptions options = options_for(cases, 1, 1);
+  options.keep_blocks = false;
+  const auto loader = loader_of(options);
+  const auto settled = [&] {
+    while (loader->statistics().ready_batches < 1) std::this_thread::yield();
+    return loader->statistics();
+  };
+  take(*loader, 1);
+  const double first = loader->statistics().first_batch_seconds;
+  take(*loader, 11);
+  const LoaderStatistics once = settled();
+  CHECK(once.first_batch_seconds == first);
+  loader->set_step(0, {});
+  take(*loader, 12);
+  const LoaderStatistics twice = settled();
+  CHECK(twice.first_batch_seconds == first);
+  CHECK(twice.bytes_read > once.bytes_read);
+  CHECK(twice.bytes_read <= 2 * once.bytes_read);
+}
+
+TEST_CASE("loader: at another step errors come where they came before", "[engine]") {
+  Cases cases(4);
+  cases.truncate(1);
+  for (const int threads : {1, 3}) {
+    CAPTURE(threads);
+    LoaderOptions options = options_for(cases, threads, 4);
+    const auto loader = loader_of(options);
+    const auto outcomes = [&](int count) {
+      std::vector<std::optional<Content>> found;
+      for (int i = 0; i < count; ++i) {
+        try {
+          found.emplace_back(next_of(*loader));
+        } catch (const SampleError&) {
+          found.emplace_back();
+        }
+      }
+      return found;
+    };
+    const auto expected = outcomes(12);
+    REQUIRE(std::count(expected.begin(), expected.end(), std::nullopt) > 2);
+    REQUIRE(std::count(expected.begin(), expected.end(), std::nullopt) < 12);
+    for (const int taken : {1, 2, 3, 5}) {
+      loader->set_step(0, {});
+      outcomes(taken);
+      while (loader->statistics().ready_batches < 1) std::this_thread::yield();
+      loader->set_step(0, {});
+      CHECK(outcomes(12) == expected);
+    }
+  }
 }
 
 }  // namespace

@@ -137,5 +137,25 @@ TEST_CASE("loader: a consumer that keeps batches does not get the memory of clas
         options.memory_budget);
 }
 
+TEST_CASE("memory plan: sizes are told in whole MiB, rounded up", "[engine]") {
+  CHECK(megabytes(0) == "0 MiB");
+  CHECK(megabytes(1) == "1 MiB");
+  CHECK(megabytes(1 << 20) == "1 MiB");
+  CHECK(megabytes((1 << 20) + 1) == "2 MiB");
+}
+
+TEST_CASE("loader: each thread's memory and open files count", "[engine]") {
+  const Cases cases(2);
+  const auto least = [&](int threads) {
+    LoaderOptions options = options_for(cases, threads);
+    options.memory_budget = 0;
+    options.budget_binds = false;
+    return loader_of(options)->statistics().memory_budget;
+  };
+  const std::size_t one = least(1), two = least(2), four = least(4);
+  CHECK(two - one > storage::OpenVolumes::kMemory);
+  CHECK(four - two == 2 * (two - one));
+}
+
 }  // namespace
 }  // namespace fastnnunet::engine
