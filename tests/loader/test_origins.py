@@ -76,8 +76,9 @@ class Holder:
 
 SETTINGS: list[Callable[[], Any]] = [
     lambda: None, lambda: 1, lambda: True, lambda: 1.5, lambda: "1", lambda: (1, 2), lambda: (2, 1), lambda: {1, 2, 33},
-    lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}, lambda: np.arange(4), lambda: np.arange(4)[::-1], lambda: np.zeros((2, 2)),
-    lambda: np.zeros(4), lambda: range(3), lambda: Holder(1), lambda: Holder(Holder(2)), lambda: np.mean, lambda: np.median,
+    lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}, lambda: np.arange(4), lambda: np.arange(4)[::-1],
+    lambda: np.zeros((2, 2)), lambda: np.zeros(4), lambda: range(3), lambda: Holder(1), lambda: Holder(Holder(2)),
+    lambda: np.mean, lambda: np.median,
     lambda: max, lambda: [np.float32(0.5), None],
 ]  # fmt: skip
 

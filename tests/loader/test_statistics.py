@@ -375,9 +375,9 @@ def test_a_line_that_just_fits_is_in_the_same_file(tmp_path: Path, monkeypatch: 
         assert not older(file).exists()  # nothing is moved for the sake of one line that is longer than a file may be
         for number in range(2, sum(lines) + 1):
             append_json(file, {"number": number})
-        kept = [[json.loads(row)["number"] for row in one.read_text(encoding="utf-8").splitlines()] for one in (older(file), file)]
-        assert [len(numbers) for numbers in kept] == lines
-        assert sum(kept, []) == list(range(1, sum(lines) + 1))
+        texts = [one.read_text(encoding="utf-8").splitlines() for one in (older(file), file)]
+        assert [len(rows) for rows in texts] == lines
+        assert [json.loads(row)["number"] for rows in texts for row in rows] == list(range(1, sum(lines) + 1))
 
 
 def test_the_last_figures_stay_when_the_loaders_are_gone(loader: fl.DataLoader, tmp_path: Path) -> None:

@@ -43,7 +43,13 @@ def test_an_extension_that_does_not_load_is_told_with_the_reason(monkeypatch: py
 
 
 def test_releases_are_compared_as_numbers() -> None:
-    releases = {"2.9.1": (2, 9), "2.10.0a0+git12": (2, 10), "2.10.0+cu128": (2, 10), "3.0": (3, 0), "2.11.0.dev20260101": (2, 11)}
+    releases = {
+        "2.9.1": (2, 9),
+        "2.10.0a0+git12": (2, 10),
+        "2.10.0+cu128": (2, 10),
+        "3.0": (3, 0),
+        "2.11.0.dev20260101": (2, 11),
+    }
     assert {version: torch_memory.release(version) for version in releases} == releases
 
 
