@@ -151,6 +151,10 @@ def test_an_installation_to_be_edited_has_its_version(tmp_path: Path) -> None:
     (information / "direct_url.json").write_text(json.dumps(direct), encoding="utf-8")
     code = 'from fastnnunet_loader.known import versions; print(versions.found("nnunetv2"))'
     assert run(code, tree, site).splitlines()[-1] == f"9.9 in {tree / 'nnunetv2'}"
+    # Of another tree than the one that is imported it says nothing.
+    direct["url"] = (tmp_path / "another").as_uri()
+    (information / "direct_url.json").write_text(json.dumps(direct), encoding="utf-8")
+    assert run(code, tree, site).splitlines()[-1] == f"a version that nothing tells in {tree / 'nnunetv2'}"
 
 
 def test_an_untested_version_is_told_in_one_line(dataset_cache: Path) -> None:

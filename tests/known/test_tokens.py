@@ -175,3 +175,39 @@ def test_default_values_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "other default values" in str(known.changed(function)[0])
     monkeypatch.undo()
     assert known.changed(function) == []
+
+
+def test_default_values_of_keywords_count_whenever_they_change(tmp_path: Path) -> None:
+    """Of one function, of which the first look is remembered."""
+    file = tmp_path / "functions.py"
+    file.write_text("def function(a, b=1, *, c, d=2, e='x'):\n    return a, b, c, d, e\n", encoding="utf-8")
+    module = ModuleType("functions")
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec", dont_inherit=True), vars(module))
+    function: Any = module.function
+    before = describe(function)
+    keywords = function.__kwdefaults__
+    for changed in ({"d": 3, "e": "x"}, {"d": 2, "e": "y"}, {"d": 2}, {"c": 1, "d": 2, "e": "x"}, None):
+        function.__kwdefaults__ = changed
+        with pytest.raises(UnknownSourceError, match="other default values"):
+            describe(function)
+        function.__kwdefaults__ = keywords
+        assert describe(function) == before
+    keywords["d"] = 3  # in place
+    with pytest.raises(UnknownSourceError, match="other default values"):
+        describe(function)
+    keywords["d"] = 2
+    for defaults in ((2,), (), (1, 1), (True,), None):
+        function.__defaults__ = defaults
+        with pytest.raises(UnknownSourceError, match="other default values"):
+            describe(function)
+        function.__defaults__ = (1,)
+        assert describe(function) == before
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "functions.py"
+    for text in ("def function(a):\n    return a\n", "def function(a):\n    return a + 1\n"):
+        file.write_text(text, encoding="utf-8")
+        module = ModuleType("functions")
+        exec(compile(text, str(file), "exec", dont_inherit=True), vars(module))
+        assert describe(module.function).digest == digest(normalised(text))

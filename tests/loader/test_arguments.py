@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,6 +153,28 @@ def test_a_closed_loader_tells_its_state_and_nothing_else(small: Any) -> None:
             call()
     assert loader.describe().startswith(f"{len(small.indices)} cases, batches of 2 x (16, 16, 16), 2 threads, seed 5, rank 0, ")
     assert fl.dump(io.StringIO()) == "no loader is open"
+
+
+def test_a_close_that_is_interrupted_is_ended_by_another_thread(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: _core.Loader) -> None:
+        raise KeyboardInterrupt
+
+    loader = fl.DataLoader.from_nnunet(small, threads=2, seed=5)
+    next(loader)
+    core, state = loader._core, loader.state_dict()
+    assert core is not None
+    monkeypatch.setattr(core_loader, "end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loader.close()
+    for thread in threading.enumerate():
+        if thread.name == "fastnnunet_loader close":
+            thread.join(20)
+            assert not thread.is_alive()
+    assert core.activity()[-1] == []
+    with pytest.raises(fl.LoaderClosedError):
+        core.next(60.0, lambda _: None)
+    assert loader.closed
+    assert loader.state_dict() == state
 
 
 @pytest.mark.parametrize("closed_before", [True, False])

@@ -26,7 +26,7 @@ from fastnnunet_loader.loading.reading.pickles import read_properties
 ORDINARY: dict[str, Any] = {
     "integers": np.arange(10),
     "float32": np.float32(2.5),
-    "fortran": np.asfortranarray(np.ones((3, 4))),
+    "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
     "big endian": np.arange(4, dtype=">i4"),
     "transposed": np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
     "objects": np.array([1, "a", None], dtype=object),
@@ -227,6 +227,15 @@ def test_the_plain_unpickler_where_asked_for(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
     assert read_properties(file, unrestricted=True) == {"a": None}
     assert (tmp_path / "made").is_dir()
+
+
+def test_a_size_that_pythons_own_unpickler_believes_is_the_files_fault(tmp_path: Path) -> None:
+    """It asks for the memory that the file names, so that the lack of it is no reason to try again or to stop."""
+    file = tmp_path / "case.pkl"
+    file.write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 2**62) + b"abc.")
+    with pytest.raises(fl.StorageError, match="expected a whole pickle of nnU-Net's properties, got MemoryError") as caught:
+        read_properties(file, unrestricted=True)
+    assert (caught.value.errno, caught.value.passing) == (None, False)
 
 
 WITHOUT_MEMORY = """

@@ -362,6 +362,35 @@ def test_a_file_of_json_lines_is_bounded(tmp_path: Path, monkeypatch: Any) -> No
     assert sorted(one.name for one in tmp_path.iterdir()) == ["s.jsonl", "s.jsonl.1"]
 
 
+def test_a_line_that_just_fits_is_in_the_same_file(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(files.time, "time", lambda: 1.5)
+    file = tmp_path / "s.jsonl"
+    append_json(file, {"number": 0})
+    size = file.stat().st_size
+    for room, lines in ((2 * size, [2, 1]), (2 * size - 1, [1, 1]), (2 * size + 1, [2, 1]), (1, [1, 1])):
+        for old in tmp_path.iterdir():
+            old.unlink()
+        monkeypatch.setattr(files, "MOST_BYTES", room)
+        append_json(file, {"number": 1})
+        assert not older(file).exists()  # nothing is moved for the sake of one line that is longer than a file may be
+        for number in range(2, sum(lines) + 1):
+            append_json(file, {"number": number})
+        texts = [one.read_text(encoding="utf-8").splitlines() for one in (older(file), file)]
+        assert [len(rows) for rows in texts] == lines
+        assert [json.loads(row)["number"] for rows in texts for row in rows] == list(range(1, sum(lines) + 1))
+
+
+def test_the_last_figures_stay_when_the_loaders_are_gone(loader: fl.DataLoader, tmp_path: Path) -> None:
+    next(loader)
+    telling = reporter(loader, [], metrics=tmp_path / "m.prom", stats=tmp_path / "s.jsonl")
+    telling.epoch(0)
+    before = (tmp_path / "m.prom").read_text(encoding="utf-8")
+    loader.close()
+    telling.stop()
+    assert (tmp_path / "m.prom").read_text(encoding="utf-8") == before != ""
+    assert (tmp_path / "s.jsonl").read_text(encoding="utf-8").count("\n") == 1
+
+
 def test_a_week_of_statistics_is_small(loader: fl.DataLoader, tmp_path: Path) -> None:
     next(loader)
     telling = reporter(loader, [], stats=tmp_path / "s.jsonl")

@@ -31,6 +31,28 @@ def test_pinned_memory_is_there_and_a_reason_where_it_is_not(monkeypatch: pytest
     assert torch_memory.why_not() == "this package was built without torch"
 
 
+def test_an_extension_that_does_not_load_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "_torch.py").write_text("raise ImportError('undefined symbol: aoti_torch_x')\n", encoding="utf-8")
+    monkeypatch.setattr(fl, "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "fastnnunet_loader._torch", raising=False)
+    monkeypatch.delattr(fl, "_torch", raising=False)
+    monkeypatch.setattr(torch, "__version__", "2.10.1.of.tests")
+    assert torch_memory.built_against() is None
+    said = "its extension does not load beside torch 2.10.1.of.tests: undefined symbol: aoti_torch_x"
+    assert torch_memory.why_not() == said
+
+
+def test_releases_are_compared_as_numbers() -> None:
+    releases = {
+        "2.9.1": (2, 9),
+        "2.10.0a0+git12": (2, 10),
+        "2.10.0+cu128": (2, 10),
+        "3.0": (3, 0),
+        "2.11.0.dev20260101": (2, 11),
+    }
+    assert {version: torch_memory.release(version) for version in releases} == releases
+
+
 def test_the_accelerator_is_found_in_every_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     now = torch_memory.accelerator()
     assert now == (torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else None)  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ BATCH_SYSTEMS = ("SLURM_", "LSB_", "PBS_", "SGE_", "NCPUS", "NSLOTS", "JOB_ID", 
 
 TABLE: list[tuple[str, Mapping[str, str], Allotment]] = [
     ("nothing", {}, Allotment()),
+    (
+        "a step of Slurm inside a job of another system: the least of both, and the tasks of whichever has several",
+        {**STEP, "SLURM_CPUS_PER_TASK": "4", **PBS, "NCPUS": "3"},
+        Allotment((3, "NCPUS"), tasks=2),
+    ),
     # Slurm: a batch script stands for all of its node's tasks
     (
         "sbatch -c 4 --mem=16G",
@@ -242,3 +248,53 @@ def test_ranks_share_what_their_machine_has(monkeypatch: pytest.MonkeyPatch) -> 
     assert ranks.ranks_here() == 1  # each is a task, and what it has is its own share
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")  # ranks that tasks have started themselves
     assert ranks.ranks_here() == 8
+
+
+@pytest.mark.parametrize("tasks", [1, 4])
+@pytest.mark.parametrize("job", [None, 20, 70])
+@pytest.mark.parametrize(
+    "limits", [[], [(30, 2)], [(30, 2), (50, 45)], [(50, 45), (30, 2)], [(10, 12)], [(200, 5)], [(200, 180), (30, 2)]]
+)
+def test_the_least_of_all_limits_counts_and_the_least_that_any_of_them_leaves(
+    limits: list[tuple[int, int]], job: int | None, tasks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = int(system._core.resident_memory())
+    monkeypatch.setattr(system._core, "memory", lambda: SimpleNamespace(limit=100 * GIB, available=60 * GIB))
+    monkeypatch.setattr(system._core, "resident_memory", lambda: resident)
+    monkeypatch.setattr(system, "physical_memory", lambda: 100 * GIB)
+    named = [(limit * GIB, used * GIB, f"number {number}") for number, (limit, used) in enumerate(limits)]
+    monkeypatch.setattr(system, "_limits", lambda: named)
+    environment = dict(SLURM)
+    if tasks > 1:
+        environment |= {"SLURM_STEP_NUM_TASKS": str(tasks), "SLURM_STEP_TASKS_PER_NODE": str(tasks)}
+    all_limits = [(100 * GIB // tasks, 40 * GIB // tasks, "the machine" + f", shared by {tasks} tasks" * (tasks > 1)), *named]
+    if job is not None:  # of the node's job, of which a task has its share
+        environment["SLURM_MEM_PER_NODE"] = str(job * 1024)
+        all_limits.append((job * GIB // tasks, resident, "SLURM_MEM_PER_NODE"))
+    found = system.memory(environment)
+    assert (found.limit, found.source) == min(((limit, name) for limit, _, name in all_limits), key=lambda one: one[0])
+    assert found.available == min(max(0, limit - used) for limit, used, _ in all_limits)
+
+
+def test_each_limit_of_the_shell_is_of_what_it_limits() -> None:
+    more = """
+status = dict(line.split(":", 1) for line in open("/proc/self/status", encoding="ascii").read().splitlines())
+said["used"] = {name: used / 1024 for _, used, name in system._limits()}
+said["status"] = {name: int(status[name].split()[0]) for name in ("VmSize", "VmData", "VmRSS")}
+"""
+    kib = 50 * GIB // 1024
+    said = tell({}, f'ulimit -S -v {kib} -d {kib} -m {kib}; exec "$@"', more)
+    for option, name in {"-v": "VmSize", "-d": "VmData", "-m": "VmRSS"}.items():
+        assert said["used"][f"ulimit {option}"] == pytest.approx(said["status"][name], rel=0.05), name
+
+
+@pytest.mark.parametrize("given", ["0", " 0 ", "1"])
+def test_no_worker_processes_are_one_thread(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_n_proc_DA", given)
+    assert system.given_threads() == system.default_threads() == 1
+
+
+def test_a_step_is_one_of_a_job() -> None:
+    assert system.tasks_of_step(STEP) == 4
+    assert system.tasks_of_step({name: value for name, value in STEP.items() if name != "SLURM_JOB_ID"}) is None
+    assert system.tasks_of_step(SLURM) is None
