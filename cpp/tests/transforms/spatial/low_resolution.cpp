@@ -120,5 +120,41 @@ TEST_CASE("low resolution: a scale that leaves nothing is named", "[transforms]"
             "from 1 to 65536 voxels of 8, got 0.01"));
 }
 
+TEST_CASE("low resolution: each channel has its own scales", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(3, {8, 9, 10});
+  const std::vector<Numbers> scales = {{1, 1, 1}, {0.5, 0.7, 1}, {1, 1.5, 0.3}};
+  // In any order, the one that changes nothing first, last and between.
+  for (const Numbers& order : {Numbers{0, 1, 2}, Numbers{1, 0, 2}, Numbers{2, 1, 0}}) {
+    Numbers all;
+    for (const double c : order)
+      for (const double scale : scales[static_cast<std::size_t>(c)]) all.push_back(scale);
+    const Data out = apply(*low, record({{"apply_to_channel", order}, {"scales", all}}), data);
+    for (std::int64_t c = 0; c < 3; ++c) {
+      const Data alone = apply(*low,
+                               record({{"apply_to_channel", Numbers{static_cast<double>(c)}},
+                                       {"scales", scales[static_cast<std::size_t>(c)]}}),
+                               data);
+      CHECK(out.channel(c) == alone.channel(c));
+      CHECK((out.channel(c) == data.channel(c)) == (c == 0));
+    }
+  }
+}
+
+TEST_CASE("low resolution: a scale is a float32", "[transforms]") {
+  // 0.35 of 10 voxels is 3.5, which would round to 4; of the float32, a little less, it rounds to 3.
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(1, {1, 1, 10});
+  CHECK(apply(*low, parameters({1, 0.35}), data, 2).image == apply(*low, parameters({1, 0.3}), data, 2).image);
+  CHECK(apply(*low, parameters({1, 0.35}), data, 2).image != apply(*low, parameters({1, 0.4}), data, 2).image);
+}
+
+TEST_CASE("low resolution: a single voxel may be left", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(1, {8, 8, 8});
+  const Data out = apply(*low, parameters({0.125, 0.125, 0.125}), data);
+  for (const float value : out.image) REQUIRE(value == data.at(0, 4, 4, 4));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms
