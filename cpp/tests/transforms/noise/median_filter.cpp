@@ -116,5 +116,13 @@ TEST_CASE("median filter: channels have nothing to do with each other", "[transf
   CHECK(has(message_of([] { median({100, 101}); }), "between 1 and 100, got 101"));
 }
 
+TEST_CASE("median filter: memory for the largest size, whichever is drawn", "[transforms]") {
+  for (const Geometry& geometry : {Geometry{2, 1, {6, 7, 19}}, Geometry{1, 1, {1, 30, 40}, 2}})
+    for (double size = 2; size <= 7; ++size) {
+      const auto range = median({2, 7})->scratch_bytes(geometry), one = median({size, size})->scratch_bytes(geometry);
+      for (std::size_t i = 0; i < range.size(); ++i) CHECK(range[i] >= one[i]);
+    }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -156,5 +156,27 @@ TEST_CASE("low resolution: a single voxel may be left", "[transforms]") {
   for (const float value : out.image) REQUIRE(value == data.at(0, 4, 4, 4));
 }
 
+TEST_CASE("low resolution: a callable is told the channel and the axis that it is for", "[transforms]") {
+  Record asking = attributes();
+  asking.set("synchronize_axes", false);
+  asking.set("allowed_channels", Numbers{2, 0});
+  asking.set("scale", Scalar::callable([](const ScalarQuestion& question, std::uint64_t) {
+               return 0.1 * static_cast<double>(1 + question.channel.value_or(6)) +
+                      0.01 * static_cast<double>(1 + question.axis.value_or(6));
+             }));
+  const auto scales = [&] {
+    return drawn(*make_transform("SimulateLowResolutionTransform", asking), {3, 1, {8, 8, 8}}, 1).numbers("scales");
+  };
+  const auto check = [](const Numbers& found, const Numbers& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == Catch::Approx(expected[i]));
+  };
+  check(scales(), {0.31, 0.32, 0.33, 0.11, 0.12, 0.13});
+  asking.set("synchronize_axes", true);
+  check(scales(), {0.37, 0.37, 0.37, 0.17, 0.17, 0.17});
+  asking.set("synchronize_channels", true);
+  check(scales(), {0.77, 0.77, 0.77, 0.77, 0.77, 0.77});
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms
