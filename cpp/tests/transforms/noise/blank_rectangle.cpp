@@ -124,5 +124,14 @@ TEST_CASE("blank rectangle: memory for the largest rectangle, and for none witho
   CHECK(bytes(sizes, false, std::monostate{}) == 0);
 }
 
+TEST_CASE("blank rectangle: each rectangle has a value of its own", "[transforms]") {
+  const auto transform = blank(sizes, false, Scalar::range(0, 1), {}, {4, 4});
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Numbers values = drawn(*transform, {3, 1, {5, 5, 5}}, seed).numbers("values");
+    std::sort(values.begin(), values.end());
+    CHECK(std::adjacent_find(values.begin(), values.end()) == values.end());
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -178,5 +178,22 @@ TEST_CASE("low resolution: a callable is told the channel and the axis that it i
   check(scales(), {0.77, 0.77, 0.77, 0.77, 0.77, 0.77});
 }
 
+TEST_CASE("low resolution: synchronized channels share the scale of each axis", "[transforms]") {
+  Record same = attributes();
+  same.set("synchronize_channels", true);
+  same.set("synchronize_axes", false);
+  const auto low = make_transform("SimulateLowResolutionTransform", same);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const Numbers scales = drawn(*low, {3, 1, {8, 8, 8}}, seed).numbers("scales");
+    REQUIRE(scales.size() == 9);
+    for (std::size_t i = 3; i < 9; ++i) CHECK(scales[i] == scales[i - 3]);
+    CHECK(scales[0] != scales[1]);
+    CHECK(scales[1] != scales[2]);
+  }
+  for (const Numbers& wrong : {Numbers{}, Numbers{0.5, 0.5}, Numbers{0.5, 0.5, 0.5, 0.5}})
+    CHECK(has(message_of([&] { apply(*low, parameters(wrong), data_of(1, {8, 8, 8})); }),
+              "'scales' for each channel and axis, got " + std::to_string(wrong.size())));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -103,5 +103,16 @@ TEST_CASE("rot90: each number of turns as often", "[transforms]") {
   for (const int turns : {1, 2, 3}) CHECK(counts[turns] == Catch::Approx(total / 3.0).margin(90));
 }
 
+TEST_CASE("rot90: turns back are turns the other way round", "[transforms]") {
+  const Data data = data_of(1, {6, 6, 6});
+  for (const auto& [back, forth] :
+       {std::pair(-1.0, 3.0), {-2.0, 2.0}, {-3.0, 1.0}, {-5.0, 3.0}, {-4.0, 0.0}, {7.0, 3.0}}) {
+    const Data one = apply(*all, parameters({back}, {{1, 3}}), data),
+               other = apply(*all, parameters({forth}, {{1, 3}}), data);
+    CHECK(one.image == other.image);
+    CHECK(one.labels == other.labels);
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms
