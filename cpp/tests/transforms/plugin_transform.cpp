@@ -200,5 +200,34 @@ TEST_CASE("plug-in: a function may fail without a text, or with one that is no t
         }) == "[Shift] " + std::string(1023, '?'));
 }
 
+TEST_CASE("plug-in: parameters of a replay are as many as it asks for, and it is asked whether they act",
+          "[transforms][plugin]") {
+  const auto transform = make_plugin_transform("Shift", shift());
+  const Geometry geometry{2, 1, {4, 5, 6}};
+  const auto p = transform->new_parameters();
+  for (const Numbers& wrong : {Numbers{}, Numbers{1}, Numbers{1, 2, 3}})
+    CHECK(has(message_of([&] { transform->restore(record({{"parameters", wrong}}), geometry, *p); }),
+              "[Shift] expected 2 'parameters', got " + std::to_string(wrong.size())));
+  for (const double second : {1.0, 3.0, 2.0}) {
+    transform->restore(record({{"parameters", Numbers{0.5, second}}}), geometry, *p);
+    CHECK(transform->acts(*p) == (second < 3));
+  }
+}
+
+TEST_CASE("plug-in: any answer but 0 says that the parameters act", "[transforms][plugin]") {
+  const auto owner = shift();
+  Table table = *owner;
+  const auto acts = [&](auto function) {
+    table.acts = function;
+    const auto transform = make_plugin_transform("Shift", {owner, &table});
+    const auto p = transform->new_parameters();
+    transform->restore(record({{"parameters", Numbers{0.5, 1}}}), {2, 1, {4, 5, 6}}, *p);
+    return transform->acts(*p);
+  };
+  CHECK(acts([](void*, const double*, std::size_t, int* out, char*, std::size_t) { return *out = -1, 0; }));
+  CHECK(acts([](void*, const double*, std::size_t, int* out, char*, std::size_t) { return *out = 2, 0; }));
+  CHECK_FALSE(acts([](void*, const double*, std::size_t, int* out, char*, std::size_t) { return *out = 0, 0; }));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -64,5 +64,44 @@ TEST_CASE("registry: every native transform refuses attributes that are not its 
   CHECK(has(message_of([&] { make_transform("NoSuchTransform", record({})); }), "NoSuchTransform"));
 }
 
+TEST_CASE("record: the last numbers that are good, and the first that are not", "[transforms]") {
+  Record r{"Owner"};
+  for (const double label : {-32768.0, -1.0, 0.0, 32767.0}) {
+    r.set("label", label);
+    CHECK(r.label("label") == label);
+    r.set("labels", Numbers{0, label});
+    CHECK(r.labels("labels")[1] == label);
+  }
+  for (const double wrong : {-32769.0, 32768.0, 0.5, std::nan("")}) {
+    r.set("label", wrong);
+    CHECK(has(message_of([&] { (void)r.label("label"); }), "whole numbers from -32768 to 32767"));
+  }
+  for (const double whole : {9007199254740991.0, -9007199254740991.0}) {
+    r.set("number", whole);
+    CHECK(static_cast<double>(r.integer("number")) == whole);
+  }
+  for (const double wrong : {9007199254740992.0, 1e300, double{-INFINITY}, 0.25, std::nan("")}) {
+    r.set("number", wrong);
+    CHECK(has(message_of([&] { (void)r.integer("number"); }), "'number' to be whole"));
+    r.set("numbers", Numbers{1, wrong});
+    CHECK(has(message_of([&] { (void)r.integers("numbers"); }), "'numbers' to be whole numbers"));
+  }
+  for (const double good : {0.0, 1.0}) {
+    r.set("p", good);
+    CHECK(r.probability("p") == good);
+  }
+  for (const double wrong : {-1e-9, 1.0000001, std::nan("")}) {
+    r.set("p", wrong);
+    CHECK(has(message_of([&] { (void)r.probability("p"); }), "'p' between 0 and 1"));
+  }
+  r.set("rows", Numbers{});
+  CHECK(r.rows("rows").empty());
+  r.set("rows", Numbers{1});
+  CHECK(has(message_of([&] { (void)r.rows("rows"); }), "'rows' to be rows of numbers, got numbers"));
+  CHECK_THROWS_AS(Scalar::range(std::nan(""), 1), InvalidArgument);
+  CHECK_THROWS_AS(Scalar::range(0, std::nan("")), InvalidArgument);
+  CHECK(Scalar::contrast(0.5, 2).upper_bound() == 2.0);
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

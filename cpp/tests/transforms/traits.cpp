@@ -238,5 +238,60 @@ TEST_CASE("traits: arithmetic is what the transform does, and what earlier steps
   });
 }
 
+void check_same(const Record& a, const Record& b) {
+  REQUIRE(a.values().size() == b.values().size());
+  for (const auto& [name, value] : a.values()) {
+    CAPTURE(name);
+    const Record::Value& other = b.values().at(name);
+    REQUIRE(value.index() == other.index());
+    if (const auto* flag = std::get_if<bool>(&value)) CHECK(*flag == std::get<bool>(other));
+    if (const auto* number = std::get_if<double>(&value)) CHECK(*number == std::get<double>(other));
+    if (const auto* numbers = std::get_if<Numbers>(&value)) CHECK(*numbers == std::get<Numbers>(other));
+    if (const auto* rows = std::get_if<Rows>(&value)) CHECK(*rows == std::get<Rows>(other));
+  }
+}
+
+TEST_CASE("parameters: those of the sample before leave no trace, drawn or restored", "[transforms]") {
+  const Geometry geometry{3, 2, {20, 20, 20}};
+  for (auto [name, attributes] : leaves()) {
+    if (name == "Convert2DTo3DTransform") continue;  // of a folded sample only
+    // So that some samples choose fewer channels than others, or none.
+    for (const char* probability : {"p_per_channel", "p_per_label", "p_elastic_deform", "p_rotation", "p_shift"})
+      if (attributes.has(probability)) attributes.set(probability, 0.5);
+    const auto transform = make_transform(name, attributes);
+    const auto used = transform->new_parameters(), restored = transform->new_parameters();
+    for (std::uint64_t seed = 0; seed < 12; ++seed) {
+      CAPTURE(name, seed);
+      const Record fresh = drawn(*transform, geometry, seed);
+      random::Stream stream(SampleId{.seed = seed}, 1);
+      transform->draw(stream, geometry, *used);
+      check_same(transform->describe(*used), fresh);
+      transform->restore(fresh, geometry, *restored);
+      check_same(transform->describe(*restored), fresh);
+    }
+  }
+}
+
+TEST_CASE("parameters: a replayed deformation does not stay for the next sample", "[transforms]") {
+  const auto rigid = make_transform("SpatialTransform", spatial_attributes({6, 6, 6}, 1, 1, 1));
+  const auto elastic = make_transform("SpatialTransform", deforming({6, 6, 6}, 1));
+  const Geometry geometry{1, 1, {12, 12, 12}};
+  Record replayed = placed_at({6, 6, 6});
+  replayed.set("elastic_offsets",
+               std::make_shared<const FloatArray>(FloatArray{{3, 6, 6, 6}, std::vector<float>(648, 1.0f)}));
+  for (const auto* transform : {&rigid, &elastic}) {
+    const auto p = (*transform)->new_parameters();
+    (*transform)->restore(replayed, geometry, *p);
+    REQUIRE((*transform)->describe(*p).has("elastic_offsets"));
+    random::Stream stream(SampleId{.seed = 1}, 1);
+    (*transform)->draw(stream, geometry, *p);
+    check_same((*transform)->describe(*p), drawn(**transform, geometry, 1));
+    (*transform)->restore(replayed, geometry, *p);
+    const Record other = drawn(*elastic, geometry, 2);
+    (*transform)->restore(other, geometry, *p);
+    check_same((*transform)->describe(*p), other);
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

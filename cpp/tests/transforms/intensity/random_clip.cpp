@@ -72,5 +72,31 @@ TEST_CASE("cut off outliers: what does not fit is named", "[transforms]") {
             "'apply_channel' for each of 1 channels, got 2"));
 }
 
+TEST_CASE("cut off outliers: a channel of one value, and percentiles that are none", "[transforms]") {
+  Data data = data_of(2, {4, 5, 6});
+  // A constant channel keeps its value, with its deviation of 0 put back too.
+  std::fill(data.image.begin() + 120, data.image.end(), 3.5f);
+  for (const bool retain_std : {false, true})
+    CHECK(apply(*cut_off(), parameters(10, 90, retain_std), data).image == data.image);
+  // So does one that the percentiles leave one value of.
+  data.image[130] = 100;
+  data.image[140] = -100;
+  for (const float value : apply(*cut_off(), parameters(10, 90, true), data).channel(1)) REQUIRE(value == 3.5f);
+  for (const double wrong : {-0.5, 100.5, std::nan("")}) {
+    CHECK(has(message_of([&] { apply(*cut_off(), parameters(wrong, 90, false), data); }), "between 0 and 100"));
+    CHECK(has(message_of([&] { apply(*cut_off(), parameters(10, wrong, false), data); }), "between 0 and 100"));
+    for (const char* name : {"percentile_lower", "percentile_upper"}) {
+      Record attributes = record({{"percentile_lower", Scalar::constant(1)},
+                                  {"percentile_upper", Scalar::constant(99)},
+                                  {"p_synchronize_channels", false},
+                                  {"p_per_channel", 1.0},
+                                  {"p_retain_std", 0.0}});
+      attributes.set(name, Scalar::constant(wrong));
+      const auto transform = make_transform("CutOffOutliersTransform", attributes);
+      CHECK(has(message_of([&] { drawn(*transform, {2, 1, {4, 4, 4}}, 1); }), "between 0 and 100"));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "transforms/local/local_kernels.h"
 
 namespace fastnnunet::transforms {
@@ -50,6 +52,31 @@ TEST_CASE("brightness gradient: a kernel out of sight, or a strength of zero, is
 
 TEST_CASE("brightness gradient: replay and refusals", "[transforms]") {
   for (const bool clipped : {false, true}) check_local(*made(true, clipped), "strengths");
+}
+
+TEST_CASE("brightness gradient: a channel that is left out takes nothing of the others with it", "[transforms]") {
+  // Half of the strengths are zero.
+  Record attributes = local_attributes("max_strength", Scalar::callable([](const ScalarQuestion&, std::uint64_t seed) {
+                                         return seed % 2 == 0 ? 0.0 : 1.0 + static_cast<double>(seed % 7);
+                                       }));
+  attributes.set("mean_centered", true);
+  attributes.set("clip_intensities", false);
+  const auto some = make_transform("BrightnessGradientAdditiveTransform", attributes);
+  int chosen[3] = {};
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const Record p = drawn(*some, {3, 1, {5, 6, 7}}, seed);
+    const Numbers& channels = p.numbers("apply_to_channel");
+    for (const double channel : channels) ++chosen[static_cast<int>(channel)];
+    REQUIRE(std::is_sorted(channels.begin(), channels.end()));
+    for (const double strength : p.numbers("strengths")) REQUIRE(strength >= 1);
+    REQUIRE(p.numbers("strengths").size() == channels.size());
+    for (const char* name : {"locations", "scales"}) {
+      REQUIRE(p.rows(name).size() == channels.size());
+      for (const Numbers& row : p.rows(name)) REQUIRE(row.size() == 3);
+    }
+  }
+  for (const int count : chosen) CHECK(count == Catch::Approx(100).margin(30));
+  check_replay(*some, data_of(3, {5, 6, 7}));
 }
 
 }  // namespace

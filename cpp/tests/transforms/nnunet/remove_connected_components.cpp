@@ -103,5 +103,42 @@ TEST_CASE("remove component: parameters", "[transforms]") {
   CHECK(has(message_of([&] { apply(*transform, wrong, three_components()); }), "1 channels"));
 }
 
+TEST_CASE("remove component: one channel without a candidate does not stop the others", "[transforms]") {
+  const Data data = three_components();  // none in channel 1
+  const Record both = record({{"apply_to_channels", Numbers{-2, -1}},
+                              {"component_u", Numbers{0.5, 0.9}},
+                              {"fill", Numbers{1, 0}},
+                              {"other_u", Numbers{0, 0}}});
+  CHECK(sum(apply(*remover(), both, data).channel(2)) == 34 - 27);
+}
+
+TEST_CASE("remove component: the other class is any of the others, and none where there is none", "[transforms]") {
+  const auto made = [](const Numbers& channels) {
+    return make_transform(kRemove, record({{"channel_idx", channels},
+                                           {"fill_with_other_class_p", 1.0},
+                                           {"dont_do_if_covers_more_than_x_percent", 0.15},
+                                           {"p_per_label", 1.0}}));
+  };
+  const Data data = three_components();
+  for (const double u : {0.0, 0.49, 0.51, 0.999}) {
+    CAPTURE(u);
+    Record p = parameters(0.9, true);
+    p.set("other_u", Numbers{u});
+    const Data out = apply(*made({0, 1, -1}), p, data);
+    CHECK(sum(out.channel(2)) == 34 - 27);
+    CHECK((out.at(0, 6, 6, 6) == 1.0f) == (u < 0.5));
+    CHECK((out.at(1, 6, 6, 6) == 1.0f) == (u > 0.5));
+  }
+  const Data alone = apply(*made({-1}), parameters(0.9, true), data);
+  CHECK(sum(alone.channel(2)) == 34 - 27);
+  CHECK(alone.channel(0) == data.channel(0));
+  CHECK(alone.channel(1) == data.channel(1));
+  // Channels come in any order: what one takes from another depends on it.
+  int first = 0;
+  for (std::uint64_t seed = 0; seed < 400; ++seed)
+    first += drawn(*made({1, 2}), {3, 1, {4, 4, 4}}, seed).numbers("apply_to_channels")[0] == 1;
+  CHECK(first == Catch::Approx(200).margin(50));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

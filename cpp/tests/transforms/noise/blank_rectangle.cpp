@@ -103,5 +103,35 @@ TEST_CASE("blank rectangle: what does not fit is named", "[transforms]") {
             "a rectangle inside the image's 6 voxels"));
 }
 
+TEST_CASE("blank rectangle: an extreme of no voxels is refused, and nothing else is of none", "[transforms]") {
+  const Data data = data_of(2, {6, 7, 8});
+  Record empty = parameters();
+  empty.set("upper", Rows{{3, 5, 3}});
+  for (const char* name : {"minimum", "maximum"})
+    CHECK(has(message_of([&] { apply(*blank(sizes, false, {}, std::string(name)), empty, data); }),
+              "a rectangle with voxels, for their extreme, got an empty one"));
+  for (const char* name : {"mean", "median", "numpy_median"})
+    CHECK(apply(*blank(sizes, false, {}, std::string(name)), empty, data).image == data.image);
+}
+
+TEST_CASE("blank rectangle: memory for the largest rectangle, and for none without a statistic", "[transforms]") {
+  const Geometry geometry{2, 1, {6, 7, 4}};
+  const auto bytes = [&](const Rows& range, bool square, Record::Value statistic) {
+    return blank(range, square, Scalar::constant(1), std::move(statistic))->scratch_bytes(geometry)[0];
+  };
+  CHECK(bytes(sizes, false, std::string("mean")) == 3 * 4 * 4 * sizeof(float));  // the last axis has 4 voxels only
+  CHECK(bytes({{1, 5}}, true, std::string("median")) == 5 * 5 * 4 * sizeof(float));
+  CHECK(bytes(sizes, false, std::monostate{}) == 0);
+}
+
+TEST_CASE("blank rectangle: each rectangle has a value of its own", "[transforms]") {
+  const auto transform = blank(sizes, false, Scalar::range(0, 1), {}, {4, 4});
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Numbers values = drawn(*transform, {3, 1, {5, 5, 5}}, seed).numbers("values");
+    std::sort(values.begin(), values.end());
+    CHECK(std::adjacent_find(values.begin(), values.end()) == values.end());
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

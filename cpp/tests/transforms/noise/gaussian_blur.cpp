@@ -67,5 +67,17 @@ TEST_CASE("gaussian blur: parameters", "[transforms]") {
   CHECK(has(message_of([&] { apply(*blur, parameters({1, 1, 9}), data); }), "voxels along axis 2"));
 }
 
+TEST_CASE("gaussian blur: an axis has more voxels than half of the kernel", "[transforms]") {
+  // sigma 1: 7 taps, three of them on either side.
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    Index3 shape{9, 9, 9};
+    shape[axis] = 4;
+    CHECK(message_of([&] { apply(*blur, parameters({1, 1, 1}), data_of(1, shape)); }) == "");
+    shape[axis] = 3;
+    CHECK(has(message_of([&] { apply(*blur, parameters({1, 1, 1}), data_of(1, shape)); }),
+              "at least 4 voxels along axis " + std::to_string(axis) + " for a kernel of 7 taps, got 3"));
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

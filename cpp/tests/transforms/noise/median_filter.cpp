@@ -83,5 +83,46 @@ TEST_CASE("median filter: what does not fit is named", "[transforms]") {
   CHECK(has(message_of([] { apply(*median(), parameters(3), data_of(3, {4, 4, 4})); }), "for each of 3 channels"));
 }
 
+TEST_CASE("median filter: channels have nothing to do with each other", "[transforms]") {
+  // A size that does nothing, or a NaN, in one of them, first or last.
+  for (const Numbers& sizes : {Numbers{1, 3, 4}, Numbers{4, 1, 3}, Numbers{3, 4, 1}, Numbers{2, 1, 1}})
+    for (const std::size_t broken : {0u, 1u, 2u}) {
+      Data data = data_of(3, {6, 7, 8});
+      data.image[broken * 336 + 100] = std::nanf("");
+      const auto one = [](std::int64_t c, double size) {
+        Numbers alone(3, 1.0);
+        alone[static_cast<std::size_t>(c)] = size;
+        return record({{"apply_channel", Numbers{1, 1, 1}}, {"filter_sizes", alone}});
+      };
+      const Data out = apply(*median(), record({{"apply_channel", Numbers{1, 1, 1}}, {"filter_sizes", sizes}}), data);
+      for (std::int64_t c = 0; c < 3; ++c) {
+        CAPTURE(sizes, broken, c);
+        const auto found = out.channel(c);
+        const auto expected = apply(*median(), one(c, sizes[static_cast<std::size_t>(c)]), data).channel(c);
+        CHECK(std::equal(found.begin(), found.end(), expected.begin(),
+                         [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }));
+        if (static_cast<std::size_t>(c) != broken)
+          CHECK_FALSE(std::any_of(found.begin(), found.end(), [](float v) { return std::isnan(v); }));
+        if (sizes[static_cast<std::size_t>(c)] > 1 && static_cast<std::size_t>(c) != broken)
+          CHECK(found != data.channel(c));
+      }
+    }
+  // Two is the least size that does anything, 100 the largest.
+  const auto restored = median()->new_parameters();
+  median()->restore(record({{"apply_channel", Numbers{0, 1}}, {"filter_sizes", Numbers{5, 2}}}), {2, 1, {6, 7, 8}},
+                    *restored);
+  CHECK(median()->acts(*restored));
+  CHECK(message_of([] { median({100, 100}); }) == "");
+  CHECK(has(message_of([] { median({100, 101}); }), "between 1 and 100, got 101"));
+}
+
+TEST_CASE("median filter: memory for the largest size, whichever is drawn", "[transforms]") {
+  for (const Geometry& geometry : {Geometry{2, 1, {6, 7, 19}}, Geometry{1, 1, {1, 30, 40}, 2}})
+    for (double size = 2; size <= 7; ++size) {
+      const auto range = median({2, 7})->scratch_bytes(geometry), one = median({size, size})->scratch_bytes(geometry);
+      for (std::size_t i = 0; i < range.size(); ++i) CHECK(range[i] >= one[i]);
+    }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

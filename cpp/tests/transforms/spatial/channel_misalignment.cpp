@@ -95,5 +95,33 @@ TEST_CASE("channel misalignment: what does not fit is named", "[transforms]") {
             "'shiftZYX' for each of 3 axes, got 2"));
 }
 
+TEST_CASE("channel misalignment: every channel that is named, and only these", "[transforms]") {
+  const Data data = data_of(4, {4, 5, 6});
+  const auto three = make_transform("ChannelMisalignmentTransform", attributes({2, 0, -1}));
+  const Data out = apply(*three, placed_at({2 + 1, 2.5, 3}), data);
+  for (std::int64_t c = 0; c < 4; ++c)
+    for (std::int64_t x = 0; x < 4; ++x)
+      REQUIRE(out.at(c, x, 2, 3) == (c == 1 ? data.at(c, x, 2, 3) : x + 1 < 4 ? data.at(c, x + 1, 2, 3) : 0.0f));
+}
+
+TEST_CASE("channel misalignment: a shift of the image's size is the largest", "[transforms]") {
+  CHECK(message_of([] { drawn(*first, {2, 1, {1, 2, 3}}, 1); }) == "");
+  CHECK(has(message_of([] { drawn(*first, {2, 1, {1, 1, 3}}, 1); }), "'shiftZYX' of at most the image's 1 voxels"));
+  const Data data = data_of(1, {4, 5, 6});
+  CHECK(apply(*first, placed_at({2 + 4, 2.5, 3}), data).image == std::vector<float>(120, 0.0f));
+}
+
+TEST_CASE("channel misalignment: what is never done needs no numbers", "[transforms]") {
+  for (const auto& [probability, numbers] :
+       {std::pair("p_squeeze", "squeezingZYX"), {"p_rotation", "rotation_ax_cor_sag"}, {"p_shift", "shiftZYX"}}) {
+    Record some = attributes({0});
+    some.set(numbers, Numbers{});
+    CHECK(has(message_of([&] { make_transform("ChannelMisalignmentTransform", some)->after({1, 1, {4, 5, 6}}); }),
+              "for each of 3 axes, got 0"));
+    some.set(probability, 0.0);
+    CHECK(message_of([&] { make_transform("ChannelMisalignmentTransform", some)->after({1, 1, {4, 5, 6}}); }) == "");
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

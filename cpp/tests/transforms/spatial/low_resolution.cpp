@@ -120,5 +120,80 @@ TEST_CASE("low resolution: a scale that leaves nothing is named", "[transforms]"
             "from 1 to 65536 voxels of 8, got 0.01"));
 }
 
+TEST_CASE("low resolution: each channel has its own scales", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(3, {8, 9, 10});
+  const std::vector<Numbers> scales = {{1, 1, 1}, {0.5, 0.7, 1}, {1, 1.5, 0.3}};
+  // In any order, the one that changes nothing first, last and between.
+  for (const Numbers& order : {Numbers{0, 1, 2}, Numbers{1, 0, 2}, Numbers{2, 1, 0}}) {
+    Numbers all;
+    for (const double c : order)
+      for (const double scale : scales[static_cast<std::size_t>(c)]) all.push_back(scale);
+    const Data out = apply(*low, record({{"apply_to_channel", order}, {"scales", all}}), data);
+    for (std::int64_t c = 0; c < 3; ++c) {
+      const Data alone = apply(*low,
+                               record({{"apply_to_channel", Numbers{static_cast<double>(c)}},
+                                       {"scales", scales[static_cast<std::size_t>(c)]}}),
+                               data);
+      CHECK(out.channel(c) == alone.channel(c));
+      CHECK((out.channel(c) == data.channel(c)) == (c == 0));
+    }
+  }
+}
+
+TEST_CASE("low resolution: a scale is a float32", "[transforms]") {
+  // 0.35 of 10 voxels is 3.5, which would round to 4; of the float32, a little less, it rounds to 3.
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(1, {1, 1, 10});
+  CHECK(apply(*low, parameters({1, 0.35}), data, 2).image == apply(*low, parameters({1, 0.3}), data, 2).image);
+  CHECK(apply(*low, parameters({1, 0.35}), data, 2).image != apply(*low, parameters({1, 0.4}), data, 2).image);
+}
+
+TEST_CASE("low resolution: a single voxel may be left", "[transforms]") {
+  const auto low = make_transform("SimulateLowResolutionTransform", attributes());
+  const Data data = data_of(1, {8, 8, 8});
+  const Data out = apply(*low, parameters({0.125, 0.125, 0.125}), data);
+  for (const float value : out.image) REQUIRE(value == data.at(0, 4, 4, 4));
+}
+
+TEST_CASE("low resolution: a callable is told the channel and the axis that it is for", "[transforms]") {
+  Record asking = attributes();
+  asking.set("synchronize_axes", false);
+  asking.set("allowed_channels", Numbers{2, 0});
+  asking.set("scale", Scalar::callable([](const ScalarQuestion& question, std::uint64_t) {
+               return 0.1 * static_cast<double>(1 + question.channel.value_or(6)) +
+                      0.01 * static_cast<double>(1 + question.axis.value_or(6));
+             }));
+  const auto scales = [&] {
+    return drawn(*make_transform("SimulateLowResolutionTransform", asking), {3, 1, {8, 8, 8}}, 1).numbers("scales");
+  };
+  const auto check = [](const Numbers& found, const Numbers& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == Catch::Approx(expected[i]));
+  };
+  check(scales(), {0.31, 0.32, 0.33, 0.11, 0.12, 0.13});
+  asking.set("synchronize_axes", true);
+  check(scales(), {0.37, 0.37, 0.37, 0.17, 0.17, 0.17});
+  asking.set("synchronize_channels", true);
+  check(scales(), {0.77, 0.77, 0.77, 0.77, 0.77, 0.77});
+}
+
+TEST_CASE("low resolution: synchronized channels share the scale of each axis", "[transforms]") {
+  Record same = attributes();
+  same.set("synchronize_channels", true);
+  same.set("synchronize_axes", false);
+  const auto low = make_transform("SimulateLowResolutionTransform", same);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const Numbers scales = drawn(*low, {3, 1, {8, 8, 8}}, seed).numbers("scales");
+    REQUIRE(scales.size() == 9);
+    for (std::size_t i = 3; i < 9; ++i) CHECK(scales[i] == scales[i - 3]);
+    CHECK(scales[0] != scales[1]);
+    CHECK(scales[1] != scales[2]);
+  }
+  for (const Numbers& wrong : {Numbers{}, Numbers{0.5, 0.5}, Numbers{0.5, 0.5, 0.5, 0.5}})
+    CHECK(has(message_of([&] { apply(*low, parameters(wrong), data_of(1, {8, 8, 8})); }),
+              "'scales' for each channel and axis, got " + std::to_string(wrong.size())));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

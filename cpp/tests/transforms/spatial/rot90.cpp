@@ -86,5 +86,33 @@ TEST_CASE("rot90: axes that do not fit are named", "[transforms]") {
   CHECK(has(refused(parameters({1, 2}, {{2, 3}})), "'axis_combinations' for each of 2 rotations, got 1"));
 }
 
+TEST_CASE("rot90: one odd number of turns among even ones asks for equal axes", "[transforms]") {
+  for (const Numbers& turns : {Numbers{1, 2}, Numbers{2, 1}, Numbers{2, -1, 4}, Numbers{2, 4, 3}, Numbers{-3, 2}})
+    CHECK(has(message_of([&] { made(Scalar::constant(1), turns, {0, 1, 2})->after({1, 1, {4, 8, 8}}); }),
+              "along which the image has one size"));
+  for (const Numbers& turns : {Numbers{2}, Numbers{0, -2, 4}})
+    CHECK(message_of([&] { made(Scalar::constant(1), turns, {0, 1, 2})->after({1, 1, {4, 8, 8}}); }) == "");
+}
+
+TEST_CASE("rot90: each number of turns as often", "[transforms]") {
+  int counts[5] = {};
+  for (std::uint64_t seed = 0; seed < 900; ++seed)
+    for (const double turns : drawn(*all, {1, 1, {8, 8, 8}}, seed).numbers("num_rot_per_combination"))
+      ++counts[static_cast<int>(turns)];
+  const int total = counts[1] + counts[2] + counts[3];
+  for (const int turns : {1, 2, 3}) CHECK(counts[turns] == Catch::Approx(total / 3.0).margin(90));
+}
+
+TEST_CASE("rot90: turns back are turns the other way round", "[transforms]") {
+  const Data data = data_of(1, {6, 6, 6});
+  for (const auto& [back, forth] :
+       {std::pair(-1.0, 3.0), {-2.0, 2.0}, {-3.0, 1.0}, {-5.0, 3.0}, {-4.0, 0.0}, {7.0, 3.0}}) {
+    const Data one = apply(*all, parameters({back}, {{1, 3}}), data),
+               other = apply(*all, parameters({forth}, {{1, 3}}), data);
+    CHECK(one.image == other.image);
+    CHECK(one.labels == other.labels);
+  }
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

@@ -165,5 +165,17 @@ TEST_CASE("pseudo 2D: there and back is nothing, and only that way round", "[tra
   CHECK(has(message_of([&] { apply(*unfold, record({}), data); }), "Convert3DTo2DTransform"));
 }
 
+TEST_CASE("deep supervision: factors of each axis in 2D, and targets behind one of full size", "[transforms]") {
+  const auto downsample =
+      make_transform("DownsampleSegForDSTransform", record({{"ds_scales", Rows{{0.5, 0.25}, {1, 1}, {0.25, 1}, {1}}}}));
+  const Data data = data_of(1, {1, 8, 12});
+  const Data out = apply(*downsample, record({}), data, 2);
+  REQUIRE(out.targets.size() == 4);
+  CHECK(out.targets[0].shape == Index3{1, 4, 3});
+  CHECK(out.targets[1].shape == Index3{1, 8, 12});
+  CHECK(out.targets[2].shape == Index3{1, 2, 12});
+  CHECK(out.targets[3].shape == Index3{1, 8, 12});
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms

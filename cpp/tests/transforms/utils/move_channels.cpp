@@ -71,5 +71,13 @@ TEST_CASE("move channels: channels that do not fit are named", "[transforms]") {
   CHECK(has(message_of([] { made({0}, "image", "bbox"); }), "'target_key' image or segmentation, got bbox"));
 }
 
+TEST_CASE("move channels: within the image no segmentation is needed", "[transforms]") {
+  Data data = data_of(3, {4, 5, 6});
+  data.labels.clear();
+  CHECK(made({1}, "image", "image")->after({3, 0, data.shape}) == Geometry{2, 0, data.shape});
+  const Data out = apply(*made({0, -1}, "image", "image"), Record("MoveChannelsTransform"), data);
+  CHECK(out.image == data.channel(1));
+}
+
 }  // namespace
 }  // namespace fastnnunet::transforms
