@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "catch.h"
@@ -189,6 +190,16 @@ TEST_CASE("segmentation: slabs that do not follow each other are refused", "[inf
   stream.add(slab, 0);
   CHECK(has(message_of([&] { stream.add(slab, 3); }), "expected planes from 1 on, of 6, got 3 to 5"));
   CHECK(has(message_of([&] { stream.add(slab, 5); }), "got 5 to 7"));
+  CHECK(has(message_of([&] { stream.add(slab, -1); }), "got -1 to 1"));
+  slab.shape[0] = 6;
+  CHECK(has(message_of([&] { stream.add(slab, 1); }), "expected planes from 1 on, of 6, got 1 to 7"));
+  slab.shape[0] = 2;
+  for (const std::int64_t channels : {2, 4}) {
+    slab.channels = channels;
+    CHECK(has(message_of([&] { stream.add(slab, 1); }),
+              "expected 3 channels of planes of (2, 4, 4), got " + std::to_string(channels)));
+  }
+  slab.channels = 3;
   slab.shape[1] = 3;
   CHECK(
       has(message_of([&] { stream.add(slab, 1); }), "expected 3 channels of planes of (2, 4, 4), got 3 of (2, 3, 4)"));
@@ -247,6 +258,27 @@ TEST_CASE("segmentation: what cannot be is named", "[inference]") {
   CHECK(has(error([](auto& o) { o.separate = 5; }), "expected axis None, 0, 1 or 2, got 5"));
   CHECK(has(error([](auto& o) { o.regions = {1, 2}; }), "expected a label for each of 3 regions, got 2"));
   CHECK(has(error([](auto& o) { o.regions = {1, 2, 256}; }), "expected labels from 0 to 255, got 256"));
+  CHECK(has(error([](auto& o) { o.separate = -2; }), "expected axis None, 0, 1 or 2, got -2"));
+  CHECK(has(error([](auto& o) { o.regions = {1, -1, 2}; }), "expected labels from 0 to 255, got -1"));
+  CHECK(has(error([](auto& o) { o.offset = {0, 0, -1}; }), "got (3, 3, 3) at (0, 0, -1)"));
+  const auto stream_error = [&](std::int64_t channels, const Index3& shape, int along) {
+    std::uint8_t out[27] = {};
+    return message_of(
+        [&] { SegmentationStream<std::uint8_t>(channels, shape, along, options_for({3, 3, 3}), out, nullptr); });
+  };
+  for (const int along : {-1, 3})
+    CHECK(has(stream_error(3, {2, 2, 2}, along), "expected planes along axis 0, 1 or 2, got " + std::to_string(along)));
+  for (const std::int64_t channels : {0, -1})
+    CHECK(has(stream_error(channels, {2, 2, 2}, 0), "expected at least one channel, got " + std::to_string(channels)));
+  CHECK(has(stream_error(3, {2, 0, 2}, 0), "expected sizes from 1 to 2^30, got (2, 0, 2)"));
+  // As many classes as a byte has numbers, and the highest label of a region.
+  Case most{std::vector<float>(256, 0.0f), {nullptr, LogitType::float32, 256, {1, 1, 1}, 1, 1, 1}};
+  most.values.back() = 1.0f;
+  CHECK(segmented(most, options_for({1, 1, 1})) == std::vector<std::uint8_t>{255});
+  SegmentationOptions highest = options_for({1, 1, 1});
+  highest.regions = {255};
+  CHECK(segmented({{1.0f}, {nullptr, LogitType::float32, 1, {1, 1, 1}, 1, 1, 1}}, highest) ==
+        std::vector<std::uint8_t>{255});
   CHECK(has(message_of([&] { segmented(blobs(257, {1, 1, 1}), options_for({1, 1, 1})); }),
             "at most 256 classes, got 257"));
 }

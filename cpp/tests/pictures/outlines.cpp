@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
@@ -68,7 +70,26 @@ TEST_CASE("outlines: an empty mask has none, an impossible one is refused", "[pi
   const std::array<std::uint8_t, 4> mask{};
   CHECK(outlines(mask.data(), 2, 2).empty());
   CHECK_THROWS_AS(outlines(mask.data(), 0, 2), InvalidArgument);
-  CHECK_THROWS_AS(outlines(mask.data(), 2, 1 << 20), InvalidArgument);
+  constexpr std::int64_t kMost = 16384;
+  const std::vector<std::uint8_t> line(kMost + 1, 1);
+  for (const std::int64_t wrong : {std::int64_t{-1}, std::int64_t{0}, kMost + 1, std::int64_t{1} << 20}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS(outlines(line.data(), wrong, 1), InvalidArgument);
+    CHECK_THROWS_AS(outlines(line.data(), 1, wrong), InvalidArgument);
+  }
+  for (const bool along : {false, true}) {
+    const auto found = outlines(line.data(), along ? kMost : 1, along ? 1 : kMost);
+    REQUIRE(found.size() == 1);
+    CHECK(area(found[0]) == (kMost - 0.25) * 0.75);
+  }
+}
+
+TEST_CASE("outlines: whatever is not 0 belongs to the label", "[pictures]") {
+  const std::array<std::uint8_t, 4> one{1, 1, 1, 1}, many{1, 2, 128, 255};
+  const auto expected = outlines(one.data(), 1, 4), found = outlines(many.data(), 1, 4);
+  REQUIRE(found.size() == 1);
+  REQUIRE(found[0].size() == expected.at(0).size());
+  CHECK(area(found[0]) == 3.75 * 0.75);
 }
 
 }  // namespace fastnnunet::pictures

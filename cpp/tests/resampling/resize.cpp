@@ -6,6 +6,7 @@
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
+#include "fastnnunet/base/text.h"
 #include "message.h"
 
 namespace fastnnunet::resampling {
@@ -71,6 +72,30 @@ TEST_CASE("resize: NaN takes a cubic image, and only its own slice", "[resamplin
   for (std::size_t i = 0; i < slices.size(); ++i) REQUIRE(std::isnan(slices[i]) == (i / 90 == 2 || i / 90 == 3));
 }
 
+TEST_CASE("resize: an infinity reaches its neighbours, and no other voxel", "[resampling]") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Index3 from{4, 5, 70}, to{6, 8, 100};
+  const std::vector<float> image = smooth(from);
+  for (const float value : {kInfinity, -kInfinity})
+    for (const int order : {0, 1})
+      for (const int separate : {-1, 0, 1, 2}) {
+        CAPTURE(value, order, separate);
+        std::vector<float> infinite = image;
+        infinite[static_cast<std::size_t>((2 * 5 + 3) * 70 + 40)] = value;
+        const ResizeOptions options{order, separate, 0, 1};
+        const std::vector<float> out = resized(infinite, from, to, options),
+                                 without = resized(image, from, to, options);
+        int reached = 0;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          const std::int64_t z = static_cast<std::int64_t>(i) % 100;
+          reached += out[i] == value;
+          // The level that small differences are counted from is another one.
+          if (z < 54 || z > 60) REQUIRE(out[i] == Catch::Approx(without[i]).margin(1e-5));
+        }
+        CHECK(reached > 0);
+      }
+}
+
 TEST_CASE("resize: each slice has a range of its own", "[resampling]") {
   std::vector<float> image(2 * 4 * 4, 1.0f);
   for (std::size_t i = 16; i < 32; ++i) image[i] = i % 2 == 0 ? 5.0f : 9.0f;
@@ -110,6 +135,15 @@ TEST_CASE("resize: what cannot be is named", "[resampling]") {
     return message_of([&] { resize_image(image.data(), from, to, options, image.data()); });
   };
   CHECK(has(image_error({2, 2, 0}, {2, 2, 2}, {}), "[resample] expected sizes from 1 to 2^30, got (2, 2, 0)"));
+  // Neither the old nor the new size may be beyond what 32 bits count, along any axis.
+  for (int axis = 0; axis < 3; ++axis)
+    for (const std::int64_t size : {std::int64_t{0}, std::int64_t{-1}, (std::int64_t{1} << 30) + 1}) {
+      Index3 wrong{2, 2, 2};
+      wrong[axis] = size;
+      CHECK(has(image_error(wrong, {2, 2, 1}, {}), "expected sizes from 1 to 2^30, got " + base::text(wrong)));
+      CHECK(has(image_error({2, 2, 2}, wrong, {}), "expected sizes from 1 to 2^30, got " + base::text(wrong)));
+    }
+  CHECK(has(image_error({2, 2, 2}, {2, 2, 1}, {3, -2, 0, 1}), "axis None, 0, 1 or 2, got -2"));
   CHECK(has(image_error({2, 2, 2}, {2, 2, 1}, {2, -1, 0, 1}), "order and order_z to be 0, 1 or 3, got 2"));
   CHECK(has(image_error({2, 2, 2}, {2, 2, 1}, {3, 0, 4, 1}), "order and order_z to be 0, 1 or 3, got 4"));
   CHECK(has(image_error({2, 2, 2}, {2, 2, 1}, {3, 3, 0, 1}), "axis None, 0, 1 or 2, got 3"));

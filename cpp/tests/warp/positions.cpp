@@ -107,25 +107,37 @@ TEST_CASE("positions: of a window only the image is read", "[transforms]") {
         data.image[at] = 0.0f;
         data.labels[at] = -1;
       }
-  const auto spatial =
-      transforms::make_transform("SpatialTransform", spatial_attributes({28, 30, 31}, kAngle, 0.7, 0.7));
-  for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    CAPTURE(seed);
-    Data results[2];
-    for (const bool whole : {false, true}) {
-      CentredSource<float> image({data.image.data(), 1, data.shape}, content, 0.0f);
-      CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
-      bool resamples = false;
-      results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
-        random::Stream stream(SampleId{.seed = seed}, 1);
-        spatial->draw(stream, geometry, p);
-        resamples = spatial->describe(p).has("affine");
-      });
-      if (!whole && resamples) CHECK_FALSE((image.beyond || labels.beyond));
+  // What is around the image in a window is not what is around a window: then all is read.
+  struct Filling {
+    const char* border;
+    double image, labels;
+    bool same;
+  };
+  for (const Filling& filling : {Filling{"constant", 0, -1, true}, Filling{"constant", 5, 3, false},
+                                 Filling{"border", 0, -1, false}, Filling{"reflection", 0, -1, false}})
+    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+      CAPTURE(filling.border, filling.image, seed);
+      const auto spatial = transforms::make_transform(
+          "SpatialTransform",
+          with(spatial_attributes({28, 30, 31}, kAngle, 0.7, 0.7), {{"padding_mode_image", std::string(filling.border)},
+                                                                    {"border_mode_seg", std::string(filling.border)},
+                                                                    {"padding_value_image", filling.image},
+                                                                    {"padding_value_seg", filling.labels}}));
+      Data results[2];
+      for (const bool whole : {false, true}) {
+        CentredSource<float> image({data.image.data(), 1, data.shape}, content, 0.0f);
+        CentredSource<std::int16_t> labels({data.labels.data(), 1, data.shape}, content, -1);
+        bool resamples = false;
+        results[whole ? 1 : 0] = made_of(*spatial, image, labels, whole, seed, [&](const auto& geometry, auto& p) {
+          random::Stream stream(SampleId{.seed = seed}, 1);
+          spatial->draw(stream, geometry, p);
+          resamples = spatial->describe(p).has("affine");
+        });
+        if (!whole && resamples && filling.same) CHECK_FALSE((image.beyond || labels.beyond));
+      }
+      CHECK(results[0].image == results[1].image);
+      CHECK(results[0].labels == results[1].labels);
     }
-    CHECK(results[0].image == results[1].image);
-    CHECK(results[0].labels == results[1].labels);
-  }
 }
 
 TEST_CASE("positions: what is read is enough where positions round to the voxel before", "[transforms]") {
