@@ -13,6 +13,7 @@ OVERHEAD = 2048  # of a file in an archive, and more than it takes
 
 
 def size(group: list[Path]) -> int:
+    """Bytes of an archive with these files, at most."""
     return sum(file.stat().st_size + OVERHEAD for file in group)
 
 

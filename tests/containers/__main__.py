@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from containers.podman import Podman
 from datasets import prepared
-
 from fastnnunet_loader import demo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +45,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "containers", help="keeps images and root file systems")
     parser.add_argument("--shown", nargs="*", default=[], metavar="FILE", help="of this machine, for pip in the build to see")
     parser.add_argument(
-        "--torch-index", default="https://download.pytorch.org/whl/cpu", metavar="URL", help="index with torch (default: %(default)s)"
+        "--torch-index",
+        default="https://download.pytorch.org/whl/cpu",
+        metavar="URL",
+        help="with torch (default: %(default)s)",
     )
     given = parser.parse_args()
     podman = Podman(given.folder.resolve(), given.shown)

@@ -47,7 +47,9 @@ class Podman:
             made = ["debootstrap", "--variant=minbase", f"--include={','.join(MINIMAL)}", suite, str(root)]
             subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
             archive = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
-            subprocess.run(self.command("import", "--quiet", "-", name), stdin=archive.stdout, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                self.command("import", "--quiet", "-", name), stdin=archive.stdout, check=True, stdout=subprocess.DEVNULL
+            )
             assert archive.wait() == 0
             shutil.rmtree(root)
         return name

@@ -41,7 +41,7 @@ def test_the_pod_starts_the_same_training() -> None:
     job = yaml.safe_load((JOBS / "kubernetes.yaml").read_text(encoding="utf-8"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     (line,) = (line for line in (JOBS / "slurm.sh").read_text(encoding="utf-8").splitlines() if line.startswith("exec "))
-    options = line.split("${3:-$SLURM_ARRAY_TASK_ID}\"")[1].replace('"${@:4}"', "").split()
+    options = line.split('${3:-$SLURM_ARRAY_TASK_ID}"')[1].replace('"${@:4}"', "").split()
     assert container["args"] == ["train", "1", "3d_fullres", "$(JOB_COMPLETION_INDEX)", *options]
     assert job["spec"]["completionMode"] == "Indexed"
     first, last = re.findall(r"--array=(\d)-(\d)", (JOBS / "slurm.sh").read_text(encoding="utf-8"))[0]
