@@ -19,9 +19,10 @@ from .first import FIRST
 from .fourth import FOURTH
 from .mistake import Mistake
 from .second import SECOND
+from .sixth import SIXTH
 from .third import THIRD
 
-MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH]
+MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH]
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95
 LIMIT = 1200  # seconds for the tests of one mistake: one that never ends is one that was noticed

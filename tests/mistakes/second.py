@@ -9,7 +9,7 @@ _PREDICTION = "tests/inference tests/resampling tests/prediction"
 
 SECOND = [
     Mistake(
-        f"{CORE}/platform/posix/machine.cpp",
+        f"{CORE}/platform/control_groups.cpp",
         "what a container's control group has left is forgotten: all of its limit counts as free memory",
         "memory.available = std::min(memory.available, groups.memory_available.value_or(memory.limit));",
         "memory.available = std::min(memory.available, memory.limit);",
