@@ -14,6 +14,9 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 _SNIPPET = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
 
+IMAGE = "nnunet:cuda"  # of examples/jobs/Dockerfile: its program is fastnnunet
+
+
 @dataclass(frozen=True)
 class Block:
     """What stands between two fences."""
@@ -40,6 +43,8 @@ class Block:
                     continue
                 if "fastnnunet" in call and not any(part.startswith("$") for part in call):
                     found.append(call[call.index("fastnnunet") :])
+                elif IMAGE in call and "--entrypoint" not in call and "run" in call:
+                    found.append(["fastnnunet", *call[call.index(IMAGE) + 1 :]])
                 call = []
         return found
 

@@ -140,7 +140,10 @@ def commands() -> list[list[str]]:
     for block in ALL:
         if block.language == "yaml":
             for container in yaml.safe_load(block.text)["spec"]["template"]["spec"]["containers"]:
-                found.append(container["args"])
+                # Of the image, whose program is fastnnunet. Kubernetes puts in the fold.
+                found.append(
+                    ["fastnnunet", *(argument.replace("$(JOB_COMPLETION_INDEX)", "0") for argument in container["args"])]
+                )
     return found
 
 
