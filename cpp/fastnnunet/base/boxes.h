@@ -1,4 +1,4 @@
-// What the core asks of boxes. See Note [Geometry is Eigen's, boxes are not].
+// What the core asks of boxes. See Note [Geometry is Eigen's, boxes of voxels are not].
 #pragma once
 
 #include <algorithm>

@@ -205,23 +205,25 @@ double rounding_of(const Lattice& lattice, double low, double high) {
   return 0x1p-21 * (std::abs(low) + std::abs(high) + 2.0 * static_cast<double>(lattice.half_size));
 }
 
+// Where the voxels of a patch lie in the window, before they are folded: the image of all indices and displacements.
+Eigen::AlignedBox3d reach_of(const Positions& positions, const Index3& patch) {
+  const Eigen::Vector3d last(static_cast<double>(patch[0] - 1), static_cast<double>(patch[1] - 1),
+                             static_cast<double>(patch[2] - 1));
+  Eigen::AlignedBox3d voxels(Eigen::Vector3d::Zero(), last);
+  if (positions.displacements != nullptr) {
+    voxels.min() += Eigen::Map<const Eigen::Vector3d>(positions.displacements->low.data());
+    voxels.max() += Eigen::Map<const Eigen::Vector3d>(positions.displacements->high.data());
+  }
+  return voxels.transformed(positions.to_window);
+}
+
 }  // namespace
 
 Box needed_box(const Positions& positions, const Index3& patch, const Index3& window) {
+  const Eigen::AlignedBox3d reach = reach_of(positions, patch);
   Box box;
   for (int axis = 0; axis < 3; ++axis) {
-    double low = positions.to_window.translation()[axis], high = low;
-    for (int of = 0; of < 3; ++of) {
-      const double entry = positions.to_window(axis, of);
-      const double reach = entry * static_cast<double>(patch[of] - 1);
-      low += std::min(reach, 0.0);
-      high += std::max(reach, 0.0);
-      if (positions.displacements != nullptr) {
-        const double down = entry * positions.displacements->low[of], up = entry * positions.displacements->high[of];
-        low += std::min(down, up);
-        high += std::max(down, up);
-      }
-    }
+    double low = reach.min()[axis], high = reach.max()[axis];
     // A margin for rounding in the rows' own arithmetic.
     const double margin = 1e-6 + rounding_of(positions.lattice[axis], low, high);
     low -= margin;
