@@ -130,6 +130,11 @@ class nnUNetTrainerRanks(nnUNetTrainer):
         return super().validation_step(batch)
 
     def on_epoch_end(self) -> None:
+        if ASKED["own_cases"]:
+            # What is made ahead meets the damaged case, if the batches of the epoch have not; the checkpoint comes after that.
+            until = time.monotonic() + 10
+            while not self.dataloader_train.loader.state_dict()["excluded"] and time.monotonic() < until:
+                time.sleep(0.02)
         super().on_epoch_end()
         if self.current_epoch == ASKED["stop_after"]:
             raise InterruptedError("stopped as asked")
