@@ -130,7 +130,7 @@ class nnUNetTrainerRanks(nnUNetTrainer):
         return super().validation_step(batch)
 
     def on_epoch_end(self) -> None:
-        if ASKED["own_cases"]:
+        if ASKED["own_cases"] and ASKED["stop_after"] == self.current_epoch + 1:
             # What is made ahead meets the damaged case, if the batches of the epoch have not; the checkpoint comes after that.
             until = time.monotonic() + 10
             while not self.dataloader_train.loader.state_dict()["excluded"] and time.monotonic() < until:
