@@ -668,8 +668,9 @@ class Seeding(ImageOnlyTransform):  # type: ignore[misc]
 
 def test_a_transform_that_seeds_does_not_seed_the_training(nnunet_dataset: Any, monkeypatch: Any) -> None:
     train, _ = nnunet_loaders(nnunet_dataset("default"), monkeypatch)
+    # Before there is a loader: it tries a transform as soon as it makes batches.
+    states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     with fl.DataLoader.from_nnunet(with_transforms(train, Seeding()), threads=2, seed=4) as loader:
-        states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
         take(loader, 3)
         time.sleep(0.2)  # until what is made ahead is made
         assert torch.equal(torch.random.get_rng_state(), states[0])
