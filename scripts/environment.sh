@@ -26,6 +26,18 @@ compile_once() {
   fi
 }
 
+# The interpreter of a version such as 3.12, or nothing. A name on the path may be pyenv's, which has none of that version
+# switched on.
+interpreter() {
+  local found
+  for found in $(command -v "python$1" || true) "$HOME"/.pyenv/versions/"$1".*/bin/python; do
+    if "$found" -c 'import venv' 2>/dev/null; then
+      echo "$found"
+      break
+    fi
+  done
+}
+
 # Changes with whatever a wheel is made of.
 sources_digest() {
   (cd "$ROOT" && find CMakeLists.txt pyproject.toml cpp/CMakeLists.txt cpp/cmake cpp/fastnnunet cpp/include cpp/bindings python \

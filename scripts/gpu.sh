@@ -15,7 +15,7 @@ kit=${1:-build/gpu}
 torch=2.11.0
 limit=$((60 * 1024 * 1024))
 
-python=$(command -v python3.12 || ls -d "$HOME"/.pyenv/versions/3.12.*/bin/python 2>/dev/null | tail -n 1 || true)
+python=$(interpreter 3.12)
 [ -n "$python" ] || fail "expected CPython 3.12, found none"
 wheel=$(fitting_wheel "$python")
 [ -n "$wheel" ] || fail "expected a wheel of these sources for CPython 3.12 in dist/, found none: run scripts/wheels.sh linux-x86_64"

@@ -29,16 +29,6 @@ wheel_of() { # TAG such as cp312, MACHINE
   echo "$ROOT/${found[0]}"
 }
 
-python_of() { # TAG: the interpreter, or nothing
-  local name=3.${1#cp3} found
-  for found in $(command -v "python$name" || true) "$HOME"/.pyenv/versions/"$name".*/bin/python; do
-    if "$found" -c 'import venv' 2>/dev/null; then
-      echo "$found"
-      break
-    fi
-  done
-}
-
 tags() { for file in dist/fastnnunet_loader-"$version"-*_x86_64.whl; do basename "$file" | cut -d- -f3; done | sort; }
 
 pip_in() { "$1/bin/python" -m pip install --disable-pip-version-check --root-user-action=ignore --quiet "${@:2}"; }
@@ -46,7 +36,7 @@ pip_in() { "$1/bin/python" -m pip install --disable-pip-version-check --root-use
 # An environment with the wheel and what the tests need beside it; the rest of the arguments are requirements for pip.
 environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
   local folder=$1 tag=$2 python
-  python=$(python_of "$tag")
+  python=$(interpreter "3.${tag#cp3}")
   [ -n "$python" ] || fail "expected an interpreter for $tag, found none"
   rm -rf "$folder"
   "$python" -m venv "$folder"

@@ -20,13 +20,8 @@ if [ -n "${PYTHONS:-}" ]; then
   read -ra pythons <<<"$PYTHONS"
 else
   for version in 3.10 3.11 3.12 3.13 3.14; do
-    # A name on the path may be pyenv's, which has none of that version switched on.
-    for found in $(command -v "python$version" || true) "$HOME"/.pyenv/versions/"$version".*/bin/python; do
-      if "$found" -c 'import venv' 2>/dev/null; then
-        pythons+=("$found")
-        break
-      fi
-    done
+    found=$(interpreter "$version")
+    if [ -n "$found" ]; then pythons+=("$found"); fi
   done
 fi
 [ ${#pythons[@]} -gt 0 ] || fail "expected a CPython of 3.10 or later, found none"
@@ -72,9 +67,9 @@ for target in "${targets[@]}"; do
   fi
   # The extension _torch calls functions of torch's stable ABI, which the torch that is installed brings; only the name of the
   # library is needed to link.
+  mkdir -p "$prefix/torch/lib"
+  ln -sfn "$TORCH_ROOT/include" "$prefix/torch/include"
   if [ ! -e "$prefix/torch/lib/libtorch_cpu.so" ]; then
-    mkdir -p "$prefix/torch/lib"
-    ln -sfn "$TORCH_ROOT/include" "$prefix/torch/include"
     "$here/cc" -shared -nostdlib -Wl,-soname,libtorch_cpu.so -x c /dev/null -o "$prefix/torch/lib/libtorch_cpu.so"
   fi
   for python in "${pythons[@]}"; do

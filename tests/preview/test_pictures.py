@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from fastnnunet_loader._pictures import outlines
 from fastnnunet_loader.preview.pictures import Panel, Row, Tile, _Legend, colour, draw_rows
 
 RNG = np.random.default_rng(0)
@@ -26,6 +27,16 @@ def height(lines: list[list[Tile]], file: Path) -> int:
     pixels = imread(draw_rows([Row("case", "note", lines)], {1: "one"}, file))
     assert pixels.shape[1] == 1600
     return int(pixels.shape[0])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [((5, 8), (1, 3)), ((0, 1), (2, 7)), ((3, 9), (6, 7))])
+def test_outlines_are_columns_and_rows_as_matplotlib_has_them(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    mask = np.zeros((9, 7), np.uint8)
+    mask[slice(*rows), slice(*columns)] = 1
+    (polygon,) = outlines(mask)
+    # An eighth of a voxel inside of the area, which reaches half a voxel beyond the centres.
+    assert [polygon[:, 0].min(), polygon[:, 0].max()] == [columns[0] - 0.375, columns[1] - 0.625]
+    assert [polygon[:, 1].min(), polygon[:, 1].max()] == [rows[0] - 0.375, rows[1] - 0.625]
 
 
 def test_tiles_that_do_not_fit_go_on_below(tmp_path: Path) -> None:

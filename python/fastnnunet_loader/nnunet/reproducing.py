@@ -29,10 +29,9 @@ def reproduce(
 ) -> dict[str, Any]:
     """Make one sample of a training again, by the same code. Messages about errors and skipped cases contain the call.
 
+    `dataset`, `configuration`, `fold`, `trainer` and `plans` are what nnUNetv2_train takes.
+
     Args:
-        dataset: as nnUNetv2_train takes it.
-        configuration: as nnUNetv2_train takes it.
-        fold: as nnUNetv2_train takes it.
         seed: of the training; its log has it.
         step: the number of the batch.
         slot: the position in it.
@@ -40,8 +39,6 @@ def reproduce(
         rank: of torch.distributed.
         ranks: how many ranks there were; each makes its share of a batch.
         attempt: how many times this sample was drawn before because its case was bad.
-        trainer: name of the class, as nnUNetv2_train takes it.
-        plans: name of the plans, as nnUNetv2_train takes it.
         check_finite: as the training had it.
 
     Returns:

@@ -147,16 +147,7 @@ class Pipeline:
         """What a call makes of one sample, after each transform that fires; the last stage is the call's result.
 
         Each stage is made from the start, by the transforms up to it. Between Convert3DTo2DTransform and
-        Convert2DTo3DTransform the planes of the first axis are channels.
-
-        Args:
-            image: as of a call.
-            segmentation: as of a call.
-            sample: as of a call.
-
-        Raises:
-            TransformError: as a call.
-            ValueError: as a call.
+        Convert2DTo3DTransform the planes of the first axis are channels. Arguments and errors are those of a call.
         """
         pixels = _array(image, np.float32, "image")
         labels = None if segmentation is None else _array(segmentation, np.int16, "segmentation")

@@ -72,24 +72,13 @@ def logits_to_segmentation(
 class SegmentationStream:
     """`logits_to_segmentation` in slabs, so that the logits of the whole image are never in memory at once.
 
-    Planes arrive in order along one axis. Labels are decided as soon as the planes on both of their sides are there.
+    Planes arrive in order along one axis. Labels are decided as soon as the planes on both of their sides are there. The
+    arguments behind `along`, and the errors, are those of `logits_to_segmentation`.
 
     Args:
         channels: number of channels of the logits.
         logits_shape: (X, Y, Z) of all logits together.
         along: 0, 1 or 2, the axis of the planes.
-        new_shape: see `logits_to_segmentation`.
-        axis: see `logits_to_segmentation`.
-        regions_class_order: see `logits_to_segmentation`.
-        bbox: see `logits_to_segmentation`.
-        shape: see `logits_to_segmentation`.
-        transpose_backward: see `logits_to_segmentation`.
-        probabilities: see `logits_to_segmentation`.
-        threads: see `logits_to_segmentation`.
-
-    Raises:
-        ValueError: see `logits_to_segmentation`.
-        TypeError: see `logits_to_segmentation`.
     """
 
     def __init__(
