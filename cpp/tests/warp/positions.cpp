@@ -1,7 +1,10 @@
 #include "fastnnunet/warp/positions.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
+#include <vector>
 
 #include "transforms/spatial/attributes.h"
 
@@ -71,6 +74,68 @@ TEST_CASE("positions: what is read is enough and no more", "[transforms]") {
               CHECK(results[0].labels == results[1].labels);
             }
           }
+}
+
+TEST_CASE("positions: the box holds every displaced voxel with its neighbours, and little else", "[transforms]") {
+  const Index3 patch = {5, 6, 7}, window = {60, 60, 60};
+  constexpr std::size_t kVoxels = 5 * 6 * 7;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    CAPTURE(seed);
+    random::Stream stream(SampleId{.seed = seed}, 7);
+    // Displacements on both sides of nothing, on one of them, or none along an axis.
+    std::array<std::vector<float>, 3> fields;
+    Displacements displacements;
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      if (seed % 4 == axis) continue;
+      const double middle = stream.uniform(-6, 6);
+      for (std::size_t i = 0; i < kVoxels; ++i)
+        fields[axis].push_back(static_cast<float>(middle + stream.uniform(-4, 4)));
+      displacements.component[axis] = fields[axis].data();
+      displacements.low[axis] = static_cast<double>(*std::min_element(fields[axis].begin(), fields[axis].end()));
+      displacements.high[axis] = static_cast<double>(*std::max_element(fields[axis].begin(), fields[axis].end()));
+    }
+    Positions positions;
+    const Eigen::Vector3d turned(stream.uniform(-1, 1), stream.uniform(-1, 1), stream.uniform(-1, 1));
+    positions.to_window =
+        Eigen::Translation3d(30, 30, 30) *
+        Eigen::AngleAxisd(stream.uniform(0, 2 * std::numbers::pi), turned.normalized()) *
+        Eigen::Scaling(stream.uniform(0.7, 1.4), seed % 2 == 0 ? 1.0 : -1.0, stream.uniform(0.7, 1.4));
+    positions.displacements = seed % 5 == 0 ? nullptr : &displacements;
+    const Box box = needed_box(positions, patch, window);
+
+    Eigen::Vector3d low = Eigen::Vector3d::Constant(1e9), high = -low, corner_low = low, corner_high = high;
+    const auto widen = [](const Eigen::Vector3d& at, Eigen::Vector3d& least, Eigen::Vector3d& most) {
+      least = least.cwiseMin(at), most = most.cwiseMax(at);
+    };
+    std::size_t voxel = 0;
+    for (int x = 0; x < 5; ++x)
+      for (int y = 0; y < 6; ++y)
+        for (int z = 0; z < 7; ++z, ++voxel) {
+          Eigen::Vector3d at(x, y, z);
+          if (positions.displacements != nullptr)
+            for (std::size_t axis = 0; axis < 3; ++axis)
+              if (!fields[axis].empty())
+                at[static_cast<Eigen::Index>(axis)] += static_cast<double>(fields[axis][voxel]);
+          widen(positions.to_window * at, low, high);
+        }
+    for (int corner = 0; corner < 8; ++corner) {
+      Eigen::Vector3d at;
+      for (int axis = 0; axis < 3; ++axis) {
+        const auto a = static_cast<std::size_t>(axis);
+        const bool upper = (corner >> axis & 1) != 0;
+        at[axis] = upper ? static_cast<double>(patch[axis] - 1) : 0.0;
+        if (positions.displacements != nullptr) at[axis] += upper ? displacements.high[a] : displacements.low[a];
+      }
+      widen(positions.to_window * at, corner_low, corner_high);
+    }
+    for (int axis = 0; axis < 3; ++axis) {
+      CAPTURE(axis);
+      CHECK(static_cast<double>(box.lower[axis]) <= std::max(std::floor(low[axis]), 0.0));
+      CHECK(static_cast<double>(box.upper[axis]) >= std::min(std::floor(high[axis]) + 2, 60.0));
+      CHECK(static_cast<double>(box.lower[axis]) >= std::floor(corner_low[axis]) - 1);
+      CHECK(static_cast<double>(box.upper[axis]) <= std::max(std::floor(corner_high[axis]) + 3, 0.0));
+    }
+  }
 }
 
 // An image in the middle of a window, as where a case is smaller than what a rotation may need.
