@@ -1,9 +1,5 @@
 #include "fastnnunet/base/parallel.h"
 
-#ifdef __linux__
-#include <sys/resource.h>
-#endif
-
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 
@@ -11,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -21,6 +16,7 @@
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
+#include "limits.h"
 #include "message.h"
 #include "sanitized.h"
 
@@ -112,24 +108,18 @@ TEST_CASE("parallel_for: where there are no more threads, the caller's does all 
   std::atomic<bool> done{false};
   std::vector<std::thread> others;
   for (int i = 0; i < 24; ++i) others.emplace_back([&] { done.wait(false); });
-  std::ifstream in("/proc/self/statm");
-  std::uint64_t pages = 0;
-  in >> pages;
-  rlimit before;
-  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
-  rlimit none = before;
-  none.rlim_cur = pages * 4096 + (1 << 20);
   std::vector<int> seen(1000, 0);
   std::set<std::thread::id> workers;
   std::string error;
-  REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
-  error = testing::message_of([&] {
-    parallel_for(8, 1000, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
-      workers.insert(std::this_thread::get_id());
+  {
+    const testing::Limit little(RLIMIT_AS, testing::address_space_used() + (1 << 20));
+    error = testing::message_of([&] {
+      parallel_for(8, 1000, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+        workers.insert(std::this_thread::get_id());
+      });
     });
-  });
-  ::setrlimit(RLIMIT_AS, &before);
+  }
   done = true;
   done.notify_all();
   for (std::thread& other : others) other.join();

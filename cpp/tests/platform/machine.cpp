@@ -2,7 +2,6 @@
 
 #ifdef __linux__
 #include <sched.h>
-#include <sys/resource.h>
 #endif
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "catch.h"
 #include "fastnnunet/platform/control_groups.h"
 #include "fastnnunet/platform/process.h"
+#include "limits.h"
 
 namespace fastnnunet::platform {
 namespace {
@@ -33,13 +33,10 @@ TEST_CASE("platform: this machine and this process") {
 #ifdef __linux__
 
 TEST_CASE("platform: limits of this process alone") {
-  rlimit files;
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
-  rlimit fewer = files;
-  fewer.rlim_cur = 200;
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &fewer) == 0);
-  CHECK(open_file_limit() == 200);
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  {
+    const testing::Limit fewer(RLIMIT_NOFILE, 200);
+    CHECK(open_file_limit() == 200);
+  }
 
   cpu_set_t all;
   REQUIRE(::sched_getaffinity(0, sizeof(all), &all) == 0);

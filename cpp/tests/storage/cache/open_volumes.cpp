@@ -1,11 +1,6 @@
 #include "fastnnunet/storage/cache/open_volumes.h"
 
-#ifdef __linux__
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <unistd.h>
-#endif
-
+#include "limits.h"
 #include "sanitized.h"
 #include "storage/files.h"
 
@@ -103,25 +98,6 @@ TEST_CASE("open_volumes: one file is open whatever the limit") {
 // UndefinedBehaviorSanitizer looks at objects through a pipe, and takes them for broken where it gets none.
 #if defined(__linux__) && !defined(FASTNNUNET_SANITIZED)
 
-// As many files as the process may have.
-class NoMoreFiles {
- public:
-  NoMoreFiles() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    rlimit limit = before_;
-    // Of the lowest numbers, some may be free.
-    limit.rlim_cur = static_cast<rlim_t>(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    ::close(static_cast<int>(limit.rlim_cur));
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-  ~NoMoreFiles() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  NoMoreFiles(const NoMoreFiles&) = delete;
-  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
-
- private:
-  rlimit before_;
-};
-
 TEST_CASE("open_volumes: where the process may open no more files, those of other samples are closed") {
   TemporaryFolder folder;
   std::vector<std::filesystem::path> paths;
@@ -132,7 +108,7 @@ TEST_CASE("open_volumes: where the process may open no more files, those of othe
   OpenVolumes volumes(100);
   for (std::size_t i = 0; i < 5; ++i) volumes.get(paths[i], "");
   {
-    const NoMoreFiles none;
+    const Limit no_more(RLIMIT_NOFILE, next_file());
     CHECK(volumes.get(paths[5], "").shape()[2] == 10);
     // The new one, and the two that were used last.
     CHECK(volumes.size() == OpenVolumes::kOfOneSample);
@@ -143,7 +119,7 @@ TEST_CASE("open_volumes: where the process may open no more files, those of othe
   few.get(paths[0], "");
   const Volume* const second = &few.get(paths[1], "");
   {
-    const NoMoreFiles none;
+    const Limit no_more(RLIMIT_NOFILE, next_file());
     // They are this sample's own.
     CHECK_THROWS_AS(few.get(paths[6], ""), ResourceError);
     CHECK(few.size() == 2);
