@@ -16,8 +16,8 @@
 
 #include "catch.h"
 #include "fastnnunet/base/error.h"
-#include "limits.h"
 #include "message.h"
+#include "process_limits.h"
 #include "sanitized.h"
 
 namespace fastnnunet::base {

@@ -14,7 +14,7 @@
 #include "catch.h"
 #include "fastnnunet/platform/control_groups.h"
 #include "fastnnunet/platform/process.h"
-#include "limits.h"
+#include "process_limits.h"
 
 namespace fastnnunet::platform {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "limits.h"
+#include "process_limits.h"
 #include "sanitized.h"
 #include "storage/files.h"
 

@@ -1,6 +1,6 @@
 #include "fastnnunet/storage/cache/open_volumes.h"
 
-#include "limits.h"
+#include "process_limits.h"
 #include "sanitized.h"
 #include "storage/files.h"
 
