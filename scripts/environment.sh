@@ -26,12 +26,13 @@ compile_once() {
   fi
 }
 
-# The interpreter of a version such as 3.12, or nothing. A name on the path may be pyenv's, which has none of that version
-# switched on.
+# The interpreter of a version such as 3.12, or 3.14t for the free-threaded one; nothing where there is none. A name on the path
+# may be pyenv's, which has none of that version switched on.
 interpreter() {
-  local found
-  for found in $(command -v "python$1" || true) "$HOME"/.pyenv/versions/"$1".*/bin/python; do
-    if "$found" -c 'import venv' 2>/dev/null; then
+  local found free=0
+  [[ $1 != *t ]] || free=1
+  for found in $(command -v "python$1" || true) "$HOME"/.pyenv/versions/"${1%t}".*/bin/"python$1"; do
+    if "$found" -c "import venv, sysconfig, sys; sys.exit(bool(sysconfig.get_config_var('Py_GIL_DISABLED')) != $free)" 2>/dev/null; then
       echo "$found"
       break
     fi

@@ -23,13 +23,13 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 tests=(tests/digests tests/loader tests/inference)
 export OMP_WAIT_POLICY=PASSIVE FASTNNUNET_TEST_CACHE=$work/test-cache
 
-wheel_of() { # TAG such as cp312, MACHINE
-  local found=(dist/fastnnunet_loader-"$version-$1-$1"-*_"$2".whl)
+wheel_of() { # TAG such as cp312 or cp314t, MACHINE
+  local found=(dist/fastnnunet_loader-"$version-${1%t}-$1"-*_"$2".whl)
   [ -e "${found[0]}" ] || fail "expected a wheel for $1 on $2 in dist/, found none: run scripts/wheels.sh linux-$2"
   echo "$ROOT/${found[0]}"
 }
 
-tags() { for file in dist/fastnnunet_loader-"$version"-*_x86_64.whl; do basename "$file" | cut -d- -f3; done | sort; }
+tags() { for file in dist/fastnnunet_loader-"$version"-*_x86_64.whl; do basename "$file" | cut -d- -f4; done | sort; }
 
 pip_in() { "$1/bin/python" -m pip install --disable-pip-version-check --root-user-action=ignore --quiet "${@:2}"; }
 
@@ -41,7 +41,7 @@ environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
   rm -rf "$folder"
   "$python" -m venv "$folder"
   pip_in "$folder" "fastnnunet-loader[demo] @ file://$(wheel_of "$tag" x86_64)" "pytest>=8" "pytest-xdist>=3.5" \
-    "hypothesis>=6.100" "prometheus-client" "${@:3}"
+    "hypothesis>=6.100" prometheus-client nvidia-ml-py "${@:3}"
 }
 
 run_tests() { # FOLDER, tests
@@ -51,28 +51,34 @@ run_tests() { # FOLDER, tests
 neighbours() {
   environment_with "$work/neighbours" cp312 opencv-python-headless "blosc2>=4.12" numba scikit-learn imagecodecs SimpleITK torch-abi-audit
   "$work/neighbours/bin/python" scripts/wheels/check.py
-  "$work/neighbours/bin/torch-abi-audit" "$(wheel_of cp312 x86_64)"
+  "$work/neighbours/bin/torch-abi-audit" --check torch fastnnunet_loader
 }
 
 pythons() {
-  local tag
+  local tag failed=()
   for tag in $(tags); do
     say "tests of the wheel for $tag"
     environment_with "$work/$tag" "$tag"
-    run_tests "$work/$tag" "${tests[@]}"
+    run_tests "$work/$tag" "${tests[@]}" || failed+=("$tag")
     rm -rf "${work:?}/$tag"
   done
+  [ ${#failed[@]} -eq 0 ] || fail "tests failed for: ${failed[*]}"
 }
 
+# One environment, in which pip exchanges torch.
 torches() {
-  local torch
+  local torch folder=$work/torches failed=()
+  environment_with "$folder" cp312
   for torch in ${TORCHES:-2.9.1 2.10.0 2.13.0 2.14.1 2.15.0}; do
     say "the wheel for cp312 beside torch $torch"
-    environment_with "$work/torch-$torch" cp312 "torch==$torch"
-    "$work/torch-$torch/bin/python" -c "import torch; assert torch.__version__.split('+')[0] == '$torch', torch.__version__"
-    run_tests "$work/torch-$torch" tests/loader tests/digests
-    rm -rf "${work:?}/torch-$torch"
+    pip_in "$folder" --no-cache-dir "torch==$torch"
+    "$folder/bin/python" -c "import torch; assert torch.__version__.split('+')[0] == '$torch', torch.__version__"
+    # Whether there is pinned memory, and if not, why.
+    "$folder/bin/python" -c "from fastnnunet_loader.doctor.software import this_package as f; c = f(); print(c.found, c.why)"
+    run_tests "$folder" tests/digests tests/loader/test_torch_memory.py tests/loader/test_loader.py || failed+=("$torch")
   done
+  rm -rf "$folder"
+  [ ${#failed[@]} -eq 0 ] || fail "tests failed beside torch: ${failed[*]}"
 }
 
 # A root file system of a distribution, with its own Python and no compiler.
@@ -115,7 +121,7 @@ systems() {
   # Ubuntu keeps python3-venv apart from main. Debian does not have its keys, so what is fetched here is not checked.
   root_of ubuntu22.04 jammy http://archive.ubuntu.com/ubuntu --components=main,universe --no-check-gpg
   local name
-  for name in debian12 debian13 ubuntu22.04; do system "$name"; done
+  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04}; do system "$name"; done
 }
 
 # Debian's Python for arm64 and packages for it, unpacked and run by qemu: nothing of them is executed otherwise.

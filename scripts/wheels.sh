@@ -3,7 +3,7 @@
 #
 #   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both)
 #
-# One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 that are found), in dist/. Everything is compiled
+# One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 and 3.14t that are found), in dist/. Everything is compiled
 # with zig's clang against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2. Needs
 # apt-get and dpkg-dev, no root. The environment needs torch, for its headers.
 set -euo pipefail
@@ -19,7 +19,7 @@ pythons=()
 if [ -n "${PYTHONS:-}" ]; then
   read -ra pythons <<<"$PYTHONS"
 else
-  for version in 3.10 3.11 3.12 3.13 3.14; do
+  for version in 3.10 3.11 3.12 3.13 3.14 3.14t; do
     found=$(interpreter "$version")
     if [ -n "$found" ]; then pythons+=("$found"); fi
   done
@@ -66,7 +66,7 @@ for target in "${targets[@]}"; do
     (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
   fi
   # The extension _torch calls functions of torch's stable ABI, which the torch that is installed brings; only the name of the
-  # library is needed to link.
+  # library is needed to link. The library is recorded as needed (--no-as-needed), although this one defines nothing.
   mkdir -p "$prefix/torch/lib"
   ln -sfn "$TORCH_ROOT/include" "$prefix/torch/include"
   if [ ! -e "$prefix/torch/lib/libtorch_cpu.so" ]; then
@@ -80,7 +80,7 @@ for target in "${targets[@]}"; do
     say "wheel for $tag, $target"
     if [ ! -x "$build/$tag/bin/python" ]; then
       "$python" -m venv "$build/$tag"
-      quiet_pip "$build/$tag/bin/python" "scikit-build-core>=0.11" "pybind11>=3.0"
+      quiet_pip "$build/$tag/bin/python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"
     fi
     rm -rf "$build/raw"
     PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=linux-$machine SETUPTOOLS_EXT_SUFFIX=$suffix \
@@ -95,7 +95,7 @@ for target in "${targets[@]}"; do
       -Ccmake.define.PYTHON_MODULE_EXTENSION="$suffix" \
       -Ccmake.define.TORCH_ROOT="$prefix/torch" \
       -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON \
-      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS=-s -Cinstall.strip=false .
+      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS="-s -Wl,--no-as-needed" -Cinstall.strip=false .
     # Names the oldest platform that has what the wheel needs. torch's library is torch's. Another machine's platforms cannot be
     # asked for by name, so the name is checked.
     PATH=$TOOLS/bin:$PATH auditwheel repair --plat auto --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import itertools
 import re
@@ -13,8 +14,13 @@ from pathlib import Path
 LONGEST_IMPORT = 0.15  # seconds beyond torch
 OF_THE_SYSTEM = re.compile(r"^(libc|libm|libdl|libpthread|librt|ld-linux-[\w-]+)\.so\.\d+$")
 NEIGHBOURS = ("cv2", "blosc2", "numba", "sklearn.cluster", "imagecodecs", "SimpleITK")
+OF_THE_DISTRIBUTION = "OpenCV of the distribution"
 WORK = {
-    "fastnnunet_loader": "import fastnnunet_loader as fl, numpy; fl.resample(numpy.zeros((1, 9, 9, 9), 'f'), (5, 5, 5), 3)",
+    "fastnnunet_loader": (
+        "import fastnnunet_loader as fl, numpy; fl.resample(numpy.zeros((1, 9, 9, 9), 'f'), (5, 5, 5), 3)\n"
+        "from fastnnunet_loader import _pictures, _torch\n"
+        "assert len(_pictures.outlines(numpy.eye(5, dtype='uint8'))) > 0"
+    ),
     "cv2": "import cv2, numpy; cv2.GaussianBlur(numpy.zeros((64, 64), 'uint8'), (5, 5), 1)",
     "blosc2": "import blosc2, numpy; blosc2.asarray(numpy.arange(1e5))[:]",
     "numba": (
@@ -23,6 +29,13 @@ WORK = {
     "sklearn.cluster": "from sklearn.cluster import KMeans; import numpy; KMeans(2, n_init=1).fit(numpy.random.rand(50, 3))",
     "imagecodecs": "import imagecodecs; imagecodecs.zstd_decode(imagecodecs.zstd_encode(b'1' * 1000))",
     "SimpleITK": "import SimpleITK as s; s.SmoothingRecursiveGaussian(s.Image(20, 20, 20, s.sitkFloat32), 2.0)",
+    # Its names are visible to whatever is loaded later, as they are in a program that links it.
+    OF_THE_DISTRIBUTION: (
+        "import ctypes, ctypes.util as u\n"
+        "[ctypes.CDLL(u.find_library(n), ctypes.RTLD_GLOBAL) for n in ('opencv_core', 'opencv_imgproc')]\n"
+        "f = ctypes.CDLL(None)['_ZN2cv9fastAtan2Eff']; f.restype = ctypes.c_float; f.argtypes = [ctypes.c_float] * 2\n"
+        "assert abs(f(1, 1) - 45) < 0.1"
+    ),
 }
 
 
@@ -69,14 +82,21 @@ def main() -> int:
         )
         if foreign:
             wrong.append(f"{file.name} needs {', '.join(foreign)}")
+        if file.name.startswith("_torch.") and "libtorch_cpu.so" not in needed:
+            wrong.append(f"{file.name} does not name libtorch_cpu.so, so it does not load")
         if others:
             wrong.append(f"{file.name} exports {len(others)} symbols beside its PyInit, such as {others[0]}")
+    run("from fastnnunet_loader.doctor.software import this_package as f; c = f(); assert 'built against' in c.found, c.why")
     seconds = import_seconds()
     print(f"import: {seconds * 1e3:.0f} ms beyond torch and NumPy")
     if seconds > LONGEST_IMPORT:
         wrong.append(f"the import takes {seconds * 1e3:.0f} ms, expected {LONGEST_IMPORT * 1e3:.0f}")
-    for neighbour in NEIGHBOURS:
-        if importlib.util.find_spec(neighbour.split(".")[0]) is None:
+    for neighbour in (*NEIGHBOURS, OF_THE_DISTRIBUTION):
+        if neighbour == OF_THE_DISTRIBUTION:
+            there = all(ctypes.util.find_library(name) for name in ("opencv_core", "opencv_imgproc"))
+        else:
+            there = importlib.util.find_spec(neighbour.split(".")[0]) is not None
+        if not there:
             wrong.append(f"{neighbour} is not installed, so nothing was tried beside it")
             continue
         for order in itertools.permutations(("fastnnunet_loader", neighbour)):
