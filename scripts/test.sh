@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # All tests, from nothing: sets up, then runs each step and says how long it took.
 #
-#   scripts/test.sh [STEP ...]     lint core asan fuzz tsan python (default: all, in this order)
+#   scripts/test.sh [STEP ...]     lint core asan fuzz tsan wheel python (default: all, in this order)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
 if [ ${#steps[@]} -eq 0 ]; then
-  steps=(lint core asan fuzz tsan python)
+  steps=(lint core asan fuzz tsan wheel python)
 fi
 for step in "${steps[@]}"; do
-  case $step in lint | core | asan | fuzz | tsan | python) ;; *) fail "expected steps of: lint core asan fuzz tsan python, got: $step" ;; esac
+  case $step in lint | core | asan | fuzz | tsan | wheel | python) ;; *) fail "expected steps of: lint core asan fuzz tsan wheel python, got: $step" ;; esac
 done
 
 # What spins while it waits takes the core that others need.
@@ -54,6 +54,12 @@ tsan() {
     fixed_layout=(setarch -R)
   fi
   core_tests tsan "${fixed_layout[@]}"
+}
+
+# Of this Python and this machine; README names the commands for the others.
+wheel() {
+  PYTHONS=$python scripts/wheels.sh "linux-$(uname -m)"
+  scripts/try_wheels.sh neighbours
 }
 
 # Two at a time, a file each; what is prepared once serves both.

@@ -6,6 +6,7 @@
 #   neighbours   symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
 #   pythons      digests and tests of the installed wheel, for each CPython
 #   torches      the same wheel beside other versions of torch
+#   sdist        the source distribution, which pip builds
 #   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13 and Ubuntu 22.04
 #   aarch64      digests and tests under qemu
 #
@@ -16,7 +17,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
-[ $# -gt 0 ] || steps=(neighbours pythons torches systems aarch64)
+[ $# -gt 0 ] || steps=(neighbours pythons torches sdist systems aarch64)
 work=$ROOT/build/try_wheels
 mkdir -p "$work"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -48,10 +49,19 @@ run_tests() { # FOLDER, tests
   "$1/bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider "${@:2}"
 }
 
+# In an environment over the active one, which has torch and nnU-Net: what lies in both is taken from the upper one.
 neighbours() {
-  environment_with "$work/neighbours" cp312 opencv-python-headless "blosc2>=4.12" numba scikit-learn imagecodecs SimpleITK torch-abi-audit
-  "$work/neighbours/bin/python" scripts/wheels/check.py
-  "$work/neighbours/bin/torch-abi-audit" --check torch fastnnunet_loader
+  local python tag folder=$work/neighbours
+  python=$(environment_python)
+  tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
+  rm -rf "$folder"
+  "$python" -m venv "$folder"
+  "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(echo "$folder"/lib/python*/site-packages)/below.pth"
+  pip_in "$folder" --force-reinstall --no-deps "$(wheel_of "$tag" "$(uname -m)")"
+  pip_in "$folder" opencv-python-headless "blosc2>=4.3" numba scikit-learn imagecodecs SimpleITK torch-abi-audit
+  "$folder/bin/python" scripts/wheels/check.py
+  "$folder/bin/torch-abi-audit" --check torch fastnnunet_loader
+  run_tests "$folder" tests/digests tests/loader/test_torch_memory.py
 }
 
 pythons() {
@@ -79,6 +89,26 @@ torches() {
   done
   rm -rf "$folder"
   [ ${#failed[@]} -eq 0 ] || fail "tests failed beside torch: ${failed[*]}"
+}
+
+# With the compiler and the libraries of this machine; scripts/setup.sh installs them.
+sdist() {
+  local python
+  python=$(environment_python)
+  compile_once
+  rm -rf "$work/sdist"
+  mkdir -p "$work/sdist"
+  "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$work/sdist/tools" scikit-build-core
+  PYTHONPATH=$work/sdist/tools "$python" -c "
+from scikit_build_core.build import build_sdist
+print(build_sdist('$work/sdist'))"
+  "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$work/sdist/site" "$work"/sdist/*.tar.gz
+  cd "$work/sdist" && PYTHONPATH=$work/sdist/site "$python" -c "
+import fastnnunet_loader as fl, numpy
+from fastnnunet_loader.doctor.software import this_package
+assert '$work/sdist/site' in fl.__file__, fl.__file__
+fl.resample(numpy.zeros((1, 9, 9, 9), 'f'), (5, 5, 5), 3)
+print(this_package().found)"
 }
 
 # A root file system of a distribution, with its own Python and no compiler.
@@ -139,13 +169,25 @@ aarch64() {
     touch "$root/made"
   fi
   say "packages for aarch64"
-  rm -rf "$site" "$work/pure"
-  # Those that the index has as sources only are Python alone.
-  "$(environment_python)" -m pip wheel --quiet --no-deps --wheel-dir "$work/pure" -c scripts/constraints.txt ${PURE:-nnunetv2 batchgenerators batchgeneratorsv2 acvl-utils dynamic-network-architectures}
-  "$(environment_python)" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$site" --only-binary=:all: \
-    --python-version 3.11 --implementation cp --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-    --platform manylinux_2_24_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 --find-links "$work/pure" \
-    "$(wheel_of cp311 aarch64)[nnunet]" "pytest>=8" "hypothesis>=6.100" torch==2.14.1 -c scripts/constraints.txt
+  local platforms=() glibc wheel torch=2.10.0 # the last release whose wheel for this machine has no CUDA
+  for glibc in 2_28 2_27 2_26 2_24 2_17; do platforms+=(--platform "manylinux_${glibc}_aarch64"); done
+  platforms+=(--platform manylinux2014_aarch64)
+  wheel=$(wheel_of cp311 aarch64)
+  if [ ! -e "$site/made" ]; then
+    rm -rf "$site" "$work/pure"
+    mkdir -p "$site" "$work/pure"
+    # What pip would install here, less torch and its libraries. Packages that the index has as sources only are Python alone.
+    "$(environment_python)" -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$work/aarch64.json" \
+      "$(wheel_of cp311 x86_64)[nnunet]" "torch==$torch" "pytest>=8" "hypothesis>=6.100" prometheus-client nvidia-ml-py -c scripts/constraints.txt
+    "$(environment_python)" scripts/gpu/names.py "$work/aarch64.json" >"$work/aarch64.txt"
+    "$(environment_python)" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/pure" \
+      $(grep -iE '^(nnunetv2|batchgenerators|batchgeneratorsv2|acvl|dynamic)' "$work/aarch64.txt")
+    "$(environment_python)" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$site" \
+      --only-binary=:all: --python-version 3.11 --implementation cp "${platforms[@]}" --find-links "$work/pure" "torch==$torch" -r "$work/aarch64.txt"
+    touch "$site/made"
+  fi
+  rm -rf "$site"/fastnnunet_loader*
+  "$(environment_python)" -m zipfile -e "$wheel" "$site"
   say "tests under qemu"
   local home=/project
   mkdir -p "$root$home"
@@ -161,7 +203,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests
 }
 
 for step in "${steps[@]}"; do
-  case $step in neighbours | pythons | torches | systems | aarch64) ;; *) fail "expected steps of: neighbours pythons torches systems aarch64, got: $step" ;; esac
+  case $step in neighbours | pythons | torches | sdist | systems | aarch64) ;; *) fail "expected steps of: neighbours pythons torches sdist systems aarch64, got: $step" ;; esac
 done
 for step in "${steps[@]}"; do
   say "== $step"
