@@ -43,7 +43,9 @@ def main() -> int:
     """Build the image, run what users run in it, print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.containers", description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "containers", help="keeps images and root file systems")
-    parser.add_argument("--shown", nargs="*", default=[], metavar="FILE", help="of this machine, for pip in the build to see")
+    parser.add_argument(
+        "--shown", nargs="*", default=[], metavar="HERE[:THERE]", help="of this machine, for pip in the build to see"
+    )
     parser.add_argument(
         "--torch-index",
         default="https://download.pytorch.org/whl/cpu",
@@ -71,7 +73,7 @@ def main() -> int:
         images = f"/data/nnUNet_raw/{dataset.name}/imagesTr"
         number = str(dataset.id)
         train, predict = [number, "3d_fullres"], ["-i", images, "-d", number, "-c", "3d_fullres", "-f", "0", *SHORT]
-        slurm = {"SLURM_ARRAY_TASK_ID": "4", "ENVIRONMENT": "/opt/nnunet"}
+        slurm = {"SLURM_ARRAY_TASK_ID": "4", "NNUNET_ENVIRONMENT": "/opt/nnunet"}
         pod = kubernetes_arguments()
         assert pod[:3] == ["train", "1", "3d_fullres"]
         # What is run, its own program where it is not ours, whether it is to work, and what it writes.

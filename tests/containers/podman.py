@@ -21,7 +21,8 @@ LOCKED = (
 class Podman:
     """The program, with storage in a folder of its own.
 
-    shown: files and folders of this machine that a build is to see, such as pip's settings for another index.
+    shown: files and folders of this machine that a build is to see, such as pip's settings for another index, each as
+        HERE or as HERE:THERE.
     """
 
     def __init__(self, folder: Path, shown: list[str]) -> None:
@@ -29,7 +30,8 @@ class Podman:
         if missing or os.geteuid() != 0:
             sys.exit(f"expected root, podman and debootstrap: apt-get install podman crun debootstrap (missing: {missing})")
         self.folder = folder
-        self.shown = [f"--volume={Path(name).resolve()}:{name}:ro" for name in shown]
+        places = [(here, there or here) for here, _, there in (name.partition(":") for name in shown)]
+        self.shown = [f"--volume={Path(here).resolve()}:{there}:ro" for here, there in places]
         folder.mkdir(parents=True, exist_ok=True)
 
     def command(self, *arguments: str) -> list[str]:
