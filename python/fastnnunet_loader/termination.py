@@ -6,13 +6,16 @@ would wait for their grace period and then kill it.
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 
@@ -25,6 +28,10 @@ SAME = 1.0
 """Seconds within which a second signal is the same request: timeout(1) signals the program, and then its group."""
 
 
+AGAIN = 2.0
+"""Seconds after which a program that has dropped the exception is told once more."""
+
+
 class Terminated(SystemExit):
     """SIGTERM arrived. If nobody catches it, Python ends without a traceback."""
 
@@ -33,11 +40,16 @@ class Terminated(SystemExit):
 
 
 class _Handler:
-    """Raises Terminated in the main thread, and says before that the program was ended, if it is given the words."""
+    """Raises Terminated in the main thread, and says before that the program was ended, if it is given the words.
+
+    Python drops an exception that is raised in a destructor or in a callback of a weak reference, and torch has many of those.
+    So if nothing holds the exception any more and the program goes on, it is raised again.
+    """
 
     def __init__(self, said: str) -> None:
         self._said = said
         self._last = -SAME
+        self._raised: weakref.ref[Terminated] | None = None
 
     def __call__(self, _: int, __: FrameType | None) -> None:
         now = time.monotonic()
@@ -48,7 +60,22 @@ class _Handler:
             # The signal may have come in the middle of another print, so this goes past Python's buffers.
             with contextlib.suppress(OSError):
                 os.write(2, f"{self._said}\n".encode())
-        raise Terminated
+            self._said = ""
+        ending = Terminated()
+        self._raised = weakref.ref(ending, self._dropped)
+        try:
+            raise ending
+        finally:
+            del ending  # which would hold itself by its traceback
+
+    def _dropped(self, _: object) -> None:
+        # Not threading's: the exception may have come while the main thread had one of its locks.
+        _thread.start_new_thread(self._again, ())
+
+    def _again(self) -> None:
+        time.sleep(AGAIN)
+        if threading.main_thread().is_alive() and signal.getsignal(signal.SIGTERM) is self:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def end_on_sigterm(said: str = "") -> bool:
@@ -62,7 +89,8 @@ def end_on_sigterm(said: str = "") -> bool:
         said: the line to write on standard error before; empty if the caller catches the exception and writes one itself.
     """
     if (
-        threading.current_thread() is not threading.main_thread()
+        sys.platform == "win32"  # which sends none
+        or threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         or hasattr(builtins, "get_ipython")
         or multiprocessing.current_process().name != "MainProcess"

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 MINIMAL = ("python3", "python3-venv", "ca-certificates")
@@ -16,6 +19,15 @@ LOCKED = (
     "--security-opt=no-new-privileges", "--memory=4g", "--memory-swap=4g", "--cpus=2", "--pids-limit=300", "--user=1000",
     "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command in a container that has ended: exit code, what it printed, and the seconds, since it was stopped if it was."""
+
+    code: int
+    said: str
+    seconds: float
 
 
 class Podman:
@@ -65,18 +77,41 @@ class Podman:
         return name
 
     def run(
-        self, image: str, command: list[str], volumes: dict[Path, str], variables: dict[str, str], entry: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a locked container; what it printed is in `stdout`."""
+        self,
+        image: str,
+        command: list[str],
+        volumes: dict[Path, str],
+        variables: dict[str, str],
+        entry: str | None = None,
+        stop_at: str | None = None,
+    ) -> Done:
+        """Run a command in a locked container, and stop the container when the command prints a text."""
         options = [*LOCKED, *(f"--volume={at}:{name}" for at, name in volumes.items())]
         options += [f"--env={name}={value}" for name, value in variables.items()]
         if entry is not None:
             options.append(f"--entrypoint={entry}")
-        return subprocess.run(
-            self.command("run", "--rm", *options, image, *command),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=1200,
-        )
+        name, said, begin, stopping = "fastnnunet-test", [], time.monotonic(), None
+        with subprocess.Popen(
+            self.command("run", "--rm", f"--name={name}", *options, image, *command),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        ) as process:  # fmt: skip
+            late = threading.Timer(1200, self._stop, (name,))
+            late.start()
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    said.append(line)
+                    if stop_at is not None and stop_at in line and stopping is None:
+                        begin = time.monotonic()
+                        stopping = threading.Thread(target=self._stop, args=(name,))
+                        stopping.start()
+            finally:
+                late.cancel()
+            code = process.wait()
+        seconds = time.monotonic() - begin
+        if stopping is not None:
+            stopping.join()
+        return Done(code, "".join(said), seconds)
+
+    def _stop(self, name: str) -> None:
+        subprocess.run(self.command("stop", "--time", "30", name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -60,8 +60,8 @@ class Training:
             [*command, self.dataset.name, "3d_fullres", "0", *SHORT[:4]],
             env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True,
         )  # fmt: skip
-        end = time.monotonic() + 120
-        while not (self.results / "batches.txt").exists() or batches(self.results)[-1].split()[1] != "1":
+        end = time.monotonic() + 300
+        while not (self.results / "batches.txt").exists() or len(batches(self.results)) < 7:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end
             time.sleep(0.05)

@@ -132,6 +132,30 @@ def leaves_the_child_of_a_fork_alone() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
+class SignalledWhileItEnds:
+    """Python drops what a destructor raises."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+def raises_again_what_was_dropped() -> None:
+    with ends_on_sigterm():
+        raised: list[float] = []
+        sys.unraisablehook = lambda dropped: raised.append(time.monotonic())
+        thing = SignalledWhileItEnds()
+        try:
+            del thing
+            assert len(raised) == 1
+            time.sleep(10)
+        except Terminated:
+            pass
+        assert 1 < time.monotonic() - raised[0] < 9
+    assert end_on_sigterm()  # and then no more
+    time.sleep(termination.AGAIN + 0.5)
+
+
 def says_so_in_the_middle_of_another_print() -> None:
     """Python's own streams cannot be written to while they are being written to."""
     assert end_on_sigterm(SAID)
@@ -157,6 +181,7 @@ def run(program: Callable[[], None]) -> subprocess.CompletedProcess[str]:
         leaves_notebooks_and_ranks_alone,
         leaves_processes_of_pools_alone,
         leaves_the_child_of_a_fork_alone,
+        raises_again_what_was_dropped,
     ],
 )
 def test_a_process(program: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import os
@@ -85,11 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 signals.enter_context(listens())
             return int(command.run(args))
     except KeyboardInterrupt:
-        return _ended("interrupted", args.command, 130)
+        return _ended("interrupted", args, 130)
     except Terminated:
         if not args.own_process:  # then it ends the program around this command
             raise
-        return _ended("ended by SIGTERM", args.command, EXIT_CODE)
+        return _ended("ended by SIGTERM", args, EXIT_CODE)
     except CommandError as error:
         return _tell(error, debug, 2)
     except (FastnnUNetError, OSError) as error:
@@ -106,8 +107,14 @@ def _ignore_variable(command: str) -> None:
         os.environ.pop(VARIABLE, None)
 
 
-def _ended(said: str, command: str, code: int) -> int:
-    print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(command)))), file=sys.stderr)
+def _ended(said: str, args: argparse.Namespace, code: int) -> int:
+    print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(args.command)))), file=sys.stderr)
+    if args.own_process and "torch" in sys.modules:
+        # What Python and torch take apart at the end takes seconds, and whoever stops a container does not wait for long.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 
