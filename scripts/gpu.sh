@@ -7,7 +7,8 @@
 # first), its checks and benchmarks. No part is larger than 60 MiB, so that they can be carried one by one. There:
 #   FOLDER/try.sh PART [PART ...]     keeps the parts in ~/fastnnunet_kit; with the last of them it installs, and runs what fits
 #                                     into eight minutes; figures are written to $OUT, or to ~/fastnnunet_kit/out
-# Made with CPython 3.12, which pip asks what nnU-Net needs there. DEVICE=cpu ITERATIONS=2 tries the kit without a GPU.
+# Made with CPython 3.12, which pip asks what nnU-Net needs there. DEVICE=cpu ITERATIONS=1
+# WARM_UP=0 tries the kit without a GPU.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"

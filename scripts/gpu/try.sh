@@ -67,7 +67,7 @@ fi
 if [ "$device" = cuda ]; then step checks python -m tests.gpu; fi
 for cores in 2 4 1; do
   step "training-$cores" env nnUNet_compile=f taskset -c "0-$((cores - 1))" python -m benchmarks.training --device "$device" --threads "$cores" \
-    --iterations "${ITERATIONS:-60}" --repetitions 1 --data "$kit/benchmark-data" --json "$out/training-$cores.json"
+    --iterations "${ITERATIONS:-60}" --warm-up "${WARM_UP:-10}" --repetitions 1 --data "$kit/benchmark-data" --json "$out/training-$cores.json"
 done
 step prediction python -m benchmarks.prediction predict export --device "$device" --classes 5 --cases 4 --data "$kit/benchmark-data" --json "$out/prediction.json"
 echo "figures: $out"
