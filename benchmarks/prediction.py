@@ -239,7 +239,7 @@ def prepare_model(root: Path, say: Console) -> Path:
     return root / "to_predict" / f"Dataset{DATASET_ID}_heads" / "imagesTr"
 
 
-def measure_run(side: str, images: Path, output: Path, cases: int) -> Run:
+def measure_run(side: str, images: Path, output: Path, cases: int, device: str) -> Run:
     program = {
         "fastnnunet": ["-m", "fastnnunet_loader.cli", "predict"],
         "nnunet": ["-c", "from nnunetv2.inference.predict_from_raw_data import predict_entry_point as p; p()"],
@@ -248,7 +248,7 @@ def measure_run(side: str, images: Path, output: Path, cases: int) -> Run:
     before, started = os.times(), time.monotonic()
     with (
         subprocess.Popen(
-            [sys.executable, *program, *options, "-device", "cpu", "--disable_tta"],
+            [sys.executable, *program, *options, "-device", device, "--disable_tta"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -277,7 +277,7 @@ def check_run(ours: Path, theirs: Path) -> None:
         raise AssertionError(f"[predict] expected equal segmentations, got {wrong} of {voxels} voxels that differ")
 
 
-def run_predictions(root: Path, counts: list[int], log: Console) -> list[Run]:
+def run_predictions(root: Path, counts: list[int], device: str, log: Console) -> list[Run]:
     images, runs = prepare_model(root, log), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -288,7 +288,7 @@ def run_predictions(root: Path, counts: list[int], log: Console) -> list[Run]:
                 shutil.copy(file, chosen)
             for side in SIDES:
                 log.print(f"predict {count} cases, {side}", highlight=False, markup=False)
-                runs.append(measure_run(side, chosen, folder / f"{side} {count}", count))
+                runs.append(measure_run(side, chosen, folder / f"{side} {count}", count, device))
             check_run(folder / f"fastnnunet {count}", folder / f"nnunet {count}")
     return runs
 
@@ -346,6 +346,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS), help=f"{', '.join(PARTS)}; all unless given")
     parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES), help="of export and convert")
     parser.add_argument("--cases", type=int, nargs="+", default=list(CASES), help="of predict")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of predict (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("build/benchmark-data"), help="folder that keeps data and network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--measure", nargs=3, metavar=("SIDE", "WORK", "FILE"), help=argparse.SUPPRESS)
@@ -373,9 +374,10 @@ def main() -> int:
                 results.append(measure(side, work, files[side]))
             if not alone:
                 check(work, files["fastnnunet"], files["nnunet"])
-    runs = run_predictions(args.data.resolve(), args.cases, log) if "predict" in args.parts else []
+    runs = run_predictions(args.data.resolve(), args.cases, args.device, log) if "predict" in args.parts else []
     facts = machine()
     if runs:
+        facts["device"] = args.device
         show_runs(runs, Console())
     show(results, facts, Console())
     if args.json:

@@ -7,7 +7,8 @@
 # first), its checks and benchmarks. No part is larger than 60 MiB, so that they can be carried one by one. There:
 #   FOLDER/try.sh PART [PART ...]     keeps the parts in ~/fastnnunet_kit; with the last of them it installs, and runs what fits
 #                                     into eight minutes; figures are written to $OUT, or to ~/fastnnunet_kit/out
-# Made with CPython 3.12, which pip asks what nnU-Net needs there.
+# Made with CPython 3.12, which pip asks what nnU-Net needs there. DEVICE=cpu ITERATIONS=1
+# WARM_UP=0 tries the kit without a GPU.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -25,7 +26,7 @@ mkdir -p "$kit/wheels" "$kit/parts"
 say "what nnU-Net needs beside torch $torch"
 "$python" -m venv "$kit/environment"
 "$kit/environment/bin/pip" install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$kit/report.json" \
-  "$wheel[demo]" "torch==$torch" pytest hypothesis prometheus-client -c scripts/constraints.txt
+  "$wheel[demo,gpu,metrics]" "torch==$torch" pytest hypothesis -c scripts/constraints.txt
 "$kit/environment/bin/python" scripts/gpu/names.py "$kit/report.json" >"$kit/requirements.txt"
 "$kit/environment/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$kit/wheels" -r "$kit/requirements.txt"
 cp "$wheel" "$kit/wheels/"

@@ -9,11 +9,11 @@
 #SBATCH --requeue
 set -euo pipefail
 
-# Where the data lies and which environment has fastnnunet, unless the job was submitted with them.
+# Where the data lies and which environment has fastnnunet, unless the job was submitted with them. (Slurm itself sets ENVIRONMENT.)
 : "${nnUNet_raw:=$HOME/nnUNet_raw}" "${nnUNet_preprocessed:=$HOME/nnUNet_preprocessed}" "${nnUNet_results:=$HOME/nnUNet_results}"
-: "${ENVIRONMENT:=$HOME/nnunet}"
+: "${NNUNET_ENVIRONMENT:=$HOME/nnunet}"
 export nnUNet_raw nnUNet_preprocessed nnUNet_results
-source "$ENVIRONMENT/bin/activate"
+source "$NNUNET_ENVIRONMENT/bin/activate"
 
 # --c goes on from the last checkpoint, or begins. After half an hour without a batch the job ends, to be submitted again.
 exec fastnnunet train "${1:?expected a data set}" "${2:?expected a configuration}" "${3:-$SLURM_ARRAY_TASK_ID}" --c --abort-after 1800 "${@:4}"

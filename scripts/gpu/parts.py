@@ -9,12 +9,12 @@ from pathlib import Path
 
 files, parts, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 content: list[list[Path]] = []
-OVERHEAD = 2048  # of a file in an archive, and more than it takes
+OVERHEAD = 2048  # of a file in an archive: a header, one for its time, and what fills its last block
 
 
 def size(group: list[Path]) -> int:
     """Bytes of an archive with these files, at most."""
-    return sum(file.stat().st_size + OVERHEAD for file in group)
+    return tarfile.RECORDSIZE + sum(file.stat().st_size + OVERHEAD for file in group)
 
 
 for file in sorted(files.iterdir(), key=lambda file: -file.stat().st_size):

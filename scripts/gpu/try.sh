@@ -4,6 +4,7 @@ set -euo pipefail
 kit=${KIT:-$HOME/fastnnunet_kit} out=${OUT:-}
 begin=$SECONDS limit=${LIMIT:-480}
 mkdir -p "$kit/files" "$kit/have" "${out:=$kit/out}"
+out=$(cd "$out" && pwd)
 
 wanted=
 for part in "$@"; do
@@ -21,7 +22,18 @@ fi
 
 cd "$kit"
 if [ ! -e installed ]; then
-  python3.12 -m venv --system-site-packages environment 2>/dev/null || python3 -m venv --system-site-packages environment
+  # An environment of its own that sees torch's. If that is a virtual environment, --system-site-packages would show another one.
+  python=
+  for each in python3 python3.12 python; do
+    if "$each" -c 'import sys, torch; assert sys.version_info[:2] == (3, 12)' 2>/dev/null; then python=$each && break; fi
+  done
+  [ -n "$python" ] || { echo "expected CPython 3.12 with torch on PATH, found none" && exit 1; }
+  rm -rf environment project
+  "$python" -m venv environment
+  "$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])' \
+    >"$(environment/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch_of_this_machine.pth"
+  # A torchvision that is there fits the torch that is there.
+  if "$python" -c 'import torchvision' 2>/dev/null; then rm -f files/torchvision-*.whl; fi
   environment/bin/python -m pip install --quiet --no-index --no-deps files/*.whl
   mkdir -p project
   tar -xzf files/project.tar.gz -C project
@@ -47,12 +59,16 @@ step() { # NAME, COMMAND ...
 }
 
 device=${DEVICE:-cuda}
-step checks python -m tests.gpu
+if command -v nvidia-smi >/dev/null; then
+  nvidia-smi >"$out/nvidia-smi.txt" || true
+  nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used --format=csv --loop=1 >>"$out/use.csv" 2>&1 &
+  trap "kill $!" EXIT
+fi
+if [ "$device" = cuda ]; then step checks python -m tests.gpu; fi
 for cores in 2 4 1; do
   step "training-$cores" env nnUNet_compile=f taskset -c "0-$((cores - 1))" python -m benchmarks.training --device "$device" --threads "$cores" \
-    --iterations "${ITERATIONS:-60}" --repetitions 1 --data "$kit/benchmark-data" --json "$out/training-$cores.json"
+    --iterations "${ITERATIONS:-60}" --warm-up "${WARM_UP:-10}" --repetitions 1 --data "$kit/benchmark-data" --json "$out/training-$cores.json"
 done
-step prediction python -m benchmarks.prediction predict export --classes 5 --cases 4 --data "$kit/benchmark-data" --json "$out/prediction.json"
-command -v nvidia-smi >/dev/null && nvidia-smi >"$out/nvidia-smi.txt" || true
+step prediction python -m benchmarks.prediction predict export --device "$device" --classes 5 --cases 4 --data "$kit/benchmark-data" --json "$out/prediction.json"
 echo "figures: $out"
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}" && exit 1; }

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -32,6 +33,17 @@ SHORT = ["-device", "cpu", "-tr", "nnUNetTrainerDemo"]
 OWN_FAILURES = re.compile(r"(error|died|no longer alive|no space|read-only|cannot allocate|semlock)", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A command in a container."""
+
+    program: str
+    command: list[str]
+    wanted: str  # what it writes, as FOLDER/PATTERN
+    works: bool = True
+    stopped: bool = False  # by `podman stop`, in its second epoch
+
+
 def kubernetes_arguments() -> list[str]:
     """The arguments of the pod in kubernetes.yaml, for fold 0."""
     job = yaml.safe_load((JOBS / "kubernetes.yaml").read_text(encoding="utf-8"))
@@ -43,7 +55,9 @@ def main() -> int:
     """Build the image, run what users run in it, print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.containers", description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "containers", help="keeps images and root file systems")
-    parser.add_argument("--shown", nargs="*", default=[], metavar="FILE", help="of this machine, for pip in the build to see")
+    parser.add_argument(
+        "--shown", nargs="*", default=[], metavar="HERE[:THERE]", help="of this machine, for pip in the build to see"
+    )
     parser.add_argument(
         "--torch-index",
         default="https://download.pytorch.org/whl/cpu",
@@ -71,43 +85,50 @@ def main() -> int:
         images = f"/data/nnUNet_raw/{dataset.name}/imagesTr"
         number = str(dataset.id)
         train, predict = [number, "3d_fullres"], ["-i", images, "-d", number, "-c", "3d_fullres", "-f", "0", *SHORT]
-        slurm = {"SLURM_ARRAY_TASK_ID": "4", "ENVIRONMENT": "/opt/nnunet"}
+        slurm = {"SLURM_ARRAY_TASK_ID": "4", "NNUNET_ENVIRONMENT": "/opt/nnunet"}
         pod = kubernetes_arguments()
         assert pod[:3] == ["train", "1", "3d_fullres"]
-        # What is run, its own program where it is not ours, whether it is to work, and what it writes.
-        rows: list[tuple[list[str], str | None, bool, str]] = [
-            (["train", *train, "0", *SHORT], None, True, "fold_0/checkpoint_final.pth"),
-            (["run", "nnUNetv2_train", *train, "1", *SHORT], None, True, "fold_1/checkpoint_final.pth"),
-            ([*train, "2", *SHORT], "nnUNetv2_train", False, "fold_2/checkpoint_final.pth"),
-            (["train", *train, "3", *pod[4:], *SHORT], None, True, "fold_3/checkpoint_final.pth"),
-            (["/data/slurm.sh", *train, "4", *SHORT], "bash", True, "fold_4/checkpoint_final.pth"),
-            (["predict", *predict, "-o", "/data/nnUNet_results/ours"], None, True, "ours/*.nii.gz"),
-            ([*predict, "-o", "/data/nnUNet_results/plain"], "nnUNetv2_predict", False, "plain/*.nii.gz"),
+        ours, theirs = "fastnnunet", "nnUNetv2_train"
+        rows = [
+            Row(ours, ["train", *train, "0", *SHORT], "fold_0/checkpoint_final.pth"),
+            Row(ours, ["run", theirs, *train, "1", *SHORT], "fold_1/checkpoint_final.pth"),
+            Row(theirs, [*train, "2", *SHORT], "fold_2/checkpoint_final.pth", works=False),
+            Row(ours, ["train", *train, "3", *pod[4:], *SHORT], "fold_3/checkpoint_final.pth"),
+            Row("bash", ["/data/slurm.sh", *train, "4", *SHORT], "fold_4/checkpoint_final.pth"),
+            Row(ours, ["predict", *predict, "-o", "/data/nnUNet_results/ours"], "ours/*.nii.gz"),
+            Row("nnUNetv2_predict", [*predict, "-o", "/data/nnUNet_results/plain"], "plain/*.nii.gz", works=False),
+            Row(ours, ["train", *train, "all", *SHORT], "fold_all/training_log_*.txt", stopped=True),
+            Row(ours, ["run", theirs, *train, "all", *SHORT], "fold_all/training_log_*.txt", stopped=True),
         ]
         results = data / "nnUNet_results"
         results.mkdir()
         for file in [data, *data.rglob("*")]:
             os.chown(file, 1000, 1000)
-        for command, entry, works, wanted in rows:
-            begin = time.monotonic()
+        for number, row in enumerate(rows):
             variables = {"nnUNet_extTrainer": "/data/trainers", "nnUNet_compile": "f", **slurm}
-            done = podman.run(image, command, {data: "/data"}, variables, entry)
-            found = len([*results.rglob(f"*{wanted.split('/')[0]}/{wanted.split('/')[1]}")])
-            whole = found >= (1 if "fold_" in wanted else len(dataset.cases()))
-            as_expected = (done.returncode == 0 and whole) == works
-            broken += not as_expected
-            said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-            telling = [line for line in said if OWN_FAILURES.search(line)] if not works or not as_expected else []
+            if row.stopped:
+                variables["FASTNNUNET_DEMO_EPOCHS"] = "1000"
+            entry = None if row.program == ours else row.program
+            done = podman.run(image, row.command, {data: "/data"}, variables, entry, ": Epoch 1" if row.stopped else None)
+            (podman.folder / f"said-{number}.txt").write_text(done.said, encoding="utf-8")
+            folder, name = row.wanted.split("/")
+            found = len([*results.rglob(f"*{folder}/{name}")])
+            whole = found >= (1 if "fold_" in folder else len(dataset.cases()))
+            good = done.code == (143 if row.stopped else 0) and whole and (not row.stopped or done.seconds < 20)
+            broken += good != row.works
+            lines = [line.strip() for line in done.said.splitlines() if line.strip()]
+            telling = [line for line in lines if OWN_FAILURES.search(line)] if not good else []
             table.add_row(
-                " ".join([entry or "fastnnunet", *command]),
-                "works" if works else "fails",
-                str(done.returncode),
-                f"{time.monotonic() - begin:.0f}",
+                " ".join([row.program, *row.command]),
+                "fails" if not row.works else "is stopped, 143" if row.stopped else "works",
+                str(done.code),
+                f"{done.seconds:.0f}",
                 str(found),
-                (telling or said or [""])[-1][:160],
+                # Of a failure, the first words: what comes after it comes of it.
+                telling[0][:160] if telling else "".join(lines[-1:])[:160],
             )
-            if not as_expected:
-                console.print(done.stdout[-3000:], markup=False)
+            if good != row.works:
+                console.print(done.said[-3000:], markup=False)
     console.print(table)
     return 1 if broken else 0
 

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 MINIMAL = ("python3", "python3-venv", "ca-certificates")
@@ -18,10 +21,20 @@ LOCKED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Done:
+    """A command in a container that has ended: exit code, what it printed, and the seconds, since it was stopped if it was."""
+
+    code: int
+    said: str
+    seconds: float
+
+
 class Podman:
     """The program, with storage in a folder of its own.
 
-    shown: files and folders of this machine that a build is to see, such as pip's settings for another index.
+    shown: files and folders of this machine that a build is to see, such as pip's settings for another index, each as
+        HERE or as HERE:THERE.
     """
 
     def __init__(self, folder: Path, shown: list[str]) -> None:
@@ -29,7 +42,8 @@ class Podman:
         if missing or os.geteuid() != 0:
             sys.exit(f"expected root, podman and debootstrap: apt-get install podman crun debootstrap (missing: {missing})")
         self.folder = folder
-        self.shown = [f"--volume={Path(name).resolve()}:{name}:ro" for name in shown]
+        places = [(here, there or here) for here, _, there in (name.partition(":") for name in shown)]
+        self.shown = [f"--volume={Path(here).resolve()}:{there}:ro" for here, there in places]
         folder.mkdir(parents=True, exist_ok=True)
 
     def command(self, *arguments: str) -> list[str]:
@@ -63,18 +77,41 @@ class Podman:
         return name
 
     def run(
-        self, image: str, command: list[str], volumes: dict[Path, str], variables: dict[str, str], entry: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a locked container; what it printed is in `stdout`."""
+        self,
+        image: str,
+        command: list[str],
+        volumes: dict[Path, str],
+        variables: dict[str, str],
+        entry: str | None = None,
+        stop_at: str | None = None,
+    ) -> Done:
+        """Run a command in a locked container, and stop the container when the command prints a text."""
         options = [*LOCKED, *(f"--volume={at}:{name}" for at, name in volumes.items())]
         options += [f"--env={name}={value}" for name, value in variables.items()]
         if entry is not None:
             options.append(f"--entrypoint={entry}")
-        return subprocess.run(
-            self.command("run", "--rm", *options, image, *command),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=1200,
-        )
+        name, said, begin, stopping = "fastnnunet-test", [], time.monotonic(), None
+        with subprocess.Popen(
+            self.command("run", "--rm", f"--name={name}", *options, image, *command),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        ) as process:  # fmt: skip
+            late = threading.Timer(1200, self._stop, (name,))
+            late.start()
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    said.append(line)
+                    if stop_at is not None and stop_at in line and stopping is None:
+                        begin = time.monotonic()
+                        stopping = threading.Thread(target=self._stop, args=(name,))
+                        stopping.start()
+            finally:
+                late.cancel()
+            code = process.wait()
+        seconds = time.monotonic() - begin
+        if stopping is not None:
+            stopping.join()
+        return Done(code, "".join(said), seconds)
+
+    def _stop(self, name: str) -> None:
+        subprocess.run(self.command("stop", "--time", "30", name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -21,7 +21,9 @@ JOBS = Path(__file__).parents[2] / "examples" / "jobs"
 @pytest.mark.slow
 def test_the_slurm_job_trains_its_fold_and_goes_on(nnunet_dataset: Any) -> None:
     dataset = nnunet_dataset()
-    environment = {**os.environ, **dataset.env, "SLURM_ARRAY_TASK_ID": "3", "ENVIRONMENT": sys.prefix}
+    # Slurm sets ENVIRONMENT, too.
+    slurm = {"SLURM_ARRAY_TASK_ID": "3", "ENVIRONMENT": "BATCH"}
+    environment = {**os.environ, **dataset.env, **slurm, "NNUNET_ENVIRONMENT": sys.prefix}
     job = ["bash", str(JOBS / "slurm.sh"), str(dataset.id), "3d_fullres", "", "-device", "cpu", "-tr", "nnUNetTrainerDemo"]
     first = subprocess.run(job, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert first.returncode == 0, first.stderr[-2000:]
@@ -31,7 +33,7 @@ def test_the_slurm_job_trains_its_fold_and_goes_on(nnunet_dataset: Any) -> None:
 
 
 def test_a_job_without_a_data_set_says_so() -> None:
-    environment = {**os.environ, "ENVIRONMENT": sys.prefix}
+    environment = {**os.environ, "NNUNET_ENVIRONMENT": sys.prefix}
     done = subprocess.run(["bash", str(JOBS / "slurm.sh")], env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode != 0
     assert "expected a data set" in done.stderr

@@ -113,6 +113,18 @@ def test_what_is_trained_on_which_fold_with_which_loader(folders: Path, trained:
     assert (found.settings.threads, found.settings.seed) == (3, 7)
 
 
+def test_a_module_that_fails_while_trainers_are_searched_for_is_no_missing_trainer(
+    folders: Path, trained: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    (tmp_path / "theirs.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")', encoding="utf-8")
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    assert cli.main(["train", "900", "3d_fullres", "0", "-device", "cpu", "-tr", "nnUNetTrainerOfNobody"]) == 2
+    said = capsys.readouterr().err
+    assert "[-tr] expected trainers that can be imported, got an error of a module" in said
+    assert "because: RuntimeError: operator torchvision::nms does not exist" in said
+    assert trained == []
+
+
 def test_a_trainer_that_does_not_exist_is_named(folders: Path, trained: Any, capsys: Any, monkeypatch: Any) -> None:
     for searched in ("not set", "/somewhere"):
         monkeypatch.setenv("nnUNet_extTrainer", "" if searched == "not set" else searched)
@@ -585,8 +597,6 @@ def test_ctrl_c_in_another_program_is_that_programs(images: Path, monkeypatch: p
         predict.run(parsed(ARGUMENTS, images))
     assert "fastnnunet: interrupted; what was written is complete, --continue_prediction goes on" in capsys.readouterr().err
     assert heard == [before]
-    with pytest.raises(predict._Terminated), predict._ending_on_sigterm():
-        signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

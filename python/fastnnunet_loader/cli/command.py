@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import os
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 from ..errors import CommandError, FastnnUNetError, PredictionError, RankError, log_of
 from ..listening import listens
+from ..termination import EXIT_CODE, Terminated, ends_on_sigterm
 from .loader_options import VARIABLE
 from .openmp import sleeping
 
@@ -30,6 +32,9 @@ COMMANDS = {
 
 _LONG = ("train", "predict")
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
+
+_CONTINUES = {"train": "--c continues from the last checkpoint, or begins anew if none was saved"}
+"""How to go on with what a command was doing when it was ended."""
 
 
 class _Version(argparse.Action):
@@ -62,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: the work failed; the traceback is in nnU-Net's log of the training, or on standard error, unless the message
     tells as much. 2: the arguments or the set-up are wrong. 130: interrupted with Ctrl-C. 143: ended by
-    SIGTERM. `doctor` has its own meaning of 0 to 2.
+    SIGTERM. `doctor` has its own meaning of 0 to 2. A program that gives arguments hears SIGTERM as before.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
@@ -74,11 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(sleeping(os.environ))
     try:
         command = importlib.import_module(f"{__package__}.{args.command}")
-        with listens() if args.command in _LONG else contextlib.nullcontext():
+        with contextlib.ExitStack() as signals:
+            if args.own_process:
+                signals.enter_context(ends_on_sigterm())
+            if args.command in _LONG:
+                signals.enter_context(listens())
             return int(command.run(args))
     except KeyboardInterrupt:
-        print("fastnnunet: interrupted", file=sys.stderr)
-        return 130
+        return _ended("interrupted", args, 130)
+    except Terminated:
+        if not args.own_process:  # then it ends the program around this command
+            raise
+        return _ended("ended by SIGTERM", args, EXIT_CODE)
     except CommandError as error:
         return _tell(error, debug, 2)
     except (FastnnUNetError, OSError) as error:
@@ -93,6 +105,17 @@ def _ignore_variable(command: str) -> None:
     if command not in ("train", "predict", "run"):
         # The others look at nnU-Net as it is, in processes of their own too.
         os.environ.pop(VARIABLE, None)
+
+
+def _ended(said: str, args: argparse.Namespace, code: int) -> int:
+    print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(args.command)))), file=sys.stderr)
+    if args.own_process and "torch" in sys.modules:
+        # What Python and torch take apart at the end takes seconds, and whoever stops a container does not wait for long.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _tell(error: Exception, debug: bool, code: int) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
 from ..folders import dataset_name, listed, read_json
+from ..termination import EXIT_CODE, Terminated
 from .arguments import count
 from .loader_options import add_setting
 
@@ -102,10 +100,9 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     own_process = bool(getattr(args, "own_process", False))
     try:
-        with _ending_on_sigterm() if own_process else contextlib.nullcontext():
-            return _predict(args, model)
-    except (KeyboardInterrupt, _Terminated) as interruption:
-        said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", 143)
+        return _predict(args, model)
+    except (KeyboardInterrupt, Terminated) as ending:
+        said, code = ("interrupted", 130) if isinstance(ending, KeyboardInterrupt) else ("ended by SIGTERM", EXIT_CODE)
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -113,26 +110,6 @@ def run(args: argparse.Namespace) -> int:
             raise
         # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
         os._exit(code)
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-class _ending_on_sigterm:
-    """Inside this context, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
-
-    def __enter__(self) -> None:
-        def end(_: int, __: FrameType | None) -> None:
-            raise _Terminated
-
-        self._before: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, end)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
 
 
 def _predict(args: argparse.Namespace, model: Path) -> int:

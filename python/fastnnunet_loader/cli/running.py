@@ -5,13 +5,23 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ..listening import listen
 from ..nnunet import install, installed
 from ..settings import Settings
+from ..termination import end_on_sigterm
 from .loader_options import from_text
 
 __all__ = ["take_over"]
+
+
+_CONTINUES = {
+    "nnUNetv2_train": "--c continues from the last checkpoint, or begins anew if none was saved",
+    "nnUNetv2_predict": "--continue_prediction goes on with the cases that are missing",
+    "nnUNetv2_predict_from_modelfolder": "--continue_prediction goes on with the cases that are missing",
+}
+"""How to go on after SIGTERM with what nnU-Net's own commands were doing."""
 
 
 def take_over(text: str, alone: Callable[[], bool]) -> bool:
@@ -41,6 +51,8 @@ def take_over(text: str, alone: Callable[[], bool]) -> bool:
         return False
     install(Settings(**settings))
     listen()
+    continues = _CONTINUES.get(Path(sys.argv[0]).stem if sys.argv else "")
+    end_on_sigterm("; ".join(filter(None, ("fastnnunet: ended by SIGTERM", continues))))
     _tell_of_main()
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import traceback
 from pathlib import Path
 
 from ..checkpoints import naming_checkpoints
@@ -111,7 +112,10 @@ def _trainer_exists(name: str) -> bool:
         return recursive_find_python_class(own, name, "nnunetv2.training.nnUNetTrainer") is not None
     try:
         recursive_find_trainer_class_by_name(name)
-    except RuntimeError:
+    except RuntimeError as error:
+        # It raises one where it finds no such class, and imports its modules to look.
+        if traceback.extract_tb(error.__traceback__)[-1].filename != recursive_find_trainer_class_by_name.__code__.co_filename:
+            raise CommandError("[-tr] expected trainers that can be imported, got an error of a module") from error
         return False
     return True
 

@@ -19,6 +19,7 @@ from ...errors import RankError
 from ...listening import listen, listening
 from ...loading.loader import draw_seed
 from ...settings import Settings
+from ...termination import Terminated
 
 __all__ = ["InstalledRank", "Spawning"]
 
@@ -80,8 +81,9 @@ class Spawning:
                 pass
         except ProcessException as error:
             raise _first(context, error) from error
-        except BaseException:
-            _end(context.processes)
+        except BaseException as ending:
+            # Whoever sends SIGTERM kills soon, and a rank that it reaches does not save anything.
+            _end(context.processes, 0.0 if isinstance(ending, Terminated) else PATIENCE)
             raise
         return None
 
@@ -113,7 +115,7 @@ def _first(context: Any, error: ProcessException) -> ProcessException:
     return ProcessRaisedException(f"\n\n-- Process {rank} terminated with the following error:\n{trace}", rank, pid)
 
 
-def _end(processes: Sequence[Any]) -> None:
+def _end(processes: Sequence[Any], patience: float) -> None:
     """Wait for the ranks after Ctrl-C, and end those that do not: it may have reached this process only, or not be heard."""
 
     def wait(seconds: float) -> list[Any]:
@@ -123,9 +125,10 @@ def _end(processes: Sequence[Any]) -> None:
         return [process for process in processes if process.is_alive()]
 
     try:
-        for process in wait(PATIENCE):
-            os.kill(process.pid, signal.SIGINT)
-        wait(PATIENCE)
+        if patience:
+            for process in wait(patience):
+                os.kill(process.pid, signal.SIGINT)
+            wait(patience)
     finally:  # a second Ctrl-C ends them now
         for process in processes:
             if process.is_alive():
