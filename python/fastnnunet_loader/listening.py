@@ -10,13 +10,14 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from .operating_system import STATUS_SIGNAL
+
 __all__ = ["listen", "listening", "listens"]
 
 
 def listening() -> bool:
     """Whether this process listens: then the ranks that it starts do so, too."""
-    number = getattr(signal, "SIGUSR1", None)
-    return number is not None and signal.getsignal(number) is _tell
+    return STATUS_SIGNAL is not None and signal.getsignal(STATUS_SIGNAL) is _tell
 
 
 def listen() -> bool:
@@ -24,11 +25,10 @@ def listen() -> bool:
 
     Not where the system has no such signal, somebody else has set what it does, or this is not the main thread.
     """
-    number = getattr(signal, "SIGUSR1", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
+    if STATUS_SIGNAL is None or threading.current_thread() is not threading.main_thread():
         return False
-    if signal.getsignal(number) is signal.SIG_DFL:
-        signal.signal(number, _tell)
+    if signal.getsignal(STATUS_SIGNAL) is signal.SIG_DFL:
+        signal.signal(STATUS_SIGNAL, _tell)
     return listening()
 
 
@@ -40,8 +40,8 @@ def listens() -> Iterator[None]:
         yield
     finally:
         # Unless somebody else has set it meanwhile.
-        if mine and listening():
-            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        if mine and listening() and STATUS_SIGNAL is not None:
+            signal.signal(STATUS_SIGNAL, signal.SIG_DFL)
 
 
 def _tell(_: int, __: FrameType | None) -> None:

@@ -31,11 +31,11 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from . import _core
+from . import _core, operating_system
+from .operating_system import physical_memory
 from .settings import parse_bytes
 
 __all__ = [
@@ -104,7 +104,7 @@ def available_cores() -> int:
 def cores(environment: Mapping[str, str] | None = None) -> Cores:
     """Cores that this process may use, and what limits them."""
     machine = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    affinity = operating_system.affinity()
     measured = int(_core.available_cores())
     found = Cores(measured, "the machine")
     if measured < affinity:
@@ -128,7 +128,7 @@ def memory(environment: Mapping[str, str] | None = None) -> Memory:
     if given.tasks > 1:
         source = f"{source}, shared by {given.tasks} tasks"
     found = Memory(measured.limit // given.tasks, measured.available // given.tasks, source)
-    limits: list[tuple[int, int, str]] = list(_limits())
+    limits: list[tuple[int, int, str]] = list(operating_system.memory_limits())
     if given.memory is not None:
         limits.append((given.memory[0], int(_core.resident_memory()), given.memory[1]))
     for limit, used, source in limits:
@@ -289,41 +289,3 @@ def _size(text: str) -> int | None:
         return parse_bytes(text) or None if text.isascii() and len(text) < 32 else None
     except ValueError:
         return None
-
-
-def physical_memory() -> int | None:
-    """Return the machine's memory in bytes; None if the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _limits() -> Iterable[tuple[int, int, str]]:
-    """Yield (limit in bytes, bytes of it that this process uses, name) for each `ulimit` that is set."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    kinds: tuple[tuple[str, str, Callable[[], int]], ...] = (
-        ("RLIMIT_AS", "ulimit -v", lambda: _status("VmSize")),
-        ("RLIMIT_DATA", "ulimit -d", lambda: _status("VmData")),
-        ("RLIMIT_RSS", "ulimit -m", lambda: int(_core.resident_memory())),
-    )
-    for kind, name, used in kinds:
-        number = getattr(resource, kind, None)
-        if number is None:
-            continue
-        soft = resource.getrlimit(number)[0]
-        if soft != resource.RLIM_INFINITY and soft > 0:
-            yield soft, used(), name
-
-
-def _status(key: str) -> int:
-    """Return the bytes of one entry of Linux's /proc/self/status; 0 on other systems."""
-    try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0
-    match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
-    return 1024 * int(match[1]) if match else 0

@@ -1,5 +1,5 @@
 # Compilers of the PyPI package ziglang, for the target that the environment variable ZIG_TARGET names.
-string(REGEX MATCH "^([^-]+)-([^-]+)" _ "$ENV{ZIG_TARGET}")
+string(REGEX MATCH "^([^-]+)-([^-.]+)" _ "$ENV{ZIG_TARGET}")
 if(NOT CMAKE_MATCH_2)
   message(FATAL_ERROR "expected a target such as x86_64-linux-gnu.2.28 in ZIG_TARGET, got '$ENV{ZIG_TARGET}'")
 endif()
@@ -10,6 +10,10 @@ string(SUBSTRING ${CMAKE_MATCH_2} 1 -1 rest)
 set(CMAKE_SYSTEM_NAME ${first}${rest})
 if(CMAKE_SYSTEM_NAME STREQUAL Macos)
   set(CMAKE_SYSTEM_NAME Darwin)
+  # Asked for, and not called: what is built has no path to change when it is installed.
+  set(CMAKE_INSTALL_NAME_TOOL ${CMAKE_CURRENT_LIST_DIR}/cc)
+  set(CMAKE_BUILD_WITH_INSTALL_NAME_DIR ON)
+  set(CMAKE_SKIP_RPATH ON)
 endif()
 set(CMAKE_C_COMPILER ${CMAKE_CURRENT_LIST_DIR}/cc)
 set(CMAKE_CXX_COMPILER ${CMAKE_CURRENT_LIST_DIR}/c++)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastnnunet_loader import system
+from fastnnunet_loader import operating_system, system
 from fastnnunet_loader.system import Allotment, Cores, Memory, allotment
 
 MIB, GIB = 2**20, 2**30
@@ -34,7 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
         )
         monkeypatch.setattr(system, "_core", core)
         monkeypatch.setattr(system, "physical_memory", lambda: physical)
-        monkeypatch.setattr(system, "_limits", lambda: limits)
+        monkeypatch.setattr(system.operating_system, "memory_limits", lambda: limits)
 
     return tell
 
@@ -198,7 +198,7 @@ def test_of_several_amounts_of_memory_the_least_counts(amounts: tuple[int, ...])
 def test_what_the_system_tells_of_this_process() -> None:
     status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if ":" in row)
     for key in ("VmSize", "VmData"):
-        assert system._status(key) == pytest.approx(1024 * int(status[key].split()[0]), rel=0.05)
-    assert system._status("VmNothing") == 0
+        assert operating_system._status(key) == pytest.approx(1024 * int(status[key].split()[0]), rel=0.05)
+    assert operating_system._status("VmNothing") == 0
     total = next(row for row in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines() if row.startswith("MemTotal"))
     assert system.physical_memory() == pytest.approx(1024 * int(total.split()[1]), rel=0.05)

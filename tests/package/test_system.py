@@ -140,7 +140,7 @@ def test_default_threads_are_what_is_needed(cores: int, threads: int) -> None:
 
 OF_ITSELF = """
 import json
-from fastnnunet_loader import system
+from fastnnunet_loader import operating_system, system
 cores, memory = system.cores(), system.memory()
 said = {
     "cores": cores.count, "of cores": cores.source, "default": system.default_threads(), "limit": memory.limit,
@@ -263,7 +263,7 @@ def test_the_least_of_all_limits_counts_and_the_least_that_any_of_them_leaves(
     monkeypatch.setattr(system._core, "resident_memory", lambda: resident)
     monkeypatch.setattr(system, "physical_memory", lambda: 100 * GIB)
     named = [(limit * GIB, used * GIB, f"number {number}") for number, (limit, used) in enumerate(limits)]
-    monkeypatch.setattr(system, "_limits", lambda: named)
+    monkeypatch.setattr(system.operating_system, "memory_limits", lambda: named)
     environment = dict(SLURM)
     if tasks > 1:
         environment |= {"SLURM_STEP_NUM_TASKS": str(tasks), "SLURM_STEP_TASKS_PER_NODE": str(tasks)}
@@ -279,7 +279,7 @@ def test_the_least_of_all_limits_counts_and_the_least_that_any_of_them_leaves(
 def test_each_limit_of_the_shell_is_of_what_it_limits() -> None:
     more = """
 status = dict(line.split(":", 1) for line in open("/proc/self/status", encoding="ascii").read().splitlines())
-said["used"] = {name: used / 1024 for _, used, name in system._limits()}
+said["used"] = {name: used / 1024 for _, used, name in operating_system.memory_limits()}
 said["status"] = {name: int(status[name].split()[0]) for name in ("VmSize", "VmData", "VmRSS")}
 """
     kib = 50 * GIB // 1024

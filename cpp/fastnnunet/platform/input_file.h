@@ -80,4 +80,8 @@ class InputFile {
 
 std::string utf8(const std::filesystem::path& path);
 
+// The path as the system's calls take it, however long it is: Windows takes 260 characters at most, except of one that
+// is written in full behind a prefix. Elsewhere the path itself.
+std::filesystem::path system_path(const std::filesystem::path& path);
+
 }  // namespace fastnnunet::platform

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/platform/process.h"
 
 namespace fastnnunet::testing {
@@ -19,12 +20,12 @@ class Folder {
   }
   ~Folder() {
     std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+    std::filesystem::remove_all(platform::system_path(path_), ignored);
   }
   const std::filesystem::path& path() const { return path_; }
   void write(const std::filesystem::path& name, const std::string& text) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << text;
+    std::filesystem::create_directories(platform::system_path((path_ / name).parent_path()));
+    std::ofstream(platform::system_path(path_ / name), std::ios::binary) << text;
   }
 
  private:

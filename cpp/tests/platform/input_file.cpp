@@ -107,7 +107,79 @@ TEST_CASE("platform: a file that was moved is read where it is now") {
   CHECK(std::string(three, 3) == "456");
 }
 
-#ifndef _WIN32
+// A folder and a file each, in UTF-8: spaces, other scripts, and what is longer than Windows' 260 characters and
+// shorter than the 255 bytes of a name.
+TEST_CASE("platform: a file is found by any name") {
+  const Folder folder;
+  const std::string part(120, 'p');
+  for (const std::string& name : {std::string("a folder/a file .b2nd"), std::string("Präparat/Müller.npy"),
+                                  std::string("данные/случай.npz"), std::string("症例/画像.b2nd"),
+                                  std::string("a.b.c/.b2nd"), part + "/" + part + "/" + part + "/" + part + "/ä.npy"}) {
+    CAPTURE(name);
+    const std::filesystem::path path = folder.path() / std::filesystem::path(std::u8string(name.begin(), name.end()));
+    folder.write(path, "0123456789");
+    const InputFile file(path);
+    CHECK(file.name() == utf8(path));
+    CHECK(file.size() == 10);
+    CHECK(file.current());
+    char two[2];
+    file.read(8, two, 2);
+    CHECK(std::string(two, 2) == "89");
+    CHECK(stamp_of(path) == file.stamp());
+    // Of the folder, which is no file, and of its neighbour, which is not there.
+    CHECK(testing::has(testing::message_of([&] { InputFile other(path.parent_path()); }), "is a directory"));
+    CHECK_FALSE(stamp_of(path.parent_path() / "missing"));
+  }
+}
+
+TEST_CASE("platform: a file that is deleted while it is open is read to its end") {
+  const Folder folder;
+  const auto path = folder.path() / "file";
+  folder.write("file", "0123456789");
+  InputFile file(path);
+  const std::uint64_t content = file.content();
+  REQUIRE(std::filesystem::remove(path));
+  char three[3];
+  file.read(4, three, 3);
+  CHECK(std::string(three, 3) == "456");
+  // Windows may keep the name until the last handle is closed.
+  if (!std::filesystem::exists(path)) {
+    CHECK_THROWS_AS(file.current(), StorageError);
+    CHECK_THROWS_AS(file.reopen(content), StorageError);
+  }
+  file.read(7, three, 3);
+  CHECK(std::string(three, 3) == "789");
+}
+
+// Of a file that is mapped, Windows would refuse it.
+TEST_CASE("platform: a file that ends while it is read is an error") {
+  const Folder folder;
+  folder.write("file", "0123456789");
+  const InputFile file(folder.path() / "file");
+  std::filesystem::resize_file(folder.path() / "file", 7);
+  char all[10];
+  CHECK(testing::has(testing::message_of([&] { file.read(0, all, 10); }), "file is truncated: it ends at byte 7"));
+  CHECK(std::string(all, 7) == "0123456");
+}
+
+#ifdef _WIN32
+
+TEST_CASE("platform: long paths are written in full, on servers too") {
+  const std::wstring part(120, L'p');
+  const std::wstring end = part + LR"(\)" + part + LR"(\)" + part;
+  CHECK(system_path(LR"(C:\folder\file)") == LR"(C:\folder\file)");
+  CHECK(system_path(LR"(C:\)" + end).native() == LR"(\\?\C:\)" + end);
+  CHECK(system_path(LR"(C:\folder\..\)" + end).native() == LR"(\\?\C:\)" + end);
+  CHECK(system_path(LR"(C:/)" + end).native() == LR"(\\?\C:\)" + end);
+  CHECK(system_path(LR"(\\server\share\)" + end).native() == LR"(\\?\UNC\server\share\)" + end);
+  CHECK(system_path(LR"(\\?\C:\)" + end).native() == LR"(\\?\C:\)" + end);
+}
+
+TEST_CASE("platform: a device is no file") {
+  CHECK(testing::has(testing::message_of([] { InputFile file("NUL"); }), "is not a regular file"));
+}
+
+#else
 
 TEST_CASE("platform: what is no file is refused at once, and leaves nothing open") {
   const Folder folder;
@@ -132,16 +204,6 @@ TEST_CASE("platform: what is no file is refused at once, and leaves nothing open
     CHECK((::fcntl(before, F_GETFD) & FD_CLOEXEC) != 0);
   }
   CHECK(next() == before);
-}
-
-TEST_CASE("platform: a file that ends while it is read is an error") {
-  const Folder folder;
-  folder.write("file", "0123456789");
-  const InputFile file(folder.path() / "file");
-  std::filesystem::resize_file(folder.path() / "file", 7);
-  char all[10];
-  CHECK(testing::has(testing::message_of([&] { file.read(0, all, 10); }), "file is truncated: it ends at byte 7"));
-  CHECK(std::string(all, 7) == "0123456");
 }
 
 #endif

@@ -1,5 +1,14 @@
-#ifndef _WIN32
 #include "fastnnunet/platform/system_errors.h"
+
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#endif
 
 #include <cerrno>
 #include <string>
@@ -22,6 +31,36 @@ Passing passing_of(int code) {
   }
   return Passing::no;
 }
+
+#ifdef _WIN32
+
+TEST_CASE("platform: which of the system's errors may pass") {
+  // What a share gives while its server is away, and a file that another program, such as a virus scanner, holds.
+  for (const int code :
+       {ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_BAD_NETPATH, ERROR_NETNAME_DELETED, ERROR_NETWORK_BUSY,
+        ERROR_SEM_TIMEOUT, ERROR_NO_NETWORK, ERROR_CONNECTION_UNAVAIL, ERROR_IO_DEVICE}) {
+    CAPTURE(code);
+    CHECK(passing_of(code) == Passing::yes);
+  }
+  for (const int code : {ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND, ERROR_DELETE_PENDING}) {
+    CHECK(passing_of(code) == Passing::if_it_was_there);
+  }
+  for (const int code : {ERROR_ACCESS_DENIED, ERROR_INVALID_NAME, ERROR_INVALID_HANDLE}) {
+    CAPTURE(code);
+    CHECK(passing_of(code) == Passing::no);
+  }
+}
+
+TEST_CASE("platform: a limit of the process is not the file's fault") {
+  for (const int code : {ERROR_TOO_MANY_OPEN_FILES, ERROR_NOT_ENOUGH_MEMORY, ERROR_COMMITMENT_LIMIT}) {
+    CAPTURE(code);
+    CHECK(is_limit(code));
+    CHECK_THROWS_AS(throw_system_error("file", "cannot be opened", code), ResourceError);
+  }
+  for (const int code : {ERROR_IO_DEVICE, ERROR_FILE_NOT_FOUND, ERROR_ACCESS_DENIED}) CHECK_FALSE(is_limit(code));
+}
+
+#else
 
 TEST_CASE("platform: which of the system's errors may pass") {
   // What NFS, SMB, Lustre, BeeGFS and FUSE give while their servers are away.
@@ -49,6 +88,7 @@ TEST_CASE("platform: a limit of the process is not the file's fault") {
   for (const int code : {EIO, ENOENT, EACCES}) CHECK_FALSE(is_limit(code));
 }
 
+#endif
+
 }  // namespace
 }  // namespace fastnnunet::platform
-#endif

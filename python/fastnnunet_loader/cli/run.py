@@ -9,13 +9,13 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CommandError
+from ..operating_system import become
 from .loader_options import VARIABLE, add_loader_options, as_text, check_loader_options
 from .openmp import sleeping
 
@@ -74,15 +74,11 @@ def run(args: argparse.Namespace) -> int:
     _check_environment(Path(found), command, environment)
     sys.stdout.flush()
     sys.stderr.flush()
-    if sys.platform == "win32":
-        return _run_beside(found, command, environment)
-    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, and the program would inherit that
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        os.execve(found, command, environment)
+        become(found, command, environment)
     except OSError as error:
         if error.errno == errno.ENOEXEC:  # a script without #!, which a shell runs itself
-            os.execve("/bin/sh", ["/bin/sh", found, *args.arguments], environment)
+            become("/bin/sh", ["/bin/sh", found, *args.arguments], environment)
         print(f"fastnnunet: error: [COMMAND] expected a program that can be run, got {error}", file=sys.stderr)
         return 127 if error.errno == errno.ENOENT else 126
 
@@ -94,12 +90,6 @@ def _missing(program: str) -> tuple[str, int]:
     if file.suffix == ".py" and file.is_file():
         return f"a program, got the script {program!r}; write: fastnnunet run python {shlex.quote(program)}", code
     return f"a program that {'may be executed' if code == 126 else 'exists'}, got {program!r}", code
-
-
-def _run_beside(found: str, command: Sequence[str], environment: dict[str, str]) -> int:
-    """Run the program and wait for it: Windows has no exec, and Ctrl-C reaches all processes of a console."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return subprocess.run([found, *command[1:]], env=environment, check=False).returncode
 
 
 def _check_environment(found: Path, command: Sequence[str], environment: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .. import _core, system
+from .. import _core, operating_system, system
 from ..settings import in_units
 from .report import Check, Task, Verdict
 
@@ -40,7 +40,7 @@ def tasks() -> list[Task]:
         ("loader threads", threads),
         ("thread pools", thread_pools),
         ("memory", limits_of_memory),
-        ("/dev/shm", shared_memory),
+        (operating_system.SHARED_MEMORY, shared_memory),
         ("open files", file_limit),
         *((name, partial(folder, name)) for name in ("nnUNet_preprocessed", "nnUNet_results", "nnUNet_raw")),
     ]
@@ -50,7 +50,7 @@ def cores() -> Check:
     """Cores that affinity, control groups and the batch system leave to this process."""
     found_cores, machine = system.cores(), os.cpu_count() or 1
     usable = found_cores.count
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    affinity = operating_system.affinity()
     found = f"{usable} of the machine's {machine}"
     if affinity < machine:
         found += f"; affinity allows {affinity}"
@@ -137,26 +137,24 @@ def limits_of_memory() -> Check:
 
 def shared_memory() -> Check:
     """The size of /dev/shm, which worker processes would need."""
-    try:
-        total = shutil.disk_usage("/dev/shm").total
-    except OSError:
-        return Check("/dev/shm", Verdict.OK, "none, and not needed: batches are made in the training process")
-    return Check("/dev/shm", Verdict.OK, f"{in_units(total)}, and not needed: batches are made in the training process")
+    name, total = operating_system.SHARED_MEMORY, operating_system.shared_memory()
+    if total is None:
+        return Check(name, Verdict.OK, "none, and not needed: batches are made in the training process")
+    return Check(name, Verdict.OK, f"{in_units(total)}, and not needed: batches are made in the training process")
 
 
 def file_limit() -> Check:
     """How many files may be open at once."""
-    try:
-        import resource
-    except ImportError:
+    limits = operating_system.file_limits()
+    if limits is None:
         return Check("open files", Verdict.OK, "no limit of its own on this system")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = limits
     allowed = _core.open_file_limit()
-    shown = "no limit" if soft == resource.RLIM_INFINITY else str(soft)
+    shown = "no limit" if soft is None else str(soft)
     if allowed < LEAST_FILES:
-        raisable = hard == resource.RLIM_INFINITY or hard >= LEAST_FILES
+        raisable = hard is None or hard >= LEAST_FILES
         why = f"torch, nnU-Net and the loader hold up to {LEAST_FILES} open; then 'Too many open files' ends the training."
-        mend = "ulimit -n 4096" if hard == resource.RLIM_INFINITY or hard >= 4096 else f"ulimit -n {hard}"
+        mend = "ulimit -n 4096" if hard is None or hard >= 4096 else f"ulimit -n {hard}"
         if not raisable:
             mend = "docker run --ulimit nofile=4096 ...    or ask the administrator: the hard limit is too low"
         return Check("open files", Verdict.WARNING, f"at most {shown}", why, mend)

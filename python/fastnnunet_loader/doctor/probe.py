@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..operating_system import kill_with_children
+
 __all__ = ["Probe", "probe"]
 
 SECONDS = 180.0
@@ -75,10 +77,7 @@ def probe(name: str, *arguments: str, seconds: float = SECONDS, environment: dic
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "posix":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+    kill_with_children(process)
     process.wait()
 
 

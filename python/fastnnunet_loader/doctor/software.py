@@ -11,12 +11,12 @@ import subprocess
 import sys
 import warnings
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from .. import __version__
 from ..loading import torch_memory
+from ..operating_system import nvidia_module
 from ..settings import in_units
 from .probe import probe
 from .report import Check, Task, Verdict
@@ -73,12 +73,10 @@ def torch_version() -> Check:
 @cache
 def driver_version() -> str | None:
     """The NVIDIA driver's version; None where there is none."""
-    try:
-        said = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    said = nvidia_module()
+    if said is not None:
         match = re.search(r"Kernel Module.*?\s(\d+\.\d[\d.]*)", said)
         return match[1] if match else "of unknown version"
-    except OSError:
-        pass
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

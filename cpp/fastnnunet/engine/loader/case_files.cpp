@@ -48,10 +48,10 @@ std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
   constexpr std::size_t kB2nd = 0, kNpz = 2;
   std::map<std::string, std::array<bool, 3>> found;  // what files there are of a name
   std::error_code error;
-  std::filesystem::directory_iterator entries(folder, error);
+  std::filesystem::directory_iterator entries(platform::system_path(folder), error);
   while (!error && entries != std::filesystem::directory_iterator()) {
     const std::filesystem::path& path = entries->path();
-    const auto ending = std::find(kEndings.begin(), kEndings.end(), path.extension().string());
+    const auto ending = std::find(kEndings.begin(), kEndings.end(), platform::utf8(path.extension()));
     if (ending != kEndings.end())
       found[platform::utf8(path.stem())][static_cast<std::size_t>(ending - kEndings.begin())] = true;
     entries.increment(error);

@@ -12,6 +12,8 @@
 
 namespace fastnnunet::platform {
 
+std::filesystem::path system_path(const std::filesystem::path& path) { return path; }
+
 int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0) return errno;

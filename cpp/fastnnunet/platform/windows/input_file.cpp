@@ -24,20 +24,41 @@ std::int64_t ticks(const FILETIME& time) {
   return static_cast<std::int64_t>(joined(time.dwHighDateTime, time.dwLowDateTime));
 }
 
+// Folders must leave room for a name of 12 characters.
+constexpr std::size_t kLongest = 247;
+
 }  // namespace
+
+std::filesystem::path system_path(const std::filesystem::path& path) {
+  const std::wstring& given = path.native();
+  // What has a prefix of this kind is taken as it is.
+  if (given.starts_with(LR"(\\?\)") || given.starts_with(LR"(\\.\)")) return path;
+  const DWORD room = GetFullPathNameW(given.c_str(), 0, nullptr, nullptr);
+  if (room == 0) return path;
+  std::wstring full(room, L'\0');
+  const DWORD length = GetFullPathNameW(given.c_str(), room, full.data(), nullptr);
+  if (length == 0 || length >= room || length <= kLongest) return path;
+  full.resize(length);
+  if (full.starts_with(LR"(\\)")) return LR"(\\?\UNC\)" + full.substr(2);
+  return LR"(\\?\)" + full;
+}
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf8(path)) {
   // Deleting and renaming stay allowed to others, as on other systems.
-  const HANDLE handle = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+  const std::filesystem::path full = system_path(path);
+  const HANDLE handle = CreateFileW(full.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
                                     nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (handle == INVALID_HANDLE_VALUE) {
     const DWORD code = GetLastError();
-    std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) throw StorageError(name_, "is a directory, not a file");
+    const DWORD attributes = GetFileAttributesW(full.c_str());
+    if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0)
+      throw StorageError(name_, "is a directory, not a file");
     throw_system_error(name_, "cannot be opened", static_cast<int>(code));
   }
   // The destructor does not run for a constructor that throws.
   try {
+    // The console, a pipe, or NUL.
+    if (GetFileType(handle) != FILE_TYPE_DISK) throw StorageError(name_, "is not a regular file");
     BY_HANDLE_FILE_INFORMATION information;
     if (!GetFileInformationByHandle(handle, &information)) {
       throw_system_error(name_, "cannot be examined", static_cast<int>(GetLastError()));
@@ -55,7 +76,8 @@ InputFile::~InputFile() { CloseHandle(handle_); }
 
 int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   WIN32_FILE_ATTRIBUTE_DATA attributes;
-  if (!GetFileAttributesExW(path.c_str(), GetFileExInfoStandard, &attributes)) return static_cast<int>(GetLastError());
+  const std::filesystem::path full = system_path(path);
+  if (!GetFileAttributesExW(full.c_str(), GetFileExInfoStandard, &attributes)) return static_cast<int>(GetLastError());
   stamp = {joined(attributes.nFileSizeHigh, attributes.nFileSizeLow), 0, 0, ticks(attributes.ftLastWriteTime)};
   return 0;
 }

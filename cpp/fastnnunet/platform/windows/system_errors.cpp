@@ -19,12 +19,20 @@ Passing passing(int code) {
   switch (code) {
     case ERROR_FILE_NOT_FOUND:
     case ERROR_PATH_NOT_FOUND:
+    case ERROR_DELETE_PENDING:
       return Passing::if_it_was_there;
     case ERROR_IO_DEVICE:
     case ERROR_NOT_READY:
     case ERROR_SEM_TIMEOUT:
     case ERROR_TIMEOUT:
     case ERROR_SHARING_VIOLATION:
+    case ERROR_LOCK_VIOLATION:
+    case ERROR_REM_NOT_LIST:
+    case ERROR_BAD_NET_RESP:
+    case ERROR_REQ_NOT_ACCEP:
+    case ERROR_VC_DISCONNECTED:
+    case ERROR_CONNECTION_UNAVAIL:
+    case ERROR_NO_NETWORK:
     case ERROR_BAD_NETPATH:
     case ERROR_BAD_NET_NAME:
     case ERROR_NETWORK_BUSY:

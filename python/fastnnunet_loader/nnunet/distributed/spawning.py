@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from ...checkpoints import naming_checkpoints
 from ...errors import RankError
 from ...listening import listen, listening
 from ...loading.loader import draw_seed
+from ...operating_system import interrupt
 from ...settings import Settings
 from ...termination import Terminated
 
@@ -127,7 +126,7 @@ def _end(processes: Sequence[Any], patience: float) -> None:
     try:
         if patience:
             for process in wait(patience):
-                os.kill(process.pid, signal.SIGINT)
+                interrupt(process.pid)
             wait(patience)
     finally:  # a second Ctrl-C ends them now
         for process in processes:

@@ -12,16 +12,15 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import FastnnUNetError
+from ...operating_system import is_alive, machine_and_processes, start_of
 
 __all__ = ["Leftovers", "Outputs", "Owner", "remove_leftovers"]
 
@@ -52,11 +51,7 @@ class Owner:
     @staticmethod
     def here() -> Owner:
         """This process."""
-        machine, processes = f"{socket.gethostname()} {uuid.getnode():x}", ""
-        with contextlib.suppress(OSError):
-            machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            processes = str(Path("/proc/self/ns/pid").readlink())
-        return Owner(socket.gethostname(), machine, processes, os.getpid(), _started(os.getpid()))
+        return Owner(socket.gethostname(), *machine_and_processes(), os.getpid(), start_of(os.getpid()))
 
     @staticmethod
     def read(folder: Path) -> Owner | None:
@@ -78,41 +73,10 @@ class Owner:
         """Whether it has certainly ended."""
         if not self.is_near():
             return False
-        if not _exists(self.pid):
+        if not is_alive(self.pid):
             return True
-        now = _started(self.pid)
+        now = start_of(self.pid)
         return bool(now and self.started) and now != self.started
-
-
-def _started(pid: int) -> str:
-    try:
-        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  a number, not a path
-            return ""  # /proc belongs to another namespace, with other process numbers
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "ended" if fields[0] in "ZX" else fields[19]
-
-
-def _exists(pid: int) -> bool:
-    if sys.platform == "win32":  # where os.kill would terminate the process
-        import ctypes
-
-        kernel = ctypes.windll.kernel32
-        process = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-        if not process:
-            return bool(kernel.GetLastError() != 87)  # ERROR_INVALID_PARAMETER: no such process
-        code = ctypes.c_ulong()
-        known = kernel.GetExitCodeProcess(process, ctypes.byref(code))
-        kernel.CloseHandle(process)
-        return not known or code.value == 259  # STILL_ACTIVE
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # a process of another user
-        pass
-    return True
 
 
 class Outputs:

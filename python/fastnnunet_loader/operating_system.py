@@ -1,0 +1,198 @@
+"""What only some operating systems have: asked for here and nowhere else (tests/package/test_operating_system.py).
+
+Each function says what it returns, or that it does nothing, on a system without it. The C++ core has the like in
+`cpp/fastnnunet/platform`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import _core
+
+__all__ = [
+    "SHARED_MEMORY",
+    "STATUS_SIGNAL",
+    "affinity",
+    "become",
+    "file_limits",
+    "interrupt",
+    "is_alive",
+    "kill_with_children",
+    "machine_and_processes",
+    "memory_limits",
+    "nvidia_module",
+    "physical_memory",
+    "shared_memory",
+    "start_of",
+]
+
+STATUS_SIGNAL: int | None = getattr(signal, "SIGUSR1", None)
+"""The signal that asks a command what it is doing; None on Windows, which has none for it."""
+
+SHARED_MEMORY = "/dev/shm"
+"""Where Linux has the memory that processes share."""
+
+
+def affinity() -> int:
+    """Return how many processors this process may run on; all of the machine's where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def physical_memory() -> int | None:
+    """Return the machine's memory in bytes; None where the system does not tell."""
+    if sys.platform == "win32":
+        import ctypes
+
+        # MEMORYSTATUSEX: two numbers of 32 bits, the first of which is its size, and seven of 64.
+        status = (ctypes.c_uint64 * 8)(64)
+        return int(status[1]) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def memory_limits() -> Iterator[tuple[int, int, str]]:
+    """Yield (limit in bytes, bytes of it that this process uses, name) for each `ulimit` that is set. None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, name in (("RLIMIT_AS", "ulimit -v"), ("RLIMIT_DATA", "ulimit -d"), ("RLIMIT_RSS", "ulimit -m")):
+        number = getattr(resource, kind, None)
+        if number is None:
+            continue
+        soft = resource.getrlimit(number)[0]
+        if soft != resource.RLIM_INFINITY and soft > 0:
+            yield soft, _used(kind), name
+
+
+def _used(kind: str) -> int:
+    if kind == "RLIMIT_RSS":
+        return int(_core.resident_memory())
+    return _status("VmSize" if kind == "RLIMIT_AS" else "VmData")
+
+
+def _status(key: str) -> int:
+    """Return the bytes of one entry of Linux's /proc/self/status; 0 on other systems."""
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    return 1024 * int(match[1]) if match else 0
+
+
+def file_limits() -> tuple[int | None, int | None] | None:
+    """Return how many files this process may open, and to what it may raise that, each None for no limit.
+
+    None on Windows, where a process has no limit of its own.
+    """
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, hard = (None if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    return soft, hard
+
+
+def shared_memory() -> int | None:
+    """Return the size in bytes of the memory that processes share; None where there is no such place."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).total
+    except OSError:
+        return None
+
+
+def nvidia_module() -> str | None:
+    """Return what Linux tells of NVIDIA's kernel module; None without one, and on other systems."""
+    try:
+        return Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def machine_and_processes() -> tuple[str, str]:
+    """Return names of the machine, on Linux of its current boot, and of the namespace of process numbers.
+
+    Each container has its own namespace; other systems have one, and its name is "".
+    """
+    machine, processes = f"{socket.gethostname()} {uuid.getnode():x}", ""
+    with contextlib.suppress(OSError):
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        processes = str(Path("/proc/self/ns/pid").readlink())
+    return machine, processes
+
+
+def start_of(pid: int) -> str:
+    """Return when a process started, in the system's units, "ended" if it has ended, or "" where that is not known."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  a number, not a path
+            return ""  # /proc belongs to another namespace, with other process numbers
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if fields[0] in "ZX" else fields[19]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number exists; True where that cannot be told."""
+    if sys.platform == "win32":  # where os.kill would terminate the process
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        process = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        if not process:
+            return bool(kernel.GetLastError() != 87)  # ERROR_INVALID_PARAMETER: no such process
+        code = ctypes.c_ulong()
+        known = kernel.GetExitCodeProcess(process, ctypes.byref(code))
+        kernel.CloseHandle(process)
+        return not known or code.value == 259  # STILL_ACTIVE
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a process of another user
+        pass
+    return True
+
+
+def interrupt(pid: int) -> None:
+    """Send SIGINT, as Ctrl-C does. On Windows, where that is no signal for one process, end it."""
+    os.kill(pid, signal.SIGINT)
+
+
+def kill_with_children(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that was started with `start_new_session`, and all that it started; on Windows, the process alone."""
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def become(program: str, command: Sequence[str], environment: dict[str, str]) -> NoReturn:
+    """Replace this process by a program; where Windows cannot, run it, wait for it and end with its exit code.
+
+    Raises:
+        OSError: the program cannot be run.
+    """
+    if sys.platform == "win32":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a console
+        sys.exit(subprocess.run([program, *command[1:]], env=environment, check=False).returncode)
+    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, and the program would inherit that
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    os.execve(program, list(command), environment)
