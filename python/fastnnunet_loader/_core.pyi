@@ -38,7 +38,6 @@ def logits_to_segmentation(
     probabilities: npt.NDArray[np.float32] | None,
     threads: int,
 ) -> npt.NDArray[Any]: ...
-
 def count_pairs(reference: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: Sequence[int]) -> npt.NDArray[np.int64]: ...
 def keep_best(
     sums: npt.NDArray[np.float32], models: int, label: int, best: npt.NDArray[np.float32], labels: npt.NDArray[np.uint16]
