@@ -125,7 +125,8 @@ def write(file: Path, shape: tuple[int, int, int] = (10, 20, 30), value: int = 1
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("fault", ["truncated", "another shape", "missing"])
 def test_a_case_that_fails_is_named(tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder_simple
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
     for folder in ("gt", "predictions"):
         (tmp_path / folder).mkdir()
@@ -139,7 +140,9 @@ def test_a_case_that_fails_is_named(tmp_path: Path, fault: str, caplog: pytest.L
     else:
         (tmp_path / "gt" / "b.nii.gz").unlink()
     with pytest.raises((RuntimeError, ValueError)):
-        compute_metrics_on_folder_simple(str(tmp_path / "gt"), str(tmp_path / "predictions"), [1], num_processes=2, chill=True)
+        compute_metrics_on_folder(
+            str(tmp_path / "gt"), str(tmp_path / "predictions"), None, SimpleITKIO(), ".nii.gz", [1], num_processes=2
+        )
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert str(bad) in said
     assert "a.nii.gz" not in said

@@ -58,7 +58,7 @@ def _labels_of(one: Any) -> list[int] | None:
     if isinstance(one, (bool, np.bool_)):
         return None
     try:
-        return [operator.index(one)] if np.isscalar(one) else [operator.index(label) for label in one]
+        return [operator.index(label) for label in ([one] if np.isscalar(one) else one)]
     except TypeError:
         return None
 

@@ -79,7 +79,7 @@ def _open(stack: contextlib.ExitStack, name: Any) -> tuple[IO[bytes], np.dtype[A
 
 def _fill(member: IO[bytes], plane: npt.NDArray[Any]) -> None:
     """Read the bytes of an array. Raises EOFError where the member ends before."""
-    target = memoryview(plane.reshape(-1)).cast("B")
+    target = plane.reshape(-1).view(np.uint8).data
     at = 0
     while at < len(target):
         # In pieces: what zipfile reads is copied into the array.
