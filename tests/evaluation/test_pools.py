@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import ast
 import importlib
 import multiprocessing
+import signal
 import sys
 import threading
 import time
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_a_pool_after_the_cases_at_work() -> None:
         begun.append(number)
         time.sleep(0.2)
 
-    threading.Timer(0.3, _thread.interrupt_main).start()
+    threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt), CasePool(2) as pool:
         pool.starmap(case, [(number,) for number in range(50)])

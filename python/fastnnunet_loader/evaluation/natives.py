@@ -57,8 +57,9 @@ def _labels_of(one: Any) -> list[int] | None:
     """Return the labels of a label or region; None if they are not integers."""
     if isinstance(one, (bool, np.bool_)):
         return None
+    labels: Any = [one] if np.isscalar(one) else one
     try:
-        return [operator.index(label) for label in ([one] if np.isscalar(one) else one)]
+        return [operator.index(label) for label in labels]
     except TypeError:
         return None
 

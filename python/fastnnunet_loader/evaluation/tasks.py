@@ -98,7 +98,8 @@ def _bytes_of_merge(files: Sequence[str], whole: bool) -> int:
     if not sizes:
         return 0
     largest = max(sizes)
-    return 2 * largest + 8 * largest // classes if whole else (largest // classes) * (2 * len(files) + 4)
+    channel = largest // classes
+    return 2 * largest + 2 * channel if whole else channel * (2 * len(files) + 4)
 
 
 def _first_of_shape(member: Any) -> int:
