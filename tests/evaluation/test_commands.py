@@ -22,7 +22,7 @@ def run(dataset: Any, work: Path, *names: str, ours: bool, under: tuple[str, ...
     environment = {**os.environ, **{name: str(work / name) for name in FOLDERS}, "nnUNet_def_n_proc": "2"}
     environment.pop("FASTNNUNET_RUN", None)
     if ours:
-        environment |= {"FASTNNUNET_RUN": "1"}
+        environment |= {"FASTNNUNET_RUN": "1", "JOBLIB_MULTIPROCESSING": "0"}  # as `fastnnunet run` has it
     command = [*under, sys.executable, "-W", "ignore", str(COMMANDS), dataset.name, *names]
     return subprocess.run(
         command, cwd=work, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False
