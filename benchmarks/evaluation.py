@@ -3,7 +3,7 @@
     python -m benchmarks.evaluation [--labels N ...] [--json FILE]
 
 metrics: compute_metrics of a head of 197 x 233 x 189. postprocess: load_postprocess_save, which keeps the largest component
-of the foreground, of the same. ensemble: merge_files of two models' probabilities at a third of the resolution. Each is
+of the foreground, of the same. ensemble: merge_files of two models' probabilities at a quarter of the resolution. Each is
 nnU-Net's own function with its files, here after fl.install(), and each side runs in a process of its own, with one thread.
 The results are compared before anything is shown. The floor is what reads the files with nnU-Net's reader (with NumPy for
 probabilities) and, where there is an output, writes it.
@@ -33,7 +33,7 @@ import fastnnunet_loader as fl
 
 from .machine import machine
 
-SIDES = ("nnunet", "fastnnunet", "floor")
+SIDES = ("nnunet", "fastnnunet")
 PARTS = ("metrics", "postprocess", "ensemble")
 LABELS = (2, 117)
 
@@ -54,28 +54,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS), help="numbers of labels, background apart")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--measure", nargs=3, metavar=("SIDE", "WORK", "LABELS"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, metavar=("SIDE", "LABELS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        side, work, labels = args.measure
-        print(json.dumps(measure_here(side, work, int(labels))))
+        print(json.dumps(measure_here(args.measure[0], int(args.measure[1]))))
         return 0
     log, results, threads = Console(stderr=True), [], []
     for labels in args.labels:
         with tempfile.TemporaryDirectory() as folder:
             make_case(Path(folder), labels)
-            for work in PARTS:
-                outcomes = []
-                for side in SIDES:
-                    log.print(f"{work} of {labels} labels, {side}", highlight=False, markup=False)
-                    seconds, outcome = measure(Path(folder), side, work, labels)
-                    results.append(Figures(side, work, labels, seconds))
-                    outcomes.append(outcome)
-                if outcomes[0] != outcomes[1]:
-                    raise RuntimeError(f"[{work}] expected nnU-Net's result, got another")
-            for count in (1, 2):
-                seconds, wall = measure(Path(folder), str(count), "threads", labels)
-                threads.append({"labels": labels, "threads": count, "cpu_seconds": seconds, "seconds": wall})
+            measured = {}
+            for side in SIDES:
+                log.print(f"{labels} labels, {side}", highlight=False, markup=False)
+                measured[side] = measure(Path(folder), side, labels)
+        for work in PARTS:
+            if measured["nnunet"][work][1] != measured["fastnnunet"][work][1]:
+                raise RuntimeError(f"[{work}] expected nnU-Net's result, got another")
+            results += [Figures(side, work, labels, measured[side][work][0]) for side in SIDES]
+            results.append(Figures("floor", work, labels, measured["nnunet"][f"{work}, floor"][0]))
+        for count in (1, 2):
+            seconds, wall = measured["fastnnunet"][f"threads {count}"]
+            threads.append({"labels": labels, "threads": count, "cpu_seconds": seconds, "seconds": wall})
     facts = machine()
     show(results, threads, facts, Console())
     if args.json:
@@ -108,17 +107,18 @@ def make_case(folder: Path, labels: int) -> None:
         predicted[x : x + 4, y : y + 4, z : z + 4] = rng.integers(1, labels + 1)
     for name, array in (("reference", reference), ("prediction", predicted)):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / f"{name}.nii.gz"), True)
-    small = predicted[::3, ::3, ::3]
+    small = predicted[::4, ::4, ::4]
     properties = {
-        "sitk_stuff": {"spacing": (3.0,) * 3, "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())},
-        "spacing": [3.0] * 3,
+        "sitk_stuff": {"spacing": (4.0,) * 3, "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())},
+        "spacing": [4.0] * 3,
     }
     for model in range(2):
         probabilities = np.empty((labels + 1, *small.shape), np.float32)
         for label in range(labels + 1):
             probabilities[label] = ndimage.gaussian_filter((small == label).astype(np.float32), 0.6 + 0.4 * model)
-        probabilities /= np.maximum(probabilities.sum(0), 1e-6)
-        probabilities[probabilities < 1e-4] *= rng.random()
+        # As a network's: no value is zero, and none has few digits.
+        probabilities += 1e-5 * rng.random(probabilities.shape, np.float32)
+        probabilities /= probabilities.sum(0)
         np.savez_compressed(folder / f"model_{model}.npz", probabilities=probabilities)
         (folder / f"model_{model}.pkl").write_bytes(pickle.dumps(properties))
 
@@ -126,36 +126,30 @@ def make_case(folder: Path, labels: int) -> None:
 # One side
 
 
-def measure(folder: Path, side: str, work: str, labels: int) -> tuple[float, Any]:
-    """Measure in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation", "--measure", side, work, str(labels)]
+def measure(folder: Path, side: str, labels: int) -> dict[str, tuple[float, Any]]:
+    """Measure in a process of its own: CPU seconds and what came out, by work."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation", "--measure", side, str(labels)]
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*sys.path, str(root)])}
     environment["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, encoding="utf-8", check=True)
-    seconds, outcome = json.loads(done.stdout.splitlines()[-1])
-    return seconds, outcome
+    return {work: (seconds, outcome) for work, (seconds, outcome) in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def measure_here(side: str, work: str, labels: int) -> tuple[float, Any]:
-    """Return CPU seconds and what came out; for `threads`, the wall's seconds."""
+def measure_here(side: str, labels: int) -> dict[str, tuple[float, Any]]:
+    """Return what `measure` does. The outcome of `threads` is the seconds of a clock."""
     from nnunetv2.ensembling import ensemble
     from nnunetv2.evaluation import evaluate_predictions
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.postprocessing import remove_connected_components as components
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-    if side not in ("nnunet", "floor"):
+    if side == "fastnnunet":
         fl.install()
     reader, all_labels = SimpleITKIO(), list(range(1, labels + 1))
     manager = LabelManager({"background": 0, **{f"label {n}": n for n in all_labels}}, None)
     models = ["model_0.npz", "model_1.npz"]
     case = ("reference.nii.gz", "prediction.nii.gz", reader, all_labels, None)
-    if work == "threads":
-        begin, cpu = time.perf_counter(), time.process_time()
-        with evaluate_predictions.multiprocessing.get_context("spawn").Pool(int(side)) as pool:
-            pool.starmap(evaluate_predictions.compute_metrics, [case] * 4)
-        return time.process_time() - cpu, time.perf_counter() - begin
 
     def metrics() -> Any:
         return repr(evaluate_predictions.compute_metrics(*case))
@@ -171,7 +165,8 @@ def measure_here(side: str, work: str, labels: int) -> tuple[float, Any]:
         return _digest("merged.nii.gz")
 
     def read() -> Any:
-        return [reader.read_seg(file)[1] for file in case[:2]] and None
+        for file in case[:2]:
+            reader.read_seg(file)
 
     def read_and_write() -> Any:
         segmentation, properties = reader.read_seg("prediction.nii.gz")
@@ -182,14 +177,23 @@ def measure_here(side: str, work: str, labels: int) -> tuple[float, Any]:
             np.load(model)["probabilities"]
 
     works: dict[str, Callable[[], Any]] = {"metrics": metrics, "postprocess": postprocess, "ensemble": merge}
-    if side == "floor":
-        works = {"metrics": read, "postprocess": read_and_write, "ensemble": read_models}
-    seconds, outcome = [], None
-    for _ in range(1 if side == "nnunet" and labels > 20 else 3):
-        begin = time.process_time()
-        outcome = works[work]()
-        seconds.append(time.process_time() - begin)
-    return min(seconds), outcome
+    if side == "nnunet":
+        works |= {"metrics, floor": read, "postprocess, floor": read_and_write, "ensemble, floor": read_models}
+    measured: dict[str, tuple[float, Any]] = {}
+    for name, work in works.items():
+        seconds, outcome = [], None
+        for _ in range(2):
+            begin = time.process_time()
+            outcome = work()
+            seconds.append(time.process_time() - begin)
+        measured[name] = (min(seconds), outcome)
+    if side == "fastnnunet":
+        for count in (1, 2):
+            wall, begin = time.perf_counter(), time.process_time()
+            with evaluate_predictions.multiprocessing.get_context("spawn").Pool(count) as pool:
+                pool.starmap(evaluate_predictions.compute_metrics, [case] * 4)
+            measured[f"threads {count}"] = (time.process_time() - begin, time.perf_counter() - wall)
+    return measured
 
 
 def _digest(file: str) -> str:
@@ -205,7 +209,7 @@ def show(results: list[Figures], threads: list[dict[str, Any]], facts: dict[str,
     for work, labels in dict.fromkeys((one.work, one.labels) for one in results):
         theirs, ours, floor = (
             next(one.cpu_seconds for one in results if (one.side, one.work, one.labels) == (side, work, labels))
-            for side in SIDES
+            for side in (*SIDES, "floor")
         )
         table.add_row(work, str(labels), f"{theirs:.2f}", f"{ours:.2f}", f"{theirs / ours:.1f}", f"{floor:.2f}")
     console.print(table)
