@@ -25,7 +25,7 @@ def run(dataset: Any, work: Path, *names: str, ours: bool, under: tuple[str, ...
         environment |= {"FASTNNUNET_RUN": "1", "JOBLIB_MULTIPROCESSING": "0"}  # as `fastnnunet run` has it
     command = [*under, sys.executable, "-W", "ignore", str(COMMANDS), dataset.name, *names]
     return subprocess.run(
-        command, cwd=work, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False
+        command, cwd=work, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False
     )  # fmt: skip
 
 
@@ -81,6 +81,6 @@ def test_processes_of_nnunet_write_the_same(nnunet_dataset: Callable[[str], Any]
     )
     (work / "program.py").write_text(program, encoding="utf-8")
     command = [sys.executable, "-W", "ignore", "program.py"]
-    done = subprocess.run(command, cwd=work, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    done = subprocess.run(command, cwd=work, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (work / "threads.json").read_bytes() == (work / "processes.json").read_bytes()
