@@ -22,14 +22,20 @@ VARIABLE = "FASTNNUNET_RUN"
 """Unset, empty or "0": off. "1": on. Else on, with the options of the loader that it holds ("--threads 4 --seed 1")."""
 
 REPLACED = (
-    "nnunetv2.evaluation.evaluate_predictions",
+    "nnunetv2.dataset_conversion.Dataset",
+    "nnunetv2.dataset_conversion.convert_MSD_dataset",
+    "nnunetv2.ensembling.",
+    "nnunetv2.evaluation.",
+    "nnunetv2.experiment_planning.",
     "nnunetv2.inference.",
+    "nnunetv2.postprocessing.",
     "nnunetv2.preprocessing.cropping.",
     "nnunetv2.preprocessing.preprocessors.",
     "nnunetv2.preprocessing.resampling.default_resampling",
     "nnunetv2.run.run_training",
     "nnunetv2.training.dataloading.",
     "nnunetv2.training.nnUNetTrainer.",
+    "nnunetv2.utilities.overlay_plots",
 )
 """What the names of the modules in which install() replaces something begin with. A program that imports none of them, but
 perhaps nnU-Net's paths, is left alone."""
@@ -105,7 +111,9 @@ class _Watcher:
                 return
             if _half_made("fastnnunet_loader.nnunet", "installed"):
                 return
-            if not any(name.startswith(REPLACED) for name in list(sys.modules)):
+            # `python -m` runs a module under another name.
+            main = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
+            if not any(name.startswith(REPLACED) for name in [*sys.modules, main]):
                 return
             self._installing = me
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def deaf(seconds: float) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     time.sleep(seconds)
+
+
+def small_shared_memory() -> list[str]:
+    """A command before another one, which then has 4 KiB of /dev/shm; nothing where the system does not let one mount it."""
+    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
+    for options in (["-m"], ["-r", "-m"]):
+        command = ["unshare", *options, "sh", "-c", script, "sh"]
+        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return []

@@ -75,6 +75,16 @@ def test_files_are_named_from_any_folder(tmp_path: Path) -> None:
     assert from_text(value)["stats"] == tmp_path / "a b.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [("nnUNetv2_mine", {}, "0"), ("nnUNetv2_mine", {"JOBLIB_MULTIPROCESSING": "1"}, "1"), ("mine", {}, "unset")],
+)
+def test_nnunets_commands_make_no_semaphore_of_joblibs(tmp_path: Path, name: str, given: dict[str, str], value: str) -> None:
+    """Other programs may need joblib's processes."""
+    program = script(tmp_path / name, "#!/bin/sh\necho ${JOBLIB_MULTIPROCESSING-unset}\n")
+    assert printed(call(*RUN, program, environment=given)) == [value]
+
+
 def test_the_process_is_the_programs() -> None:
     """No process stays in between: signals reach the program, and its exit code is the command's."""
     with subprocess.Popen([*RUN, "sh", "-c", "echo $$; exit 41"], stdout=subprocess.PIPE, encoding="utf-8") as process:

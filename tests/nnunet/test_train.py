@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import blosc2
 import numpy as np
 import pytest
 import torch
-from processes import Trace, created_processes
+from processes import Trace, created_processes, small_shared_memory
 from prometheus_client.parser import text_string_to_metric_families
 from training_runs import TRAINERS, assert_finished, batches, checkpoint, log_of, output_folder, train
 
@@ -91,15 +90,6 @@ def test_trace_of_a_worker_is_recognised() -> None:
     assert created_processes(spawned) == {11: "python3"}
     assert created_processes(forked) == {12: ""}
     assert created_processes(thread) == {}
-
-
-def small_shared_memory() -> list[str]:
-    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
-    for options in (["-m"], ["-r", "-m"]):
-        command = ["unshare", *options, "sh", "-c", script, "sh"]
-        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
-            return command
-    return []
 
 
 def test_four_kilobytes_of_shared_memory_suffice(nnunet_dataset: Any, tmp_path: Path) -> None:

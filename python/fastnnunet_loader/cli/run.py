@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"fastnnunet: error: [COMMAND] expected {wanted}", file=sys.stderr)
         return code
     environment = {**os.environ, **sleeping(os.environ), VARIABLE: as_text(args)}
+    if Path(found).name.startswith("nnUNetv2_"):  # other programs may use joblib's processes
+        environment.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     _check_environment(Path(found), command, environment)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..listening import listen
 from ..nnunet import install, installed
+from ..nnunet.pools import LATER, MODULES
 from ..settings import Settings
 from ..termination import end_on_sigterm
 from .loader_options import from_text
@@ -42,11 +43,12 @@ def take_over(text: str, alone: Callable[[], bool]) -> bool:
     settings = from_text(text)
     # All that install() replaces something in, so that it imports no more: a module that another thread has half made is
     # replaced again when that thread goes on.
-    try:
-        importlib.import_module("nnunetv2.run.run_training")
-    except ImportError:
-        if alone():
-            raise
+    for name in ("nnunetv2.run.run_training", *MODULES):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            if alone() and name == "nnunetv2.run.run_training":
+                raise
     if not alone():
         return False
     install(Settings(**settings))
@@ -62,8 +64,10 @@ def _tell_of_main() -> None:
     from fastnnunet_autoload import REPLACED, VARIABLE
 
     name = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
-    # That of the training takes from other modules all that is replaced.
-    if name.startswith(REPLACED) and name != "nnunetv2.run.run_training" and sys.stderr is not None:
+    # That of the training takes from other modules all that is replaced,
+    # and of others, all that is replaced is their pools.
+    replaced = ("nnunetv2.run.run_training", *MODULES, *LATER)
+    if name.startswith(REPLACED) and name not in replaced and sys.stderr is not None:
         print(
             f"fastnnunet: [{VARIABLE}] expected a program that imports {name}, got it run as a script (python -m), which stays "
             "as nnU-Net has it",

@@ -88,6 +88,11 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
             "seg_to_regions:ConvertSegmentationToRegionsTransform",
         )),
     ],
+    "evaluation": [
+        ("nnunetv2.evaluation.evaluate_predictions", "compute_metrics"),
+        ("nnunetv2.ensembling.ensemble", "merge_files"),
+        ("acvl_utils.morphology.morphology_helper", "remove_all_but_largest_component"),
+    ],
     "prediction": [
         (
             f"{_PREDICTOR}:nnUNetPredictor",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..evaluation import natives
 from ..known import versions
 from ..prediction.replacements.install import patch_predictor
 from ..prediction.replacements.options import Options
@@ -84,6 +85,7 @@ def install(settings: Settings) -> None:
     if installed is not None:
         installed.settings = settings
         return
+    assert natives is not None  # importing it made the stand-ins
     versions.require()
     note = versions.note()
     if note is not None:

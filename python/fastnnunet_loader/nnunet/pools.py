@@ -1,27 +1,141 @@
-"""Threads in the place of nnU-Net's process pools: of unpacking, of the final validation's export, of the metrics."""
+"""Threads in the place of the process pools that nnU-Net's modules make.
+
+| module of nnU-Net | what its pool runs |
+|---|---|
+| training.nnUNetTrainer.nnUNetTrainer | export of the final validation |
+| training.dataloading.utils | unpacking of .npz files |
+| evaluation.evaluate_predictions | metrics of a case: evaluate_folder, evaluate_simple, accumulate_crossval_results, training |
+| ensembling.ensemble | merging of a case's probabilities: ensemble, find_best_configuration |
+| postprocessing.remove_connected_components | postprocessing of a case: determine_postprocessing, apply_postprocessing |
+| experiment_planning.verify_dataset_integrity | checks of a case's labels, shapes and spacings |
+| experiment_planning.dataset_fingerprint.fingerprint_extractor | intensities of a case |
+| preprocessing.preprocessors.default_preprocessor | preprocessing of a case |
+| utilities.overlay_plots | pictures of a case |
+| utilities.utils | the search for a case's files |
+| dataset_conversion.* | conversion of a case |
+| inference.JHU_inference | export of a case |
+
+What makes processes in inference.predict_from_raw_data and inference.data_iterators is replaced with the predictor, and what
+starts ranks in run.run_training with the ranks. A pool that is made in any other module is left alone.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from ..evaluation.pools import CasePool
+from ..prediction.replacements import options
 from ..prediction.replacements.pools import ThreadMultiprocessing
 from .patches import Patches
 
-__all__ = ["patch_own_pool", "patch_pools", "patch_progress_bars"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+__all__ = ["LATER", "MODULES", "patch_own_pool", "patch_pools", "patch_progress_bars"]
+
+MODULES = (
+    "nnunetv2.ensembling.ensemble",
+    "nnunetv2.evaluation.evaluate_predictions",
+    "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor",
+    "nnunetv2.experiment_planning.verify_dataset_integrity",
+    "nnunetv2.postprocessing.remove_connected_components",
+    "nnunetv2.preprocessing.preprocessors.default_preprocessor",
+    "nnunetv2.training.dataloading.utils",
+    "nnunetv2.training.nnUNetTrainer.nnUNetTrainer",
+    "nnunetv2.utilities.overlay_plots",
+    "nnunetv2.utilities.utils",
+)
+"""Modules of nnU-Net that make pools, and that `install()` imports."""
+
+LATER = (
+    "nnunetv2.dataset_conversion.Dataset042_BraTS18",
+    "nnunetv2.dataset_conversion.Dataset043_BraTS19",
+    "nnunetv2.dataset_conversion.Dataset119_ToothFairy2_All",
+    "nnunetv2.dataset_conversion.Dataset120_RoadSegmentation",
+    "nnunetv2.dataset_conversion.Dataset137_BraTS21",
+    "nnunetv2.dataset_conversion.convert_MSD_dataset",
+    "nnunetv2.inference.JHU_inference",
+)
+"""Modules that make pools and that few programs import: they are changed when somebody does."""
 
 
 def patch_pools(patches: Patches) -> None:
-    """Give nnU-Net's modules that make pools in a training a `multiprocessing` with threads."""
+    """Give nnU-Net's modules that make pools a `multiprocessing` with threads."""
+    for name in MODULES:
+        try:
+            module = importlib.import_module(name)
+        except ImportError:  # another version of nnU-Net, or without an optional package
+            continue
+        _give_threads(patches, module)
+    for name in LATER:
+        if name in sys.modules:
+            _give_threads(patches, sys.modules[name])
+    finder = _Finder(lambda module: _give_threads(patches, module))
+    sys.meta_path.insert(0, finder)
+    patches.on_undo(finder.stop)
+    main = sys.modules.get("__main__")
+    # `python -m nnunetv2.…` runs a copy of the module.
+    if main is not None and getattr(getattr(main, "__spec__", None), "name", "") in (*MODULES, *LATER):
+        _give_threads(patches, main)
+
+
+def _give_threads(patches: Patches, module: ModuleType) -> None:
     import multiprocessing
 
-    from nnunetv2.evaluation import evaluate_predictions
-    from nnunetv2.training.dataloading import utils
-    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer
+    names, pool = vars(module), multiprocessing.Pool
+    if names.get("multiprocessing") is multiprocessing:
+        patches.set(module, "multiprocessing", ThreadMultiprocessing(multiprocessing, CasePool))
+    if names.get("Pool") == pool:
 
-    for module in (trainer, evaluate_predictions, utils):
-        patches.set(module, "multiprocessing", ThreadMultiprocessing(multiprocessing))
+        def make(*args: Any, **kwargs: Any) -> Any:
+            return CasePool(*args, **kwargs) if options.installed() else pool(*args, **kwargs)
+
+        patches.set(module, "Pool", make)
+
+
+class _Finder:
+    """Finds nothing itself: calls `then` with each module of `LATER` that somebody imports."""
+
+    def __init__(self, then: Callable[[ModuleType], None]) -> None:
+        self._then = then
+        self._asked: set[tuple[int, str]] = set()
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The module as the other finders find it."""
+        asked = (threading.get_ident(), name)
+        if name not in LATER or asked in self._asked:
+            return None
+        self._asked.add(asked)  # another finder like this one may ask us in turn
+        try:
+            finders = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+            specs = (finder.find_spec(name, path, target) for finder in finders)
+            spec = next((spec for spec in specs if spec is not None), None)
+        finally:
+            self._asked.discard(asked)
+        load = None if spec is None else getattr(spec.loader, "exec_module", None)
+        if spec is None or load is None or not hasattr(spec.loader, "__dict__"):
+            return spec
+        loader: Any = spec.loader
+
+        def exec_module(module: ModuleType) -> None:
+            vars(loader).pop("exec_module", None)
+            load(module)
+            if options.installed():
+                self._then(module)
+
+        loader.exec_module = exec_module
+        return spec
+
+    def stop(self) -> None:
+        """Look at no more imports."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
 
 def patch_own_pool(cls: Any, patches: Patches) -> None:

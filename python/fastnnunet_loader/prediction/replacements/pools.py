@@ -63,19 +63,23 @@ class ThreadMultiprocessing:
 
     Args:
         module: what it stands for; everything else is its own, and after uninstall() all is.
+        pool: the class of its pools.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, pool: type[ThreadPool] = ThreadPool) -> None:
         self._module = module
+        self._pool = pool
 
     def __getattr__(self, name: str) -> Any:
+        if options.installed() and name == "Pool":
+            return self._pool
         if options.installed() and name in _THREADS:
             return _THREADS[name]
         return getattr(self._module, name)
 
     def get_context(self, method: str | None = None) -> ThreadMultiprocessing:
         """The context of that name."""
-        return ThreadMultiprocessing(self._module.get_context(method))
+        return ThreadMultiprocessing(self._module.get_context(method), self._pool)
 
 
-_THREADS: dict[str, Any] = {"Pool": ThreadPool, "Process": ThreadProcess, "Manager": ThreadManager}
+_THREADS: dict[str, Any] = {"Process": ThreadProcess, "Manager": ThreadManager}
