@@ -11,6 +11,7 @@ from typing import Any
 from ..known import versions
 from ..prediction.replacements.install import patch_predictor
 from ..prediction.replacements.options import Options
+from ..preprocessing.replacements import patch_preprocessing
 from ..settings import Settings
 from ..statistics.places import missing, taken
 from ..system import given_threads
@@ -99,6 +100,7 @@ def install(settings: Settings) -> None:
         patch_trainer(patches)
         _patch_ranks(patches)
         patch_predictor(patches.set, _prediction_options)
+        patch_preprocessing(patches)
     except BaseException:
         uninstall()
         raise

@@ -69,7 +69,7 @@ class Scheme:
         elif name == "RGBTo01Normalization":
             return bool(_core.normalize_rgb(channel, threads=threads))  # of what is no RGB, nnU-Net says so
         else:
-            return name == "NoNormalization"
+            return bool(name == "NoNormalization")
         return True
 
 

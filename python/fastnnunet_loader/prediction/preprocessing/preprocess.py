@@ -82,6 +82,11 @@ class Preprocessing:
         """Whether images are resampled here."""
         return self._own is None and self._image_resizing is not None
 
+    @property
+    def resizes_labels(self) -> bool:
+        """Whether segmentations are resampled here."""
+        return self._own is None and self._labels_resizing is not None
+
     def from_files(self, case: str, files: Sequence[str], previous: str | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return what the network gets, 4D float32 of shape CXYZ, and nnU-Net's properties of the case.
 
