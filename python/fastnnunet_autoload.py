@@ -23,6 +23,8 @@ VARIABLE = "FASTNNUNET_RUN"
 
 REPLACED = (
     "nnunetv2.evaluation.evaluate_predictions",
+    "nnunetv2.experiment_planning.dataset_fingerprint.",
+    "nnunetv2.experiment_planning.verify_dataset_integrity",
     "nnunetv2.inference.",
     "nnunetv2.preprocessing.cropping.",
     "nnunetv2.preprocessing.preprocessors.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -16,7 +17,6 @@ from ..prediction.originals.followed import is_nnunets
 from ..prediction.originals.stand_ins import Patches
 from ..prediction.replacements import options
 from ..prediction.replacements.pools import ThreadMultiprocessing
-from ..prediction.replacements.speaking import say
 from ..prediction.session.memory import Budget
 from ..system import available_cores, memory
 from .dataset import preprocess_cases
@@ -25,16 +25,24 @@ from .session import raise_all
 
 __all__ = ["patch_preprocessing"]
 
+_log = logging.getLogger("fastnnunet_loader")
+
+
+def say(text: str) -> None:
+    """Warn: without a handler, logging shows nothing less, and there is little to say."""
+    _log.warning("%s", text.removeprefix("warning: "))
+
 
 def patch_preprocessing(patches: Patches) -> None:
     """Replace `DefaultPreprocessor.run` and `DatasetFingerprintExtractor.run`, and the processes of their modules.
 
     Classes that derive from these keep what they have of their own. It is called on threads.
     """
+    from nnunetv2.experiment_planning import verify_dataset_integrity
     from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
     from nnunetv2.preprocessing.preprocessors import default_preprocessor
 
-    for module in (default_preprocessor, fingerprint_extractor):
+    for module in (default_preprocessor, fingerprint_extractor, verify_dataset_integrity):
         if getattr(module, "multiprocessing", None) is multiprocessing:
             patches.set(module, "multiprocessing", ThreadMultiprocessing(multiprocessing))
     _replace(patches, default_preprocessor.DefaultPreprocessor, default_preprocessor.__name__, _preprocess)
