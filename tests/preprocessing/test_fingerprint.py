@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import SimpleITK
-from spoiling import add_nan, as_nrrd
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as module
+from spoiling import add_nan, as_nrrd
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.preprocessing.fingerprint import own_analysis

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
-from same_cases import assert_same_cases
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from same_cases import assert_same_cases
 
 from fastnnunet_loader.loading.reading.patience import Patience
 from fastnnunet_loader.preprocessing.case import CasePreprocessor

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import SimpleITK
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from same_cases import assert_same_cases
 from spoiling import add_nan, as_nrrd
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 import fastnnunet_loader as fl
 from datasets import CASES

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..errors import PredictionError
     from ..prediction.session.session import Session
 
-__all__ = ["add_arguments", "citation", "run"]
+__all__ = ["Terminated", "add_arguments", "citation", "ending_on_sigterm", "run"]
 
 FOLDS = (0, 1, 2, 3, 4)
 
@@ -102,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     own_process = bool(getattr(args, "own_process", False))
     try:
-        with _ending_on_sigterm() if own_process else contextlib.nullcontext():
+        with ending_on_sigterm() if own_process else contextlib.nullcontext():
             return _predict(args, model)
-    except (KeyboardInterrupt, _Terminated) as interruption:
+    except (KeyboardInterrupt, Terminated) as interruption:
         said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", 143)
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
         sys.stdout.flush()
@@ -115,16 +115,16 @@ def run(args: argparse.Namespace) -> int:
         os._exit(code)
 
 
-class _Terminated(BaseException):
+class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-class _ending_on_sigterm:
+class ending_on_sigterm:
     """Inside this context, SIGTERM raises an exception in the main thread, so that incomplete files are removed."""
 
     def __enter__(self) -> None:
         def end(_: int, __: FrameType | None) -> None:
-            raise _Terminated
+            raise Terminated
 
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():

@@ -20,8 +20,8 @@ from .cases import TrainingCase, as_error
 
 __all__ = ["Job", "Session", "raise_all"]
 
-SECONDS_TO_END = 0.5
-"""Seconds that the threads have to end after an interruption."""
+SECONDS_TO_END = 5.0
+"""Seconds that the threads have to end their cases after an interruption: an interpreter that ends under them may abort."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ...errors import CommandError
 from ...folders import nnunet_folders
 from ..arguments import count
 from ..loader_options import add_setting
+from ..predict import Terminated, ending_on_sigterm
 
 __all__ = [
     "CONFIGURATIONS",
@@ -118,7 +120,7 @@ def accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in names}
 
 
-@contextmanager
+@contextlib.contextmanager
 def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw", "nnUNet_preprocessed")) -> Iterator[None]:
     """Inside, nnU-Net's functions work on threads, within the budget that the arguments give.
 
@@ -131,7 +133,17 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
 
     install(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)
     try:
-        yield
+        with ending_on_sigterm() if args.own_process else contextlib.nullcontext():
+            yield
+    except (KeyboardInterrupt, Terminated) as interruption:
+        if not args.own_process:  # a notebook or another program, which continues
+            raise
+        said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", 143)
+        print(f"fastnnunet: {said}; what was written is complete, the same command goes on", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
+        os._exit(code)
     finally:
         if not args.own_process:
             uninstall()
