@@ -584,7 +584,7 @@ def test_ctrl_c_in_another_program_is_that_programs(images: Path, monkeypatch: p
         predict.run(parsed(ARGUMENTS, images))
     assert "fastnnunet: interrupted; what was written is complete, --continue_prediction goes on" in capsys.readouterr().err
     assert heard == [before]
-    with pytest.raises(predict._Terminated), predict._ending_on_sigterm():
+    with pytest.raises(predict.Terminated), predict.ending_on_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
