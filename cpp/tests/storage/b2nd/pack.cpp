@@ -44,7 +44,7 @@ TEST_CASE("storage: what is packed is read as it was", "[storage]") {
           std::ofstream(file, std::ios::binary)
               .write(reinterpret_cast<const char*>(packed.data()), static_cast<std::streamsize>(packed.size()));
         }
-        const std::unique_ptr<Volume> volume = open_volume(file);
+        const std::unique_ptr<Volume> volume = open_volume(file, "data");
         REQUIRE(volume->channels() == s[0]);
         REQUIRE(volume->shape() == Index3{s[1], s[2], s[3]});
         std::vector<float> read(values.size());
