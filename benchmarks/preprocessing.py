@@ -36,7 +36,7 @@ from .machine import machine
 SIDES = ("nnunet", "fastnnunet", "floor")
 PARTS = ("labels", "lungs", "small")
 STEPS = ("extract_fingerprint", "preprocess")
-CASES = {"labels": 5, "lungs": 4, "small": 5}
+CASES = {"labels": 3, "lungs": 3, "small": 3}
 ID = 150
 MIB = 2**20
 
@@ -229,8 +229,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         scans = scans_folder(options.scans or Path(scratch))
-        found = [figures for part in options.parts or PARTS for figures in run(part, scans)]
-    Console().print(table(found))
+        found: list[Figures] = []
+        for part in options.parts or PARTS:
+            found += run(part, scans)
+            Console().print(table(found))
     if options.json is not None:
         content = {"machine": machine(), "figures": [asdict(one) for one in found]}
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@
 #include "fastnnunet/preprocessing/locations.h"
 #include "fastnnunet/preprocessing/nonzero.h"
 #include "fastnnunet/preprocessing/normalize.h"
+#include "fastnnunet/preprocessing/order_statistics.h"
 
 namespace fastnnunet::bindings {
 namespace {
@@ -156,6 +157,15 @@ void add_preprocessing(py::module_& module) {
       py::arg("image").noconvert(), py::arg("labels").noconvert(), py::arg("out").noconvert(), py::kw_only(),
       py::arg("first"), py::arg("samples"), py::arg("seed") = 1234u,
       "Into out[:, first : first + samples]; returns the number of foreground voxels.");
+  module.def(
+      "order_statistics",
+      [](const Image& values, const std::vector<std::int64_t>& ranks, int threads) {
+        const float* data = values.data();
+        const std::int64_t count = values.size();
+        const py::gil_scoped_release release;
+        return preprocessing::order_statistics(data, count, ranks, threads);
+      },
+      py::arg("values").noconvert(), py::arg("ranks"), py::kw_only(), py::arg("threads"));
 }
 
 }  // namespace fastnnunet::bindings

@@ -43,6 +43,7 @@ def draw_foreground(
     samples: int,
     seed: int = 1234,
 ) -> int: ...
+def order_statistics(values: npt.NDArray[np.float32], ranks: Sequence[int], *, threads: int) -> list[float]: ...
 def pack_b2nd(
     file: str,
     array: npt.NDArray[Any],

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import SimpleITK
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as module
 from spoiling import add_nan, as_nrrd
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.preprocessing.fingerprint import own_analysis
+from fastnnunet_loader.preprocessing.fingerprint import PERCENTILES, own_analysis, percentiles
 
 SAMPLES = 40_000
 
@@ -29,6 +30,13 @@ def extract(dataset: Any, into: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_what_is_known_is_native() -> None:
     assert own_analysis() == ""
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 101, 20_001])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_percentiles_are_numpys(count: int, dtype: type) -> None:
+    values = (np.random.default_rng(count).normal(size=count) * 300).astype(dtype)
+    assert np.array_equal(percentiles(values, 2), np.percentile(values, PERCENTILES))
 
 
 @pytest.mark.parametrize("variant", ["default", "two_channels"])
