@@ -57,7 +57,12 @@ def add_planning(parser: Any) -> None:
     """Add the options of the planner."""
     add = parser.add_argument
     add("-pl", metavar="CLASS", default="ExperimentPlanner", help="planner class (default: %(default)s)")
-    add("-gpu_memory_target", metavar="GB", type=float, help="GPU memory that the plans may use (default: the planner's)")
+    add(
+        "-gpu_memory_target",
+        metavar="GB",
+        type=float,
+        help="gigabytes of GPU memory that the plans may use (default: the planner's)",
+    )
     add(
         "-preprocessor_name",
         metavar="CLASS",
