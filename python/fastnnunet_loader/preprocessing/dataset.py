@@ -10,7 +10,7 @@ from typing import Any
 from .. import __version__
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
-from ..prediction.export.outputs import Outputs, remove_leftovers
+from ..prediction.export.outputs import HELD, Outputs, remove_leftovers
 from ..prediction.session.memory import Budget
 from .case import CasePreprocessor
 from .cases import Checked, TrainingCase, check, preprocessing_bytes, training_cases
@@ -61,7 +61,7 @@ def preprocess_cases(
         say(f"{len(finished)} of {len(cases)} cases are preprocessed already, by a run that did not end: going on in {output}")
         for line in remove_leftovers(output).describe(output):
             say(line)
-        _remove_others(output, finished)
+        _remove_others(output, record.files(finished))
     elif output.is_dir():
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,8 @@ def preprocess_cases(
             target = output / case.name
             with outputs.beside(target, ".pkl") as folder:
                 of_case.run(case, folder, count)
-            record.add(case)
+                names = sorted(file.name for file in folder.iterdir() if file.name != HELD)
+            record.add(case, names)
 
         need = None if header is None else preprocessing_bytes(header, channels, plans, configuration, of_case.native)
         return Job(case, need, work)
@@ -98,7 +99,5 @@ def preprocess_cases(
 def _remove_others(output: Path, finished: set[str]) -> None:
     """Remove files of cases that were not finished: nnU-Net would train on what it finds."""
     for file in output.iterdir():
-        stem = file.name.partition(".")[0]
-        names = {stem, stem.removesuffix("_seg"), file.name.removesuffix("_seg.b2nd"), file.name.rpartition(".")[0]}
-        if file.is_file() and not names & finished:
+        if file.is_file() and file.name not in finished:
             file.unlink()

@@ -123,7 +123,7 @@ def percentiles(values: npt.NDArray[Any], threads: int) -> npt.NDArray[np.float6
     found = np.array(_core.order_statistics(values, [*lower.tolist(), *upper.tolist()], threads=threads), np.float32)
     before, after = found[: len(lower)], found[len(lower) :]
     share, step = places - lower, after - before
-    return np.where(share < 0.5, before + step * share, after - step * (1 - share))
+    return np.asarray(np.where(share < 0.5, before + step * share, after - step * (1 - share)), np.float64)
 
 
 def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads: int, patience: Patience) -> None:

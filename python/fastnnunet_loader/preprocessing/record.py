@@ -10,15 +10,13 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from .cases import TrainingCase
 
 __all__ = ["Record", "digest_of"]
-
-ENDINGS = (".b2nd", "_seg.b2nd", ".pkl")
 
 
 def digest_of(*parts: Any) -> str:
@@ -46,16 +44,20 @@ class Record:
         self._digest = digest
         self._lock = threading.Lock()
 
+    def files(self, cases: Collection[str]) -> set[str]:
+        """Return the names of the files of these finished cases."""
+        return {name for case, entry in self._read().items() if case in cases for name in entry["files"]}
+
     def finished(self, cases: Sequence[TrainingCase]) -> set[str]:
         """Return the names of cases that the last run finished, whose files are there and whose raw files are the same."""
         told = self._read()
         found = set()
         for case in cases:
             try:
-                same = case.name in told and told[case.name] == _stamp(case)
+                same = case.name in told and told[case.name]["raw"] == _stamp(case)
             except OSError:
                 continue
-            if same and any((self._folder / f"{case.name}{ending}").is_file() for ending in ENDINGS):
+            if same and all((self._folder / name).is_file() for name in told[case.name]["files"]):
                 found.add(case.name)
         return found
 
@@ -66,9 +68,9 @@ class Record:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps({"digest": self._digest}) + "\n", encoding="utf-8")
 
-    def add(self, case: TrainingCase) -> None:
-        """Note that the files of a case are complete."""
-        line = json.dumps({"case": case.name, "files": _stamp(case)}) + "\n"
+    def add(self, case: TrainingCase, files: Sequence[str]) -> None:
+        """Note that the files of a case, with these names, are complete."""
+        line = json.dumps({"case": case.name, "raw": _stamp(case), "files": list(files)}) + "\n"
         with self._lock, self.file.open("a", encoding="utf-8") as stream:
             stream.write(line)
 
@@ -90,7 +92,7 @@ class Record:
         for line in self.file.read_text(encoding="utf-8").splitlines()[1:]:
             try:
                 entry = json.loads(line)
-                told[entry["case"]] = entry["files"]
+                told[entry["case"]] = {"raw": entry["raw"], "files": entry["files"]}
             except (ValueError, KeyError, TypeError):  # a line that was being written
                 continue
         return told

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ...errors import FastnnUNetError
 
-__all__ = ["Leftovers", "Outputs", "Owner", "remove_leftovers"]
+__all__ = ["HELD", "Leftovers", "Outputs", "Owner", "remove_leftovers"]
 
 
 ENDING = ".fastnnunet-part"
