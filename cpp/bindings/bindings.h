@@ -28,6 +28,7 @@ void add_pipeline(py::module_& module);
 void add_loader(py::module_& module);
 void add_resampling(py::module_& module);
 void add_inference(py::module_& module);
+void add_preprocessing(py::module_& module);
 void add_evaluation(py::module_& module);
 
 // A Python object that threads without Python's lock may copy and drop.

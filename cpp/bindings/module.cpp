@@ -14,5 +14,6 @@ PYBIND11_MODULE(_core, module) {
   add_loader(module);
   add_resampling(module);
   add_inference(module);
+  add_preprocessing(module);
   add_evaluation(module);
 }

@@ -1,7 +1,13 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "bindings.h"
+#include "fastnnunet/storage/b2nd/pack.h"
 #include "fastnnunet/storage/cache/open_volumes.h"
 #include "fastnnunet/storage/volume.h"
 
@@ -19,9 +25,64 @@ py::array_t<T> read(Volume& volume, const Box& box, T outside) {
   return out;
 }
 
+storage::PackLayout layout_of(const py::array& array, const storage::Index4& chunks, const storage::Index4& blocks) {
+  if (array.ndim() != 4) throw InvalidArgument("array", "4 axes, (C, X, Y, Z)", std::to_string(array.ndim()));
+  return {{array.shape(0), array.shape(1), array.shape(2), array.shape(3)}, chunks, blocks};
+}
+
+storage::Element element_of(const py::array& array) {
+  const auto dtype = py::cast<std::string>(array.dtype().attr("str"));
+  const std::optional<storage::Element> element = storage::element_of(dtype);
+  if (!element) throw InvalidType("array", "a dtype that this package reads", dtype);
+  return *element;
+}
+
+// The bytes of a file, kept as long as something in Python looks at them.
+class PackedBytes {
+ public:
+  explicit PackedBytes(storage::Packed packed) : packed_(std::move(packed)) {}
+  py::buffer_info buffer() const {
+    return {const_cast<std::byte*>(packed_.data()),  // NOLINT(cppcoreguidelines-pro-type-const-cast): read only
+            1,
+            py::format_descriptor<std::uint8_t>::format(),
+            1,
+            {static_cast<py::ssize_t>(packed_.size())},
+            {py::ssize_t{1}},
+            true};
+  }
+  std::size_t size() const { return packed_.size(); }
+
+ private:
+  storage::Packed packed_;
+};
+
+void add_packing(py::module_& module) {
+  py::class_<PackedBytes>(module, "PackedBytes", py::buffer_protocol(), "The bytes of a .b2nd file, in memory.")
+      .def_buffer(&PackedBytes::buffer)
+      .def("__len__", &PackedBytes::size);
+  module.def(
+      "pack_b2nd",
+      [](const std::string& file, const py::array& array, const storage::Index4& chunks, const storage::Index4& blocks,
+         std::optional<bool> shuffle, int codec, int level, int threads) {
+        const py::array voxels = py::array::ensure(array, py::array::c_style);
+        if (!voxels) throw py::error_already_set();
+        const storage::PackLayout layout = layout_of(voxels, chunks, blocks);
+        const storage::Element element = element_of(voxels);
+        storage::PackOptions options{codec, level, shuffle.value_or(false), threads};
+        const auto* data = static_cast<const std::byte*>(voxels.data());
+        const py::gil_scoped_release release;
+        if (!shuffle) options.shuffle = storage::shuffled_is_smaller(file, data, element, layout, options);
+        return std::make_unique<PackedBytes>(storage::pack_b2nd(file, data, element, layout, options));
+      },
+      py::arg("file"), py::arg("array"), py::kw_only(), py::arg("chunks"), py::arg("blocks"),
+      py::arg("shuffle") = py::none(), py::arg("codec") = 2, py::arg("level") = 5, py::arg("threads"),
+      "(C, X, Y, Z). shuffle None: whichever takes less space, as nnU-Net finds it.");
+}
+
 }  // namespace
 
 void add_storage(py::module_& module) {
+  add_packing(module);
   // What the open files of one thread may keep, in bytes: the budget counts it for every thread.
   module.attr("open_files_memory") = storage::OpenVolumes::kMemory;
   py::class_<Volume>(module, "Volume", "One open image or segmentation, of which boxes of voxels can be read.")

@@ -11,6 +11,7 @@ __all__ = [
     "MemoryBudgetError",
     "NotSupportedError",
     "PredictionError",
+    "PreprocessingError",
     "RankError",
     "ResourceError",
     "SampleError",
@@ -154,6 +155,29 @@ class PredictionError(FastnnUNetError):
         self.file = file
         self.stage = stage
         self.reason = reason
+
+
+class PreprocessingError(FastnnUNetError):
+    """Cases of a data set could not be preprocessed, or analysed for its fingerprint.
+
+    Attributes:
+        case: name of the case; of several, the first.
+        file: the file to blame, or "".
+        stage: "check", "read", "preprocess", "fingerprint" or "write".
+        reason: what was expected and what was found.
+        others: the errors of the other cases.
+    """
+
+    def __init__(
+        self, *, case: str, stage: str, reason: str, file: str = "", others: tuple[PreprocessingError, ...] = ()
+    ) -> None:
+        lines = [f"[{case}] {file + ': ' if file else ''}{reason}", *(f"  {error}" for error in others)]
+        super().__init__("\n".join(lines))
+        self.case = case
+        self.file = file
+        self.stage = stage
+        self.reason = reason
+        self.others = others
 
 
 class RankError(FastnnUNetError):

@@ -14,8 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ __all__ = [
     "affinity",
     "become",
     "file_limits",
+    "in_forked_children",
     "interrupt",
     "is_alive",
     "kill_with_children",
@@ -35,6 +37,7 @@ __all__ = [
     "nvidia_module",
     "physical_memory",
     "shared_memory",
+    "signal_thread",
     "start_of",
 ]
 
@@ -174,6 +177,18 @@ def is_alive(pid: int) -> bool:
 def interrupt(pid: int) -> None:
     """Send SIGINT, as Ctrl-C does. On Windows, where that is no signal for one process, end it."""
     os.kill(pid, signal.SIGINT)
+
+
+def signal_thread(thread: threading.Thread, number: int) -> None:
+    """Send a signal to a thread of this process, so that a call in which it waits ends; nothing on Windows."""
+    if sys.platform != "win32":
+        signal.pthread_kill(thread.ident or 0, number)
+
+
+def in_forked_children(call: Callable[[], None]) -> None:
+    """Call this first in each child that this process forks; nothing on Windows, which has no fork."""
+    if sys.platform != "win32":
+        os.register_at_fork(after_in_child=call)
 
 
 def kill_with_children(process: subprocess.Popen[bytes]) -> None:

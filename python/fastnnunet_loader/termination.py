@@ -19,6 +19,8 @@ import weakref
 from collections.abc import Iterator
 from types import FrameType
 
+from .operating_system import in_forked_children, signal_thread
+
 __all__ = ["EXIT_CODE", "Terminated", "end_on_sigterm", "ends_on_sigterm"]
 
 EXIT_CODE = 128 + 15
@@ -75,7 +77,7 @@ class _Handler:
     def _again(self) -> None:
         time.sleep(AGAIN)
         if threading.main_thread().is_alive() and signal.getsignal(signal.SIGTERM) is self:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            signal_thread(threading.main_thread(), signal.SIGTERM)
 
 
 def end_on_sigterm(said: str = "") -> bool:
@@ -119,5 +121,4 @@ def _forked() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+in_forked_children(_forked)

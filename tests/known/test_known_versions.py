@@ -67,6 +67,8 @@ print(json.dumps(said))
 OTHERWISE = {
     # Labels that tie, and what lies outside (docs/parity.md).
     ("batchgeneratorsv2", "0.3.5"): {"SpatialTransform._apply_to_image", "SpatialTransform._apply_to_segmentation"},
+    # Preprocessed files with other codecs, filters and blocks.
+    **{("nnunetv2", version): {"DefaultPreprocessor.run_case_save"} for version in ("2.6.4", "2.7.0")},
     ("batchgenerators", "0.25.1"): {"nnunetv2.preprocessing.resampling.default_resampling.resize_segmentation"},
 }
 

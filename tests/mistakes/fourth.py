@@ -226,10 +226,10 @@ FOURTH = [
         "tests/nnunet/test_install.py tests/nnunet/test_own_trainers.py",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/preprocessing/preprocess.py",
+        f"{PACKAGE}/prediction/preprocessing/cropping.py",
         "labels of a cascade's previous stage vanish where the image is 0 outside of its nonzero region",
-        "previous[(previous == 0) & ~inside] = -1",
-        "previous[~inside] = -1",
+        "marked[(marked == 0) & (inside == 0)] = -1",
+        "marked[inside == 0] = -1",
         _PREDICTION,
     ),
     Mistake(

@@ -247,10 +247,10 @@ SECOND = [
         _PREDICTION,
     ),
     Mistake(
-        f"{PACKAGE}/prediction/preprocessing/preprocess.py",
+        f"{PACKAGE}/prediction/preprocessing/normalization.py",
         "all channels are normalised with or without the mask as the first one is",
-        "use_mask_for_norm=self._configuration.use_mask_for_norm[channel],",
-        "use_mask_for_norm=self._configuration.use_mask_for_norm[0],",
+        "Scheme(name, configuration.use_mask_for_norm[channel],",
+        "Scheme(name, configuration.use_mask_for_norm[0],",
         _PREDICTION,
     ),
     Mistake(

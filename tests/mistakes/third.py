@@ -226,10 +226,10 @@ THIRD = [
         "tests/prediction tests/faults",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/preprocessing/cropping.py",
+        f"{CORE}/preprocessing/nonzero.cpp",
         "zeros that are open to the far border only count as a hole",
-        "        for side in (0, -1):",
-        "        for side in (0,):",
+        "flood.from(x, y, shape[2] - 1);",
+        "flood.from(x, y, 0);",
         "tests/prediction tests/faults",
     ),
     Mistake(

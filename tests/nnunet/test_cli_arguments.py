@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import inspect
 import json
@@ -780,7 +779,7 @@ def test_what_other_programs_are_told_is_not_for_these(name: str, monkeypatch: p
     monkeypatch.setitem(sys.modules, "fastnnunet_autoload", SimpleNamespace(stop=lambda: stopped.append(True)))
     cli._ignore_variable(name)
     assert stopped == [True]
-    assert ("FASTNNUNET_RUN" in os.environ) == (name in ("train", "predict", "run"))
+    assert ("FASTNNUNET_RUN" in os.environ) == (name in ("train", "predict", "run", *cli.PLANNING))
 
 
 def test_the_version_is_the_packages(capsys: Any) -> None:
@@ -800,7 +799,7 @@ def test_every_command_tells_what_it_is_for(name: str, capsys: Any, monkeypatch:
     assert "--debug" in said
     if name != "run":  # which says more
         assert cli.COMMANDS[name].split(":")[0].split(",")[0] in " ".join(said.split())
-    module = importlib.import_module(f"fastnnunet_loader.cli.{name}")
+    module = cli.module_of(name)
     assert {"add_arguments", "run"} <= set(module.__all__)
     with pytest.raises(SystemExit) as stopped:
         cli.main([])
@@ -942,7 +941,7 @@ def test_an_environment_that_cannot_be_asked_is_not_judged(
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_tells_each_default_once(name: str) -> None:
     parser = argparse.ArgumentParser()
-    importlib.import_module(f"fastnnunet_loader.cli.{name}").add_arguments(parser)
+    cli.module_of(name).add_arguments(parser)
     for action in parser._actions:
         words = str(action.help)
         assert words.count("(default:") + words.count("(the default)") <= 1, action.dest

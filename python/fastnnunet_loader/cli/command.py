@@ -10,19 +10,24 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
-from ..errors import CommandError, FastnnUNetError, PredictionError, RankError, log_of
+from ..errors import CommandError, FastnnUNetError, PredictionError, PreprocessingError, RankError, log_of
 from ..listening import listens
 from ..termination import EXIT_CODE, Terminated, ends_on_sigterm
 from .loader_options import VARIABLE
 from .openmp import sleeping
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "PLANNING", "main", "module_of"]
 
 # Name of the module, and its line in `fastnnunet --help`. Only the module that is asked for is imported.
 COMMANDS = {
     "train": "train an nnU-Net whose batches are made by threads of this process",
     "doctor": "check the machine, the settings and a data set, and say what to change",
+    "plan_and_preprocess": "fingerprint, plans and preprocessed cases of a data set, on threads and within a memory budget",
+    "extract_fingerprint": "the fingerprint of a data set, on threads and within a memory budget",
+    "plan_experiment": "plan networks for a data set, as nnU-Net does",
+    "preprocess": "preprocess a data set as its plans say, on threads and within a memory budget",
     "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
     "run": "run any program that uses nnU-Net, with this package under it, unchanged",
     "bench": "measure this loader and nnU-Net's, side by side, on a data set",
@@ -30,11 +35,20 @@ COMMANDS = {
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }
 
-_LONG = ("train", "predict")
+PLANNING = ("plan_and_preprocess", "extract_fingerprint", "plan_experiment", "preprocess")
+"""Commands whose modules are in a folder of their own."""
+
+_LONG = ("train", "predict", *PLANNING)
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
 _CONTINUES = {"train": "--c continues from the last checkpoint, or begins anew if none was saved"}
 """How to go on with what a command was doing when it was ended."""
+
+
+def module_of(command: str) -> Any:
+    """Import the module of a subcommand."""
+    folder = ".planning" if command in PLANNING else ""
+    return importlib.import_module(f"{__package__}{folder}.{command}")
 
 
 class _Version(argparse.Action):
@@ -57,7 +71,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         # Abbreviations are off: nnU-Net has --c and --val beside --val_best.
         subparser = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if name == chosen:
-            importlib.import_module(f"{__package__}.{name}").add_arguments(subparser)
+            module_of(name).add_arguments(subparser)
             subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -78,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.own_process and "torch" not in sys.modules:
         os.environ.update(sleeping(os.environ))
     try:
-        command = importlib.import_module(f"{__package__}.{args.command}")
+        command = module_of(args.command)
         with contextlib.ExitStack() as signals:
             if args.own_process:
                 signals.enter_context(ends_on_sigterm())
@@ -102,7 +116,7 @@ def _ignore_variable(command: str) -> None:
     autoload = sys.modules.get("fastnnunet_autoload")
     if autoload is not None:
         autoload.stop()
-    if command not in ("train", "predict", "run"):
+    if command not in (*_LONG, "run"):
         # The others look at nnU-Net as it is, in processes of their own too.
         os.environ.pop(VARIABLE, None)
 
@@ -141,7 +155,7 @@ def _tell(error: Exception, debug: bool, code: int) -> int:
 
 def _explains_itself(error: Exception) -> bool:
     """Whether the place in the code that it comes from would tell a user no more."""
-    if isinstance(error, CommandError) or (isinstance(error, PredictionError) and error.stage == "check"):
+    if isinstance(error, CommandError) or (isinstance(error, (PredictionError, PreprocessingError)) and error.stage == "check"):
         return True
     cause = error.__cause__
     return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))

@@ -14,6 +14,8 @@ _NOISE = "batchgeneratorsv2.transforms.noise"
 _SPATIAL = "batchgeneratorsv2.transforms.spatial"
 _UTILS = "batchgeneratorsv2.transforms.utils"
 _PREPROCESSOR = "nnunetv2.preprocessing.preprocessors.default_preprocessor:DefaultPreprocessor"
+_BLOSC2 = "nnunetv2.training.dataloading.nnunet_dataset:nnUNetDatasetBlosc2"
+_FINGERPRINT = "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor:DatasetFingerprintExtractor"
 _PREDICTOR = "nnunetv2.inference.predict_from_raw_data"
 
 # Of each part: a module, or "module:Class", and the names in it; no names are all methods of a class.
@@ -121,6 +123,11 @@ ROOTS: dict[str, list[tuple[str, str]]] = {
             "RGBTo01Normalization",
         )),
     ],
+    "preprocessing": [
+        (_PREPROCESSOR, "run_case_save _sample_foreground_locations modify_seg_fn"),
+        (_BLOSC2, "save_case"),
+        (_FINGERPRINT, "analyze_case collect_foreground_intensities"),
+    ],
 }  # fmt: skip
 
 # Native code calls these itself, or reads what they have: what a user puts there is followed.
@@ -131,6 +138,7 @@ FOLLOWED: tuple[str, ...] = (
     f"{_PREDICTOR}:default_num_processes",  # the environment's nnUNet_def_n_proc; no processes are started
     "nnunetv2:*",  # its folder, and modules
     f"{_PREPROCESSOR}.run",  # of all cases; what reads one uses the name for something else
+    f"{_FINGERPRINT}.run",
 )
 
 # A member whose meaning in some versions is not what native code does, by key, or by its beginning and "*": versions.
@@ -143,4 +151,6 @@ OTHER_MEANING: dict[str, str] = {
     f"{_SPATIAL_TRANSFORM}._requires_constant_padding_fixup": "0.3.5",
     # A label with half of the weight wins, the last one of several; later the one with the most.
     "batchgenerators.augmentations.utils:resize_segmentation": "0.25.1 0.25.2 0.25.3",
+    # Preprocessed files with other codecs, filters and blocks.
+    f"{_PREPROCESSOR}.run_case_save": "2.6.0 2.6.2 2.6.3 2.6.4 2.7.0",
 }

@@ -12,6 +12,7 @@ from ..evaluation import natives
 from ..known import versions
 from ..prediction.replacements.install import patch_predictor
 from ..prediction.replacements.options import Options
+from ..preprocessing.replacements import patch_preprocessing
 from ..settings import Settings
 from ..statistics.places import missing, taken
 from ..system import given_threads
@@ -101,6 +102,7 @@ def install(settings: Settings) -> None:
         patch_trainer(patches)
         _patch_ranks(patches)
         patch_predictor(patches.set, _prediction_options)
+        patch_preprocessing(patches)
     except BaseException:
         uninstall()
         raise

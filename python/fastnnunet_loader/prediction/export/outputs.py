@@ -22,7 +22,7 @@ from pathlib import Path
 from ...errors import FastnnUNetError
 from ...operating_system import is_alive, machine_and_processes, start_of
 
-__all__ = ["Leftovers", "Outputs", "Owner", "remove_leftovers"]
+__all__ = ["HELD", "Leftovers", "Outputs", "Owner", "remove_leftovers"]
 
 
 ENDING = ".fastnnunet-part"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ... import known
 from ...errors import PredictionError
 from ...loading.reading.patience import Patience
 from ...settings import PATIENCE
 from ..images.fingerprint import intensity_warnings
 from ..originals.followed import own_preprocessing, reads_as_nnunet
-from .cropping import bounding_box, fill_holes
+from .cropping import mark_outside, nonzero_box, nonzero_mask
+from .normalization import Scheme, schemes_of
 from .resampling import resample
 from .resizing import Resizing, function_name, native_resizing
 
-__all__ = ["Preprocessing"]
+__all__ = ["Preprocessing", "not_finite", "read"]
+
+_MEANINGLESS = "nnU-Net predicts such images too, but the result is meaningless where the network sees them"
 
 Image = npt.NDArray[np.float32]
 """4D of shape CXYZ."""
@@ -63,12 +64,14 @@ class Preprocessing:
         self._own = kind(verbose=verbose) if changes else None
         self._image_resizing = native_resizing(configuration.resampling_fn_data)
         self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
-        self._normalizers: list[type] = []
+        self._schemes: list[Scheme] = []
         if self._own is not None:
             say(f"preprocessing is {kind.__name__}'s own: {changes}")
             return
-        self._normalizers = [_normalization(name) for name in configuration.normalization_schemes]
-        self._stays_finite = all(_is_nnunets_scheme(scheme) for scheme in self._normalizers)
+        self._schemes = schemes_of(plans, configuration)
+        self._stays_finite = all(scheme.is_nnunets for scheme in self._schemes)
+        for name in sorted({scheme.kind.__name__ for scheme in self._schemes if not scheme.is_nnunets}):
+            say(f"images are normalised in Python: {name}")
         if self._image_resizing is None:
             say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
         if self._labels_resizing is None and configuration.previous_stage_name is not None:
@@ -78,6 +81,11 @@ class Preprocessing:
     def native(self) -> bool:
         """Whether images are resampled here."""
         return self._own is None and self._image_resizing is not None
+
+    @property
+    def resizes_labels(self) -> bool:
+        """Whether segmentations are resampled here."""
+        return self._own is None and self._labels_resizing is not None
 
     def from_files(self, case: str, files: Sequence[str], previous: str | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return what the network gets, 4D float32 of shape CXYZ, and nnU-Net's properties of the case.
@@ -90,10 +98,10 @@ class Preprocessing:
             )
             return self._stacked(data, seg, properties, previous is not None)
         reader = self._reader()
-        image, properties = _read(case, files, lambda: reader.read_images(list(files)), self._patience)
+        image, properties = read(case, files, lambda: reader.read_images(list(files)), self._patience)
         segmentation = None
         if previous is not None:
-            segmentation, _ = _read(case, [previous], lambda: reader.read_seg(previous), self._patience)
+            segmentation, _ = read(case, [previous], lambda: reader.read_seg(previous), self._patience)
         known = self._plans.foreground_intensity_properties_per_channel
         for warning in intensity_warnings(case, image, self._configuration.normalization_schemes, known):
             self._say(f"warning: {warning}")
@@ -125,9 +133,10 @@ class Preprocessing:
                 stage="preprocess",
                 reason=f"expected a previous stage of the image's shape {image.shape[1:]}, got {previous.shape[1:]}",
             )
-        odd = _not_finite(case, image, files)
-        image, previous = self._prepare(image, previous, properties, odd)
-        return self._stacked(image, previous, properties, previous is not None)
+        odd = {channel: f"{said}; {_MEANINGLESS}" for channel, said in not_finite(case, image, files).items()}
+        with_previous = previous is not None
+        image, previous = self.prepare(image, previous, properties, odd)
+        return self._stacked(image, previous, properties, with_previous)
 
     def _stacked(
         self, image: Any, segmentation: Any, properties: dict[str, Any], with_previous: bool
@@ -142,74 +151,68 @@ class Preprocessing:
             image = stacked
         return torch.from_numpy(np.ascontiguousarray(image, np.float32)), properties
 
-    def _prepare(
-        self, image: Image, previous: npt.NDArray[Any] | None, properties: dict[str, Any], odd: dict[int, str]
+    def prepare(
+        self,
+        image: Image,
+        segmentation: npt.NDArray[Any] | None,
+        properties: dict[str, Any],
+        odd: dict[int, str],
+        threads: int | None = None,
     ) -> tuple[Image, npt.NDArray[Any] | None]:
-        """Turn, crop, normalise and resize. `image` is changed. odd: channels that are not finite, and what to say of them."""
+        """Turn, crop, normalise and resize an image, and with it a segmentation of shape 1XYZ, of the same size.
+
+        properties: of the reader; completed. odd: channels that are not finite, and what to say of them. threads: that work on
+        it, None for the usual number. `image` may be changed.
+        """
         from nnunetv2.preprocessing.preprocessors.default_preprocessor import compute_new_shape
 
-        if image.shape[0] > len(self._normalizers):
-            raise ValueError(f"expected {len(self._normalizers)} channels, as the plans have, got {image.shape[0]}")
+        if image.shape[0] > len(self._schemes):
+            raise ValueError(f"expected {len(self._schemes)} channels, as the plans have, got {image.shape[0]}")
+        count = self._threads if threads is None else threads
         forward = [int(axis) for axis in self._plans.transpose_forward]
         order = (0, *(axis + 1 for axis in forward))
-        image = image.transpose(order)
         spacing = [float(properties["spacing"][axis]) for axis in forward]
-        mask = np.any(image != 0, axis=0) if image.shape[0] > 1 else image[0] != 0
-        box = bounding_box(mask)
-        inside = tuple(slice(lower, upper) for lower, upper in box)
+        box = nonzero_box(image, count)  # before the axes change places: then voxels lie as they are read
+        box = [box[axis] for axis in forward]
+        inside = (slice(None), *(slice(lower, upper) for lower, upper in box))
+        image = image.transpose(order)
         properties["shape_before_cropping"] = image.shape[1:]
         properties["bbox_used_for_cropping"] = box
-        image = np.ascontiguousarray(image[(slice(None), *inside)])
+        image = np.ascontiguousarray(image[inside])
         properties["shape_after_cropping_and_before_resampling"] = image.shape[1:]
-        mask = mask[inside]
-        if previous is not None:
-            previous = previous.transpose(order)[(slice(None), *inside)]
+        if segmentation is not None:
+            segmentation = segmentation.transpose(order)[inside]
 
         target = list(self._configuration.spacing)
         if len(target) < 3:
             target = [spacing[0], *target]  # a 2D network takes the slices as they are
         new_shape = [int(size) for size in compute_new_shape(image.shape[1:], spacing, target)]
-        outside = self._mark_outside(mask, previous)
-        del mask
-        self._normalize(image, outside)
+        segmentation = self._with_outside(image, segmentation, count)
+        for channel, scheme in zip(image, self._schemes, strict=False):
+            scheme.run(channel, None if segmentation is None else segmentation[0], count)
         # A scheme that clips to what the training has seen makes infinity finite.
         left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
         for said in left:
-            self._say(
-                f"warning: {said}; nnU-Net predicts such images too, but the result is meaningless where the network sees them"
-            )
+            self._say(f"warning: {said}")
         finite = self._stays_finite and not left
         image = self._resize(
-            image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, finite
+            image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, count, finite
         )
-        if previous is not None:
-            assert outside is not None
+        if segmentation is not None:
             function = self._configuration.resampling_fn_seg
-            previous = self._resize(outside, function, self._labels_resizing, new_shape, spacing, target)
-        return image, previous
+            segmentation = self._resize(segmentation, function, self._labels_resizing, new_shape, spacing, target, count)
+        return image, segmentation
 
-    def _mark_outside(self, mask: npt.NDArray[np.bool_], previous: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+    def _with_outside(self, image: Image, segmentation: npt.NDArray[Any] | None, threads: int) -> npt.NDArray[Any] | None:
         """A segmentation of shape 1XYZ that is -1 outside of the nonzero region; None where nothing looks at it.
 
         Holes of the region are filled. Outside of its bounding box all is zero, so that filling after the crop is the same.
         """
-        used = any(self._configuration.use_mask_for_norm) or any(not _is_nnunets_scheme(kind) for kind in self._normalizers)
-        if not used and previous is None:
+        if segmentation is None and not any(scheme.sees_mask for scheme in self._schemes):
             return None
-        inside = fill_holes(mask)[None]
-        if previous is None:
-            return np.where(inside, np.int8(0), np.int8(-1))
-        previous = np.array(previous)
-        previous[(previous == 0) & ~inside] = -1
-        return previous
-
-    def _normalize(self, image: Image, segmentation: npt.NDArray[Any] | None) -> None:
-        for channel, kind in enumerate(self._normalizers[: len(image)]):
-            normalizer = kind(
-                use_mask_for_norm=self._configuration.use_mask_for_norm[channel],
-                intensityproperties=self._plans.foreground_intensity_properties_per_channel[str(channel)],
-            )
-            image[channel] = normalizer.run(image[channel], None if segmentation is None else segmentation[0])
+        if segmentation is None:
+            segmentation = np.zeros((1, *image.shape[1:]), np.int8)
+        return mark_outside(segmentation, nonzero_mask(image, threads))
 
     def _resize(
         self,
@@ -219,6 +222,7 @@ class Preprocessing:
         shape: list[int],
         spacing: Sequence[float],
         target: Sequence[float],
+        threads: int,
         finite: bool = True,
     ) -> npt.NDArray[Any]:
         """finite: whether all of it is known to be."""
@@ -233,27 +237,12 @@ class Preprocessing:
             is_seg=native.is_seg,
             axis=native.axis(spacing, target),
             order_z=native.order_z,
-            threads=self._threads,
+            threads=threads,
         )
 
 
-def _normalization(name: str) -> type:
-    import nnunetv2
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
-
-    folder = Path(nnunetv2.__path__[0]) / "preprocessing" / "normalization"
-    found = recursive_find_python_class(str(folder), name, "nnunetv2.preprocessing.normalization")
-    if found is None:
-        raise ValueError(f"[normalization_schemes] expected a class of nnU-Net, got {name!r}")
-    return cast("type", found)
-
-
-def _is_nnunets_scheme(kind: type) -> bool:
-    """Whether a scheme is nnU-Net's own: it looks at the mask only where use_mask_for_norm says so, and NaN stays."""
-    return kind.__module__ == "nnunetv2.preprocessing.normalization.default_normalization_schemes" and not known.changed(kind)
-
-
-def _read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
+def read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
+    """Return what `read()` returns, which reads these files. Raises PredictionError that names them."""
     try:
         return patience.reading(files, read, were_there=True)  # when they were checked
     except Exception as error:
@@ -267,7 +256,7 @@ def _read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Pa
         ) from error
 
 
-def _not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:
+def not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:
     """The channels of an image with NaN or infinity, and what to say of each."""
     odd = {}
     for channel, volume in enumerate(image):

@@ -37,8 +37,13 @@ class Progress:
         self._started = self._last = clock()
         self._at: dict[str, str] = {}  # stage: case
         self._done = 0
+        self._before = 0
         self._bad = 0
         self._width = 0
+
+    def skipped(self, count: int) -> None:
+        """Note that `count` cases were finished by an earlier run."""
+        self._done = self._before = count
 
     def stage(self, stage: str, case: str | None) -> None:
         """Note that a stage has begun a case, or with None that it is idle."""
@@ -76,8 +81,8 @@ class Progress:
         if self._bad:
             parts[0] += f" ({self._bad} bad)"
         parts += [f"{stage} {case}" for stage, case in self._at.items()]
-        if self._total is not None and 0 < self._done < self._total:
-            left = (self._clock() - self._started) / self._done * (self._total - self._done)
+        if self._total is not None and self._before < self._done < self._total:
+            left = (self._clock() - self._started) / (self._done - self._before) * (self._total - self._done)
             parts.append(f"{_duration(left)} left")
         parts.append(f"memory {in_units(self._budget.reserved)} of {in_units(self._budget.limit)}")
         return " | ".join(parts)

@@ -1,0 +1,171 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/preprocessing/foreground.h"
+#include "fastnnunet/preprocessing/locations.h"
+#include "fastnnunet/preprocessing/nonzero.h"
+#include "fastnnunet/preprocessing/normalize.h"
+#include "fastnnunet/preprocessing/order_statistics.h"
+
+namespace fastnnunet::bindings {
+namespace {
+
+using Image = py::array_t<float, py::array::c_style>;
+using Labels = py::array_t<std::int16_t, py::array::c_style>;
+using Mask = py::array_t<std::uint8_t, py::array::c_style>;
+
+Index3 shape_of(const char* name, const py::array& array, int axes) {
+  if (array.ndim() != axes) throw InvalidArgument(name, std::to_string(axes) + " axes", std::to_string(array.ndim()));
+  return {array.shape(axes - 3), array.shape(axes - 2), array.shape(axes - 1)};
+}
+
+float* data_of(Image& image) { return image.mutable_data(); }
+
+const std::uint8_t* mask_of(const std::optional<Mask>& mask, const Image& image) {
+  if (!mask) return nullptr;
+  if (mask->size() != image.size())
+    throw InvalidArgument("mask", std::to_string(image.size()) + " voxels", std::to_string(mask->size()));
+  return mask->data();
+}
+
+py::list rows_of(const std::vector<std::vector<std::int64_t>>& found) {
+  py::list result;
+  for (const std::vector<std::int64_t>& rows : found) {
+    py::array_t<std::int64_t> array({static_cast<py::ssize_t>(rows.size() / 4), py::ssize_t{4}});
+    std::copy(rows.begin(), rows.end(), array.mutable_data());
+    result.append(array);
+  }
+  return result;
+}
+
+}  // namespace
+
+void add_preprocessing(py::module_& module) {
+  module.def(
+      "nonzero_box",
+      [](const Image& image, int threads) {
+        const Index3 shape = shape_of("image", image, 4);
+        const float* data = image.data();
+        const std::int64_t channels = image.shape(0);
+        const py::gil_scoped_release release;
+        const Box box = preprocessing::nonzero_box(data, channels, shape, threads);
+        return std::pair(box.lower, box.upper);
+      },
+      py::arg("image"), py::kw_only(), py::arg("threads"), "(C, X, Y, Z) of float32 to lower and upper corner.");
+  module.def(
+      "nonzero_mask",
+      [](const Image& image, int threads) -> std::optional<Mask> {
+        const Index3 shape = shape_of("image", image, 4);
+        Mask mask({shape[0], shape[1], shape[2]});
+        const float* data = image.data();
+        std::uint8_t* to = mask.mutable_data();
+        const std::int64_t channels = image.shape(0);
+        bool full = false;
+        {
+          const py::gil_scoped_release release;
+          full = preprocessing::nonzero_mask(data, channels, shape, threads, to);
+        }
+        if (full) return std::nullopt;
+        return mask;
+      },
+      py::arg("image"), py::kw_only(), py::arg("threads"), "(X, Y, Z) of 0 and 1, holes filled; None: 1 everywhere.");
+  module.def(
+      "fill_holes",
+      [](Mask& mask) {
+        const Index3 shape = shape_of("mask", mask, 3);
+        std::uint8_t* data = mask.mutable_data();
+        const py::gil_scoped_release release;
+        preprocessing::fill_holes(data, shape);
+      },
+      py::arg("mask").noconvert(), "In place, (X, Y, Z) of 0 and 1.");
+  module.def(
+      "normalize_z_score",
+      [](Image& image, const std::optional<Mask>& mask, int threads) {
+        const std::uint8_t* inside = mask_of(mask, image);
+        float* data = data_of(image);
+        const std::int64_t count = image.size();
+        const py::gil_scoped_release release;
+        preprocessing::normalize_z_score(data, count, inside, threads);
+      },
+      py::arg("image").noconvert(), py::arg("mask"), py::kw_only(), py::arg("threads"));
+  module.def(
+      "normalize_ct",
+      [](Image& image, float lower, float upper, float mean, float deviation, int threads) {
+        float* data = data_of(image);
+        const std::int64_t count = image.size();
+        const py::gil_scoped_release release;
+        preprocessing::normalize_ct(data, count, lower, upper, mean, deviation, threads);
+      },
+      py::arg("image").noconvert(), py::kw_only(), py::arg("lower"), py::arg("upper"), py::arg("mean"),
+      py::arg("deviation"), py::arg("threads"));
+  module.def(
+      "normalize_rescale",
+      [](Image& image, int threads) {
+        float* data = data_of(image);
+        const std::int64_t count = image.size();
+        const py::gil_scoped_release release;
+        preprocessing::normalize_rescale(data, count, threads);
+      },
+      py::arg("image").noconvert(), py::kw_only(), py::arg("threads"));
+  module.def(
+      "normalize_rgb",
+      [](Image& image, int threads) {
+        float* data = data_of(image);
+        const std::int64_t count = image.size();
+        const py::gil_scoped_release release;
+        return preprocessing::normalize_rgb(data, count, threads);
+      },
+      py::arg("image").noconvert(), py::kw_only(), py::arg("threads"));
+  module.def(
+      "sample_locations",
+      [](const Labels& labels, const std::vector<std::vector<int>>& classes, std::uint32_t seed, std::int64_t least,
+         double least_coverage) {
+        const Index3 shape = shape_of("labels", labels, 3);
+        const std::int16_t* data = labels.data();
+        std::vector<std::vector<std::int64_t>> found;
+        {
+          const py::gil_scoped_release release;
+          found = preprocessing::sample_locations(data, shape, classes, {seed, least, least_coverage});
+        }
+        return rows_of(found);
+      },
+      py::arg("labels").noconvert(), py::arg("classes"), py::kw_only(), py::arg("seed") = 1234u,
+      py::arg("least") = 10000, py::arg("least_coverage") = 0.01, "(n, 4) of int64 for each class.");
+  module.def(
+      "draw_foreground",
+      [](const Image& image, const Image& labels, Image& out, std::int64_t first, std::int64_t samples,
+         std::uint32_t seed) {
+        const Index3 shape = shape_of("image", image, 4);
+        if (shape_of("labels", labels, 3) != shape)
+          throw InvalidArgument("labels", "the shape of the image", "another");
+        const std::int64_t channels = image.shape(0);
+        if (out.ndim() != 2 || out.shape(0) != channels || first < 0 || samples < 0 || first > out.shape(1) - samples)
+          throw InvalidArgument("out", "(C, " + std::to_string(first + samples) + " or more)", "another shape");
+        const float* voxels = image.data();
+        const float* of = labels.data();
+        const std::int64_t stride = out.shape(1);
+        float* to = out.mutable_data() + first;
+        const py::gil_scoped_release release;
+        return preprocessing::draw_foreground(voxels, channels, of, shape, seed, samples, stride, to);
+      },
+      py::arg("image").noconvert(), py::arg("labels").noconvert(), py::arg("out").noconvert(), py::kw_only(),
+      py::arg("first"), py::arg("samples"), py::arg("seed") = 1234u,
+      "Into out[:, first : first + samples]; returns the number of foreground voxels.");
+  module.def(
+      "order_statistics",
+      [](const Image& values, const std::vector<std::int64_t>& ranks, int threads) {
+        const float* data = values.data();
+        const std::int64_t count = values.size();
+        const py::gil_scoped_release release;
+        return preprocessing::order_statistics(data, count, ranks, threads);
+      },
+      py::arg("values").noconvert(), py::arg("ranks"), py::kw_only(), py::arg("threads"));
+}
+
+}  // namespace fastnnunet::bindings

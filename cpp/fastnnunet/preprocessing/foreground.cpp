@@ -1,0 +1,40 @@
+#include "fastnnunet/preprocessing/foreground.h"
+
+#include <limits>
+#include <string>
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/platform/buffer.h"
+#include "fastnnunet/preprocessing/legacy_random.h"
+
+namespace fastnnunet::preprocessing {
+
+template <typename T>
+std::int64_t draw_foreground(const float* image, std::int64_t channels, const T* labels, const Index3& shape,
+                             std::uint32_t seed, std::int64_t samples, std::int64_t stride, float* out) {
+  const std::int64_t count = voxels(shape);
+  if (count > std::numeric_limits<std::uint32_t>::max())
+    throw InvalidArgument("labels", "fewer than 2^32 voxels", std::to_string(count));
+  std::int64_t found = 0;
+  for (std::int64_t i = 0; i < count; ++i) found += labels[i] > 0;
+  if (found == 0) return 0;
+  platform::Buffer buffer;
+  float* values = buffer.reserve<float>(static_cast<std::size_t>(found));
+  LegacyRandom random(seed);
+  for (std::int64_t c = 0; c < channels; ++c, image += count, out += stride) {
+    float* next = values;
+    for (std::int64_t i = 0; i < count; ++i)
+      if (labels[i] > 0) *next++ = image[i];
+    float* to = out;
+    random.many_upto(static_cast<std::uint32_t>(found - 1), samples,
+                     [&](std::uint32_t index) { *to++ = values[index]; });
+  }
+  return found;
+}
+
+template std::int64_t draw_foreground(const float*, std::int64_t, const std::int16_t*, const Index3&, std::uint32_t,
+                                      std::int64_t, std::int64_t, float*);
+template std::int64_t draw_foreground(const float*, std::int64_t, const float*, const Index3&, std::uint32_t,
+                                      std::int64_t, std::int64_t, float*);
+
+}  // namespace fastnnunet::preprocessing

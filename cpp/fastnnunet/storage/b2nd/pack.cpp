@@ -1,0 +1,288 @@
+#include "fastnnunet/storage/b2nd/pack.h"
+
+#include <b2nd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "fastnnunet/base/error.h"
+#include "fastnnunet/base/parallel.h"
+#include "fastnnunet/platform/buffer.h"
+
+namespace fastnnunet::storage {
+
+namespace {
+
+std::string text_of(const Index4& values) {
+  std::string text = "(";
+  for (std::size_t axis = 0; axis < 4; ++axis) text.append(axis == 0 ? "" : ", ").append(std::to_string(values[axis]));
+  return text.append(")");
+}
+
+// NumPy's notation. Voxels are written in this machine's order, which is little-endian wherever this is built.
+const char* dtype_of(Element element) {
+  switch (element) {
+    case Element::boolean:
+      return "|b1";
+    case Element::int8:
+      return "|i1";
+    case Element::uint8:
+      return "|u1";
+    case Element::int16:
+      return "<i2";
+    case Element::uint16:
+      return "<u2";
+    case Element::int32:
+      return "<i4";
+    case Element::uint32:
+      return "<u4";
+    case Element::int64:
+      return "<i8";
+    case Element::uint64:
+      return "<u8";
+    case Element::float16:
+      return "<f2";
+    case Element::float32:
+      return "<f4";
+    case Element::float64:
+      return "<f8";
+  }
+  return "";
+}
+
+// What follows from a layout.
+struct Grid {
+  Index4 chunks{};  // in the array
+  Index4 blocks{};  // in a chunk
+  std::int64_t count = 1;
+  std::int64_t block_bytes = 0;
+  std::int64_t chunk_bytes = 0;  // with padding
+
+  Grid(const PackLayout& layout, std::size_t voxel) {
+    std::int64_t in_block = 1, in_chunk = 1;
+    for (std::size_t axis = 0; axis < 4; ++axis) {
+      const std::int64_t shape = layout.shape[axis], chunk = layout.chunk[axis], block = layout.block[axis];
+      if (shape < 1) throw InvalidArgument("shape", "positive sizes", text_of(layout.shape));
+      if (block < 1 || block > chunk)
+        throw InvalidArgument("blocks", "sizes from 1 to those of chunks " + text_of(layout.chunk),
+                              text_of(layout.block));
+      chunks[axis] = (shape - 1) / chunk + 1;
+      blocks[axis] = (chunk - 1) / block + 1;
+      count *= chunks[axis];
+      in_block *= block;
+      in_chunk *= blocks[axis] * block;
+      if (in_chunk > BLOSC2_MAX_BUFFERSIZE / static_cast<std::int64_t>(voxel))
+        throw InvalidArgument("chunks", "at most " + std::to_string(BLOSC2_MAX_BUFFERSIZE) + " bytes",
+                              text_of(layout.chunk));
+    }
+    block_bytes = in_block * static_cast<std::int64_t>(voxel);
+    chunk_bytes = in_chunk * static_cast<std::int64_t>(voxel);
+  }
+};
+
+// Copies the chunk whose first voxel is `origin` block after block, as it is stored. What lies outside of the array or
+// of the chunk becomes zero.
+void gather_chunk(const std::byte* voxels, std::size_t voxel, const PackLayout& layout, const Grid& grid,
+                  const Index4& origin, std::byte* out) {
+  const Index4 &shape = layout.shape, &block = layout.block;
+  Index4 limit;  // of the chunk's voxels in the array
+  for (std::size_t axis = 0; axis < 4; ++axis) limit[axis] = std::min(shape[axis], origin[axis] + layout.chunk[axis]);
+  const auto row_bytes = static_cast<std::size_t>(block[3]) * voxel;
+  Index4 b;
+  for (b[0] = 0; b[0] < grid.blocks[0]; ++b[0])
+    for (b[1] = 0; b[1] < grid.blocks[1]; ++b[1])
+      for (b[2] = 0; b[2] < grid.blocks[2]; ++b[2])
+        for (b[3] = 0; b[3] < grid.blocks[3]; ++b[3]) {
+          Index4 at;
+          for (std::size_t axis = 0; axis < 4; ++axis) at[axis] = origin[axis] + b[axis] * block[axis];
+          const std::int64_t z_count = std::clamp<std::int64_t>(limit[3] - at[3], 0, block[3]);
+          const auto filled = static_cast<std::size_t>(z_count) * voxel;
+          for (std::int64_t c = at[0]; c < at[0] + block[0]; ++c)
+            for (std::int64_t x = at[1]; x < at[1] + block[1]; ++x)
+              for (std::int64_t y = at[2]; y < at[2] + block[2]; ++y, out += row_bytes) {
+                const bool inside = c < limit[0] && x < limit[1] && y < limit[2];
+                const std::size_t bytes = inside ? filled : 0;
+                if (bytes > 0)
+                  std::memcpy(
+                      out,
+                      voxels + static_cast<std::size_t>(((c * shape[1] + x) * shape[2] + y) * shape[3] + at[3]) * voxel,
+                      bytes);
+                std::memset(out + bytes, 0, row_bytes - bytes);
+              }
+        }
+}
+
+blosc2_cparams parameters_of(const PackOptions& options, std::size_t voxel, std::int64_t block_bytes) {
+  blosc2_cparams parameters = BLOSC2_CPARAMS_DEFAULTS;
+  parameters.typesize = static_cast<std::int32_t>(voxel);
+  parameters.compcode = static_cast<std::uint8_t>(options.codec);
+  parameters.clevel = static_cast<std::uint8_t>(options.level);
+  parameters.nthreads = 1;
+  parameters.blocksize = static_cast<std::int32_t>(block_bytes);
+  parameters.splitmode = BLOSC_AUTO_SPLIT;
+  std::fill(std::begin(parameters.filters), std::end(parameters.filters), std::uint8_t{BLOSC_NOFILTER});
+  // The one filter that blosc2 is given in Python is the first of its six.
+  parameters.filters[0] = options.shuffle ? BLOSC_SHUFFLE : BLOSC_NOFILTER;
+  return parameters;
+}
+
+struct FreeContext {
+  void operator()(blosc2_context* context) const { blosc2_free_ctx(context); }
+};
+
+// Compresses chunks, one after the other.
+class Compressor {
+ public:
+  Compressor(const std::string& file, const PackOptions& options, std::size_t voxel, const Grid& grid)
+      : file_(file), bytes_(grid.chunk_bytes) {
+    static const bool initialised = (blosc2_init(), true);
+    static_cast<void>(initialised);
+    context_.reset(blosc2_create_cctx(parameters_of(options, voxel, grid.block_bytes)));
+    if (!context_) throw ResourceError(file, "no memory is left for a context of c-blosc2");
+    plain_ = buffer_.reserve<std::byte>(static_cast<std::size_t>(2 * bytes_ + BLOSC2_MAX_OVERHEAD));
+  }
+
+  std::byte* plain() const { return plain_; }
+  std::byte* packed() const { return plain_ + bytes_; }
+
+  // Bytes that the chunk in plain() takes in packed().
+  std::int32_t compress() {
+    const int size = blosc2_compress_ctx(context_.get(), plain(), static_cast<std::int32_t>(bytes_), packed(),
+                                         static_cast<std::int32_t>(bytes_ + BLOSC2_MAX_OVERHEAD));
+    if (size <= 0) failed(size);
+    return size;
+  }
+
+ private:
+  [[noreturn]] void failed(int code) const {
+    throw ResourceError(file_, "cannot be compressed (c-blosc2: " + std::string(print_error(code)) + ")");
+  }
+
+  const std::string& file_;
+  std::int64_t bytes_;
+  std::unique_ptr<blosc2_context, FreeContext> context_;
+  platform::Buffer buffer_;
+  std::byte* plain_ = nullptr;
+};
+
+// An array of c-blosc2 in memory, without chunks.
+class Frame {
+ public:
+  Frame(const std::string& file, Element element, const PackLayout& layout, const PackOptions& options,
+        const Grid& grid)
+      : file_(file), parameters_(parameters_of(options, size_of(element), grid.block_bytes)) {
+    storage_.cparams = &parameters_;
+    storage_.contiguous = false;  // the chunks are put together once, at the end
+    std::array<std::int32_t, 4> chunk, block;
+    for (std::size_t axis = 0; axis < 4; ++axis) {
+      chunk[axis] = static_cast<std::int32_t>(layout.chunk[axis]);
+      block[axis] = static_cast<std::int32_t>(layout.block[axis]);
+    }
+    context_.reset(b2nd_create_ctx(&storage_, 4, layout.shape.data(), chunk.data(), block.data(), dtype_of(element),
+                                   DTYPE_NUMPY_FORMAT, nullptr, 0));
+    if (!context_) throw ResourceError(file, "no memory is left for an array of c-blosc2");
+    b2nd_array_t* array = nullptr;
+    require(b2nd_uninit(context_.get(), &array));
+    array_.reset(array);
+  }
+
+  // Of a chunk that malloc() has allocated; it belongs to the frame then.
+  void give(std::int64_t number, std::byte* chunk) {
+    require(blosc2_schunk_update_chunk(array_->sc, number, reinterpret_cast<std::uint8_t*>(chunk), false));
+  }
+
+  Packed bytes() {
+    std::uint8_t* data = nullptr;
+    bool owned = false;
+    const std::int64_t size = blosc2_schunk_to_buffer(array_->sc, &data, &owned);
+    require(size);
+    auto* bytes = reinterpret_cast<std::byte*>(data);
+    if (owned) return {bytes, static_cast<std::size_t>(size)};
+    auto* copy = static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(size)));
+    if (copy == nullptr) throw ResourceError(file_, "no memory is left for its bytes");
+    std::memcpy(copy, bytes, static_cast<std::size_t>(size));
+    return {copy, static_cast<std::size_t>(size)};
+  }
+
+ private:
+  struct FreeB2nd {
+    void operator()(b2nd_context_t* context) const { b2nd_free_ctx(context); }
+    void operator()(b2nd_array_t* array) const { b2nd_free(array); }
+  };
+
+  void require(std::int64_t result) const {
+    if (result < 0)
+      throw ResourceError(file_,
+                          "cannot be packed (c-blosc2: " + std::string(print_error(static_cast<int>(result))) + ")");
+  }
+
+  const std::string& file_;
+  blosc2_cparams parameters_;
+  blosc2_storage storage_ = BLOSC2_STORAGE_DEFAULTS;
+  std::unique_ptr<b2nd_context_t, FreeB2nd> context_;
+  std::unique_ptr<b2nd_array_t, FreeB2nd> array_;
+};
+
+struct FreeBytes {
+  void operator()(std::byte* bytes) const { std::free(bytes); }
+};
+
+}  // namespace
+
+void Packed::release(std::byte* bytes) { std::free(bytes); }
+
+Packed pack_b2nd(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                 const PackOptions& options) {
+  const std::size_t voxel = size_of(element);
+  const Grid grid(layout, voxel);
+  std::vector<std::unique_ptr<std::byte, FreeBytes>> chunks(static_cast<std::size_t>(grid.count));
+  base::parallel_for(options.threads, grid.count, [&](std::int64_t begin, std::int64_t end) {
+    Compressor compressor(file, options, voxel, grid);
+    for (std::int64_t number = begin; number < end; ++number) {
+      Index4 origin;
+      std::int64_t left = number;
+      for (std::size_t axis = 4; axis-- > 0; left /= grid.chunks[axis])
+        origin[axis] = left % grid.chunks[axis] * layout.chunk[axis];
+      gather_chunk(voxels, voxel, layout, grid, origin, compressor.plain());
+      const auto size = static_cast<std::size_t>(compressor.compress());
+      auto& chunk = chunks[static_cast<std::size_t>(number)];
+      chunk.reset(static_cast<std::byte*>(std::malloc(size)));
+      if (!chunk) throw ResourceError(file, "no memory is left for its chunks");
+      std::memcpy(chunk.get(), compressor.packed(), size);
+    }
+  });
+  Frame frame(file, element, layout, options, grid);
+  for (std::int64_t number = 0; number < grid.count; ++number)
+    frame.give(number, chunks[static_cast<std::size_t>(number)].release());
+  return frame.bytes();
+}
+
+bool shuffled_is_smaller(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                         const PackOptions& options) {
+  const std::size_t voxel = size_of(element);
+  PackLayout slab = layout;
+  Index4 origin;
+  for (std::size_t axis = 0; axis < 4; ++axis) {
+    slab.chunk[axis] = std::min(layout.chunk[axis], layout.shape[axis]);
+    slab.block[axis] = std::min(layout.block[axis], slab.chunk[axis]);
+    origin[axis] = (layout.shape[axis] - slab.chunk[axis]) / 2;
+  }
+  const Grid grid(slab, voxel);
+  std::int32_t sizes[2];
+  base::parallel_for(options.threads, 2, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t shuffle = begin; shuffle < end; ++shuffle) {
+      PackOptions tried = options;
+      tried.shuffle = shuffle != 0;
+      Compressor compressor(file, tried, voxel, grid);
+      gather_chunk(voxels, voxel, slab, grid, origin, compressor.plain());
+      sizes[shuffle] = compressor.compress();
+    }
+  });
+  return sizes[1] < sizes[0];
+}
+
+}  // namespace fastnnunet::storage

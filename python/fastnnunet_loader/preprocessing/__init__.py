@@ -1,0 +1,1 @@
+"""From raw images to what a training reads: fingerprint and preprocessing, on threads within a memory budget."""

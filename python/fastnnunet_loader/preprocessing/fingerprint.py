@@ -1,0 +1,158 @@
+"""The fingerprint of a data set, as nnU-Net's DatasetFingerprintExtractor makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core, known
+from ..errors import PreprocessingError
+from ..loading.reading.patience import Patience
+from ..prediction.preprocessing.cropping import nonzero_box
+from ..prediction.preprocessing.preprocess import read
+from ..prediction.session.memory import Budget
+from .cases import TrainingCase, analysis_bytes, check, training_cases
+from .session import Job, Session, raise_all
+
+__all__ = ["fingerprint_of", "own_analysis", "percentiles"]
+
+PERCENTILES = np.array((0.5, 50.0, 99.5))
+
+
+def own_analysis() -> str:
+    """Return what is not as it is known in nnU-Net's analysis of one case, or ""."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    return known.listed(known.changed(DatasetFingerprintExtractor, "analyze_case", "collect_foreground_intensities"))
+
+
+class _Found:
+    """What the fingerprint needs of all cases. foreground: (C, cases * samples), of each case its part."""
+
+    def __init__(self, cases: int, channels: int, samples: int) -> None:
+        self.samples = samples
+        self.foreground = np.empty((channels, cases * samples), np.float32)
+        self.has_foreground = [True] * cases
+        self.shapes: list[Any] = [None] * cases
+        self.spacings: list[Any] = [None] * cases
+        self.sizes: list[Any] = [None] * cases
+
+    def intensities(self, channel: int) -> npt.NDArray[Any]:
+        """What nnU-Net has of a channel: in float64 where a case has no foreground, as NumPy joins them."""
+        all_of_it: npt.NDArray[Any] = self.foreground[channel]
+        if all(self.has_foreground):
+            return all_of_it
+        parts = all_of_it.reshape(len(self.shapes), self.samples)[np.array(self.has_foreground)]
+        return np.asarray(parts.reshape(-1), np.float64)
+
+
+def fingerprint_of(
+    dataset: dict[str, Any],
+    dataset_json: dict[str, Any],
+    reader: Any,
+    total_samples: int,
+    *,
+    budget: Budget,
+    threads: int,
+    most_cases: int,
+    progress: bool,
+    say: Callable[[str], None],
+    patience: Patience,
+) -> dict[str, Any]:
+    """Return nnU-Net's fingerprint of a data set.
+
+    Args:
+        dataset: files of each case, as nnU-Net's `get_filenames_of_train_images_and_targets` returns them.
+        dataset_json: the content of dataset.json.
+        reader: nnU-Net's class that reads the images.
+        total_samples: intensities of all cases together, for each channel.
+        budget, threads, most_cases, progress, say, patience: as for `preprocess_cases`.
+
+    Raises:
+        PreprocessingError: the cases that cannot be analysed. The others have been.
+    """
+    cases = training_cases(dataset)
+    names = dataset_json["channel_names"] if "channel_names" in dataset_json else dataset_json["modality"]
+    channels = len(names)
+    found = _Found(len(cases), channels, int(total_samples // len(cases)))
+    checked, bad = check(cases, reader, dataset_json, patience)
+    for error in bad:
+        say(f"{error}; the others follow")
+    numbers = {case.name: number for number, case in enumerate(cases)}
+
+    def job(case: TrainingCase, header: Any) -> Job:
+        need = None if header is None else analysis_bytes(header, channels)
+        return Job(case, need, lambda count: _analyse(case, numbers[case.name], reader, found, count, patience))
+
+    session = Session("fingerprint", budget, threads, most_cases, progress, say)
+    failed = session.run([job(case, header) for case, header in checked])
+    raise_all(sorted([*bad, *failed], key=lambda error: numbers.get(error.case, len(numbers))))
+    return {
+        "spacings": found.spacings,
+        "shapes_after_crop": found.shapes,
+        "foreground_intensity_properties_per_channel": {
+            channel: _properties(found.intensities(channel), threads) for channel in range(channels)
+        },
+        "median_relative_size_after_cropping": np.median(found.sizes, 0),
+    }
+
+
+def _properties(values: npt.NDArray[Any], threads: int) -> dict[str, float]:
+    low, median, high = percentiles(values, threads)
+    return {
+        "mean": float(np.mean(values)),
+        "median": float(median),
+        "std": float(np.std(values)),
+        "min": float(np.min(values)),
+        "max": float(np.max(values)),
+        "percentile_99_5": float(high),
+        "percentile_00_5": float(low),
+    }
+
+
+def percentiles(values: npt.NDArray[Any], threads: int) -> npt.NDArray[np.float64]:
+    """`np.percentile(values, PERCENTILES)` of many values, with its arithmetic, and without its copy of them."""
+    if values.dtype != np.float32 or not values.size:
+        return np.asarray(np.percentile(values, PERCENTILES), np.float64)
+    places = np.true_divide(PERCENTILES, np.float32(100)) * (values.size - 1)
+    lower = np.floor(places).astype(np.int64)
+    upper = np.minimum(lower + 1, values.size - 1)
+    found = np.array(_core.order_statistics(values, [*lower.tolist(), *upper.tolist()], threads=threads), np.float32)
+    before, after = found[: len(lower)], found[len(lower) :]
+    share, step = places - lower, after - before
+    return np.asarray(np.where(share < 0.5, before + step * share, after - step * (1 - share)), np.float64)
+
+
+def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads: int, patience: Patience) -> None:
+    reader = kind()
+    image, properties = read(case.name, case.images, lambda: reader.read_images(list(case.images)), patience)
+    labels, _ = read(case.name, [case.label], lambda: reader.read_seg(case.label), patience)
+    image, labels = np.asarray(image, np.float32), np.asarray(labels, np.float32)
+    if labels.shape[1:] != image.shape[1:]:
+        reason = f"expected a segmentation of the image's shape {image.shape[1:]}, got {labels.shape[1:]}"
+        raise PreprocessingError(case=case.name, stage="read", file=case.label, reason=reason)
+    if len(image) < len(found.foreground):
+        reason = f"expected {len(found.foreground)} channels, as dataset.json has, got {len(image)}"
+        raise PreprocessingError(case=case.name, stage="read", file=", ".join(case.images), reason=reason)
+    box = nonzero_box(image, threads)
+    inside = (slice(None), *(slice(lower, upper) for lower, upper in box))
+    before = image.shape[1:]
+    image, labels = np.ascontiguousarray(image[inside]), np.ascontiguousarray(labels[inside])
+    for array, files, what in ((image, case.images, "image"), (labels, (case.label,), "segmentation")):
+        if np.isnan(array.sum(dtype=np.float64)) and (bad := int(np.isnan(array).sum())):
+            reason = f"expected numbers, got an {what} with {bad} voxels that are NaN".replace("an s", "a s")
+            raise PreprocessingError(case=case.name, stage="fingerprint", file=", ".join(files), reason=reason)
+    voxels = _core.draw_foreground(
+        image[: len(found.foreground)],
+        labels[0],
+        found.foreground,
+        first=number * found.samples,
+        samples=found.samples,
+    )
+    found.has_foreground[number] = voxels > 0
+    found.shapes[number] = image.shape[1:]
+    found.spacings[number] = properties["spacing"]
+    found.sizes[number] = np.prod(image.shape[1:]) / np.prod(before)
