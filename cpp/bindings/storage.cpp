@@ -1,7 +1,12 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <algorithm>
+#include <optional>
+#include <vector>
+
 #include "bindings.h"
+#include "fastnnunet/sampling/found_locations.h"
 #include "fastnnunet/storage/cache/open_volumes.h"
 #include "fastnnunet/storage/volume.h"
 
@@ -43,6 +48,29 @@ void add_storage(py::module_& module) {
             return read<std::int16_t>(volume, {lower, upper}, outside);
           },
           py::arg("lower"), py::arg("upper"), py::arg("outside") = std::int16_t{-1});
+  // [(number in `wanted` or the label, voxels (N, 3) int64), ...]; what the loader's class locations come from where no
+  // preprocessing has found them.
+  module.def(
+      "find_class_locations",
+      [](const std::filesystem::path& file, const std::string& member,
+         const std::optional<std::vector<std::vector<std::int64_t>>>& wanted, std::optional<std::int64_t> ignored) {
+        std::vector<sampling::FoundClass> found;
+        {
+          const py::gil_scoped_release release;
+          const auto volume = open_volume(file, member);
+          volume->content();
+          found = sampling::find_class_locations(*volume, wanted, ignored);
+        }
+        py::list classes;
+        for (const auto& one : found) {
+          py::array_t<std::int64_t> voxels({static_cast<py::ssize_t>(one.voxels.size() / 3), py::ssize_t{3}});
+          std::copy(one.voxels.begin(), one.voxels.end(), voxels.mutable_data());
+          classes.append(py::make_tuple(one.labels, one.is_annotated, voxels));
+        }
+        return classes;
+      },
+      py::arg("file"), py::arg("member") = "seg", py::kw_only(), py::arg("classes") = py::none(),
+      py::arg("ignored") = py::none());
   module.def(
       "open_volume",
       [](const std::filesystem::path& file, const std::string& member) {

@@ -18,8 +18,7 @@ from ..transforms.python import makes_a_sample, noted
 from .activity import describe_activity
 from .gpu import device_in_use
 from .opened import end, end_elsewhere, opened
-from .reading.cases import ClassLocations, Source, class_locations
-from .reading.pickles import read_properties
+from .reading.source import ClassLocations, Source
 from .sample_lines import Origin, command, line
 from .stalls import Stalls
 from .state import BadCase, check_version, fingerprint, make_state, skipped_in, still_skipped
@@ -114,13 +113,11 @@ class CoreLoader:
             keep_blocks=self._keep_blocks,
         )
         # The core keeps this function: it must not keep the loader.
-        folder, names, annotated = self._source.folder, self._names, self._source.annotated_key
-        unrestricted = self._unrestricted_pickles
+        read, unrestricted = self._source.locations, self._unrestricted_pickles
 
         def locations(number: int) -> ClassLocations:
-            file = folder / f"{names[number]}.pkl"
             with noted():
-                return class_locations(file, read_properties(file, unrestricted), annotated)
+                return read(number, unrestricted)
 
         core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._stalls.first_look, self._first_stall)
         taken = core.statistics().memory_budget
