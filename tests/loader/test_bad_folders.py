@@ -31,27 +31,31 @@ FILES: dict[str, tuple[Break, str]] = {
     "labels are missing": (lambda root: (root / "case_1_seg.npy").unlink(), r"case_1_seg\.npy"),
     "image of a text": (lambda root: (root / "case_1.npy").write_text("no array"), r"case_1\.npy"),
     "image is cut": (cut, r"case_1\.npy.* truncated"),
-    "one axis": (replaced("case_1.npy", np.zeros(5, np.float32)), r"case_1\.npy.*expected an array of shape .*got shape \(5\)"),
-    "two axes": (replaced("case_1_seg.npy", LABELS[0, 0]), r"case_1_seg\.npy.*expected an array of shape .*got shape \(24, 28\)"),
-    "five axes": (replaced("case_1.npy", IMAGE[None]), r"case_1\.npy.*expected an array of shape .*got shape \(1, 1, 20, 24, 28\)"),
-    "no voxels": (replaced("case_1.npy", IMAGE[:, :0]), r"case_1\.npy.*expected at least one voxel.*got shape \(1, 0, 24, 28\)"),
+    "one axis": (replaced("case_1.npy", np.zeros(5, np.float32)), r"case_1\.npy.*expected an array .*got shape \(5\)"),
+    "two axes": (replaced("case_1_seg.npy", LABELS[0, 0]), r"case_1_seg\.npy.*expected an array .*got shape \(24, 28\)"),
+    "five axes": (replaced("case_1.npy", IMAGE[None]), r"case_1\.npy.*expected an array .*got shape \(1, 1, 20, 24, 28\)"),
+    "no voxels": (
+        replaced("case_1.npy", IMAGE[:, :0]),
+        r"case_1\.npy.*expected at least one voxel.*got shape \(1, 0, 24, 28\)",
+    ),
     "complex numbers": (replaced("case_1.npy", IMAGE.astype(np.complex64)), r"case_1\.npy.*expected .*got dtype '<c8'"),
     "text": (replaced("case_1.npy", np.full(IMAGE.shape, "a")), r"case_1\.npy.*expected .*got dtype '<U1'"),
     "foreign byte order": (replaced("case_1.npy", IMAGE.astype(">f4")), r"case_1\.npy.*expected .*byte order, got dtype '>f4'"),
     "another shape of labels": (
-        replaced("case_1_seg.npy", LABELS[:, 1:]), r"case_1_seg\.npy.*expected the image's shape \(20, 24, 28\), got \(19, 24, 28\)"
+        replaced("case_1_seg.npy", LABELS[:, 1:]),
+        r"case_1_seg\.npy.*expected the image's shape \(20, 24, 28\), got \(19, 24, 28\)",
     ),
-    "more channels": (
-        replaced("case_1.npy", np.repeat(IMAGE, 3, 0)), r"case_1\.npy.*expected 1 channels as the other cases have, got 3"
-    ),
+    "more channels": (replaced("case_1.npy", np.repeat(IMAGE, 3, 0)), r"case_1\.npy.*expected 1 channels as .* have, got 3"),
     "more channels of labels": (
-        replaced("case_1_seg.npy", np.repeat(LABELS, 2, 0)), r"case_1_seg\.npy.*expected 1 channels as the other cases have, got 2"
+        replaced("case_1_seg.npy", np.repeat(LABELS, 2, 0)),
+        r"case_1_seg\.npy.*expected 1 channels as .* have, got 2",
     ),
     "voxels that are not finite": (replaced("case_1.npy", IMAGE * np.nan), r"case_1\.npy.*(nan|NaN|finite)"),
     "properties that are no pickle": (
-        lambda root: (root / "case_1.pkl").write_bytes(b"x"), r"case_1\.pkl.*expected a whole pickle of nnU-Net's properties, got"
+        lambda root: (root / "case_1.pkl").write_bytes(b"x"),
+        r"case_1\.pkl.*expected a whole pickle of nnU-Net's properties, got",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", FILES)

@@ -269,3 +269,52 @@ def test_properties_decide_where_there_are_some(nnunet_dataset: Any, tmp_path: P
     assert (root / "class_locations").exists()
     with open_folder(root, oversample_foreground=1.0, classes=[2]) as loader:
         assert all((batch["label"][:, :, 4, 4, 4] == 2).all() for batch in itertools.islice(loader, 5))
+
+
+def test_it_answers_what_pytorchs_loader_is_asked(tmp_path: Path) -> None:
+    root = numpy_folder(tmp_path / "cases", channels=2)
+    with open_folder(root, per_case={"age": [5, 6, 7, 8]}, batches_per_epoch=2) as loader:
+        assert (loader.batch_size, loader.num_workers, loader.drop_last, loader.pin_memory) == (3, 0, True, False)
+        assert len(loader.dataset) == 4
+        item = loader.dataset[1]
+        assert (item["case"], item["age"]) == ("case_1", 6)
+        assert np.array_equal(item["image"], whole(root, "case_1", "npz", "data"))
+        assert np.array_equal(item["label"], whole(root, "case_1", "npz", "seg"))
+        assert [one["case"] for one in loader.dataset] == loader.keys
+        assert [one["case"] for one in loader.dataset[-2:]] == loader.keys[-2:]
+        assert repr(loader).startswith("DataLoader(4 cases, batches of 3 x (8, 8, 8), 2 an epoch")
+    assert "closed" in repr(loader)
+    images = numpy_folder(tmp_path / "images", labels=False)
+    with open_folder(images) as loader:
+        assert set(loader.dataset[0]) == {"image", "case"}
+        assert loader.patch(0, 0).segmentation.shape == (0, 8, 8, 8)
+        assert "without end" in repr(loader)
+
+
+def test_ranks_have_batches_of_their_own(tmp_path: Path) -> None:
+    """Without being told which rank they are."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    root = numpy_folder(tmp_path / "cases")
+    with open_folder(root) as loader:
+        alone = next(loader)["image"].clone()
+    dist.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
+    try:
+        with open_folder(root) as loader, open_folder(root, rank=0) as told:
+            assert (loader.rank, told.rank) == (1, 0)
+            assert not torch.equal(next(loader)["image"], alone)
+            assert torch.equal(next(told)["image"], alone)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_settings_that_nnunet_has_are_followed(tmp_path: Path) -> None:
+    root = numpy_folder(tmp_path / "cases")
+    with open_folder(root, sampling_probabilities=[0, 1, 0, 0], batch_size=8) as loader:
+        assert set(next(loader)["case"]) == {"case_1"}
+    with open_folder(root, probabilistic_oversampling=True, oversample_foreground=0.5, batch_size=8) as loader:
+        forced = [[loader.sampled(step, slot)[1] for slot in range(8)] for step in range(20)]
+        assert len({sum(of) for of in forced}) > 1
+    with open_folder(root, oversample_foreground=0.25, batch_size=8) as loader:
+        assert [loader.sampled(0, slot)[1] for slot in range(8)] == [False] * 6 + [True] * 2

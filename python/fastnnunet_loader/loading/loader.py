@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 
 from .. import _core
 from ..errors import SampleError
@@ -24,6 +25,7 @@ from .reading.cases import read_off
 from .reading.patches import Patch
 from .reading.source import BatchKeys, Source
 from .sample_lines import Origin
+from .scripts.cases import Cases
 from .scripts.epochs import Epoch, Progress
 from .scripts.folder import folder_source
 from .state import BadCase
@@ -219,7 +221,8 @@ class DataLoader(ExaminedLoader):
             image_key, label_key, case_key: names of image, label and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`.
+            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed if it is initialized:
+                each rank makes batches of its own, of `batch_size` samples.
 
         Raises:
             ValueError: an argument is out of range.
@@ -245,6 +248,8 @@ class DataLoader(ExaminedLoader):
             probabilistic_oversampling=probabilistic_oversampling,
             sampling_probabilities=sampling_probabilities,
         )
+        if dist.is_available() and dist.is_initialized():
+            options.setdefault("rank", dist.get_rank())
         return cls.from_nnunet(source, **options)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -269,6 +274,21 @@ class DataLoader(ExaminedLoader):
         return self._source.batches_per_epoch
 
     def __bool__(self) -> bool:
+        return True
+
+    @property
+    def dataset(self) -> Cases:
+        """The cases as whole volumes, without patches and transforms."""
+        return Cases(self._source)
+
+    @property
+    def num_workers(self) -> int:
+        """The number of worker processes: 0, since threads of this process do their work."""
+        return 0
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether incomplete batches are left out: all batches are complete."""
         return True
 
     def __next__(self) -> dict[str, Any]:

@@ -58,7 +58,12 @@ def folder_source(
         dims=dims,
         transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
         locations=CaseLocations(
-            files, [root / f"{name}.pkl" for name in names], root, _classes(classes), ignore_label, cache and Path(cache)
+            files,
+            [root / f"{name}.pkl" for name in names],
+            root,
+            _classes(classes),
+            ignore_label,
+            None if cache is None else Path(cache),
         ),
         keys=keys,
         per_case=per_case_values(per_case, names, keys),
