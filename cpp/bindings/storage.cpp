@@ -8,6 +8,8 @@
 #include "bindings.h"
 #include "fastnnunet/sampling/found_locations.h"
 #include "fastnnunet/storage/cache/open_volumes.h"
+#include "fastnnunet/storage/element.h"
+#include "fastnnunet/storage/memory_volume.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet::bindings {
@@ -22,6 +24,23 @@ py::array_t<T> read(Volume& volume, const Box& box, T outside) {
   const py::gil_scoped_release release;
   volume.read_channels(box, data, outside);
   return out;
+}
+
+// An array (C, X, Y, Z) as a file; it is not copied, and kept for as long as the file is there.
+std::unique_ptr<storage::MemoryFile> memory_file(const std::string& name, const py::array& array) {
+  const auto type = py::cast<std::string>(array.dtype().attr("str"));
+  const auto element = storage::element_of(type);
+  if (!element || array.ndim() != 4)
+    throw InvalidArgument(name, "an array (C, X, Y, Z) of numbers in this machine's byte order",
+                          std::to_string(array.ndim()) + " axes of '" + type + "'");
+  storage::MemoryArray view;
+  view.data = static_cast<const std::byte*>(array.data());
+  view.element = *element;
+  view.channels = array.shape(0);
+  view.shape = {array.shape(1), array.shape(2), array.shape(3)};
+  view.steps = {array.strides(0), array.strides(1), array.strides(2), array.strides(3)};
+  view.owner = share(array);
+  return std::make_unique<storage::MemoryFile>(name, std::move(view));
 }
 
 }  // namespace
@@ -48,6 +67,9 @@ void add_storage(py::module_& module) {
             return read<std::int16_t>(volume, {lower, upper}, outside);
           },
           py::arg("lower"), py::arg("upper"), py::arg("outside") = std::int16_t{-1});
+  py::class_<storage::MemoryFile>(module, "MemoryFile")
+      .def(py::init(&memory_file), py::arg("name"), py::arg("array"))
+      .def_property_readonly("path", &storage::MemoryFile::path);
   // [(number in `wanted` or the label, voxels (N, 3) int64), ...]; what the loader's class locations come from where no
   // preprocessing has found them.
   module.def(

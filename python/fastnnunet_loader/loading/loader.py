@@ -6,28 +6,26 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from .. import _core
 from ..errors import SampleError
 from ..sample_id import role_number
 from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse_bytes
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
-from .examined import ExaminedLoader
 from .opened import dump
 from .reading.cases import read_off
 from .reading.patches import Patch
 from .reading.source import BatchKeys, Source
 from .sample_lines import Origin
-from .scripts.cases import Cases
-from .scripts.epochs import Epoch, Progress
+from .scripts.arrays import array_source
 from .scripts.folder import folder_source
+from .scripts.iterated import IteratedLoader
 from .state import BadCase
 from .statistics import LoaderStats
 from .tensors import as_tensor
@@ -57,16 +55,13 @@ def draw_seed() -> int:
     return secrets.randbits(63)
 
 
-class DataLoader(ExaminedLoader):
+class DataLoader(IteratedLoader):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
     `DataLoader.from_nnunet` and `DataLoader.from_folder` make one. It is an iterator without end and a context manager; with a
     length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step).
     `close()` stops the work of its threads and frees its memory.
     """
-
-    _progress = Progress()
-    _resumed = 0  # batches of the epoch before the state that was loaded
 
     @classmethod
     def from_nnunet(
@@ -248,48 +243,71 @@ class DataLoader(ExaminedLoader):
             probabilistic_oversampling=probabilistic_oversampling,
             sampling_probabilities=sampling_probabilities,
         )
+        return cls._of_script(source, options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Sequence[Any] | Mapping[str, Any],
+        labels: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        patch_size: Sequence[int],
+        batch_size: int,
+        transforms: Any = None,
+        cases: Sequence[str] | None = None,
+        oversample_foreground: float = 0.33,
+        batches_per_epoch: int | None = None,
+        initial_patch_size: Sequence[int] | None = None,
+        probabilistic_oversampling: bool = False,
+        sampling_probabilities: Sequence[float] | None = None,
+        classes: Sequence[int | Sequence[int]] | None = None,
+        ignore_label: int | None = None,
+        per_case: Mapping[str, Any] | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+        case_key: str = "case",
+        **options: Unpack[LoaderKeywords],
+    ) -> DataLoader:
+        """Makes batches from volumes in memory, which are not copied. They must not be changed while the loader is open.
+
+        Args:
+            images: an array of NumPy or a tensor of the CPU for each case, of shape (C, X, Y, Z), or (C, Y, Z) where
+                `patch_size` has two numbers; without C it has one channel. A dictionary has the names of cases as keys.
+            labels: whole numbers for each case, in the order of the images or by name: the image's shape without channels, or
+                (C', X, Y, Z) or (C', Y, Z). None for images without labels.
+            patch_size, batch_size, transforms, oversample_foreground, batches_per_epoch, initial_patch_size: as `from_folder`.
+            probabilistic_oversampling, sampling_probabilities, classes, ignore_label, per_case: as `from_folder`.
+            image_key, label_key, case_key, options: as `from_folder`.
+            cases: names of the cases; None for the keys of `images`, or "case_0" and so on.
+
+        Raises:
+            ValueError: an argument is out of range, or an array does not fit; the case is named.
+            MemoryBudgetError, ResourceError: as `from_nnunet`.
+        """
+        source = array_source(
+            images,
+            labels,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            transforms=transforms,
+            cases=cases,
+            classes=classes,
+            ignore_label=ignore_label,
+            oversample_foreground=oversample_foreground,
+            keys=BatchKeys(image_key, label_key, case_key),
+            per_case=per_case or {},
+            batches_per_epoch=batches_per_epoch,
+            initial_patch_size=initial_patch_size,
+            probabilistic_oversampling=probabilistic_oversampling,
+            sampling_probabilities=sampling_probabilities,
+        )
+        return cls._of_script(source, options)
+
+    @classmethod
+    def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
         if dist.is_available() and dist.is_initialized():
             options.setdefault("rank", dist.get_rank())
         return cls.from_nnunet(source, **options)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The batches of an epoch, or the loader itself if it has no length.
-
-        After `load_state_dict`, the first epoch has the batches that were left of it.
-        """
-        if self._source.batches_per_epoch is None:
-            return self
-        resumed, self._resumed = self._resumed, 0
-        self._progress = Progress(resumed)
-        return Epoch(self, self._progress)
-
-    def __len__(self) -> int:
-        """The number of batches of an epoch.
-
-        Raises:
-            TypeError: the loader gives batches without end.
-        """
-        if self._source.batches_per_epoch is None:
-            raise TypeError("[loader] expected batches_per_epoch for a length, got none: batches have no end")
-        return self._source.batches_per_epoch
-
-    def __bool__(self) -> bool:
-        return True
-
-    @property
-    def dataset(self) -> Cases:
-        """The cases as whole volumes, without patches and transforms."""
-        return Cases(self._source)
-
-    @property
-    def num_workers(self) -> int:
-        """The number of worker processes: 0, since threads of this process do their work."""
-        return 0
-
-    @property
-    def drop_last(self) -> bool:
-        """Whether incomplete batches are left out: all batches are complete."""
-        return True
 
     def __next__(self) -> dict[str, Any]:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
@@ -333,27 +351,6 @@ class DataLoader(ExaminedLoader):
                     "skipping case %s: [%s] %s (found at step %d)\n%s",
                     *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
                 )
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
-        super().load_state_dict(state)
-        self._resumed = Progress.of_state(state, self._source.batches_per_epoch).done
-        self._progress = Progress(self._resumed)
-
-    def _state(self, core: _core.Loader) -> dict[str, Any]:
-        state = super()._state(core)
-        if self._source.batches_per_epoch is not None:
-            state["batches_of_epoch"] = self._progress.done
-        return state
-
-    def __repr__(self) -> str:
-        shape = tuple(self._sampling["final_patch_size"][3 - self._source.dims :])
-        length = self._source.batches_per_epoch
-        ends = "without end" if length is None else f"{length} an epoch"
-        state = ", closed" if self.closed else ""
-        return (
-            f"DataLoader({len(self._names)} cases, batches of {self.batch_size} x {shape}, {ends}, {self.threads} threads, "
-            f"seed {self.seed}, rank {self.rank}{state})"
-        )
 
     def __enter__(self) -> DataLoader:
         return self

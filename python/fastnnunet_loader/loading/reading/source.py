@@ -43,6 +43,8 @@ class Source:
     per_case: Mapping[str, Any] = field(default_factory=dict)
     """What comes along in batches under a name of its own: a tensor or a list, with an item for each case."""
     batches_per_epoch: int | None = None
+    kept: Any = None
+    """What has to live as long as the loader: arrays that cases are read from."""
 
 
 def pickled_locations(files: Sequence[Path], annotated_key: tuple[int, ...] | None) -> Callable[[int, bool], ClassLocations]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..loader import DataLoader
+    from .iterated import IteratedLoader
 
 __all__ = ["Epoch", "Progress"]
 
@@ -28,7 +28,7 @@ class Progress:
 class Epoch(Iterator[dict[str, Any]]):
     """The batches of one epoch of a loader, or the rest of them, from the loader's next batch on."""
 
-    def __init__(self, loader: DataLoader, progress: Progress) -> None:
+    def __init__(self, loader: IteratedLoader, progress: Progress) -> None:
         self._loader = loader
         self._progress = progress
 

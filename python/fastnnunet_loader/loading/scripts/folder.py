@@ -16,7 +16,7 @@ from ...errors import StorageError
 from ..reading.source import BatchKeys, Source
 from .locations import CaseLocations, Classes
 
-__all__ = ["folder_source", "make_sampling", "per_case_values"]
+__all__ = ["checked_classes", "checked_epoch", "folder_source", "make_sampling", "per_case_values"]
 
 
 def folder_source(
@@ -61,13 +61,13 @@ def folder_source(
             files,
             [root / f"{name}.pkl" for name in names],
             root,
-            _classes(classes),
+            checked_classes(classes),
             ignore_label,
             None if cache is None else Path(cache),
         ),
         keys=keys,
         per_case=per_case_values(per_case, names, keys),
-        batches_per_epoch=_epoch(batches_per_epoch),
+        batches_per_epoch=checked_epoch(batches_per_epoch),
     )
 
 
@@ -132,7 +132,8 @@ def _or_none(path: Path) -> str | Path:
     return "" if path == Path() else path
 
 
-def _classes(classes: Sequence[int | Sequence[int]] | None) -> Classes | None:
+def checked_classes(classes: Sequence[int | Sequence[int]] | None) -> Classes | None:
+    """Return the labels of each class, or raise a ValueError."""
     if classes is None:
         return None
     try:
@@ -202,7 +203,8 @@ def _size(name: str, size: Sequence[int]) -> tuple[int, ...]:
     raise ValueError(f"[{name}] expected 2 or 3 whole numbers above 0, got {size!r}")
 
 
-def _epoch(batches: int | None) -> int | None:
+def checked_epoch(batches: int | None) -> int | None:
+    """Return the length of an epoch, or raise a ValueError."""
     if batches is not None and (isinstance(batches, bool) or int(batches) != batches or batches < 1):
         raise ValueError(f"[batches_per_epoch] expected a whole number above 0, or None, got {batches!r}")
     return None if batches is None else int(batches)
