@@ -109,19 +109,20 @@ def test_a_state_continues(tmp_path: Path) -> None:
 
 
 IMAGE = np.zeros((1, 12, 12, 12), np.float32)
+TENSOR = (1, 12, 12, 12)
 LABEL = np.zeros((12, 12, 12), np.int8)
 WRONG: list[tuple[Any, Any, dict[str, Any], str]] = [
     ([IMAGE, [1, 2]], None, {}, r"\[images\] expected an array of NumPy or a tensor, got list of case case_1"),
     ([IMAGE, IMAGE[0, 0]], None, {}, r"\[images\] expected shape \(C, X, Y, Z\), got \(12, 12\) of case case_1"),
-    ([IMAGE, IMAGE[:, :0]], None, {}, r"\[images\] expected at least one voxel on every axis, got shape \(1, 0, 12, 12\) of case case_1"),
+    ([IMAGE, IMAGE[:, :0]], None, {}, r"\[images\] expected at least one voxel .*, got shape \(1, 0, 12, 12\) of case case_1"),
     ([IMAGE.astype(">f4")], None, {}, r"\[images\] expected numbers .* byte order, got '>f4' of case case_0"),
     ([IMAGE.astype(np.complex64)], None, {}, r"\[images\] expected numbers .*, got '<c8' of case case_0"),
-    ([torch.zeros(1, 12, 12, 12, dtype=torch.bfloat16)], None, {}, r"\[images\] expected a tensor .*, got torch.bfloat16 on cpu of case case_0"),
-    ([torch.zeros(1, 12, 12, 12, device="meta")], None, {}, r"\[images\] expected a tensor of the CPU .* on meta of case case_0"),
+    ([torch.zeros(TENSOR, dtype=torch.bfloat16)], None, {}, r"\[images\] .*, got torch.bfloat16 on cpu of case case_0"),
+    ([torch.zeros(TENSOR, device="meta")], None, {}, r"\[images\] expected a tensor .* on meta of case case_0"),
     ([IMAGE, np.repeat(IMAGE, 2, 0)], None, {}, r"\[images\] expected 1 channels as case case_0 has, got 2 of case case_1"),
     ([IMAGE], [LABEL[1:]], {}, r"\[labels\] expected the image's shape \(12, 12, 12\), got \(11, 12, 12\) of case case_0"),
     ([IMAGE], [LABEL.astype(np.float32)], {}, r"\[labels\] expected whole numbers, got float32 of case case_0"),
-    ([IMAGE], [LABEL.astype(np.int32) + 40_000], {}, r"\[labels\] expected numbers from -32768 to 32767, got 40000 to 40000 of case case_0"),
+    ([IMAGE], [LABEL.astype(np.int32) + 40_000], {}, r"\[labels\] expected .*32767, got 40000 to 40000 of case case_0"),
     ([IMAGE], [], {}, r"\[labels\] expected an array for each of 1 cases, got 0"),
     ({"a": IMAGE}, {"b": LABEL}, {}, r"\[labels\] expected an array for each case, got none of case a"),
     ({"a": IMAGE}, None, {"cases": ["b"]}, r"\[cases\] expected names among the images, got 'b'"),
