@@ -173,29 +173,19 @@ class CoreLoader:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
-
-        Skipped cases whose files have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A
-        case that is still bad is skipped from the same step on as before, or its error is raised.
-
-        A warning tells if the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net
-        or batchgeneratorsv2: the batches then differ from those that would have followed.
-
-        Raises:
-            ValueError: this is no state, or one of a later version.
-        """
+        """Continue from a state; see `IteratedLoader.load_state_dict`."""
         check_version(state)
         if state["fingerprint"] != self.fingerprint:
             warnings.warn(
                 "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
                 "the batches will differ from those of an uninterrupted run",
-                stacklevel=2,
+                stacklevel=3,  # whoever called IteratedLoader.load_state_dict
             )
         elif changed := self.differences(state):
             warnings.warn(
                 f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
                 "uninterrupted run",
-                stacklevel=2,
+                stacklevel=3,  # whoever called IteratedLoader.load_state_dict
             )
         core = self._opened()
         if state["seed"] != self.seed:

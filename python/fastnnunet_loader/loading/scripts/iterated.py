@@ -58,7 +58,19 @@ class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
         """Whether incomplete batches are left out: all batches are complete."""
         return True
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
+
+        The next epoch has the batches that were left of the state's; if none were, it is a whole one. Skipped cases whose files
+        have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A case that is still bad is
+        skipped from the same step on as before, or its error is raised.
+
+        A warning tells if the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net
+        or batchgeneratorsv2: the batches then differ from those that would have followed.
+
+        Raises:
+            ValueError: this is no state, or one of a later version.
+        """
         super().load_state_dict(state)
         self._resumed = Progress.of_state(state, self._source.batches_per_epoch).done
         self._progress = Progress(self._resumed)
