@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_from_folder import numpy_folder, open_folder, write_case
+from small_folders import numpy_folder, open_folder, write_case
 
 import fastnnunet_loader as fl
 

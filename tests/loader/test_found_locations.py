@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_from_folder import numpy_folder, open_folder
+from small_folders import numpy_folder, open_folder
 
 from fastnnunet_loader import _core
 from fastnnunet_loader.loading.scripts import locations as module

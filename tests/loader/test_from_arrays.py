@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_from_folder import numpy_folder, open_folder
+from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
 
