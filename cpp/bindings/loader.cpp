@@ -193,6 +193,8 @@ void add_loader(py::module_& module) {
       .def_readonly("image", &CaseFiles::image)
       .def_readonly("segmentation", &CaseFiles::segmentation)
       .def_readonly("previous", &CaseFiles::previous);
+  module.def("find_cases", &find_cases, py::arg("folder"), py::kw_only(), py::arg("labelled") = true,
+             py::call_guard<py::gil_scoped_release>());
   module.def("stamp_of_case", &stamp_of_case, py::arg("files"), py::call_guard<py::gil_scoped_release>());
   module.def("passing", [](int code) { return platform::passing(code) == Passing::yes; }, py::arg("errno"));
 

@@ -1,14 +1,19 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings.h"
+#include "fastnnunet/sampling/found_locations.h"
 #include "fastnnunet/storage/b2nd/pack.h"
 #include "fastnnunet/storage/cache/open_volumes.h"
+#include "fastnnunet/storage/element.h"
+#include "fastnnunet/storage/memory_volume.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet::bindings {
@@ -79,6 +84,23 @@ void add_packing(py::module_& module) {
       "(C, X, Y, Z). shuffle None: whichever takes less space, as nnU-Net finds it.");
 }
 
+// An array (C, X, Y, Z) as a file; it is not copied, and kept for as long as the file is there.
+std::unique_ptr<storage::MemoryFile> memory_file(const std::string& name, const py::array& array) {
+  const auto type = py::cast<std::string>(array.dtype().attr("str"));
+  const auto element = storage::element_of(type);
+  if (!element || array.ndim() != 4)
+    throw InvalidArgument(name, "an array (C, X, Y, Z) of numbers in this machine's byte order",
+                          std::to_string(array.ndim()) + " axes of '" + type + "'");
+  storage::MemoryArray view;
+  view.data = static_cast<const std::byte*>(array.data());
+  view.element = *element;
+  view.channels = array.shape(0);
+  view.shape = {array.shape(1), array.shape(2), array.shape(3)};
+  view.steps = {array.strides(0), array.strides(1), array.strides(2), array.strides(3)};
+  view.owner = share(array);
+  return std::make_unique<storage::MemoryFile>(name, std::move(view));
+}
+
 }  // namespace
 
 void add_storage(py::module_& module) {
@@ -104,6 +126,32 @@ void add_storage(py::module_& module) {
             return read<std::int16_t>(volume, {lower, upper}, outside);
           },
           py::arg("lower"), py::arg("upper"), py::arg("outside") = std::int16_t{-1});
+  py::class_<storage::MemoryFile>(module, "MemoryFile")
+      .def(py::init(&memory_file), py::arg("name"), py::arg("array"))
+      .def_property_readonly("path", &storage::MemoryFile::path);
+  // [(number in `wanted` or the label, voxels (N, 3) int64), ...]; what the loader's class locations come from where no
+  // preprocessing has found them.
+  module.def(
+      "find_class_locations",
+      [](const std::filesystem::path& file, const std::string& member,
+         const std::optional<std::vector<std::vector<std::int64_t>>>& wanted, std::optional<std::int64_t> ignored) {
+        std::vector<sampling::FoundClass> found;
+        {
+          const py::gil_scoped_release release;
+          const auto volume = open_volume(file, member);
+          volume->content();
+          found = sampling::find_class_locations(*volume, wanted, ignored);
+        }
+        py::list classes;
+        for (const auto& one : found) {
+          py::array_t<std::int64_t> voxels({static_cast<py::ssize_t>(one.voxels.size() / 3), py::ssize_t{3}});
+          std::copy(one.voxels.begin(), one.voxels.end(), voxels.mutable_data());
+          classes.append(py::make_tuple(one.labels, one.is_annotated, voxels));
+        }
+        return classes;
+      },
+      py::arg("file"), py::arg("member") = "seg", py::kw_only(), py::arg("classes") = py::none(),
+      py::arg("ignored") = py::none());
   module.def(
       "open_volume",
       [](const std::filesystem::path& file, const std::string& member) {

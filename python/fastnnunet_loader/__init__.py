@@ -16,6 +16,7 @@ from typing import Literal as _Literal
 from .settings import Settings as _Settings
 
 if _TYPE_CHECKING:
+    from . import augmentation
     from ._core import __version__
     from .errors import (
         BadCaseError,
@@ -51,6 +52,7 @@ else:
         "loading.statistics",
         "_core",
         "nnunet.reproducing",
+        "augmentation",
     )
 
     def __getattr__(name: str) -> _Any:
@@ -184,6 +186,7 @@ __all__ = [
     "StorageError",
     "TransformError",
     "__version__",
+    "augmentation",
     "available_cores",
     "compile_transforms",
     "default_threads",

@@ -3,6 +3,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/input_file.h"
 #include "fastnnunet/storage/formats.h"
+#include "fastnnunet/storage/memory_volume.h"
 
 namespace fastnnunet {
 
@@ -11,6 +12,7 @@ std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std
   if (ending == ".b2nd") return storage::open_b2nd(file);
   if (ending == ".npy") return storage::open_npy(file);
   if (ending == ".npz") return storage::open_npz(file, member);
+  if (auto array = storage::open_memory(platform::utf8(file))) return array;
   throw StorageError(platform::utf8(file),
                      "expected a file that ends in .b2nd, .npy or .npz, got '" + platform::utf8(ending) + "'");
 }

@@ -18,8 +18,7 @@ from ..transforms.python import makes_a_sample, noted
 from .activity import describe_activity
 from .gpu import device_in_use
 from .opened import end, end_elsewhere, opened
-from .reading.cases import ClassLocations, Source, class_locations
-from .reading.pickles import read_properties
+from .reading.source import ClassLocations, Source
 from .sample_lines import Origin, command, line
 from .stalls import Stalls
 from .state import BadCase, check_version, fingerprint, make_state, skipped_in, still_skipped
@@ -114,13 +113,11 @@ class CoreLoader:
             keep_blocks=self._keep_blocks,
         )
         # The core keeps this function: it must not keep the loader.
-        folder, names, annotated = self._source.folder, self._names, self._source.annotated_key
-        unrestricted = self._unrestricted_pickles
+        read, unrestricted = self._source.locations, self._unrestricted_pickles
 
         def locations(number: int) -> ClassLocations:
-            file = folder / f"{names[number]}.pkl"
             with noted():
-                return class_locations(file, read_properties(file, unrestricted), annotated)
+                return read(number, unrestricted)
 
         core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._stalls.first_look, self._first_stall)
         taken = core.statistics().memory_budget
@@ -176,29 +173,19 @@ class CoreLoader:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
-
-        Skipped cases whose files have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A
-        case that is still bad is skipped from the same step on as before, or its error is raised.
-
-        A warning tells if the state is from other cases, patches, batch sizes or transforms, or from other versions of nnU-Net
-        or batchgeneratorsv2: the batches then differ from those that would have followed.
-
-        Raises:
-            ValueError: this is no state, or one of a later version.
-        """
+        """Continue from a state; see `IteratedLoader.load_state_dict`."""
         check_version(state)
         if state["fingerprint"] != self.fingerprint:
             warnings.warn(
                 "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
                 "the batches will differ from those of an uninterrupted run",
-                stacklevel=2,
+                stacklevel=3,  # whoever called IteratedLoader.load_state_dict
             )
         elif changed := self.differences(state):
             warnings.warn(
                 f"[state] expected what it was saved with, got {'; '.join(changed)}: the batches will differ from those of an "
                 "uninterrupted run",
-                stacklevel=2,
+                stacklevel=3,  # whoever called IteratedLoader.load_state_dict
             )
         core = self._opened()
         if state["seed"] != self.seed:

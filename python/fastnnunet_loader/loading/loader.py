@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
-import sys
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 
 from ..errors import SampleError
 from ..sample_id import role_number
-from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, in_units, parse_bytes
+from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse_bytes
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
-from .core_loader import CoreLoader
-from .gpu import gpu_stats
 from .opened import dump
 from .reading.cases import read_off
-from .reading.patches import Patch, read_patch
+from .reading.patches import Patch
+from .reading.source import BatchKeys, Source
 from .sample_lines import Origin
+from .scripts.arrays import array_source
+from .scripts.folder import folder_source
+from .scripts.iterated import IteratedLoader
 from .state import BadCase
-from .statistics import LoaderStats, loader_stats
+from .statistics import LoaderStats
 from .tensors import as_tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .scripts.options import LoaderKeywords
 
 __all__ = [
     "BadCase",
@@ -47,11 +55,12 @@ def draw_seed() -> int:
     return secrets.randbits(63)
 
 
-class DataLoader(CoreLoader):
-    """Batches without end from the cases of an nnU-Net data loader, made by threads of this process.
+class DataLoader(IteratedLoader):
+    """Batches of patches from preprocessed cases, made by threads of this process.
 
-    `DataLoader.from_nnunet` makes one. It is an iterator and a context manager. Every batch is a function of (seed, rank, role,
-    step). `close()` stops the work of its threads and frees its memory.
+    `DataLoader.from_nnunet` and `DataLoader.from_folder` make one. It is an iterator without end and a context manager; with a
+    length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step).
+    `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -118,7 +127,7 @@ class DataLoader(CoreLoader):
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
-        source = read_off(data_loader)
+        source = data_loader if isinstance(data_loader, Source) else read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
             memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
@@ -152,13 +161,158 @@ class DataLoader(CoreLoader):
             report=report,
         )
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        patch_size: Sequence[int],
+        batch_size: int,
+        transforms: Any = None,
+        cases: Sequence[str] | None = None,
+        oversample_foreground: float = 0.33,
+        batches_per_epoch: int | None = None,
+        initial_patch_size: Sequence[int] | None = None,
+        probabilistic_oversampling: bool = False,
+        sampling_probabilities: Sequence[float] | None = None,
+        labels: bool | None = None,
+        classes: Sequence[int | Sequence[int]] | None = None,
+        ignore_label: int | None = None,
+        previous_stage: str | os.PathLike[str] | None = None,
+        per_case: Mapping[str, Any] | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+        case_key: str = "case",
+        cache: str | os.PathLike[str] | None = None,
+        **options: Unpack[LoaderKeywords],
+    ) -> DataLoader:
+        """Makes batches from a folder of preprocessed cases, for any training script; nnU-Net is not needed.
+
+        A case is CASE.b2nd with CASE_seg.b2nd, CASE.npy with CASE_seg.npy, or CASE.npz with the arrays 'data' and 'seg'. Images
+        are (C, X, Y, Z), labels (1, X, Y, Z); 2D images are (C, 1, Y, Z).
+
+        Args:
+            folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`.
+            patch_size: what the network gets, in voxels: (X, Y, Z), or (Y, Z) for slices along X.
+            batch_size: samples in a batch.
+            transforms: what `fl.augmentation.nnunet` returns, a tree of batchgeneratorsv2's transforms, or None.
+            cases: names of the cases, in this order; None for all, sorted by name.
+            oversample_foreground: share of the samples, the last ones of each batch, whose patch is centred on a voxel of a
+                class.
+            batches_per_epoch: the length of the loader; None for batches without end.
+            initial_patch_size: what is cut out of an image and given to the transforms, in voxels; None takes what
+                `transforms` needs to fill `patch_size` when they turn and scale it.
+            probabilistic_oversampling: choose the samples with foreground at random, each with that probability.
+            sampling_probabilities: of each case; None for all alike.
+            labels: whether there are labels; None looks. Without labels, batches have images only, and no foreground is
+                oversampled.
+            classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
+                `CASE.pkl`, or for all labels above 0 where there is no such file.
+            ignore_label: the label of voxels without annotation. Patches are then centred on others.
+            previous_stage: a folder with a segmentation of each case, CASE.b2nd, .npy or .npz, that becomes the last channel of
+                the labels.
+            per_case: under names of your own, a number, an array or a text for each case, in the order of `cases` or by name.
+                A batch has those of its cases under that name.
+            image_key, label_key, case_key: names of image, label and case in a batch.
+            cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
+                caches if `folder` is read-only.
+            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed if it is initialized:
+                each rank makes batches of its own, of `batch_size` samples.
+
+        Raises:
+            ValueError: an argument is out of range.
+            StorageError: there is no such folder, or it has no cases.
+            BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
+        """
+        source = folder_source(
+            folder,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            transforms=transforms,
+            cases=cases,
+            labels=labels,
+            classes=classes,
+            ignore_label=ignore_label,
+            previous_stage=previous_stage,
+            cache=cache,
+            oversample_foreground=oversample_foreground,
+            keys=BatchKeys(image_key, label_key, case_key),
+            per_case=per_case or {},
+            batches_per_epoch=batches_per_epoch,
+            initial_patch_size=initial_patch_size,
+            probabilistic_oversampling=probabilistic_oversampling,
+            sampling_probabilities=sampling_probabilities,
+        )
+        return cls._of_script(source, options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Sequence[Any] | Mapping[str, Any],
+        labels: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        patch_size: Sequence[int],
+        batch_size: int,
+        transforms: Any = None,
+        cases: Sequence[str] | None = None,
+        oversample_foreground: float = 0.33,
+        batches_per_epoch: int | None = None,
+        initial_patch_size: Sequence[int] | None = None,
+        probabilistic_oversampling: bool = False,
+        sampling_probabilities: Sequence[float] | None = None,
+        classes: Sequence[int | Sequence[int]] | None = None,
+        ignore_label: int | None = None,
+        per_case: Mapping[str, Any] | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+        case_key: str = "case",
+        **options: Unpack[LoaderKeywords],
+    ) -> DataLoader:
+        """Makes batches from volumes in memory, which are not copied. They must not be changed while the loader is open.
+
+        Args:
+            images: an array of NumPy or a tensor of the CPU for each case, of shape (C, X, Y, Z), or (C, Y, Z) where
+                `patch_size` has two numbers; without C it has one channel. A dictionary has the names of cases as keys.
+            labels: whole numbers for each case, in the order of the images or by name: the image's shape without channels, or
+                (C', X, Y, Z) or (C', Y, Z). None for images without labels.
+            patch_size, batch_size, transforms, oversample_foreground, batches_per_epoch, initial_patch_size: as `from_folder`.
+            probabilistic_oversampling, sampling_probabilities, classes, ignore_label, per_case: as `from_folder`.
+            image_key, label_key, case_key, options: as `from_folder`.
+            cases: names of the cases; None for the keys of `images`, or "case_0" and so on.
+
+        Raises:
+            ValueError: an argument is out of range, or an array does not fit; the case is named.
+            MemoryBudgetError, ResourceError: as `from_nnunet`.
+        """
+        source = array_source(
+            images,
+            labels,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            transforms=transforms,
+            cases=cases,
+            classes=classes,
+            ignore_label=ignore_label,
+            oversample_foreground=oversample_foreground,
+            keys=BatchKeys(image_key, label_key, case_key),
+            per_case=per_case or {},
+            batches_per_epoch=batches_per_epoch,
+            initial_patch_size=initial_patch_size,
+            probabilistic_oversampling=probabilistic_oversampling,
+            sampling_probabilities=sampling_probabilities,
+        )
+        return cls._of_script(source, options)
+
+    @classmethod
+    def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
+        if dist.is_available() and dist.is_initialized():
+            options.setdefault("rank", dist.get_rank())
+        return cls.from_nnunet(source, **options)
 
     def __next__(self) -> dict[str, Any]:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
-        supervision, and 'keys', the case of each sample. 2D batches have no X. The memory of a batch is reused only when
-        its last tensor is gone.
+        supervision, and 'keys', the case of each sample. 2D batches have no X. The names are those of nnU-Net; `from_folder`
+        has others. The memory of a batch is reused only when its last tensor is gone.
 
         Raises:
             BadCaseError: a case cannot be read, and on_bad_case is "raise".
@@ -176,10 +330,14 @@ class DataLoader(CoreLoader):
             raise
         if self.on_bad_case == "skip":
             self._report_bad_cases()
-        batch: dict[str, Any] = {"data": self._tensor(data)}
+        keys = self._source.keys
+        batch: dict[str, Any] = {keys.image: self._tensor(data)}
         tensors = [self._tensor(target) for target in targets]
-        batch["target"] = tensors if core.target_is_list else tensors[0]
-        batch["keys"] = [self._names[number] for number in numbers]
+        if tensors:
+            batch[keys.label] = tensors if core.target_is_list else tensors[0]
+        batch[keys.case] = [self._names[number] for number in numbers]
+        for name, values in self._source.per_case.items():
+            batch[name] = values[numbers] if isinstance(values, torch.Tensor) else [values[number] for number in numbers]
         return batch
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
@@ -193,99 +351,6 @@ class DataLoader(CoreLoader):
                     "skipping case %s: [%s] %s (found at step %d)\n%s",
                     *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
                 )
-
-    def dump(self, file: TextIO | None = None) -> str:
-        """Print to `file` (default: standard error) and return what each thread is doing: batch, sample, case, stage, how long.
-
-        It may be called at any time and from any thread. `fastnnunet_loader.dump` does the same for all loaders.
-
-        Raises:
-            LoaderClosedError: the loader was closed.
-        """
-        self._opened()
-        text = self._activity()
-        print(text, file=sys.stderr if file is None else file)
-        return text
-
-    def sample(self, step: int, slot: int, attempt: int = 0) -> dict[str, Any]:
-        """Make one sample alone: the one that is in the batch of that step. The loader's own position does not change.
-
-        Args:
-            step: number of the batch.
-            slot: position in the batch.
-            attempt: how many times this sample was drawn before because its case was bad.
-
-        Returns:
-            'data' (C, X, Y, Z) float32, 'target' (R, X, Y, Z) int16 or bool or a list of them, and 'key', the case. 2D samples
-            have no X.
-
-        Raises:
-            SampleError: the sample could not be made. The errors of skipped cases are raised, too.
-            LoaderClosedError: the loader was closed.
-        """
-        if not 0 <= slot < self.batch_size:
-            raise ValueError(f"[slot] expected a number from 0 to {self.batch_size - 1}, got {slot}")
-        try:
-            image, targets, is_list, number = self._opened().make(step, slot, attempt)
-        except SampleError as error:
-            self._add_reproduction(error)
-            raise
-        tensors = [as_tensor(target, "ordinary") for target in targets]
-        return {
-            "data": torch.from_numpy(image),
-            "target": tensors if is_list else tensors[0],
-            "key": self._names[number],
-        }
-
-    @property
-    def keys(self) -> list[str]:
-        """The names of all cases."""
-        return list(self._names)
-
-    def stats(self) -> LoaderStats:
-        """Return what the loader has done so far."""
-        fallbacks = tuple(str(fallback) for fallback in self.pipeline.fallbacks)
-        return loader_stats(self._opened(), self.batch_size, fallbacks, gpu_stats(self._device))
-
-    def describe(self) -> str:
-        """Return settings and transforms as text, for a log."""
-        b = self._sampling
-        patch = tuple(b["final_patch_size"][3 - self._source.dims :])
-        text = (
-            f"{len(self._names)} cases, batches of {b['batch_size']} x {patch}, "
-            f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
-            f"memory budget {in_units(self.memory_budget)}, "
-            f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
-        )
-        if self._core is None:
-            return text + self.pipeline.describe()
-        now = self._core.statistics()
-        text += self.pipeline.describe(now.samples)
-        sampling, reading, *_ = now.stages
-        if reading.time.count:
-            text += f"\n{1e3 * reading.time.total / reading.time.count:8.2f} ms for reading its voxels out of files"
-            text += f"\n{1e3 * sampling.time.total / sampling.time.count:8.2f} ms for choosing it and opening its files"
-        return text
-
-    def sampled(self, step: int, slot: int, attempt: int = 0) -> tuple[str, bool, tuple[tuple[int, int], ...]]:
-        """Return the case of a sample, whether foreground is forced, and the patch as (lower, upper) on each axis.
-
-        Skipped cases are not left out.
-        """
-        number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
-        return self._names[number], forced, tuple(zip(lower, upper, strict=True))
-
-    def patch(self, step: int, slot: int, attempt: int = 0) -> Patch:
-        """Read the patch that the transforms of a sample start from, as nnU-Net crops it.
-
-        Skipped cases are not left out.
-
-        Raises:
-            StorageError: a file of the case cannot be read.
-            LoaderClosedError: the loader was closed.
-        """
-        number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
-        return read_patch(self._source.cases[number], forced, lower, upper, self._source.dims)
 
     def __enter__(self) -> DataLoader:
         return self

@@ -42,7 +42,7 @@ std::string stamp_of_case(const CaseFiles& files) {
   return stamp;
 }
 
-std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
+std::vector<CaseFiles> find_cases(const std::filesystem::path& folder, bool labelled) {
   // In the order in which nnU-Net looks for them.
   static constexpr std::array<std::string_view, 3> kEndings{".b2nd", ".npy", ".npz"};
   constexpr std::size_t kB2nd = 0, kNpz = 2;
@@ -72,10 +72,11 @@ std::vector<CaseFiles> find_cases(const std::filesystem::path& folder) {
     const auto labels = found.find(name + "_seg");
     if (at == kNpz || labels == found.end() || !labels->second[at]) {
       // An .npz holds both, also where only the image was unpacked.
-      if (at == kB2nd || !endings[kNpz])
+      const bool inside = at != kB2nd && endings[kNpz];
+      if (!inside && labelled)
         throw StorageError(platform::utf8(files.segmentation),
                            "expected the segmentation of case " + name + ", got no such file");
-      files.segmentation = file(name, kNpz);
+      files.segmentation = inside ? file(name, kNpz) : std::filesystem::path();
     }
     cases.push_back(std::move(files));
   }

@@ -25,7 +25,7 @@ class Loader::Impl {
         maker_(options_, *pipeline_, bad_, lock_),
         queue_(options_, maker_, bad_, lock_) {
     maker_.learn_geometry(poll);
-    const auto known = pipeline_->layout(maker_.geometry(), true);
+    const auto known = pipeline_->layout(maker_.geometry(), has_labels());
     Layout layout = known ? *known : probe(reader, poll);
     open(std::move(layout), std::move(reader), std::move(provider));
   }
@@ -70,6 +70,8 @@ class Loader::Impl {
   }
 
  private:
+  bool has_labels() const { return maker_.geometry().segmentation_channels > 0; }
+
   // Makes one sample where only running the transforms tells what comes out of them.
   Layout probe(const LocationReader& reader, const std::function<void()>& poll) {
     maker_.set_caches(std::make_unique<engine::LocationCache>(reader, std::size_t{0}),
@@ -82,7 +84,7 @@ class Loader::Impl {
       const SampleId id = options_.sample_id(0, 0);
       const std::size_t number = maker_.make(thread, scratch, sample, id, nullptr, wanted);
       layout = pipeline::Pipeline::layout_of(sample, sample.image());
-      if (layout.targets.empty())
+      if (layout.targets.empty() && has_labels())
         throw SampleError({id, options_.cases[number].name, "",
                            sample.companion() != nullptr ? sample.companion()->labels_from() : "",
                            "expected a segmentation after all transforms, got none", false},

@@ -89,7 +89,8 @@ Geometry SampleMaker::geometry_of(const CaseFiles& at, storage::OpenVolumes& fil
       geometry.shape = sampler_.options().patch_size;
       geometry.dims = options_.dims;
       geometry.image_channels = files.get(at.image, at.image_member).channels();
-      geometry.segmentation_channels = files.get(at.segmentation, at.segmentation_member).channels();
+      geometry.segmentation_channels =
+          at.segmentation.empty() ? 0 : files.get(at.segmentation, at.segmentation_member).channels();
       if (!at.previous.empty()) geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
       return geometry;
     } catch (const StorageError& error) {
@@ -165,10 +166,10 @@ std::size_t SampleMaker::make_attempt(Arena::ThreadState& thread, SampleScratch&
 
 SampleMaker::Facts SampleMaker::checked_facts(TaskFiles& files, const CaseFiles& at) const {
   const VolumeFacts& image = files.facts(CaseFiles::kImage);
-  const VolumeFacts& segmentation = files.facts(CaseFiles::kSegmentation);
+  const VolumeFacts* segmentation = at.segmentation.empty() ? nullptr : &files.facts(CaseFiles::kSegmentation);
   const VolumeFacts* previous = at.previous.empty() ? nullptr : &files.facts(CaseFiles::kPrevious);
   for (const int which : {CaseFiles::kSegmentation, CaseFiles::kPrevious}) {
-    const VolumeFacts* other = which == CaseFiles::kSegmentation ? &segmentation : previous;
+    const VolumeFacts* other = which == CaseFiles::kSegmentation ? segmentation : previous;
     if (other != nullptr && other->shape != image.shape)
       throw StorageError(files.name(which),
                          "expected the image's shape " + base::text(image.shape) + ", got " + base::text(other->shape));
@@ -177,12 +178,13 @@ SampleMaker::Facts SampleMaker::checked_facts(TaskFiles& files, const CaseFiles&
     throw StorageError(files.name(CaseFiles::kImage), "expected " + std::to_string(geometry_.image_channels) +
                                                           " channels as the other cases have, got " +
                                                           std::to_string(image.channels));
-  const std::int64_t labels = segmentation.channels + (previous != nullptr ? previous->channels : 0);
+  const std::int64_t labels =
+      (segmentation != nullptr ? segmentation->channels : 0) + (previous != nullptr ? previous->channels : 0);
   if (labels != geometry_.segmentation_channels)
     throw StorageError(files.name(CaseFiles::kSegmentation),
                        "expected " + std::to_string(geometry_.segmentation_channels) +
                            " channels as the other cases have, got " + std::to_string(labels));
-  return {&image, &segmentation, previous};
+  return {&image, segmentation, previous};
 }
 
 void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
@@ -217,13 +219,14 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
     scratch.image.open(
         files, {CaseFiles::kImage, image, volumes_->find<float>(file_number(number, CaseFiles::kImage), *image)}, {},
         window, options_.check_finite, activity);
-    scratch.segmentation.open(
-        files, {CaseFiles::kSegmentation, segmentation, kept_labels(CaseFiles::kSegmentation, segmentation)},
-        {CaseFiles::kPrevious, previous, kept_labels(CaseFiles::kPrevious, previous)}, window, false, activity);
+    if (segmentation != nullptr)
+      scratch.segmentation.open(
+          files, {CaseFiles::kSegmentation, segmentation, kept_labels(CaseFiles::kSegmentation, segmentation)},
+          {CaseFiles::kPrevious, previous, kept_labels(CaseFiles::kPrevious, previous)}, window, false, activity);
     activity.enter("drawing parameters");
     pipeline_.draw(id, geometry_, scratch.plan);
     sampling_times_.add(watch.read());
-    sample.begin(scratch.image, &scratch.segmentation, options_.dims, destination);
+    sample.begin(scratch.image, segmentation != nullptr ? &scratch.segmentation : nullptr, options_.dims, destination);
     pipeline_.run(sample, scratch.plan);
     reading_times_.add(sample.reading_time());
   } catch (const ResourceError& error) {

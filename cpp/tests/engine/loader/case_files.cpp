@@ -41,6 +41,17 @@ TEST_CASE("case files: a folder that is not there, and a case without labels", "
             "lonely_seg.b2nd] expected the segmentation of case lonely, got no such file"));
 }
 
+TEST_CASE("case files: images without labels have no segmentation where none is asked for", "[engine]") {
+  const Folder folder;
+  for (const char* name : {"a.b2nd", "a_seg.b2nd", "b.b2nd", "c.npy", "d.npz"}) folder.write(name, "");
+  const auto cases = find_cases(folder.path(), false);
+  REQUIRE(cases.size() == 4);
+  CHECK(cases[0].segmentation == folder.path() / "a_seg.b2nd");
+  CHECK(cases[1].segmentation.empty());
+  CHECK(cases[2].segmentation.empty());
+  CHECK(cases[3].segmentation == folder.path() / "d.npz");  // whether it has labels is inside
+}
+
 TEST_CASE("case files: labels of another format are not those of an image that nnU-Net finds first", "[engine]") {
   const Folder folder;
   for (const char* name : {"a.b2nd", "a.npz", "a_seg.npy"}) folder.write(name, "");

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ... import _core, known
-from ...errors import NotSupportedError, StorageError
+from ...errors import NotSupportedError
+from .source import ClassLocations, Source, class_locations, pickled_locations
 
 __all__ = ["ClassLocations", "Source", "blosc2_files", "check_augmenter", "class_locations", "numpy_files", "read_off"]
 
@@ -22,18 +21,6 @@ _SAMPLING = ("__next__", "__iter__", "generate_train_batch", "get_indices", "get
 _READING = ("load_case", "__getitem__")
 _GIVING = ("__next__", "__iter__", "next", "restart")
 _RULES = {"_oversample_last_XX_percent": False, "_probabilistic_oversampling": True}
-
-
-@dataclass(frozen=True)
-class Source:
-    """The cases and settings of an nnUNetDataLoader."""
-
-    cases: list[_core.CaseFiles]
-    folder: Path
-    sampling: dict[str, Any]  # the fields of SamplingOptions
-    dims: int
-    annotated_key: tuple[int, ...]
-    transforms: Any
 
 
 def read_off(data_loader: Any) -> Source:
@@ -57,13 +44,13 @@ def read_off(data_loader: Any) -> Source:
         "sampling_probabilities": [] if probabilities is None else [float(p) for p in probabilities],
     }
     cases, folder = _case_files(data_loader)
+    annotated = tuple(int(label) for label in data_loader.annotated_classes_key)
     return Source(
         cases,
-        folder,
         sampling,
         dims=2 if data_loader.patch_size_was_2d else 3,
-        annotated_key=tuple(int(label) for label in data_loader.annotated_classes_key),
         transforms=data_loader.transforms,
+        locations=pickled_locations([folder / f"{case.name}.pkl" for case in cases], annotated),
     )
 
 
@@ -142,32 +129,3 @@ def numpy_files(folder: Path, previous: Path | None, name: str) -> _core.CaseFil
         previous="" if previous is None else unpacked(previous, name),
         properties=folder / f"{name}.pkl",
     )
-
-
-ClassLocations = list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]
-
-
-def class_locations(file: Path, properties: dict[str, Any], annotated_key: tuple[int, ...]) -> ClassLocations:
-    """(labels, whether they are a region, whether it is all that is annotated, voxels (N, 4)) of each class in properties.
-
-    Raises:
-        StorageError: they are not there, or not what nnU-Net writes; it names the file.
-    """
-    locations = properties.get("class_locations")
-    if not isinstance(locations, dict):
-        reason = f"expected 'class_locations' in the properties, got {sorted(map(str, properties))}"
-        raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
-    classes = []
-    for key, voxels in locations.items():
-        is_region = isinstance(key, (tuple, list))
-        try:
-            labels = [int(label) for label in key] if is_region else [int(key)]
-            array = np.asarray(voxels, dtype=np.int64)
-        except (TypeError, ValueError) as error:
-            reason = f"expected voxels of labels, got class {key!r}: {error}"
-            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason) from error
-        if array.size and (array.ndim != 2 or array.shape[1] != 4):
-            reason = f"expected voxels of class {key} as (N, 4), got {array.shape}"
-            raise StorageError(f"[{file}] {reason}", file=str(file), reason=reason)
-        classes.append((labels, is_region, is_region and tuple(labels) == annotated_key, array))
-    return classes

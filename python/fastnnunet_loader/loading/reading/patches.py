@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,8 @@ class Patch:
     forced_foreground: bool
     window: tuple[tuple[int, int], ...]  # (lower, upper) on each axis of the case; it may reach beyond the image
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
-    segmentation: npt.NDArray[np.int16]  # (C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel
+    segmentation: npt.NDArray[np.int16]
+    """(C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel. Images without labels have C' = 0."""
 
 
 def read_patch(case: _core.CaseFiles, forced: bool, lower: Sequence[int], upper: Sequence[int], dims: int) -> Patch:
@@ -31,8 +33,11 @@ def read_patch(case: _core.CaseFiles, forced: bool, lower: Sequence[int], upper:
         StorageError: a file of the case cannot be read.
     """
     image = _core.open_volume(case.image, "data").read_image(lower, upper)
-    segmentation = _core.open_volume(case.segmentation, "seg").read_segmentation(lower, upper)
-    if str(case.previous) not in ("", "."):
+    if case.segmentation == Path():
+        segmentation = np.empty((0, *image.shape[1:]), np.int16)
+    else:
+        segmentation = _core.open_volume(case.segmentation, "seg").read_segmentation(lower, upper)
+    if case.previous != Path():
         previous = _core.open_volume(case.previous, "seg").read_segmentation(lower, upper)
         segmentation = np.concatenate([segmentation, previous])
     if dims == 2:

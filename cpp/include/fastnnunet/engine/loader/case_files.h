@@ -15,8 +15,8 @@ namespace fastnnunet {
 struct CaseFiles {
   std::string name;
   std::filesystem::path image;
-  std::filesystem::path segmentation;
-  std::filesystem::path previous;  // of the previous stage; empty outside of a cascade
+  std::filesystem::path segmentation;  // empty for images without labels
+  std::filesystem::path previous;      // of the previous stage; empty outside of a cascade
   // Arrays inside .npz files.
   std::string image_member = "data";
   std::string segmentation_member = "seg";
@@ -40,7 +40,8 @@ FASTNNUNET_API std::string stamp_of_case(const CaseFiles& files);
 
 // The cases of a folder of nnU-Net's preprocessed data, sorted by name: CASE.b2nd with CASE_seg.b2nd, or CASE.npy with
 // CASE_seg.npy, or CASE.npz with both inside; of several the first. Throws StorageError where the folder cannot be
-// read, or a case has no segmentation.
-FASTNNUNET_API std::vector<CaseFiles> find_cases(const std::filesystem::path& folder);
+// read, or, with `labelled`, where a case has no segmentation; else such a case has an empty path. What is inside an
+// .npz is not looked at.
+FASTNNUNET_API std::vector<CaseFiles> find_cases(const std::filesystem::path& folder, bool labelled = true);
 
 }  // namespace fastnnunet

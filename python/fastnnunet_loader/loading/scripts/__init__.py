@@ -1,0 +1,1 @@
+"""What training scripts give without nnU-Net: folders, class locations that no preprocessing found, epochs."""

@@ -1,0 +1,152 @@
+"""Volumes in memory as cases, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ... import _core
+from ...augmentation.tree import Augmentation
+from ..reading.source import BatchKeys, ClassLocations, Source
+from .folder import checked_classes, checked_epoch, make_sampling, per_case_values
+from .locations import Classes
+
+__all__ = ["array_source"]
+
+
+def array_source(
+    images: Sequence[Any] | Mapping[str, Any],
+    labels: Sequence[Any] | Mapping[str, Any] | None,
+    *,
+    patch_size: Sequence[int],
+    batch_size: int,
+    transforms: Any,
+    cases: Sequence[str] | None,
+    classes: Sequence[int | Sequence[int]] | None,
+    ignore_label: int | None,
+    oversample_foreground: float,
+    keys: BatchKeys,
+    per_case: Mapping[str, Any],
+    batches_per_epoch: int | None,
+    **sampling: Any,
+) -> Source:
+    """Arguments and errors are those of `DataLoader.from_arrays`."""
+    names = _names(images, cases)
+    if labels is None:
+        if classes is not None or ignore_label is not None:
+            raise ValueError("[labels] expected labels for classes or ignore_label, got none")
+        oversample_foreground = 0.0
+    dims, options = make_sampling(
+        patch_size, batch_size, transforms, oversample_foreground, ignore_label, len(names), **sampling
+    )
+    files, kept = [], []
+    channels: dict[str, int] = {}
+    for name, image, label in zip(names, _of(images, names, "images"), _of(labels, names, "labels"), strict=True):
+        voxels, shape = _image(image, name, dims)
+        segmentation = None if labels is None else _label(label, name, shape, dims)
+        for what, array in (("images", voxels), ("labels", segmentation)):
+            if array is not None and channels.setdefault(what, len(array)) != len(array):
+                raise ValueError(
+                    f"[{what}] expected {channels[what]} channels as case {names[0]} has, got {len(array)} of case {name}"
+                )
+        paths = [_core.MemoryFile(f"{what} of case {_plain(name)}", array) for what, array in
+                 (("image", voxels), ("labels", segmentation)) if array is not None]  # fmt: skip
+        kept += paths
+        files.append(_core.CaseFiles(name=name, image=paths[0].path, segmentation=paths[1].path if len(paths) > 1 else ""))
+    return Source(
+        files,
+        options,
+        dims=dims,
+        transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
+        locations=_locations(files, checked_classes(classes), ignore_label),
+        keys=keys,
+        per_case=per_case_values(per_case, names, keys),
+        batches_per_epoch=checked_epoch(batches_per_epoch),
+        kept=kept,
+    )
+
+
+def _locations(
+    files: Sequence[_core.CaseFiles], classes: Classes | None, ignore_label: int | None
+) -> Callable[[int, bool], ClassLocations]:
+    def locations(number: int, _unrestricted: bool) -> ClassLocations:
+        found = _core.find_class_locations(files[number].segmentation, classes=classes, ignored=ignore_label)
+        return [(labels, len(labels) > 1, annotated, voxels) for labels, annotated, voxels in found]
+
+    return locations
+
+
+def _names(images: Any, cases: Sequence[str] | None) -> list[str]:
+    if isinstance(images, Mapping):
+        names = list(images) if cases is None else list(cases)
+        if missing := [name for name in names if name not in images]:
+            raise ValueError(f"[cases] expected names among the images, got {missing[0]!r}")
+    else:
+        names = [f"case_{number}" for number in range(len(images))] if cases is None else list(cases)
+        if len(names) != len(images):
+            raise ValueError(f"[cases] expected a name for each of {len(images)} images, got {len(names)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"[cases] expected names that differ, got {names}")
+    return [str(name) for name in names]
+
+
+def _of(arrays: Any, names: Sequence[str], what: str) -> list[Any]:
+    if arrays is None:
+        return [None] * len(names)
+    if isinstance(arrays, Mapping):
+        if missing := [name for name in names if name not in arrays]:
+            raise ValueError(f"[{what}] expected an array for each case, got none of case {missing[0]}")
+        return [arrays[name] for name in names]
+    if len(arrays) != len(names):
+        raise ValueError(f"[{what}] expected an array for each of {len(names)} cases, got {len(arrays)}")
+    return list(arrays)
+
+
+def _array(value: Any, name: str, what: str) -> npt.NDArray[Any]:
+    if isinstance(value, torch.Tensor):
+        if value.device.type != "cpu" or value.dtype is torch.bfloat16:
+            raise ValueError(
+                f"[{what}] expected a tensor of the CPU that NumPy knows, got {value.dtype} on {value.device} of case {name}"
+            )
+        value = value.detach().numpy()
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"[{what}] expected an array of NumPy or a tensor, got {type(value).__name__} of case {name}")
+    if value.dtype.kind not in "biuf" or not value.dtype.isnative or value.dtype.itemsize > 8:
+        raise ValueError(
+            f"[{what}] expected numbers of up to 64 bits in this machine's byte order, got {value.dtype.str!r} of case {name}"
+        )
+    if value.size == 0:
+        raise ValueError(f"[{what}] expected at least one voxel on every axis, got shape {value.shape} of case {name}")
+    return value
+
+
+def _image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
+    """(C, X, Y, Z), and the shape without channels as it was given."""
+    array = _array(value, name, "images")
+    if array.ndim == dims:
+        array = array[None]
+    if array.ndim not in (dims + 1, 4):
+        axes = "(C, X, Y, Z)" if dims == 3 else "(C, Y, Z) or (C, X, Y, Z)"
+        raise ValueError(f"[images] expected shape {axes}, got {value.shape} of case {name}")
+    return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
+
+
+def _label(value: Any, name: str, shape: tuple[int, ...], dims: int) -> npt.NDArray[Any]:
+    array = _array(value, name, "labels")
+    if array.dtype.kind == "f":
+        raise ValueError(f"[labels] expected whole numbers, got {array.dtype} of case {name}")
+    if array.shape == shape:
+        array = array[None]
+    if array.shape[1:] != shape:
+        raise ValueError(f"[labels] expected the image's shape {shape}, got {tuple(value.shape)} of case {name}")
+    if array.dtype.itemsize > 1 and (array.min() < -(2**15) or array.max() >= 2**15):
+        raise ValueError(f"[labels] expected numbers from -32768 to 32767, got {array.min()} to {array.max()} of case {name}")
+    return array if array.ndim == 4 else array[:, None]
+
+
+def _plain(name: str) -> str:
+    return name.replace("/", "_").replace("\\", "_")
