@@ -70,8 +70,8 @@ class Training:
         """Send SIGTERM; the exit code and what was said on standard error."""
         assert self.process is not None
         os.kill(pid or self.process.pid, signal.SIGTERM)
-        # Half a minute, as pods and jobs get: what Python tears down takes seconds on a machine that does other work, too.
-        _, said = self.process.communicate(timeout=30)
+        # What Python takes apart at its end takes long on a machine that does other work, too.
+        _, said = self.process.communicate(timeout=120)
         assert "Traceback" not in said
         return self.process.returncode, said
 
