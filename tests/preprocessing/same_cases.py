@@ -19,7 +19,8 @@ TIES = 1e-4
 def assert_same_cases(ours: Path, theirs: Path, cases: int) -> None:
     """Every file of one folder is in the other, with the same storage, voxels and properties."""
     names = sorted(file.name for file in theirs.iterdir())
-    assert sorted(file.name for file in ours.iterdir()) == names
+    # nnU-Net looks at files only; a folder may be left of a process that was killed just before it said whose it is.
+    assert sorted(file.name for file in ours.iterdir() if file.is_file()) == names
     assert len(names) == 3 * cases
     for name in names:
         if name.endswith(".pkl"):

@@ -103,11 +103,12 @@ class Outputs:
     def begin(self, target: Path) -> Path:
         """Make a hidden folder beside `target`. `complete` moves its files, `discard` removes it."""
         target.parent.mkdir(parents=True, exist_ok=True)
+        owner = json.dumps(asdict(Owner.here()))  # before the folder is there: one without its owner is not removed
         with self._lock:
             self._require_open(target)
             folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=ENDING, dir=target.parent))
             self._folders.add(folder)
-            (folder / HELD).write_text(json.dumps(asdict(Owner.here())), encoding="utf-8")
+            (folder / HELD).write_text(owner, encoding="utf-8")
         return folder
 
     def complete(self, folder: Path, target: Path, last: str) -> None:
