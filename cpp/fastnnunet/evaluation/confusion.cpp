@@ -86,6 +86,7 @@ void count_pairs(const std::uint16_t* reference, const std::uint16_t* prediction
   for (; i < count; ++i) ++counts[reference[i] * size + prediction[i]];
 }
 
+template std::uint16_t LabelNumbers::of(float) const;
 template void number_values(const float*, std::int64_t, const LabelNumbers&, std::uint16_t*);
 template void number_values(const double*, std::int64_t, const LabelNumbers&, std::uint16_t*);
 template void number_values(const std::int8_t*, std::int64_t, const LabelNumbers&, std::uint16_t*);
