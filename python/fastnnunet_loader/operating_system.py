@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import _core
-
 __all__ = [
     "SHARED_MEMORY",
     "STATUS_SIGNAL",
@@ -86,6 +84,8 @@ def memory_limits() -> Iterator[tuple[int, int, str]]:
 
 def _used(kind: str) -> int:
     if kind == "RLIMIT_RSS":
+        from . import _core  # needs NumPy, which a command's help does not
+
         return int(_core.resident_memory())
     return _status("VmSize" if kind == "RLIMIT_AS" else "VmData")
 

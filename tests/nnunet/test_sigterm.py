@@ -23,10 +23,7 @@ RUN = (sys.executable, "-m", "fastnnunet_loader", "run", "--threads", "2", sys.e
 
 # nnU-Net's console script.
 PROGRAM = """
-import os, signal, sys
 from nnunetv2.run.run_training import run_training_entry
-
-sys.argv[0] = "/somewhere/nnUNetv2_train"
 run_training_entry()
 """
 
@@ -88,7 +85,7 @@ def training(nnunet_dataset: Any, tmp_path: Path) -> Iterator[Training]:
 
 def program(folder: Path, text: str) -> str:
     needs_the_installed_package()
-    file = folder / "program.py"
+    file = folder / "nnUNetv2_train"
     file.write_text(text, encoding="utf-8")
     return str(file)
 
