@@ -107,12 +107,12 @@ sdist() {
 from scikit_build_core.build import build_sdist
 print(build_sdist('$work/sdist'))"
   "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$work/sdist/site" "$work"/sdist/*.tar.gz
-  cd "$work/sdist" && PYTHONPATH=$work/sdist/site "$python" -c "
+  (cd "$work/sdist" && PYTHONPATH=$work/sdist/site "$python" -c "
 import fastnnunet_loader as fl, numpy
 from fastnnunet_loader.doctor.software import this_package
 assert '$work/sdist/site' in fl.__file__, fl.__file__
 fl.resample(numpy.zeros((1, 9, 9, 9), 'f'), (5, 5, 5), 3)
-print(this_package().found)"
+print(this_package().found)")
 }
 
 # A root file system of a distribution, with its own Python and no compiler.
@@ -135,7 +135,8 @@ system() { # NAME
   rm -rf "$home"
   mkdir -p "$home"
   tag=cp$(chroot "$root" python3 -c 'import sys; print(f"{sys.version_info[0]}{sys.version_info[1]}")')
-  wheel=$(basename "$(wheel_of "$tag" x86_64)")
+  wheel=$(wheel_of "$tag" x86_64)
+  wheel=${wheel##*/}
   for file in /etc/resolv.conf /etc/hosts ${SHOWN:-}; do
     if [ -d "$file" ]; then mkdir -p "$root$file"; elif [ -e "$file" ]; then mkdir -p "$root${file%/*}" && touch "$root$file"; fi
     shown+=(--ro-bind-try "$(realpath "$file")" "$file")

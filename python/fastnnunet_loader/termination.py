@@ -15,9 +15,9 @@ import signal
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from .operating_system import in_forked_children, signal_thread
 
@@ -29,9 +29,8 @@ EXIT_CODE = 128 + 15
 SAME = 1.0
 """Seconds within which a second signal is the same request: timeout(1) signals the program, and then its group."""
 
-
 AGAIN = 2.0
-"""Seconds after which a program that has dropped the exception is told once more."""
+"""Seconds after which the exception is raised again where Python has dropped it."""
 
 
 class Terminated(SystemExit):
@@ -45,13 +44,13 @@ class _Handler:
     """Raises Terminated in the main thread, and says before that the program was ended, if it is given the words.
 
     Python drops an exception that is raised in a destructor or in a callback of a weak reference, and torch has many of those.
-    So if nothing holds the exception any more and the program goes on, it is raised again.
+    Then it is raised again. A program that catches it goes on.
     """
 
     def __init__(self, said: str) -> None:
         self._said = said
         self._last = -SAME
-        self._raised: weakref.ref[Terminated] | None = None
+        self._hears_of_dropped = False
 
     def __call__(self, _: int, __: FrameType | None) -> None:
         now = time.monotonic()
@@ -63,16 +62,22 @@ class _Handler:
             with contextlib.suppress(OSError):
                 os.write(2, f"{self._said}\n".encode())
             self._said = ""
-        ending = Terminated()
-        self._raised = weakref.ref(ending, self._dropped)
-        try:
-            raise ending
-        finally:
-            del ending  # which would hold itself by its traceback
+        if not self._hears_of_dropped:
+            self._hears_of_dropped = True
+            self._hear_of_dropped(sys.unraisablehook)
+        raise Terminated
 
-    def _dropped(self, _: object) -> None:
-        # Not threading's: the exception may have come while the main thread had one of its locks.
-        _thread.start_new_thread(self._again, ())
+    def _hear_of_dropped(self, before: Callable[[Any], object]) -> None:
+        def hook(dropped: Any) -> None:
+            if not isinstance(dropped.exc_value, Terminated):
+                before(dropped)
+                return
+            # Not threading's: the exception may have come while the main thread had one of its locks.
+            _thread.start_new_thread(self._again, ())
+            if before is not sys.__unraisablehook__:  # which would print a traceback
+                before(dropped)
+
+        sys.unraisablehook = hook
 
     def _again(self) -> None:
         time.sleep(AGAIN)

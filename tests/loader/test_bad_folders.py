@@ -50,6 +50,14 @@ FILES: dict[str, tuple[Break, str]] = {
         replaced("case_1_seg.npy", np.repeat(LABELS, 2, 0)),
         r"case_1_seg\.npy.*expected 1 channels as .* have, got 2",
     ),
+    "labels that int16 does not hold": (
+        replaced("case_1_seg.npy", LABELS.astype(np.int32) + 40000),
+        r"case_1_seg\.npy.*expected labels, whole numbers from -32768 to 32767, got 40000",
+    ),
+    "labels that are no whole numbers": (
+        replaced("case_1_seg.npy", LABELS + np.float32(0.25)),
+        r"case_1_seg\.npy.*expected labels, whole numbers from -32768 to 32767, got 0\.25",
+    ),
     "voxels that are not finite": (replaced("case_1.npy", IMAGE * np.nan), r"case_1\.npy.*(nan|NaN|finite)"),
     "properties that are no pickle": (
         lambda root: (root / "case_1.pkl").write_bytes(b"x"),
@@ -113,6 +121,7 @@ ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"oversample_foreground": float("nan")}, ValueError, r"\[oversample_foreground\] expected a share from 0 to 1, got nan"),
     ({"sampling_probabilities": [1.0]}, ValueError, r"\[sampling_probabilities\] expected one for each of 4 cases, got 1"),
     ({"sampling_probabilities": [0.5] * 4}, ValueError, r"\[sampling_probabilities\] expected a sum of 1, got 2"),
+    ({"ignore_label": -1}, ValueError, r"\[ignore_label\] expected a label from 0 .*, got -1"),
     ({"classes": []}, ValueError, r"\[classes\] expected labels, or tuples of labels for regions, got \[\]"),
     ({"classes": ["a"]}, ValueError, r"\[classes\] expected labels, or tuples of labels for regions, got \['a'\]"),
     ({"labels": False, "classes": [1]}, ValueError, r"\[labels\] expected labels for classes, .*, got images without labels"),

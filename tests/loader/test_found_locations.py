@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_folders import numpy_folder, open_folder
+from small_folders import numpy_folder, open_folder, write_case
 
 from fastnnunet_loader import _core
 from fastnnunet_loader.loading.scripts import locations as module
@@ -59,6 +59,20 @@ def test_they_are_found_again_for_other_labels_other_classes_and_damaged_files(t
         file.write_bytes(file.read_bytes()[:100])
     run(root)
     assert len(found) == 4
+
+
+def test_a_voxel_of_a_large_file_is_not_missed(tmp_path: Path, found: list[Path]) -> None:
+    """Of a file that is not compressed, the digest is of parts only."""
+    root = tmp_path / "cases"
+    root.mkdir()
+    labels = np.zeros((1, 64, 64, 64), np.int8)
+    labels[0, 8, 8, 8] = 1
+    write_case(root, "case_0", np.zeros(labels.shape, np.float32), labels, "npy")
+    run(root)
+    labels[0, 40, 41, 42] = 2
+    np.save(root / "case_0_seg.npy", labels)
+    run(root)
+    assert len(found) == 2
 
 
 def test_a_read_only_folder_is_left_alone(tmp_path: Path, found: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

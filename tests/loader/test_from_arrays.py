@@ -118,7 +118,7 @@ WRONG: list[tuple[Any, Any, dict[str, Any], str]] = [
     ([IMAGE.astype(">f4")], None, {}, r"\[images\] expected numbers .* byte order, got '>f4' of case case_0"),
     ([IMAGE.astype(np.complex64)], None, {}, r"\[images\] expected numbers .*, got '<c8' of case case_0"),
     ([torch.zeros(TENSOR, dtype=torch.bfloat16)], None, {}, r"\[images\] .*, got torch.bfloat16 on cpu of case case_0"),
-    ([torch.zeros(TENSOR, device="meta")], None, {}, r"\[images\] expected a tensor .* on meta of case case_0"),
+    ([torch.zeros(TENSOR, device="meta")], None, {}, r"\[images\] expected a CPU tensor .* on meta of case case_0"),
     ([IMAGE, np.repeat(IMAGE, 2, 0)], None, {}, r"\[images\] expected 1 channels as case case_0 has, got 2 of case case_1"),
     ([IMAGE], [LABEL[1:]], {}, r"\[labels\] expected the image's shape \(12, 12, 12\), got \(11, 12, 12\) of case case_0"),
     ([IMAGE], [LABEL.astype(np.float32)], {}, r"\[labels\] expected whole numbers, got float32 of case case_0"),
@@ -131,6 +131,18 @@ WRONG: list[tuple[Any, Any, dict[str, Any], str]] = [
     ([IMAGE], None, {"classes": [1]}, r"\[labels\] expected labels for classes or ignore_label, got none"),
     ([], None, {}, r"expected at least one case, got none"),
 ]  # fmt: skip
+
+
+def test_labels_go_with_images_by_name() -> None:
+    images = {name: np.full((1, 8, 8, 8), value, np.float32) for name, value in (("a", 1), ("b", 2))}
+    labels = {name: image[0].astype(np.int8) for name, image in images.items()}
+    with pytest.raises(ValueError, match=r"\[labels\] expected a dictionary by the names of cases, as the images are"):
+        open_arrays(images, list(labels.values()), cases=["b", "a"], patch_size=(8, 8, 8)).close()
+    with pytest.raises(ValueError, match=r"\[cases\] expected texts as names of cases, got \[0, 1\]"):
+        open_arrays(dict(enumerate(images.values())), patch_size=(8, 8, 8)).close()
+    with open_arrays(images, labels, cases=["b", "a"], patch_size=(8, 8, 8)) as loader:
+        batch = next(loader)
+        assert torch.equal(batch["image"], batch["label"].clamp(min=0).float())  # -1 is outside
 
 
 @pytest.mark.parametrize(("images", "labels", "settings", "message"), WRONG, ids=[wrong[3][:50] for wrong in WRONG])

@@ -278,6 +278,30 @@ def test_ranks_have_batches_of_their_own(tmp_path: Path) -> None:
         dist.destroy_process_group()
 
 
+def test_ranks_of_torchrun_share_the_machine_before_there_is_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = numpy_folder(tmp_path / "cases")
+    with open_folder(root, threads=None) as alone:
+        budget = alone.memory_budget
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    with open_folder(root, threads=None) as loader, open_folder(root, rank=1, threads=2, memory_budget="1GB") as told:
+        assert (loader.rank, loader.threads) == (3, 1)
+        assert loader.memory_budget < 0.3 * budget
+        assert (told.rank, told.threads, told.memory_budget) == (1, 2, 2**30)
+
+
+def test_values_of_a_case_are_found_by_its_name(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    root = numpy_folder(tmp_path / "cases")
+    names = [f"case_{i}" for i in (2, 0, 3, 1)]
+    ages = pandas.Series([20.0, 0.0, 30.0, 10.0], index=names)
+    with open_folder(root, per_case={"age": ages}, batch_size=6) as loader:
+        batch = next(loader)
+        assert batch["age"].tolist() == [10.0 * int(name[-1]) for name in batch["case"]]
+        made = loader.sample(0, 0)
+        assert made["age"] == 10.0 * int(made["case"][-1])
+
+
 def test_settings_that_nnunet_has_are_followed(tmp_path: Path) -> None:
     root = numpy_folder(tmp_path / "cases")
     with open_folder(root, sampling_probabilities=[0, 1, 0, 0], batch_size=8) as loader:

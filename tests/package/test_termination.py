@@ -156,6 +156,13 @@ def raises_again_what_was_dropped() -> None:
     time.sleep(termination.AGAIN + 0.5)
 
 
+def goes_on_where_it_was_caught() -> None:
+    """A program that catches it has something to do before it ends, and is not told again."""
+    with ends_on_sigterm():
+        assert caught()
+        time.sleep(termination.AGAIN + 0.5)
+
+
 def says_so_in_the_middle_of_another_print() -> None:
     """Python's own streams cannot be written to while they are being written to."""
     assert end_on_sigterm(SAID)
@@ -182,6 +189,7 @@ def run(program: Callable[[], None]) -> subprocess.CompletedProcess[str]:
         leaves_processes_of_pools_alone,
         leaves_the_child_of_a_fork_alone,
         raises_again_what_was_dropped,
+        goes_on_where_it_was_caught,
     ],
 )
 def test_a_process(program: Callable[[], None]) -> None:

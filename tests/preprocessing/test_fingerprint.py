@@ -70,7 +70,7 @@ def test_a_case_without_foreground_counts_as_in_nnunet(
         assert extract(dataset, tmp_path / "ours", monkeypatch) == theirs
         as_nrrd(tmp_path / "raw" / dataset.name)
         add_nan(tmp_path / "raw" / dataset.name / "imagesTr" / "brain_004_0000.nrrd")
-        with pytest.raises(fl.PreprocessingError, match=r"brain_004.*1 voxels that are NaN"):
+        with pytest.raises(fl.PreprocessingError, match=r"brain_004.*an image with NaN in 1 of its voxels"):
             extract(dataset, tmp_path / "bad", monkeypatch)
         assert not list((tmp_path / "bad" / dataset.name).iterdir())
     finally:

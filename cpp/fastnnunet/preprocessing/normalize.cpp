@@ -46,15 +46,16 @@ struct Moments {
 };
 
 Moments moments_of(const float* values, std::int64_t count) {
-  const auto divisor = static_cast<float>(count);
-  const float mean = pairwise_sum([&](std::int64_t i) { return values[i]; }, 0, count) / divisor;
+  // NumPy divides in double precision.
+  const auto over_count = [&](float sum) { return static_cast<float>(sum / static_cast<double>(count)); };
+  const float mean = over_count(pairwise_sum([&](std::int64_t i) { return values[i]; }, 0, count));
   const float squares = pairwise_sum(
       [&](std::int64_t i) {
         const float difference = values[i] - mean;
         return difference * difference;
       },
       0, count);
-  return {mean, std::sqrt(squares / divisor)};
+  return {mean, std::sqrt(over_count(squares))};
 }
 
 struct Range {

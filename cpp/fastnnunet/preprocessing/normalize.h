@@ -1,5 +1,6 @@
-// nnU-Net's normalisation schemes, in place, on one channel of float32. Means are sums as NumPy makes them (pairwise
-// summation in float32), so that the result is nnU-Net's bit for bit.
+// nnU-Net's normalisation schemes, in place, on one channel of float32. Means are sums as NumPy makes them of
+// contiguous voxels (pairwise summation in float32). Of a view, such as a crop, NumPy adds row after row, and last bits
+// differ.
 #pragma once
 
 #include <cstdint>

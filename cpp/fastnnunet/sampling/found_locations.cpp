@@ -5,24 +5,26 @@
 #include <cstddef>
 #include <functional>
 #include <limits>
+#include <sstream>
 
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/base/error.h"
 #include "fastnnunet/random/stream.h"
 
 namespace fastnnunet::sampling {
 namespace {
 
-constexpr std::uint64_t kSeed = 1234;               // as nnU-Net's preprocessing has
-constexpr std::uint64_t kMost = 10'000;             // voxels of a class
-constexpr std::uint64_t kShare = 100;               // but at least one in so many
-constexpr std::int64_t kAtOnce = 32 * 1024 * 1024;  // voxels in memory
-constexpr std::size_t kValues = 1u << 16;           // of int16
+constexpr std::uint64_t kSeed = 1234;              // as nnU-Net's preprocessing has
+constexpr std::uint64_t kMost = 10'000;            // voxels of a class
+constexpr std::uint64_t kShare = 100;              // but at least one in so many
+constexpr std::int64_t kAtOnce = 2 * 1024 * 1024;  // voxels in memory
+constexpr std::size_t kValues = 1u << 16;          // of int16
 
 std::size_t index_of(std::int16_t label) { return static_cast<std::uint16_t>(label); }
 
-// Every slab of planes along X that memory is taken for, in order: `take` gets the first plane and the labels.
+// Every slab of planes along X that memory is taken for, in order: `take` gets its box and the labels.
 void each_slab(Volume& volume, std::vector<std::int16_t>& labels,
-               const std::function<void(std::int64_t, const std::vector<std::int16_t>&)>& take) {
+               const std::function<void(const Box&, const std::vector<std::int16_t>&)>& take) {
   const Index3& shape = volume.shape();
   const std::int64_t plane = shape[1] * shape[2];
   const std::int64_t planes = std::clamp<std::int64_t>(kAtOnce / plane, 1, shape[0]);
@@ -30,7 +32,20 @@ void each_slab(Volume& volume, std::vector<std::int16_t>& labels,
     const Box box{{x, 0, 0}, {std::min(x + planes, shape[0]), shape[1], shape[2]}};
     labels.resize(static_cast<std::size_t>(voxels(box.shape())));
     volume.read(0, box, labels.data(), std::int16_t{0});
-    take(x, labels);
+    take(box, labels);
+  }
+}
+
+// Throws StorageError for a value of the box that int16 does not hold: reading labels would change it and say nothing.
+void require_labels(Volume& volume, const Box& box, const std::vector<std::int16_t>& labels,
+                    std::vector<float>& values) {
+  values.resize(labels.size());
+  volume.read(0, box, values.data(), 0.0f);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (values[i] == static_cast<float>(labels[i])) continue;
+    std::ostringstream found;
+    found << values[i];
+    throw StorageError(volume.file(), "expected labels, whole numbers from -32768 to 32767, got " + found.str());
   }
 }
 
@@ -54,7 +69,9 @@ std::vector<FoundClass> find_class_locations(Volume& segmentation,
                                              std::optional<std::int64_t> ignored) {
   std::vector<std::int16_t> labels;
   std::vector<std::uint64_t> counts(kValues);
-  each_slab(segmentation, labels, [&](std::int64_t, const std::vector<std::int16_t>& slab) {
+  std::vector<float> values;
+  each_slab(segmentation, labels, [&](const Box& box, const std::vector<std::int16_t>& slab) {
+    require_labels(segmentation, box, slab, values);
     for (const std::int16_t label : slab) ++counts[index_of(label)];
   });
 
@@ -93,12 +110,12 @@ std::vector<FoundClass> find_class_locations(Volume& segmentation,
   }
 
   const Index3& shape = segmentation.shape();
-  each_slab(segmentation, labels, [&](std::int64_t first, const std::vector<std::int16_t>& slab) {
+  each_slab(segmentation, labels, [&](const Box& box, const std::vector<std::int16_t>& slab) {
     for (std::size_t at = 0; at < slab.size(); ++at) {
       for (const std::size_t number : belongs[index_of(slab[at])]) {
         if (!draws[number].takes_next()) continue;
         const auto linear = static_cast<std::int64_t>(at);
-        found[number].voxels.insert(found[number].voxels.end(), {first + linear / (shape[1] * shape[2]),
+        found[number].voxels.insert(found[number].voxels.end(), {box.lower[0] + linear / (shape[1] * shape[2]),
                                                                  linear / shape[2] % shape[1], linear % shape[2]});
       }
     }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "fastnnunet/base/error.h"
 #include "storage/files.h"
 
 namespace fastnnunet::sampling {
@@ -89,6 +91,31 @@ TEST_CASE("found locations: regions, classes that do not occur, and an ignored l
   CHECK(found[3].labels == std::vector<std::int64_t>{-1});
   CHECK(found[3].voxels.size() == 30'000);
   check_voxels(found[3], in, {-1, 0, 1, 2, 7});
+}
+
+template <typename T>
+std::string refused(const std::string& dtype, T value) {
+  const TemporaryFolder folder;
+  std::vector<T> values(24, T{1});
+  values[17] = value;
+  write_file(folder / "a_seg.npy", npy_header(npy_dict(dtype, {1, 2, 3, 4})) + bytes_of(values));
+  try {
+    find_class_locations(*open_volume(folder / "a_seg.npy", "seg"), std::nullopt, std::nullopt);
+  } catch (const StorageError& error) {
+    return error.reason();
+  }
+  return "";
+}
+
+TEST_CASE("found locations: a value that is no label is told", "[sampling]") {
+  const std::string expected = "expected labels, whole numbers from -32768 to 32767, got ";
+  CHECK(refused<float>("<f4", 0.5F) == expected + "0.5");
+  CHECK(refused<float>("<f4", std::numeric_limits<float>::quiet_NaN()) == expected + "nan");
+  CHECK(refused<std::int32_t>("<i4", 40'000) == expected + "40000");
+  CHECK(refused<std::uint16_t>("<u2", 65'535) == expected + "65535");
+  CHECK(refused<std::int64_t>("<i8", -32'769) == expected + "-32769");
+  CHECK(refused<double>("<f8", -32'768).empty());
+  CHECK(refused<std::int32_t>("<i4", 32'767).empty());
 }
 
 TEST_CASE("found locations: one voxel in a hundred of a large class", "[sampling]") {

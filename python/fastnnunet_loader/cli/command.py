@@ -122,12 +122,14 @@ def _ignore_variable(command: str) -> None:
 
 
 def _ended(said: str, args: argparse.Namespace, code: int) -> int:
-    print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(args.command)))), file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # of `| tee`, which Ctrl-C ends as well
+        print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(args.command)))), file=sys.stderr)
     if args.own_process and "torch" in sys.modules:
         # What Python and torch take apart at the end takes seconds, and whoever stops a container does not wait for long.
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         os._exit(code)
     return code
 

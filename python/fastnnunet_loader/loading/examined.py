@@ -63,6 +63,7 @@ class ExaminedLoader(CoreLoader):
         if tensors:
             made[keys.label] = tensors if is_list else tensors[0]
         made["key" if keys.case == "keys" else keys.case] = self._names[number]
+        made |= {name: values[number] for name, values in self._source.per_case.items()}
         return made
 
     @property

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 
 from ..errors import SampleError
 from ..sample_id import role_number
@@ -26,6 +25,7 @@ from .sample_lines import Origin
 from .scripts.arrays import array_source
 from .scripts.folder import folder_source
 from .scripts.iterated import IteratedLoader
+from .scripts.options import of_this_rank
 from .state import BadCase
 from .statistics import LoaderStats
 from .tensors import as_tensor
@@ -58,9 +58,9 @@ def draw_seed() -> int:
 class DataLoader(IteratedLoader):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
-    `DataLoader.from_nnunet` and `DataLoader.from_folder` make one. It is an iterator without end and a context manager; with a
-    length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step).
-    `close()` stops the work of its threads and frees its memory.
+    `from_nnunet`, `from_folder` and `from_arrays` make one. It is an iterator without end and a context manager; with a length,
+    `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step). `close()` stops
+    the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -195,7 +195,8 @@ class DataLoader(IteratedLoader):
             folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`.
             patch_size: what the network gets, in voxels: (X, Y, Z), or (Y, Z) for slices along X.
             batch_size: samples in a batch.
-            transforms: what `fl.augmentation.nnunet` returns, a tree of batchgeneratorsv2's transforms, or None.
+            transforms: what `fl.augmentation.nnunet` or `.none` returns, a tree of batchgeneratorsv2's transforms, or None.
+                With None, labels are -1 where a patch reaches beyond its image; the loss has to ignore that.
             cases: names of the cases, in this order; None for all, sorted by name.
             oversample_foreground: share of the samples, the last ones of each batch, whose patch is centred on a voxel of a
                 class.
@@ -216,8 +217,8 @@ class DataLoader(IteratedLoader):
             image_key, label_key, case_key: names of image, label and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed if it is initialized:
-                each rank makes batches of its own, of `batch_size` samples.
+            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed or torchrun: each rank
+                makes batches of its own, of `batch_size` samples, and takes its share of the cores and the memory.
 
         Raises:
             ValueError: an argument is out of range.
@@ -305,9 +306,7 @@ class DataLoader(IteratedLoader):
 
     @classmethod
     def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
-        if dist.is_available() and dist.is_initialized():
-            options.setdefault("rank", dist.get_rank())
-        return cls.from_nnunet(source, **options)
+        return cls.from_nnunet(source, **of_this_rank(options))
 
     def __next__(self) -> dict[str, Any]:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep

@@ -53,15 +53,27 @@ class CasePreprocessor:
         if self.changes:
             say(f"{type(preprocessor).__name__} preprocesses in Python, on threads of this process: {self.changes}")
         else:
-            self._preprocessing = Preprocessing(plans, configuration, dataset_json, 1, say, patience=patience)
+            self._preprocessing = Preprocessing(
+                plans, configuration, dataset_json, 1, say, patience=patience, kind=type(preprocessor)
+            )
             if not self._preprocessing.resizes_labels:
                 say("segmentations are resampled in Python, by the plans' own function")
         self._classes = _classes(plans.get_label_manager(dataset_json))
 
     @property
     def native(self) -> bool:
-        """Whether images are resampled natively."""
-        return self._preprocessing is not None and self._preprocessing.native
+        """Whether images and segmentations are resampled natively."""
+        return self._preprocessing is not None and self._preprocessing.native and self._preprocessing.resizes_labels
+
+    @property
+    def classes(self) -> int:
+        """How many classes have locations."""
+        return len(self._classes)
+
+    @property
+    def is_nnunets(self) -> bool:
+        """Whether all that decides the result is nnU-Net's code or this package's."""
+        return self._preprocessing is not None and self._preprocessing.is_nnunets
 
     def run(self, case: TrainingCase, folder: Path, threads: int) -> None:
         """Write the files of a case to a folder. Raises an error that names the file at fault where one is."""

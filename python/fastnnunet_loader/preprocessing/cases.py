@@ -25,6 +25,9 @@ class TrainingCase:
     label: str
 
 
+LOCATIONS = 10_000
+"""Voxels that are kept of most classes."""
+
 Checked = tuple[TrainingCase, Header | None]
 """A case, and the header of its first image; None if the reader is not one of nnU-Net's."""
 
@@ -84,7 +87,7 @@ def analysis_bytes(header: Header, channels: int) -> int:
     return max(_reading_bytes(header, channels) + 8 * header.voxels, header.voxels * (8 * channels + 12))
 
 
-def preprocessing_bytes(header: Header, channels: int, plans: Any, configuration: Any, native: bool) -> int:
+def preprocessing_bytes(header: Header, channels: int, classes: int, plans: Any, configuration: Any, native: bool) -> int:
     """The memory that preprocessing needs of a case. Cropping is assumed to remove nothing, and packing to save nothing."""
     from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
@@ -100,6 +103,6 @@ def preprocessing_bytes(header: Header, channels: int, plans: Any, configuration
         return max(_reading_bytes(header, channels), 12 * before * channels + (8 * channels + 24) * after) + 12 * before
     cropped = before * (8 * channels + 4 + 3)
     resized = 4 * before * channels + 4 * after * channels + 8 * max(before, after) + labels
-    located = 4 * after * channels + 2 * after + 12 * after
-    packed = 8 * after * channels + 4 * after
+    located = 4 * after * channels + 2 * after + 12 * after + 64 * classes * min(LOCATIONS, after)
+    packed = 12 * after * channels + 4 * after  # the image, its chunks, and the file that is made of them
     return max(_reading_bytes(header, channels), cropped, resized, located, packed)

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import __version__
 from ..errors import PreprocessingError
+from ..known import versions
 from ..loading.reading.patience import Patience
 from ..prediction.export.outputs import HELD, Outputs, remove_leftovers
 from ..prediction.session.memory import Budget
 from .case import CasePreprocessor
 from .cases import Checked, TrainingCase, check, preprocessing_bytes, training_cases
-from .record import Record, digest_of
+from .record import Record, digest_of, stamps_of_raw
 from .session import Job, Session
 
 __all__ = ["preprocess_cases"]
@@ -50,13 +53,11 @@ def preprocess_cases(
     """
     cases = training_cases(dataset)
     kind = type(preprocessor)
-    record = Record(
-        output,
-        digest_of(
-            plans.plans, configuration.configuration, dataset_json, f"{kind.__module__}.{kind.__qualname__}", __version__
-        ),
-    )
-    finished = record.finished(cases)
+    of_case = CasePreprocessor(preprocessor, plans, configuration, dataset_json, say, patience)
+    code = (f"{kind.__module__}.{kind.__qualname__}", __version__, np.__version__, versions.found("nnunetv2"))
+    record = Record(output, digest_of(plans.plans, configuration.configuration, dataset_json, *code))
+    # Code of somebody else may have been changed since.
+    finished = record.finished(cases) if of_case.is_nnunets else set()
     if finished:
         say(f"{len(finished)} of {len(cases)} cases are preprocessed already, by a run that did not end: going on in {output}")
         for line in remove_leftovers(output).describe(output):
@@ -67,7 +68,6 @@ def preprocess_cases(
     output.mkdir(parents=True, exist_ok=True)
     record.begin()
     left = [case for case in cases if case.name not in finished]
-    of_case = CasePreprocessor(preprocessor, plans, configuration, dataset_json, say, patience)
     checked: list[Checked] = [(case, None) for case in left]
     bad: list[PreprocessingError] = []
     if not of_case.changes:  # else only its own code knows which files it accepts
@@ -79,13 +79,18 @@ def preprocess_cases(
 
     def job(case: TrainingCase, header: Any) -> Job:
         def work(count: int) -> None:
-            target = output / case.name
-            with outputs.beside(target, ".pkl") as folder:
+            target, raw = output / case.name, stamps_of_raw(case)
+            # The file that nnU-Net finds a case by is moved last.
+            with outputs.beside(target, lambda name: name in (f"{case.name}.b2nd", f"{case.name}.npz")) as folder:
                 of_case.run(case, folder, count)
                 names = sorted(file.name for file in folder.iterdir() if file.name != HELD)
-            record.add(case, names)
+            record.add(case, raw, names)
 
-        need = None if header is None else preprocessing_bytes(header, channels, plans, configuration, of_case.native)
+        need = (
+            None
+            if header is None
+            else preprocessing_bytes(header, channels, of_case.classes, plans, configuration, of_case.native)
+        )
         return Job(case, need, work)
 
     session = Session("preprocess", budget, threads, most_cases, progress, say, outputs.close)

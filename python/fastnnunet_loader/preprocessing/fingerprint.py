@@ -141,9 +141,9 @@ def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads:
     inside = (slice(None), *(slice(lower, upper) for lower, upper in box))
     before = image.shape[1:]
     image, labels = np.ascontiguousarray(image[inside]), np.ascontiguousarray(labels[inside])
-    for array, files, what in ((image, case.images, "image"), (labels, (case.label,), "segmentation")):
+    for array, files, what in ((image, case.images, "an image"), (labels, (case.label,), "a segmentation")):
         if np.isnan(array.sum(dtype=np.float64)) and (bad := int(np.isnan(array).sum())):
-            reason = f"expected numbers, got an {what} with {bad} voxels that are NaN".replace("an s", "a s")
+            reason = f"expected numbers, got {what} with NaN in {bad} of its voxels"
             raise PreprocessingError(case=case.name, stage="fingerprint", file=", ".join(files), reason=reason)
     voxels = _core.draw_foreground(
         image[: len(found.foreground)],

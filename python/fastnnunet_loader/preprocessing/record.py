@@ -16,7 +16,7 @@ from typing import Any
 
 from .cases import TrainingCase
 
-__all__ = ["Record", "digest_of"]
+__all__ = ["Record", "digest_of", "stamps_of_raw"]
 
 
 def digest_of(*parts: Any) -> str:
@@ -24,10 +24,18 @@ def digest_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _stamp(case: TrainingCase) -> list[list[int]]:
-    """Sizes and times of a case's raw files."""
-    found = [os.stat(file) for file in (*case.images, case.label)]  # noqa: PTH116 - texts
-    return [[status.st_size, status.st_mtime_ns] for status in found]
+Stamps = list[list[int]]
+"""Size and time of each of some files."""
+
+
+def stamps_of_raw(case: TrainingCase) -> Stamps:
+    """Return those of a case's raw files."""
+    return [_stamp(file) for file in (*case.images, case.label)]
+
+
+def _stamp(file: str | Path) -> list[int]:
+    status = os.stat(file)  # noqa: PTH116 - texts
+    return [status.st_size, status.st_mtime_ns]
 
 
 class Record:
@@ -54,11 +62,14 @@ class Record:
         found = set()
         for case in cases:
             try:
-                same = case.name in told and told[case.name]["raw"] == _stamp(case)
+                entry = told.get(case.name)
+                if entry is None or entry["raw"] != stamps_of_raw(case):
+                    continue
+                # Another program may have preprocessed the same folder in between.
+                if all(_stamp(self._folder / name) == stamp for name, stamp in entry["files"].items()):
+                    found.add(case.name)
             except OSError:
                 continue
-            if same and all((self._folder / name).is_file() for name in told[case.name]["files"]):
-                found.add(case.name)
         return found
 
     def begin(self) -> None:
@@ -68,9 +79,10 @@ class Record:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps({"digest": self._digest}) + "\n", encoding="utf-8")
 
-    def add(self, case: TrainingCase, files: Sequence[str]) -> None:
-        """Note that the files of a case, with these names, are complete."""
-        line = json.dumps({"case": case.name, "raw": _stamp(case), "files": list(files)}) + "\n"
+    def add(self, case: TrainingCase, raw: Stamps, files: Sequence[str]) -> None:
+        """Note that the files of a case, with these names, are complete. raw: stamps from before the raw files were read."""
+        written = {name: _stamp(self._folder / name) for name in files}
+        line = json.dumps({"case": case.name, "raw": raw, "files": written}) + "\n"
         with self._lock, self.file.open("a", encoding="utf-8") as stream:
             stream.write(line)
 
@@ -92,7 +104,7 @@ class Record:
         for line in self.file.read_text(encoding="utf-8").splitlines()[1:]:
             try:
                 entry = json.loads(line)
-                told[entry["case"]] = {"raw": entry["raw"], "files": entry["files"]}
+                told[entry["case"]] = {"raw": entry["raw"], "files": dict(entry["files"])}
             except (ValueError, KeyError, TypeError):  # a line that was being written
                 continue
         return told

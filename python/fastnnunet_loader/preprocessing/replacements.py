@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from ..loading.reading.patience import Patience
 from ..prediction.originals.followed import is_nnunets
 from ..prediction.originals.stand_ins import Patches
 from ..prediction.replacements import options
-from ..prediction.replacements.pools import ThreadMultiprocessing
 from ..prediction.session.memory import Budget
 from ..system import available_cores, memory
 from .dataset import preprocess_cases
@@ -29,22 +27,18 @@ _log = logging.getLogger("fastnnunet_loader")
 
 
 def say(text: str) -> None:
-    """Warn: without a handler, logging shows nothing less, and there is little to say."""
+    """Log as a warning, so that it is shown without a logging handler."""
     _log.warning("%s", text.removeprefix("warning: "))
 
 
 def patch_preprocessing(patches: Patches) -> None:
-    """Replace `DefaultPreprocessor.run` and `DatasetFingerprintExtractor.run`, and the processes of their modules.
+    """Replace `DefaultPreprocessor.run` and `DatasetFingerprintExtractor.run`. Pools of their modules: see `nnunet.pools`.
 
     Classes that derive from these keep what they have of their own. It is called on threads.
     """
-    from nnunetv2.experiment_planning import verify_dataset_integrity
     from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
     from nnunetv2.preprocessing.preprocessors import default_preprocessor
 
-    for module in (default_preprocessor, fingerprint_extractor, verify_dataset_integrity):
-        if getattr(module, "multiprocessing", None) is multiprocessing:
-            patches.set(module, "multiprocessing", ThreadMultiprocessing(multiprocessing))
     _replace(patches, default_preprocessor.DefaultPreprocessor, default_preprocessor.__name__, _preprocess)
     _replace(patches, fingerprint_extractor.DatasetFingerprintExtractor, fingerprint_extractor.__name__, _extract)
 

@@ -30,7 +30,7 @@ class Job:
 
     case: TrainingCase
     need: int | None
-    """Bytes at its peak; None if unknown: it is then alone."""
+    """Bytes at its peak; None if unknown: as many of them run at once as the user allows, as in nnU-Net."""
     work: Callable[[int], Any]
     """Called with a number of threads."""
 
@@ -83,7 +83,7 @@ class Session:
                 self._say(f"{error}; the others follow")
             else:
                 fitting.append((index, job))
-        # The largest first: at the end small ones fill the threads. Unknown ones are alone, so last.
+        # The largest first: at the end small ones fill the threads.
         fitting.sort(key=lambda item: (item[1].need is None, -(item[1].need or 0), item[0]))
         self._waiting.extend(fitting)
         progress = Progress(len(jobs) + done_before, self._budget) if self._with_progress else None
@@ -130,24 +130,28 @@ class Session:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
+        try:
+            self._run_jobs()
+        except BaseException as error:  # of something beside the cases, such as whoever is told of them
+            self._fatal = error
+            self._stop.set()
+
+    def _run_jobs(self) -> None:
         while not self._stop.is_set():
             with self._lock:
                 if not self._waiting:
                     return
                 index, job = self._waiting.popleft()
                 left = len(self._waiting) + len(self._running) + 1
-            if not self._budget.reserve(index, job.need, self._stop.is_set):
+            need = max(1, self._budget.limit // self._most_cases) if job.need is None else job.need
+            if not self._budget.reserve(index, need, self._stop.is_set):
                 return
-            self._show(index, job.case.name)
             error = None
             try:
+                self._show(index, job.case.name)
                 job.work(self._share(job, left))
             except Exception as found:
                 error = as_error(job.case, found, self._stage)
-            except BaseException as found:
-                self._fatal = found
-                self._stop.set()
-                return
             finally:
                 self._budget.release(index)
             if self._stop.is_set():

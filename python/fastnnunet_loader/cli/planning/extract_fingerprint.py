@@ -18,11 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_resources(parser)
 
 
-def extract(args: argparse.Namespace, most_cases: int) -> None:
-    """Call nnU-Net's function."""
+def extract(args: argparse.Namespace, most_cases: int | None) -> None:
+    """Call nnU-Net's function. most_cases: None for nnU-Net's default."""
+    from nnunetv2.configuration import default_num_processes
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints
 
     bar = accepted(extract_fingerprints, show_progress_bar=not args.no_pbar)
+    most_cases = default_num_processes if most_cases is None else most_cases
     extract_fingerprints(args.d, args.fpe, most_cases, args.verify_dataset_integrity, args.clean, args.verbose, **bar)
 
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ...errors import CommandError
@@ -48,7 +49,12 @@ def add_extraction(parser: Any, most_cases: str) -> None:
         default="DatasetFingerprintExtractor",
         help="class that extracts the fingerprint (default: %(default)s)",
     )
-    add(most_cases, metavar="N", type=count, default=8, help="cases that are analysed at once (default: %(default)s)")
+    add(
+        most_cases,
+        metavar="N",
+        type=count,
+        help="cases that are analysed at once (default: nnU-Net's number of processes)",
+    )
     add("--verify_dataset_integrity", action="store_true", help="check all images and segmentations first, as nnU-Net does")
     add("--clean", action="store_true", help="extract the fingerprint anew if there is one")
 
@@ -131,11 +137,16 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
 
     Raises CommandError if one of nnU-Net's folders is not there.
     """
+    if given := os.environ.get("nnUNet_preprocessed"):
+        Path(given).mkdir(parents=True, exist_ok=True)  # as nnU-Net does
     nnunet_folders(folders)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
     from ... import install, uninstall
+    from ...nnunet import install as install_again
+    from ...nnunet.runs import installation
 
+    before = installation()
     install(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)
     try:
         yield
@@ -143,11 +154,15 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
         if not args.own_process:  # a notebook or another program, which continues
             raise
         said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", EXIT_CODE)
-        print(f"fastnnunet: {said}; what was written is complete, the same command goes on", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        print(f"fastnnunet: {said}; what was written is complete", file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
         os._exit(code)
     finally:
         if not args.own_process:
-            uninstall()
+            if before is None:
+                uninstall()
+            else:
+                install_again(before.settings)

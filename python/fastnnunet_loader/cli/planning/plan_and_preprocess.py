@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     numbers_of_cases(args)  # before anything is imported
     with installed(args):
         print("Fingerprint extraction...")
-        extract(args, args.npfp)
+        extract(args, 8 if args.npfp is None else args.npfp)
         print("Experiment planning...")
         plans = plan(args)
         if not args.no_pp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ...errors import PreprocessingError
 from .options import (
     accepted,
     add_datasets,
@@ -28,11 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def preprocess_all(args: argparse.Namespace, plans: str) -> None:
-    """Call nnU-Net's function."""
+    """Call nnU-Net's function for each data set and configuration. Bad cases of one do not stop the others.
+
+    Raises:
+        PreprocessingError: all bad cases.
+    """
     from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess
 
+    from ...preprocessing.session import raise_all
+
     bar = accepted(preprocess, show_progress_bar=not args.no_pbar)
-    preprocess(args.d, plans, args.c, numbers_of_cases(args), args.verbose, **bar)
+    numbers = numbers_of_cases(args)
+    if len(numbers) == 1:
+        numbers *= len(args.c)
+    bad: list[PreprocessingError] = []
+    for dataset in args.d:
+        for configuration, number in zip(args.c, numbers, strict=True):
+            try:
+                preprocess([dataset], plans, [configuration], [number], args.verbose, **bar)
+            except PreprocessingError as error:
+                bad += (error, *error.others)
+    raise_all(bad)
 
 
 def run(args: argparse.Namespace) -> int:

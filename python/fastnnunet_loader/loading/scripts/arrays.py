@@ -35,6 +35,8 @@ def array_source(
     **sampling: Any,
 ) -> Source:
     """Arguments and errors are those of `DataLoader.from_arrays`."""
+    if isinstance(images, Mapping) and labels is not None and not isinstance(labels, Mapping):
+        raise ValueError("[labels] expected a dictionary by the names of cases, as the images are, got a sequence")
     names = _names(images, cases)
     if labels is None:
         if classes is not None or ignore_label is not None:
@@ -91,7 +93,9 @@ def _names(images: Any, cases: Sequence[str] | None) -> list[str]:
             raise ValueError(f"[cases] expected a name for each of {len(images)} images, got {len(names)}")
     if len(set(names)) != len(names):
         raise ValueError(f"[cases] expected names that differ, got {names}")
-    return [str(name) for name in names]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"[cases] expected texts as names of cases, got {names}")
+    return names
 
 
 def _of(arrays: Any, names: Sequence[str], what: str) -> list[Any]:
@@ -110,7 +114,7 @@ def _array(value: Any, name: str, what: str) -> npt.NDArray[Any]:
     if isinstance(value, torch.Tensor):
         if value.device.type != "cpu" or value.dtype is torch.bfloat16:
             raise ValueError(
-                f"[{what}] expected a tensor of the CPU that NumPy knows, got {value.dtype} on {value.device} of case {name}"
+                f"[{what}] expected a CPU tensor of a dtype that NumPy has, got {value.dtype} on {value.device} of case {name}"
             )
         value = value.detach().numpy()
     if not isinstance(value, np.ndarray):

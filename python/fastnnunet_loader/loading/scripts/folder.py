@@ -177,6 +177,8 @@ def make_sampling(
         raise ValueError(f"[batch_size] expected a whole number above 0, got {batch_size!r}")
     if not 0 <= oversample_foreground <= 1:
         raise ValueError(f"[oversample_foreground] expected a share from 0 to 1, got {oversample_foreground!r}")
+    if ignore_label is not None and ignore_label < 0:
+        raise ValueError(f"[ignore_label] expected a label from 0 (-1 is what lies outside of an image), got {ignore_label}")
     probabilities = [] if sampling_probabilities is None else [float(p) for p in sampling_probabilities]
     if probabilities and len(probabilities) != cases:
         raise ValueError(f"[sampling_probabilities] expected one for each of {cases} cases, got {len(probabilities)}")
@@ -225,7 +227,7 @@ def per_case_values(given: Mapping[str, Any], names: Sequence[str], keys: BatchK
     for name, values in given.items():
         if name in taken:
             raise ValueError(f"[per_case] expected names besides {', '.join(taken)}, got {name!r}")
-        if isinstance(values, Mapping):
+        if isinstance(values, Mapping) or hasattr(values, "keys"):  # such as a Series of pandas
             if missing := [case for case in names if case not in values]:
                 raise ValueError(f"[per_case] expected '{name}' of every case, got none of {_some(missing)}")
             values = [values[case] for case in names]
@@ -238,8 +240,9 @@ def per_case_values(given: Mapping[str, Any], names: Sequence[str], keys: BatchK
 def _stacked(name: str, values: Any, names: Sequence[str]) -> Any:
     if isinstance(values, torch.Tensor):
         return values
+    values = list(values)
     if any(isinstance(value, str) for value in values):
-        return list(values)
+        return values
     tensors = [torch.as_tensor(value) for value in values]
     for case, tensor in zip(names, tensors, strict=True):
         if tensor.shape != tensors[0].shape:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +66,10 @@ class CaseLocations:
 
     def _kept(self, case: _core.CaseFiles) -> ClassLocations:
         stamp = _core.stamp_of_case(_core.CaseFiles(name=case.name, image="", segmentation=case.segmentation))
-        settings = hashlib.sha256(repr((1, self.classes, self.ignore_label)).encode()).hexdigest()[:8]
+        if stamp:
+            with contextlib.suppress(OSError):  # the digest is of parts of a large file
+                stamp += f" {Path(case.segmentation).stat().st_mtime_ns:x}"
+        settings = hashlib.sha256(repr((2, self.classes, self.ignore_label)).encode()).hexdigest()[:8]
         places = self._places()
         files = [place / f"{case.name}.{settings}.npz" for place in places]
         if stamp:
@@ -126,12 +129,12 @@ def _write(file: Path, found: ClassLocations, stamp: str) -> None:
         arrays[f"labels_{i}"] = np.array(labels, np.int64)
         arrays[f"voxels_{i}"] = voxels.astype(np.int32 if voxels.max(initial=0) < 2**31 else np.int64)
     # Another process may write the same file: it appears whole.
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-", suffix=".part")
+    part = file.with_name(f".{file.stem}-{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with part.open("xb") as stream:  # unlike tempfile's, readable by whom the umask lets
             np.savez(stream, **arrays)  # type: ignore[arg-type]
-        Path(name).replace(file)
+        part.replace(file)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(name).unlink()
+            part.unlink()
         raise

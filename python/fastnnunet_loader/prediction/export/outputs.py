@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,8 +88,8 @@ class Outputs:
         self._closed = False
 
     @contextlib.contextmanager
-    def beside(self, target: Path, last: str) -> Iterator[Path]:
-        """Yield a folder for new files. At the end they are moved to the target's folder, those whose names end in `last` last.
+    def beside(self, target: Path, last: str | Callable[[str], bool]) -> Iterator[Path]:
+        """Yield a folder for new files. At the end they are moved to the target's folder, as `complete` does.
 
         If the block raises, no file is moved. target: any path in the folder that the files are for.
         """
@@ -111,18 +111,19 @@ class Outputs:
             (folder / HELD).write_text(owner, encoding="utf-8")
         return folder
 
-    def complete(self, folder: Path, target: Path, last: str) -> None:
-        """Move the files to the target's folder, those whose names end in `last` last."""
+    def complete(self, folder: Path, target: Path, last: str | Callable[[str], bool]) -> None:
+        """Move the files to the target's folder. last: the ending of the names that are moved last, or a test for them."""
+        is_last = last if callable(last) else lambda name: name.endswith(last)
         # Under the lock, so that close() removes none of them: the others would look like a finished case.
         with self._lock:
             self._require_open(target)
             files = [file for file in folder.iterdir() if file.name != HELD]
-            for file in sorted(files, key=lambda file: file.name.endswith(last)):
+            for file in sorted(files, key=lambda file: is_last(file.name)):
                 file.replace(target.parent / file.name)
 
     def _require_open(self, target: Path) -> None:
         if self._closed:
-            raise FastnnUNetError(f"[{target.name}] expected a running prediction, got one that was stopped")
+            raise FastnnUNetError(f"[{target.name}] expected a run in progress, got one that was stopped")
 
     def discard(self, folder: Path) -> None:
         """Remove the folder and its files."""

@@ -1,4 +1,4 @@
-"""The normalisation schemes of a plan: nnU-Net's own natively, with its result bit for bit; others as they are."""
+"""The normalisation schemes of a plan: nnU-Net's own natively, summed as NumPy sums; others as they are."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ class Preprocessing:
         say: is told what has no native counterpart and runs in Python.
         verbose: of a preprocessor of the plans' own.
         patience: with files.
+        kind: class that preprocesses; None for the one that the plans name.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Preprocessing:
         say: Callable[[str], None],
         verbose: bool = False,
         patience: Patience | None = None,
+        kind: type | None = None,
     ) -> None:
         self._patience = Patience(PATIENCE, say) if patience is None else patience
         self._plans = plans
@@ -56,7 +58,7 @@ class Preprocessing:
         self._say = say
         self._labels = plans.get_label_manager(dataset_json)
         self._reader = plans.image_reader_writer_class
-        kind = configuration.preprocessor_class
+        kind = configuration.preprocessor_class if kind is None else kind
         changes = own_preprocessing(kind)
         self.reads_as_nnunet = reads_as_nnunet(kind)
         """Whether files and channels must be as nnU-Net takes them."""
@@ -76,6 +78,13 @@ class Preprocessing:
             say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
         if self._labels_resizing is None and configuration.previous_stage_name is not None:
             say(f"the previous stage is resampled in Python: {function_name(configuration.resampling_fn_seg)}")
+
+    @property
+    def is_nnunets(self) -> bool:
+        """Whether all of it is nnU-Net's code: the preprocessor, its schemes and its resampling functions."""
+        functions = (self._configuration.resampling_fn_data, self._configuration.resampling_fn_seg)
+        modules = [getattr(function, "func", function).__module__ for function in functions]
+        return self._stays_finite and all(module.startswith("nnunetv2.") for module in modules)
 
     @property
     def native(self) -> bool:

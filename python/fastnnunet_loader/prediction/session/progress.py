@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -72,7 +73,8 @@ class Progress:
         """End the line."""
         with self._lock:
             if self._width:
-                print(file=self._out, flush=True)
+                with contextlib.suppress(OSError, ValueError):
+                    print(file=self._out, flush=True)
                 self._width = 0
 
     def line(self) -> str:
@@ -92,6 +94,11 @@ class Progress:
         return sys.stdout if self._stream is None else self._stream
 
     def _show(self, always: bool) -> None:
+        # A pipe that is closed, a full disk, an encoding without the case's letters: the work goes on.
+        with contextlib.suppress(OSError, ValueError):
+            self._print(always)
+
+    def _print(self, always: bool) -> None:
         now, line = self._clock(), self.line()
         if self._out.isatty():
             print("\r" + line.ljust(self._width), end="", file=self._out, flush=True)
