@@ -103,11 +103,11 @@ def test_images_of_a_prediction_are_waited_for(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "open", failing)
     patience = Patience(60, said.append)
-    assert preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 2), patience) == "read"
+    assert preprocess.read("case", [str(image)], Failing(RuntimeError("unable to read"), 2), patience) == "read"
     assert len(said) == 1
     assert str(image) in said[0]
     with pytest.raises(fl.PredictionError, match="unable to read"):
-        preprocess._read("case", [str(image)], Failing(RuntimeError("unable to read"), 1), patience)
+        preprocess.read("case", [str(image)], Failing(RuntimeError("unable to read"), 1), patience)
 
 
 @pytest.mark.parametrize(

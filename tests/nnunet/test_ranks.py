@@ -309,12 +309,11 @@ def test_rank_that_was_killed_is_told_as_torch_tells_it(tmp_path: Path) -> None:
     assert spawning._first(failed(tmp_path, RuntimeError("Connection closed by peer")), killed) is killed
 
 
-def test_ranks_that_do_not_hear_ctrl_c_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_do_not_hear_ctrl_c_are_ended() -> None:
     """It reached the process alone that started them; and one of them hears nothing."""
-    monkeypatch.setattr(spawning, "PATIENCE", 0.5)
     ranks_there = [multiprocessing.get_context("spawn").Process(target=target, args=(600,)) for target in (time.sleep, deaf)]
     for process in ranks_there:
         process.start()
-    spawning._end(ranks_there)
+    spawning._end(ranks_there, 0.5)
     assert not any(process.is_alive() for process in ranks_there)
     assert all(process.exitcode != 0 for process in ranks_there)

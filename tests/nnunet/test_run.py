@@ -281,7 +281,9 @@ def names():
     found = {}
     for module in [m for name, m in list(sys.modules.items()) if name.startswith("nnunetv2.")]:
         for name, value in vars(module).items():
-            found[module.__name__, name] = value
+            # A package has nothing but these.
+            if not isinstance(value, types.ModuleType) and not name.startswith("__"):
+                found[module.__name__, name] = value
             if isinstance(value, type) and value.__module__.startswith("nnunetv2."):
                 found.update({(value.__module__, value.__name__, inner): own for inner, own in list(vars(value).items())})
     return found

@@ -79,8 +79,11 @@ def test_files_are_named_from_any_folder(tmp_path: Path) -> None:
     ("name", "given", "value"),
     [("nnUNetv2_mine", {}, "0"), ("nnUNetv2_mine", {"JOBLIB_MULTIPROCESSING": "1"}, "1"), ("mine", {}, "unset")],
 )
-def test_nnunets_commands_make_no_semaphore_of_joblibs(tmp_path: Path, name: str, given: dict[str, str], value: str) -> None:
+def test_nnunets_commands_make_no_semaphore_of_joblibs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: dict[str, str], value: str
+) -> None:
     """Other programs may need joblib's processes."""
+    monkeypatch.delenv("JOBLIB_MULTIPROCESSING", raising=False)
     program = script(tmp_path / name, "#!/bin/sh\necho ${JOBLIB_MULTIPROCESSING-unset}\n")
     assert printed(call(*RUN, program, environment=given)) == [value]
 

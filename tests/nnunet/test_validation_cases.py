@@ -304,11 +304,11 @@ def test_ranks_are_started_with_one_seed_and_all_settings(monkeypatch: pytest.Mo
 def test_an_interruption_ends_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[Any] = []
     context = Context([False, KeyboardInterrupt()])
-    monkeypatch.setattr(spawning, "_end", ended.append)
+    monkeypatch.setattr(spawning, "_end", lambda *given: ended.append(given))
     module = SimpleNamespace(spawn=lambda *_, **__: context)
     with pytest.raises(KeyboardInterrupt):
         spawning.Spawning(module, Settings, print).spawn(print, nprocs=2)
-    assert ended == [context.processes]
+    assert ended == [(context.processes, spawning.PATIENCE)]
 
 
 def test_a_rank_asks_torch_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
