@@ -70,6 +70,7 @@ def trained(damaged: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("ranks")
     stopped = RankRun(damaged, folder / "stopped", "first")
     script = stopped.script(**ASKED, stop_after=1)  # no seed is given: one is drawn for all ranks
+    assert (stopped.output / "checkpoint_latest.pth").exists(), script.stdout[-3000:] + script.stderr[-6000:]
     first = checkpoint(stopped.output, "checkpoint_latest.pth")
     continued = stopped.copy(folder / "continued", "second")
     resumed = continued.train("--c", *SKIPPING, **{**ASKED, "slow_rank": -1})
