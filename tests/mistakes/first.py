@@ -268,8 +268,8 @@ FIRST = [
     Mistake(
         f"{PACKAGE}/prediction/export/outputs.py",
         "the segmentation moves to its place before the probabilities",
-        "key=lambda file: file.name.endswith(last)",
-        "key=lambda file: not file.name.endswith(last)",
+        "key=lambda file: is_last(file.name)",
+        "key=lambda file: not is_last(file.name)",
         "tests/prediction/test_faults.py tests/prediction/export tests/prediction/session",
     ),
     Mistake(

@@ -207,8 +207,8 @@ THIRD = [
     Mistake(
         f"{PACKAGE}/prediction/export/outputs.py",
         "the segmentation is put in its place before its probabilities",
-        "for file in sorted(files, key=lambda file: file.name.endswith(last)):",
-        "for file in sorted(files, key=lambda file: not file.name.endswith(last)):",
+        "for file in sorted(files, key=lambda file: is_last(file.name)):",
+        "for file in sorted(files, key=lambda file: not is_last(file.name)):",
         "tests/prediction tests/faults",
     ),
     Mistake(
