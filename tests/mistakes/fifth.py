@@ -237,7 +237,7 @@ FIFTH = [
         "tests/nnunet/test_validation_cases.py",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/preprocessing/preprocess.py",
+        f"{PACKAGE}/prediction/preprocessing/steps.py",
         "images of plans with transposed axes are resized by the spacings of other axes",
         'spacing = [float(properties["spacing"][axis]) for axis in forward]',
         'spacing = [float(size) for size in properties["spacing"]]',

@@ -14,7 +14,8 @@ from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extract
 from spoiling import add_nan, as_nrrd
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.preprocessing.fingerprint import PERCENTILES, own_analysis, percentiles
+from fastnnunet_loader.preprocessing.fingerprint import own_analysis
+from fastnnunet_loader.preprocessing.intensities import PERCENTILES, percentiles
 
 SAMPLES = 40_000
 

@@ -13,7 +13,8 @@ from .. import _core, known
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
 from ..prediction.originals.followed import own_preprocessing
-from ..prediction.preprocessing.preprocess import Preprocessing, not_finite, read
+from ..prediction.preprocessing.preprocess import Preprocessing
+from ..prediction.preprocessing.reading import not_finite, read
 from .cases import TrainingCase
 from .saving import save_case
 
@@ -101,7 +102,10 @@ class CasePreprocessor:
         segmentation = np.ascontiguousarray(segmentation, np.int16)
         properties["class_locations"] = self._locations(segmentation)
         patch = tuple(self._configuration.patch_size)
-        save_case(folder, case.name, np.ascontiguousarray(image, np.float32), segmentation, properties, patch, threads)
+        from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
+
+        arrays = {"": np.ascontiguousarray(image, np.float32), "_seg": segmentation}
+        save_case(folder, case.name, arrays, properties, patch, comp_blosc2_params, threads)
 
     def _follow(self, case: TrainingCase, folder: Path) -> None:
         self._preprocessor.run_case_save(

@@ -5,15 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import PredictionError, PreprocessingError
 from ..loading.reading.patience import Patience, may_pass
 from ..prediction.images import Header
 from ..prediction.images.cases import Case
 from ..prediction.images.checks import CaseChecks
+from ..prediction.preprocessing.shapes import new_shape
 
-__all__ = ["Checked", "TrainingCase", "analysis_bytes", "as_error", "check", "preprocessing_bytes", "training_cases"]
+__all__ = [
+    "Checked",
+    "RawCase",
+    "TrainingCase",
+    "analysis_bytes",
+    "as_error",
+    "check",
+    "native_bytes",
+    "preprocessing_bytes",
+    "training_cases",
+]
+
+
+class RawCase(Protocol):
+    """A case of which files are made."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The files to blame if nothing more is known."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the result depends on."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +50,11 @@ class TrainingCase:
     name: str
     images: tuple[str, ...]
     label: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the result depends on."""
+        return (*self.images, self.label)
 
 
 LOCATIONS = 10_000
@@ -62,7 +94,7 @@ def check(
     return good, bad
 
 
-def as_error(case: TrainingCase, error: Exception, stage: str) -> PreprocessingError:
+def as_error(case: RawCase, error: Exception, stage: str) -> PreprocessingError:
     """Return the error of a case for whatever was raised."""
     if isinstance(error, PreprocessingError):
         return error
@@ -88,19 +120,26 @@ def analysis_bytes(header: Header, channels: int) -> int:
 
 
 def preprocessing_bytes(header: Header, channels: int, classes: int, plans: Any, configuration: Any, native: bool) -> int:
-    """The memory that preprocessing needs of a case. Cropping is assumed to remove nothing, and packing to save nothing."""
-    from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
-
+    """The memory that preprocessing needs of a case, by its plans."""
     forward = plans.transpose_forward
     shape = [header.shape[axis] for axis in forward]
     spacing = [header.spacing[axis] for axis in forward]
     target = list(configuration.spacing)
     target = [spacing[0], *target] if len(target) < 3 else target
-    before = math.prod(shape)
-    after = math.prod(int(size) for size in compute_new_shape(shape, spacing, target))
+    after = math.prod(new_shape(shape, spacing, target))
+    if native:
+        return native_bytes(header, channels, classes, after)
+    before = header.voxels  # float64 of all channels, and of a mask for each label
+    return max(_reading_bytes(header, channels), 12 * before * channels + (8 * channels + 24) * after) + 12 * before
+
+
+def native_bytes(header: Header, channels: int, classes: int, after: int) -> int:
+    """The memory that native preprocessing needs of a case. Cropping is assumed to remove nothing, packing to save nothing.
+
+    after: voxels of a channel when it is resized.
+    """
+    before = header.voxels
     labels = 2 * before + 2 * after
-    if not native:  # float64 of all channels, and of a mask for each label
-        return max(_reading_bytes(header, channels), 12 * before * channels + (8 * channels + 24) * after) + 12 * before
     cropped = before * (8 * channels + 4 + 3)
     resized = 4 * before * channels + 4 * after * channels + 8 * max(before, after) + labels
     located = 4 * after * channels + 2 * after + 12 * after + 64 * classes * min(LOCATIONS, after)

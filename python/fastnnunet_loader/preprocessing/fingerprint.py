@@ -6,20 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .. import _core, known
+from .. import known
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
 from ..prediction.preprocessing.cropping import nonzero_box
-from ..prediction.preprocessing.preprocess import read
+from ..prediction.preprocessing.reading import read
 from ..prediction.session.memory import Budget
 from .cases import TrainingCase, analysis_bytes, check, training_cases
+from .intensities import Foreground, intensity_properties
 from .session import Job, Session, raise_all
 
-__all__ = ["fingerprint_of", "own_analysis", "percentiles"]
-
-PERCENTILES = np.array((0.5, 50.0, 99.5))
+__all__ = ["fingerprint_of", "own_analysis"]
 
 
 def own_analysis() -> str:
@@ -30,23 +28,13 @@ def own_analysis() -> str:
 
 
 class _Found:
-    """What the fingerprint needs of all cases. foreground: (C, cases * samples), of each case its part."""
+    """What the fingerprint needs of all cases."""
 
     def __init__(self, cases: int, channels: int, samples: int) -> None:
-        self.samples = samples
-        self.foreground = np.empty((channels, cases * samples), np.float32)
-        self.has_foreground = [True] * cases
+        self.foreground = Foreground(cases, channels, samples)
         self.shapes: list[Any] = [None] * cases
         self.spacings: list[Any] = [None] * cases
         self.sizes: list[Any] = [None] * cases
-
-    def intensities(self, channel: int) -> npt.NDArray[Any]:
-        """What nnU-Net has of a channel: in float64 where a case has no foreground, as NumPy joins them."""
-        all_of_it: npt.NDArray[Any] = self.foreground[channel]
-        if all(self.has_foreground):
-            return all_of_it
-        parts = all_of_it.reshape(len(self.shapes), self.samples)[np.array(self.has_foreground)]
-        return np.asarray(parts.reshape(-1), np.float64)
 
 
 def fingerprint_of(
@@ -94,36 +82,10 @@ def fingerprint_of(
         "spacings": found.spacings,
         "shapes_after_crop": found.shapes,
         "foreground_intensity_properties_per_channel": {
-            channel: _properties(found.intensities(channel), threads) for channel in range(channels)
+            channel: intensity_properties(found.foreground.of(channel), threads) for channel in range(channels)
         },
         "median_relative_size_after_cropping": np.median(found.sizes, 0),
     }
-
-
-def _properties(values: npt.NDArray[Any], threads: int) -> dict[str, float]:
-    low, median, high = percentiles(values, threads)
-    return {
-        "mean": float(np.mean(values)),
-        "median": float(median),
-        "std": float(np.std(values)),
-        "min": float(np.min(values)),
-        "max": float(np.max(values)),
-        "percentile_99_5": float(high),
-        "percentile_00_5": float(low),
-    }
-
-
-def percentiles(values: npt.NDArray[Any], threads: int) -> npt.NDArray[np.float64]:
-    """`np.percentile(values, PERCENTILES)` of many values, with its arithmetic, and without its copy of them."""
-    if values.dtype != np.float32 or not values.size:
-        return np.asarray(np.percentile(values, PERCENTILES), np.float64)
-    places = np.true_divide(PERCENTILES, np.float32(100)) * (values.size - 1)
-    lower = np.floor(places).astype(np.int64)
-    upper = np.minimum(lower + 1, values.size - 1)
-    found = np.array(_core.order_statistics(values, [*lower.tolist(), *upper.tolist()], threads=threads), np.float32)
-    before, after = found[: len(lower)], found[len(lower) :]
-    share, step = places - lower, after - before
-    return np.asarray(np.where(share < 0.5, before + step * share, after - step * (1 - share)), np.float64)
 
 
 def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads: int, patience: Patience) -> None:
@@ -134,8 +96,8 @@ def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads:
     if labels.shape[1:] != image.shape[1:]:
         reason = f"expected a segmentation of the image's shape {image.shape[1:]}, got {labels.shape[1:]}"
         raise PreprocessingError(case=case.name, stage="read", file=case.label, reason=reason)
-    if len(image) < len(found.foreground):
-        reason = f"expected {len(found.foreground)} channels, as dataset.json has, got {len(image)}"
+    if len(image) < found.foreground.channels:
+        reason = f"expected {found.foreground.channels} channels, as dataset.json has, got {len(image)}"
         raise PreprocessingError(case=case.name, stage="read", file=", ".join(case.images), reason=reason)
     box = nonzero_box(image, threads)
     inside = (slice(None), *(slice(lower, upper) for lower, upper in box))
@@ -145,14 +107,7 @@ def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads:
         if np.isnan(array.sum(dtype=np.float64)) and (bad := int(np.isnan(array).sum())):
             reason = f"expected numbers, got {what} with NaN in {bad} of its voxels"
             raise PreprocessingError(case=case.name, stage="fingerprint", file=", ".join(files), reason=reason)
-    voxels = _core.draw_foreground(
-        image[: len(found.foreground)],
-        labels[0],
-        found.foreground,
-        first=number * found.samples,
-        samples=found.samples,
-    )
-    found.has_foreground[number] = voxels > 0
+    found.foreground.draw(number, image, labels[0])
     found.shapes[number] = image.shape[1:]
     found.spacings[number] = properties["spacing"]
     found.sizes[number] = np.prod(image.shape[1:]) / np.prod(before)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .cases import TrainingCase
+from .cases import RawCase
 
 __all__ = ["Record", "digest_of", "stamps_of_raw"]
 
@@ -28,9 +28,9 @@ Stamps = list[list[int]]
 """Size and time of each of some files."""
 
 
-def stamps_of_raw(case: TrainingCase) -> Stamps:
+def stamps_of_raw(case: RawCase) -> Stamps:
     """Return those of a case's raw files."""
-    return [_stamp(file) for file in (*case.images, case.label)]
+    return [_stamp(file) for file in case.files]
 
 
 def _stamp(file: str | Path) -> list[int]:
@@ -44,10 +44,11 @@ class Record:
     Args:
         folder: of the preprocessed cases.
         digest: of all that decides what is written there.
+        file: of the record; None for one beside the folder.
     """
 
-    def __init__(self, folder: Path, digest: str) -> None:
-        self.file = folder.parent / f".{folder.name}.fastnnunet-unfinished"
+    def __init__(self, folder: Path, digest: str, file: Path | None = None) -> None:
+        self.file = folder.parent / f".{folder.name}.fastnnunet-unfinished" if file is None else file
         self._folder = folder
         self._digest = digest
         self._lock = threading.Lock()
@@ -56,7 +57,7 @@ class Record:
         """Return the names of the files of these finished cases."""
         return {name for case, entry in self._read().items() if case in cases for name in entry["files"]}
 
-    def finished(self, cases: Sequence[TrainingCase]) -> set[str]:
+    def finished(self, cases: Sequence[RawCase]) -> set[str]:
         """Return the names of cases that the last run finished, whose files are there and whose raw files are the same."""
         told = self._read()
         found = set()
@@ -79,7 +80,7 @@ class Record:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps({"digest": self._digest}) + "\n", encoding="utf-8")
 
-    def add(self, case: TrainingCase, raw: Stamps, files: Sequence[str]) -> None:
+    def add(self, case: RawCase, raw: Stamps, files: Sequence[str]) -> None:
         """Note that the files of a case, with these names, are complete. raw: stamps from before the raw files were read."""
         written = {name: _stamp(self._folder / name) for name in files}
         line = json.dumps({"case": case.name, "raw": raw, "files": written}) + "\n"

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
 
-__all__ = ["save_case"]
+__all__ = ["Layout", "save_case"]
+
+
+Layout = Callable[[tuple[int, ...], tuple[int, ...], int], tuple[Sequence[int], Sequence[int]]]
+"""From a shape (C, X, Y, Z), the size of patches and the bytes of a voxel to the shapes of blocks and of chunks."""
 
 
 def save_case(
     folder: Path,
     name: str,
-    image: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int16],
+    arrays: Mapping[str, npt.NDArray[Any]],
     properties: dict[str, Any],
     patch_size: tuple[int, ...],
+    layout: Layout,
     threads: int,
 ) -> None:
-    """Write NAME.b2nd, NAME_seg.b2nd and NAME.pkl with nnU-Net's codec, chunks, blocks and filters.
+    """Write NAME.b2nd, NAME_seg.b2nd and so on, with nnU-Net's codec and filters, and NAME.pkl.
 
-    image: (C, X, Y, Z). labels: (1, X, Y, Z).
+    arrays: of shape (C, X, Y, Z), under what follows the name: "" for the image, "_seg" for labels (1, X, Y, Z).
     """
-    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
-
-    for array, ending in ((image, ".b2nd"), (labels, "_seg.b2nd")):
-        blocks, chunks = comp_blosc2_params(array.shape, patch_size, array.itemsize)
-        file = folder / f"{name}{ending}"
+    for ending, array in arrays.items():
+        blocks, chunks = layout(array.shape, patch_size, array.itemsize)
+        file = folder / f"{name}{ending}.b2nd"
         packed = _core.pack_b2nd(str(file), array, chunks=chunks, blocks=blocks, threads=threads)
         with file.open("wb") as stream:
             stream.write(packed)

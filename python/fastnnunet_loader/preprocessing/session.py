@@ -16,7 +16,7 @@ from ..errors import PreprocessingError
 from ..prediction.session.memory import Budget
 from ..prediction.session.progress import Progress
 from ..settings import in_units
-from .cases import TrainingCase, as_error
+from .cases import RawCase, as_error
 
 __all__ = ["Job", "Session", "raise_all"]
 
@@ -28,7 +28,7 @@ SECONDS_TO_END = 5.0
 class Job:
     """What is to be done for one case."""
 
-    case: TrainingCase
+    case: RawCase
     need: int | None
     """Bytes at its peak; None if unknown: as many of them run at once as the user allows, as in nnU-Net."""
     work: Callable[[int], Any]
@@ -39,7 +39,7 @@ class Session:
     """Runs jobs.
 
     Args:
-        stage: "preprocess" or "fingerprint".
+        stage: "preprocess", "fingerprint", "pack" or "intensities".
         budget: bytes that all cases in progress may take.
         threads: number of threads, together.
         most_cases: at once.
@@ -183,7 +183,7 @@ class Session:
             self._progress.stage(_DOING[self._stage], shown or None)
 
 
-_DOING = {"preprocess": "preprocessing", "fingerprint": "analysing"}
+_DOING = {"preprocess": "preprocessing", "fingerprint": "analysing", "pack": "packing", "intensities": "measuring"}
 
 
 def raise_all(errors: Sequence[PreprocessingError]) -> None:

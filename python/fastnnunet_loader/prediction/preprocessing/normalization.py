@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ... import _core, known
 
-__all__ = ["Scheme", "schemes_of"]
+__all__ = ["NATIVE", "NativeScheme", "Scheme", "schemes_of"]
 
 _MODULE = "nnunetv2.preprocessing.normalization.default_normalization_schemes"
 
@@ -18,19 +18,30 @@ EPSILON = 1e-8
 """The least that nnU-Net divides float32 by."""
 
 
-class Scheme:
-    """How one channel is normalised.
+NATIVE = (
+    "ZScoreNormalization",
+    "CTNormalization",
+    "NoNormalization",
+    "RescaleTo01Normalization",
+    "RGBTo01Normalization",
+)
+"""nnU-Net's schemes, all of which have a native counterpart."""
+
+
+class NativeScheme:
+    """How one channel is normalised, by one of nnU-Net's schemes, without nnU-Net.
 
     Args:
-        name: of a class of nnU-Net, or of one beside them.
+        name: of `NATIVE`.
         masked: whether the plans want the nonzero region's voxels only.
-        intensities: of the foreground in the data set, from the plans.
+        intensities: of the foreground in the data set, from the plans. Only CTNormalization needs them.
     """
 
+    is_nnunets = True
+    """Whether it is nnU-Net's own: it looks at the mask only where it is `masked`, and NaN stays."""
+
     def __init__(self, name: str, masked: bool, intensities: dict[str, Any]) -> None:
-        self.kind = _class_of(name)
-        self.is_nnunets = self.kind.__module__ == _MODULE and not known.changed(self.kind)
-        """Whether it is nnU-Net's own: it looks at the mask only where it is `masked`, and NaN stays."""
+        self.name = name
         self.masked = masked
         self._intensities = intensities
 
@@ -40,21 +51,26 @@ class Scheme:
         return self.masked or not self.is_nnunets
 
     def run(self, channel: npt.NDArray[np.float32], segmentation: npt.NDArray[Any] | None, threads: int) -> None:
-        """Normalise a contiguous channel (X, Y, Z) in place. segmentation: (X, Y, Z), -1 outside of the nonzero region."""
-        if not self.is_nnunets or not self._native(channel, segmentation, threads):
-            normalizer = self.kind(use_mask_for_norm=self.masked, intensityproperties=self._intensities)
-            channel[...] = normalizer.run(channel, segmentation)
+        """Normalise a contiguous channel (X, Y, Z) in place. segmentation: (X, Y, Z), -1 outside of the nonzero region.
+
+        Raises ValueError if the channel is not what the scheme is for.
+        """
+        if self._native(channel, segmentation, threads):
+            return
+        if self.name != "RGBTo01Normalization":
+            raise ValueError(f"expected the nonzero region for {self.name}, got none")
+        raise ValueError(f"expected intensities from 0 to 255, got {channel.min():g} to {channel.max():g}")
 
     def _native(self, channel: npt.NDArray[np.float32], segmentation: npt.NDArray[Any] | None, threads: int) -> bool:
-        name = self.kind.__name__
-        if name == "ZScoreNormalization":
+        """Whether it could be done."""
+        if self.name == "ZScoreNormalization":
             mask = None
             if self.masked:
                 if segmentation is None:
-                    return False  # nnU-Net says what is missing
+                    return False
                 mask = (segmentation >= 0).view(np.uint8)
             _core.normalize_z_score(channel, mask, threads=threads)
-        elif name == "CTNormalization":
+        elif self.name == "CTNormalization":
             of = self._intensities
             _core.normalize_ct(
                 channel,
@@ -64,13 +80,29 @@ class Scheme:
                 deviation=max(of["std"], EPSILON),
                 threads=threads,
             )
-        elif name == "RescaleTo01Normalization":
+        elif self.name == "RescaleTo01Normalization":
             _core.normalize_rescale(channel, threads=threads)
-        elif name == "RGBTo01Normalization":
-            return bool(_core.normalize_rgb(channel, threads=threads))  # of what is no RGB, nnU-Net says so
+        elif self.name == "RGBTo01Normalization":
+            return bool(_core.normalize_rgb(channel, threads=threads))
         else:
-            return bool(name == "NoNormalization")
+            return self.name == "NoNormalization"
         return True
+
+
+class Scheme(NativeScheme):
+    """How one channel is normalised, by a class of nnU-Net, or of one beside them."""
+
+    def __init__(self, name: str, masked: bool, intensities: dict[str, Any]) -> None:
+        self.kind = _class_of(name)
+        super().__init__(self.kind.__name__, masked, intensities)
+        self.is_nnunets = self.kind.__module__ == _MODULE and not known.changed(self.kind)
+
+    def run(self, channel: npt.NDArray[np.float32], segmentation: npt.NDArray[Any] | None, threads: int) -> None:
+        """Normalise a contiguous channel (X, Y, Z) in place. segmentation: (X, Y, Z), -1 outside of the nonzero region."""
+        if not self.is_nnunets or not self._native(channel, segmentation, threads):
+            # Of a mask that is missing, or of what is no RGB, nnU-Net says so.
+            normalizer = self.kind(use_mask_for_norm=self.masked, intensityproperties=self._intensities)
+            channel[...] = normalizer.run(channel, segmentation)
 
 
 def schemes_of(plans: Any, configuration: Any) -> list[Scheme]:

@@ -14,12 +14,12 @@ from ...loading.reading.patience import Patience
 from ...settings import PATIENCE
 from ..images.fingerprint import intensity_warnings
 from ..originals.followed import own_preprocessing, reads_as_nnunet
-from .cropping import mark_outside, nonzero_box, nonzero_mask
-from .normalization import Scheme, schemes_of
-from .resampling import resample
-from .resizing import Resizing, function_name, native_resizing
+from .normalization import schemes_of
+from .reading import not_finite, read
+from .resizing import function_name, native_resizing
+from .steps import Steps, Way
 
-__all__ = ["Preprocessing", "not_finite", "read"]
+__all__ = ["Preprocessing"]
 
 _MEANINGLESS = "nnU-Net predicts such images too, but the result is meaningless where the network sees them"
 
@@ -66,13 +66,21 @@ class Preprocessing:
         self._own = kind(verbose=verbose) if changes else None
         self._image_resizing = native_resizing(configuration.resampling_fn_data)
         self._labels_resizing = native_resizing(configuration.resampling_fn_seg)
-        self._schemes: list[Scheme] = []
+        self._steps: Steps | None = None
         if self._own is not None:
             say(f"preprocessing is {kind.__name__}'s own: {changes}")
             return
-        self._schemes = schemes_of(plans, configuration)
-        self._stays_finite = all(scheme.is_nnunets for scheme in self._schemes)
-        for name in sorted({scheme.kind.__name__ for scheme in self._schemes if not scheme.is_nnunets}):
+        schemes = schemes_of(plans, configuration)
+        self._steps = Steps(
+            tuple(int(axis) for axis in plans.transpose_forward),
+            tuple(configuration.spacing),
+            schemes,
+            Way(self._image_resizing, configuration.resampling_fn_data),
+            Way(self._labels_resizing, configuration.resampling_fn_seg),
+            say,
+        )
+        self._stays_finite = all(scheme.is_nnunets for scheme in schemes)
+        for name in sorted({scheme.name for scheme in schemes if not scheme.is_nnunets}):
             say(f"images are normalised in Python: {name}")
         if self._image_resizing is None:
             say(f"images are resampled in Python: {function_name(configuration.resampling_fn_data)}")
@@ -168,111 +176,6 @@ class Preprocessing:
         odd: dict[int, str],
         threads: int | None = None,
     ) -> tuple[Image, npt.NDArray[Any] | None]:
-        """Turn, crop, normalise and resize an image, and with it a segmentation of shape 1XYZ, of the same size.
-
-        properties: of the reader; completed. odd: channels that are not finite, and what to say of them. threads: that work on
-        it, None for the usual number. `image` may be changed.
-        """
-        from nnunetv2.preprocessing.preprocessors.default_preprocessor import compute_new_shape
-
-        if image.shape[0] > len(self._schemes):
-            raise ValueError(f"expected {len(self._schemes)} channels, as the plans have, got {image.shape[0]}")
-        count = self._threads if threads is None else threads
-        forward = [int(axis) for axis in self._plans.transpose_forward]
-        order = (0, *(axis + 1 for axis in forward))
-        spacing = [float(properties["spacing"][axis]) for axis in forward]
-        box = nonzero_box(image, count)  # before the axes change places: then voxels lie as they are read
-        box = [box[axis] for axis in forward]
-        inside = (slice(None), *(slice(lower, upper) for lower, upper in box))
-        image = image.transpose(order)
-        properties["shape_before_cropping"] = image.shape[1:]
-        properties["bbox_used_for_cropping"] = box
-        image = np.ascontiguousarray(image[inside])
-        properties["shape_after_cropping_and_before_resampling"] = image.shape[1:]
-        if segmentation is not None:
-            segmentation = segmentation.transpose(order)[inside]
-
-        target = list(self._configuration.spacing)
-        if len(target) < 3:
-            target = [spacing[0], *target]  # a 2D network takes the slices as they are
-        new_shape = [int(size) for size in compute_new_shape(image.shape[1:], spacing, target)]
-        segmentation = self._with_outside(image, segmentation, count)
-        for channel, scheme in zip(image, self._schemes, strict=False):
-            scheme.run(channel, None if segmentation is None else segmentation[0], count)
-        # A scheme that clips to what the training has seen makes infinity finite.
-        left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
-        for said in left:
-            self._say(f"warning: {said}")
-        finite = self._stays_finite and not left
-        image = self._resize(
-            image, self._configuration.resampling_fn_data, self._image_resizing, new_shape, spacing, target, count, finite
-        )
-        if segmentation is not None:
-            function = self._configuration.resampling_fn_seg
-            segmentation = self._resize(segmentation, function, self._labels_resizing, new_shape, spacing, target, count)
-        return image, segmentation
-
-    def _with_outside(self, image: Image, segmentation: npt.NDArray[Any] | None, threads: int) -> npt.NDArray[Any] | None:
-        """A segmentation of shape 1XYZ that is -1 outside of the nonzero region; None where nothing looks at it.
-
-        Holes of the region are filled. Outside of its bounding box all is zero, so that filling after the crop is the same.
-        """
-        if segmentation is None and not any(scheme.sees_mask for scheme in self._schemes):
-            return None
-        if segmentation is None:
-            segmentation = np.zeros((1, *image.shape[1:]), np.int8)
-        return mark_outside(segmentation, nonzero_mask(image, threads))
-
-    def _resize(
-        self,
-        array: npt.NDArray[Any],
-        function: Callable[..., Any],
-        native: Resizing | None,
-        shape: list[int],
-        spacing: Sequence[float],
-        target: Sequence[float],
-        threads: int,
-        finite: bool = True,
-    ) -> npt.NDArray[Any]:
-        """finite: whether all of it is known to be."""
-        if native is None or (not finite and not np.isfinite(array.sum(dtype=np.float64))):
-            return np.asarray(function(array, shape, spacing, target))
-        if list(array.shape[1:]) == shape:
-            return array
-        return resample(
-            array,
-            shape,
-            native.order,
-            is_seg=native.is_seg,
-            axis=native.axis(spacing, target),
-            order_z=native.order_z,
-            threads=threads,
-        )
-
-
-def read(case: str, files: Sequence[str], read: Callable[[], Any], patience: Patience) -> Any:
-    """Return what `read()` returns, which reads these files. Raises PredictionError that names them."""
-    try:
-        return patience.reading(files, read, were_there=True)  # when they were checked
-    except Exception as error:
-        said = " ".join(str(error).split()) or "no reason"
-        listed = ", ".join(files)
-        raise PredictionError(
-            case=case,
-            stage="read",
-            file=listed,
-            reason=f"expected images that can be read, got {type(error).__name__}: {said}",
-        ) from error
-
-
-def not_finite(case: str, image: Image, files: Sequence[str]) -> dict[int, str]:
-    """The channels of an image with NaN or infinity, and what to say of each."""
-    odd = {}
-    for channel, volume in enumerate(image):
-        # One number tells, without an array of flags: a sum in float64 cannot overflow, NaN and infinity stay in it.
-        if np.isfinite(volume.sum(dtype=np.float64)):
-            continue
-        bad = int(volume.size - np.count_nonzero(np.isfinite(volume)))
-        file = f"{files[channel]}: " if len(files) == len(image) else ""
-        odd[channel] = f"[{case}] {file}{bad} of {volume.size} voxels in channel {channel} are NaN or infinite"
-    return odd
+        """As `Steps.run`. threads: that work on it, None for the usual number."""
+        assert self._steps is not None
+        return self._steps.run(image, segmentation, properties, odd, self._threads if threads is None else threads)

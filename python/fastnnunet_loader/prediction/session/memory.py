@@ -12,6 +12,7 @@ import torch
 
 from ...settings import in_units
 from ..images import Header
+from ..preprocessing.shapes import new_shape
 from ..sliding_window.passage import plan_passage, whole_bytes
 
 __all__ = ["Budget", "Need", "device_room", "estimate"]
@@ -65,17 +66,15 @@ def estimate(
     tile_step_size: step of the sliding window if labels are decided plane by plane; None if the logits of the whole image are
     made.
     """
-    from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
-
     forward = plans.transpose_forward
     shape = [header.shape[axis] for axis in forward]
     spacing = [header.spacing[axis] for axis in forward]
     target = list(configuration.spacing)
     target = [spacing[0], *target] if len(target) < 3 else target
-    new_shape = [int(n) for n in compute_new_shape(shape, spacing, target)]
+    resized_to = new_shape(shape, spacing, target)
     patch = [1] * (3 - len(configuration.patch_size)) + [int(n) for n in configuration.patch_size]
-    before, after = math.prod(shape), math.prod(new_shape)
-    padded = math.prod(max(n, p) for n, p in zip(new_shape, patch, strict=True))
+    before, after = math.prod(shape), math.prod(resized_to)
+    padded = math.prod(max(n, p) for n, p in zip(resized_to, patch, strict=True))
     heads = int(labels.num_segmentation_heads)
     hot = len(labels.foreground_labels) if configuration.previous_stage_name is not None else 0
 
@@ -89,9 +88,9 @@ def estimate(
     preprocess = max(read, cropped, resized) + previous
 
     logits = heads * padded * 2
-    kept, decided = whole_bytes([max(n, p) for n, p in zip(new_shape, patch, strict=True)], heads, folds), 0
+    kept, decided = whole_bytes([max(n, p) for n, p in zip(resized_to, patch, strict=True)], heads, folds), 0
     if tile_step_size is not None:
-        passage = plan_passage(new_shape, configuration.patch_size, tile_step_size)
+        passage = plan_passage(resized_to, configuration.patch_size, tile_step_size)
         if (streamed := passage.bytes(heads, folds)) < kept:
             kept, logits, decided = streamed, 0, before * (1 if heads < 255 else 2)
             decided += 4 * heads * before if save_probabilities else 0
