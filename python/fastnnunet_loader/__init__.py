@@ -36,6 +36,7 @@ if _TYPE_CHECKING:
     from .loading.loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
     from .loading.statistics import GpuStats, StageStats
     from .nnunet.reproducing import reproduce
+    from .packing.pack import pack
     from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
     from .prediction.preprocessing.resampling import resample
     from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
@@ -50,6 +51,7 @@ else:
         "transforms.plugins",
         "prediction.preprocessing.resampling",
         "loading.statistics",
+        "packing.pack",
         "_core",
         "nnunet.reproducing",
         "augmentation",
@@ -195,6 +197,7 @@ __all__ = [
     "install",
     "logits_to_segmentation",
     "memory",
+    "pack",
     "register_transform",
     "reproduce",
     "resample",

@@ -28,6 +28,7 @@ COMMANDS = {
     "extract_fingerprint": "the fingerprint of a data set, on threads and within a memory budget",
     "plan_experiment": "plan networks for a data set, as nnU-Net does",
     "preprocess": "preprocess a data set as its plans say, on threads and within a memory budget",
+    "pack": "images, labels and targets of any kind into a folder for a training without nnU-Net",
     "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
     "run": "run any program that uses nnU-Net, with this package under it, unchanged",
     "bench": "measure this loader and nnU-Net's, side by side, on a data set",
@@ -38,10 +39,13 @@ COMMANDS = {
 PLANNING = ("plan_and_preprocess", "extract_fingerprint", "plan_experiment", "preprocess")
 """Commands whose modules are in a folder of their own."""
 
-_LONG = ("train", "predict", *PLANNING)
+_LONG = ("train", "predict", "pack", *PLANNING)
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
-_CONTINUES = {"train": "--c continues from the last checkpoint, or begins anew if none was saved"}
+_CONTINUES = {
+    "train": "--c continues from the last checkpoint, or begins anew if none was saved",
+    "pack": "what was written is complete, and the same command goes on with the rest",
+}
 """How to go on with what a command was doing when it was ended."""
 
 

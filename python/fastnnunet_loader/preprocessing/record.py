@@ -53,6 +53,10 @@ class Record:
         self._digest = digest
         self._lock = threading.Lock()
 
+    def cases(self) -> list[str]:
+        """Return the names of all cases that were finished."""
+        return list(self._read())
+
     def files(self, cases: Collection[str]) -> set[str]:
         """Return the names of the files of these finished cases."""
         return {name for case, entry in self._read().items() if case in cases for name in entry["files"]}

@@ -70,7 +70,9 @@ class Steps:
     labels: Way
     say: Callable[[str], None]
     crops: bool = True
-    """To the nonzero region. Labels are then -1 where they are 0 outside of it."""
+    """To the nonzero region."""
+    marks: bool = True
+    """Whether labels are -1 where they are 0 outside of the nonzero region."""
 
     def target(self, spacing: Sequence[float]) -> list[float]:
         """The spacing of the result, for one in the order that it is to have."""
@@ -109,9 +111,12 @@ class Steps:
 
         target = self.target(spacing)
         shape = new_shape(image.shape[1:], spacing, target)
-        segmentation = self._with_outside(image, segmentation, threads)
+        region = self._with_outside(image, segmentation if self.marks else None, threads)
         for channel, scheme in zip(image, self.schemes, strict=False):
-            scheme.run(channel, None if segmentation is None else segmentation[0], threads)
+            scheme.run(channel, None if region is None else region[0], threads)
+        if self.marks:
+            segmentation = region
+        del region
         # A scheme that clips to what the training has seen makes infinity finite.
         left = [said for channel, said in odd.items() if not np.isfinite(image[channel].sum(dtype=np.float64))]
         for said in left:
