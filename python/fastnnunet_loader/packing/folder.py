@@ -52,7 +52,7 @@ class PackedFolder:
             self._refuse_or_empty(before, say)
             before = None
         self.intensities: dict[str, Any] | None = None if before is None else before.get(INTENSITIES)
-        """Of the data set, if an earlier run found them."""
+        """Of the foreground in the data set, if an earlier run knew them."""
         self.record = Record(root, digest_of(self._settings), root / RECORD)
         self._is_new = before is None
         for line in remove_leftovers(root).describe(root):
@@ -61,7 +61,7 @@ class PackedFolder:
     def begin(self, cases: Sequence[PackCase], intensities: dict[str, Any] | None) -> None:
         """Write down what is asked for.
 
-        intensities: that were found.
+        intensities: of the foreground in the data set, if they are known.
 
         Raises:
             ValueError: files of these cases are there that this package has not written.

@@ -113,6 +113,8 @@ def load(file: str, what: str, series: str | None) -> npt.NDArray[Any]:
         voxels = _numpy_voxels(file, what)
         _, size = _numpy_shape(voxels.shape)
         return _typed(voxels.reshape(-1, *size), what)
+    if split(file)[1].lower() in NIFTI and (floats := _nifti_floats(file)) is not None:
+        return _typed(floats, what)
     import SimpleITK as sitk
 
     try:
@@ -120,10 +122,25 @@ def load(file: str, what: str, series: str | None) -> npt.NDArray[Any]:
     except RuntimeError as error:
         if not _only_nibabel_reads(file, error):
             raise
-        loaded = _nibabel(file)[1]
-        data = np.asanyarray(loaded.dataobj)
-        return _typed((data[None] if data.ndim == 3 else np.moveaxis(data, 3, 0)).transpose(0, 3, 2, 1), what)
+        return _typed(_of_nibabel(_nibabel(file)[1]), what)
     return _array(image, what)
+
+
+def _nifti_floats(file: str) -> npt.NDArray[Any] | None:
+    """Voxels that may be NaN, which ITK makes 0 without a word; None if ITK is to read the file."""
+    import nibabel
+
+    image: Any = nibabel.load(file)
+    if image.get_data_dtype().kind != "f" or image.ndim not in (2, 3, 4):
+        return None
+    return _of_nibabel(image)
+
+
+def _of_nibabel(image: Any) -> npt.NDArray[Any]:
+    """The voxels of an image, (C, X, Y, Z)."""
+    voxels = np.asanyarray(image.dataobj)
+    voxels = voxels.reshape(*voxels.shape, *(1,) * (4 - voxels.ndim))
+    return voxels.transpose(3, 2, 1, 0)
 
 
 def _of_itk(reader: Any, file: str) -> Look:

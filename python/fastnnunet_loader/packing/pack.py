@@ -13,7 +13,7 @@ from ..loading.reading.patience import Patience
 from ..prediction.export.outputs import HELD, Outputs
 from ..prediction.session.memory import Budget
 from ..preprocessing.cases import analysis_bytes
-from ..preprocessing.intensities import SAMPLES, Foreground, intensity_properties
+from ..preprocessing.intensities import Foreground, intensity_properties
 from ..preprocessing.record import stamps_of_raw
 from ..preprocessing.session import Job, Session, raise_all
 from ..settings import PATIENCE, parse_bytes
@@ -28,6 +28,9 @@ from .recipe import Recipe, recipe_of_options, recipe_of_plans
 __all__ = ["pack"]
 
 Pathlike = str | os.PathLike[str]
+
+SAMPLES = 10_000_000
+"""Intensities of all cases together that are drawn for each channel: enough for percentiles, in 40 MB. nnU-Net draws 10e7."""
 
 _log = logging.getLogger("fastnnunet_loader")
 
@@ -243,23 +246,20 @@ class _Run:
         if not seen:
             return bad
         intensities = self._recipe.intensities or self._folder.intensities
-        found = None
         if "ct" in self._recipe.normalize and intensities is None:
             intensities, failed = self._measured(seen)
             bad += failed
             seen = [one for one in seen if one.case.name not in {error.case for error in failed}]
-        if self._recipe.needs_intensities:
-            found = intensities
         if not seen:
             return bad
         steps = self._recipe.steps(seen[0].channels, intensities, self._say)
         packer = CasePacker(self._recipe, steps, self._series, self.patience)
-        self._folder.begin([one.case for one in seen], found)
+        self._folder.begin([one.case for one in seen], intensities)
         jobs = [Job(one.case, peak_bytes(one, self._recipe, steps), self._work(packer, one)) for one in seen]
-        return bad + self._session("pack", self._outputs.close).run(jobs, len(finished))
+        return bad + self._session("pack", self._budget, self._outputs.close).run(jobs, len(finished))
 
-    def _session(self, stage: str, on_stop: Callable[[], None] = lambda: None) -> Session:
-        return Session(stage, self._budget, self._threads, self._threads, self._progress, self._say, on_stop)
+    def _session(self, stage: str, budget: Budget, on_stop: Callable[[], None] = lambda: None) -> Session:
+        return Session(stage, budget, self._threads, self._threads, self._progress, self._say, on_stop)
 
     def _work(self, packer: CasePacker, seen: Seen) -> Callable[[int], None]:
         case, root = seen.case, self._folder.root
@@ -293,7 +293,8 @@ class _Run:
 
             return Job(one.case, analysis_bytes(one.header, one.channels) + one.header.voxels * one.itemsize, work)
 
-        failed = self._session("intensities").run([job(number, one) for number, one in enumerate(seen)])
+        left = Budget(max(1, self._budget.limit - 4 * channels * SAMPLES), self._budget.given)
+        failed = self._session("intensities", left).run([job(number, one) for number, one in enumerate(seen)])
         gone = {error.case for error in failed}
         for number, one in enumerate(seen):
             if one.case.name in gone:

@@ -10,13 +10,9 @@ import numpy.typing as npt
 
 from .. import _core
 
-__all__ = ["PERCENTILES", "SAMPLES", "Foreground", "intensity_properties", "percentiles"]
+__all__ = ["PERCENTILES", "Foreground", "intensity_properties", "percentiles"]
 
 PERCENTILES = (0.5, 50.0, 99.5)
-
-SAMPLES = 10_000_000
-"""Intensities of all cases together, for each channel: nnU-Net's `num_foreground_voxels_for_intensitystats`."""
-
 
 class Foreground:
     """Intensities that are drawn of every case, with nnU-Net's random numbers. Cases may be drawn on several threads.

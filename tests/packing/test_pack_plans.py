@@ -1,0 +1,117 @@
+"""With nnU-Net's plans, cases are those that this package's nnU-Net preprocessing makes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+import pytest
+from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
+from packed_inputs import quietly, write_cases
+
+from datasets import KINDS_OF_DATA, Dataset
+from fastnnunet_loader.preprocessing.blocks import blocks_and_chunks
+
+IMAGE = 1e-4
+"""Of the range of intensities."""
+
+TIES = 1e-4
+"""Voxels whose labels may differ."""
+
+KINDS = [*KINDS_OF_DATA, ("cascade", "3d_lowres")]
+
+
+def raw(dataset: Dataset) -> tuple[Path, Path, Path]:
+    root = dataset.raw / dataset.name
+    return root / "imagesTr", root / "labelsTr", dataset.preprocessed / dataset.name / "nnUNetPlans.json"
+
+
+@pytest.mark.parametrize(("variant", "configuration"), KINDS)
+def test_cases_are_those_of_nnunets_preprocessing(
+    nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str
+) -> None:
+    """Voxels, storage, class locations, and all that nnU-Net reads of the properties."""
+    dataset = nnunet_dataset(variant)
+    images, labels, plans = raw(dataset)
+    out = tmp_path / "out"
+    names = quietly(images, out, labels=labels, plans=plans, configuration=configuration)
+    assert names == dataset.cases()
+    for name in names[:3]:
+        theirs = dataset.folder(configuration)
+        for ending in (".b2nd", "_seg.b2nd"):
+            found, expected = (blosc2.open(urlpath=str(folder / f"{name}{ending}"), mode="r") for folder in (out, theirs))
+            for attribute in ("shape", "chunks", "blocks", "dtype"):
+                assert getattr(found, attribute) == getattr(expected, attribute), attribute
+            mine, reference = found[:], expected[:]
+            if ending == ".b2nd":
+                assert np.abs(mine - reference).max() <= IMAGE * np.ptp(reference)
+            else:
+                assert np.mean(mine != reference) <= TIES
+        ours, nnunets = (pickle.loads((folder / f"{name}.pkl").read_bytes()) for folder in (out, theirs))
+        assert ours.keys() - {"packed"} == nnunets.keys()
+        for key, value in nnunets.items():
+            if key == "class_locations":
+                assert list(ours[key]) == list(value)
+                assert all(np.array_equal(ours[key][label], rows) for label, rows in value.items())
+            elif key == "sitk_stuff":
+                assert all(ours[key][what] == pytest.approx(one, abs=1e-6) for what, one in value.items())
+            else:
+                assert ours[key] == value, key
+
+
+def test_intensities_of_the_first_pass_agree_with_nnunets_fingerprint(nnunet_dataset: Any, tmp_path: Path) -> None:
+    dataset = nnunet_dataset("default")
+    images, labels, plans = raw(dataset)
+    quietly(images, tmp_path / "out", labels=labels, normalize="ct")
+    key = "foreground_intensity_properties_per_channel"
+    found = json.loads((tmp_path / "out" / "pack.json").read_text())[key]["0"]
+    expected = json.loads((plans.parent / "dataset_fingerprint.json").read_text())[key]["0"]
+    assert found == pytest.approx(expected, rel=1e-3)  # from other draws of the same foreground
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"preprocessor_name": "MyPreprocessor"},
+            "expected DefaultPreprocessor as preprocessor_name .*, got MyPre",
+        ),
+        ({"resampling_fn_data": "resample_torch_fornnunet"}, "as resampling_fn_data .*, got resample_torch_fornnunet"),
+        ({"normalization_schemes": ["MyScheme"]}, "as normalization_schemes of .*, got MyScheme"),
+        ({"resampling_fn_data_kwargs": {"order": 2}}, "expected native arguments as resampling_fn_data_kwargs"),
+        ({"resampling_fn_seg_kwargs": {"sharpness": 2}}, "expected nnU-Net's plans in .*sharpness"),
+        ({"patch_size": None}, "expected nnU-Net's plans in"),
+    ],
+)
+def test_what_only_nnunets_code_does_is_refused(nnunet_dataset: Any, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    images, labels, plans = raw(nnunet_dataset("default"))
+    content = json.loads(plans.read_text())
+    content["configurations"]["3d_fullres"].update(change)
+    (tmp_path / "plans.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=said):
+        quietly(images, tmp_path / "out", labels=labels, plans=tmp_path / "plans.json", configuration="3d_fullres")
+    assert not (tmp_path / "out").exists()
+
+
+def test_plans_say_it_alone(nnunet_dataset: Any, tmp_path: Path) -> None:
+    images, _, plans = raw(nnunet_dataset("default"))
+    with pytest.raises(ValueError, match=r"\[spacing\] expected nothing beside plans, which say it, got \(1, 1, 1\)"):
+        quietly(images, tmp_path / "out", plans=plans, configuration="3d_fullres", spacing=(1, 1, 1))
+    with pytest.raises(ValueError, match=r"\[configuration\] expected a configuration .*, got '3d'; there is 2d, 3d_full"):
+        quietly(images, tmp_path / "out", plans=plans, configuration="3d")
+    two, _ = write_cases(tmp_path, 1, channels=2)
+    with pytest.raises(RuntimeError, match="expected 1 channels, as the plans have, got 2"):
+        quietly(two, tmp_path / "out", plans=plans, configuration="3d_fullres")
+
+
+def test_chunks_and_blocks_are_nnunets() -> None:
+    generator = np.random.default_rng(0)
+    for number in range(3000):
+        shape = (int(generator.integers(1, 5)), *(int(size) for size in generator.integers(1, 700, 3)))
+        patch = tuple(int(size) for size in generator.integers(1, 300, 2 + number % 2))
+        itemsize = int(generator.choice([1, 2, 4]))
+        assert blocks_and_chunks(shape, patch, itemsize) == comp_blosc2_params(shape, patch, itemsize), (shape, patch)
