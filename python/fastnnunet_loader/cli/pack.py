@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -108,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
     """Pack."""
     from .. import pack
 
-    others = ("command", "debug", "own_process", "no_progress")
-    given = {name: value for name, value in vars(args).items() if name not in others}
+    given = {name: getattr(args, name) for name in inspect.signature(pack).parameters if name in vars(args)}
     normalize = given.pop("normalize")
     try:
         packed = pack(
@@ -121,9 +121,9 @@ def run(args: argparse.Namespace) -> int:
             **given,
         )
     except ModuleNotFoundError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error)) from None
     except ValueError as error:
-        raise CommandError(re.sub(r"^\[(\w+)\]", lambda match: f"[{_option(match[1], args)}]", str(error))) from error
+        raise CommandError(re.sub(r"^\[(\w+)\]", lambda match: f"[{_option(match[1], args)}]", str(error))) from None
     print(f"{len(packed)} cases in {args.output}")
     return 0
 

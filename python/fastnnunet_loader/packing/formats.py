@@ -138,7 +138,7 @@ def _nifti_floats(file: str) -> npt.NDArray[Any] | None:
 
 def _of_nibabel(image: Any) -> npt.NDArray[Any]:
     """The voxels of an image, (C, X, Y, Z)."""
-    voxels = np.asanyarray(image.dataobj)
+    voxels: npt.NDArray[Any] = np.asanyarray(image.dataobj)
     voxels = voxels.reshape(*voxels.shape, *(1,) * (4 - voxels.ndim))
     return voxels.transpose(3, 2, 1, 0)
 
