@@ -238,7 +238,7 @@ def test_a_missing_package_is_named(
         assert cli.main(["pack", str(images), "-o", str(tmp_path / "out")]) == 2
         said = capsys.readouterr().err
         assert f"fastnnunet: error: [{package}] expected the package, which reads such images, got " in said
-        assert "pip install 'fastnnunet-loader[images]'" in said
+        assert said.splitlines()[-1] == f"  pip install {package}"
         assert cli.main(["pack", str(tmp_path / "numpy"), "-o", str(tmp_path / package)]) == 0
         monkeypatch.undo()
 

@@ -36,10 +36,10 @@ COMMANDS = {
     "demo": "a small real data set: planned, preprocessed, trained and measured, start to end",
 }
 
-PLANNING = ("plan_and_preprocess", "extract_fingerprint", "plan_experiment", "preprocess")
+PLANNING = ("plan_and_preprocess", "extract_fingerprint", "plan_experiment", "preprocess", "pack")
 """Commands whose modules are in a folder of their own."""
 
-_LONG = ("train", "predict", "pack", *PLANNING)
+_LONG = ("train", "predict", *PLANNING)
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
 _CONTINUES = {

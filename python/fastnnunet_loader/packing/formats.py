@@ -58,7 +58,7 @@ def require(files: Sequence[str]) -> None:
         except ImportError as error:
             raise ModuleNotFoundError(
                 f"[{package}] expected the package, which reads such images, got {error}\n"
-                "  pip install 'fastnnunet-loader[images]'"
+                f"  pip install {package}"
             ) from error
 
 

@@ -1,1 +1,1 @@
-"""The commands from raw images to what a training reads, with the options of nnU-Net's commands of the same names."""
+"""The commands from raw images to what a training reads: nnU-Net's, with its options, and `pack`."""

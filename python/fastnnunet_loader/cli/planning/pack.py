@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import CommandError
-from .loader_options import add_setting
+from ...errors import CommandError
+from ..loader_options import add_setting
 
 __all__ = ["add_arguments", "run"]
 
@@ -107,7 +107,7 @@ NAMES = {"images": "IMAGES", "output": "-o"}
 
 def run(args: argparse.Namespace) -> int:
     """Pack."""
-    from .. import pack
+    from ... import pack
 
     given = {name: getattr(args, name) for name in inspect.signature(pack).parameters if name in vars(args)}
     normalize = given.pop("normalize")
