@@ -148,6 +148,23 @@ def test_a_case_that_does_not_fit_is_named_and_the_others_are_packed(what: str, 
     assert packed == ["case_0.b2nd", "case_0_seg.b2nd", "case_2.b2nd", "case_2_seg.b2nd"]
 
 
+@pytest.mark.parametrize("ending", ["nii", "nrrd", "nhdr", "mha", "mhd", "gipl", "png", "tif", "npy", "npz", "dicom"])
+def test_a_truncated_file_is_named_whatever_its_format(ending: str, tmp_path: Path) -> None:
+    flat = ending in ("png", "tif")
+    for number in range(2):
+        array = np.clip(volume(number)[0, 6], 0, 255).astype(np.uint8) if flat else volume(number)[0]
+        if ending == "dicom":
+            write_dicom(tmp_path / "images" / f"case_{number}", array)
+        else:
+            write(tmp_path / "images" / f"case_{number}.{ending}", array)
+    bad = tmp_path / "images" / f"case_1{'' if ending == 'dicom' else f'.{ending}'}"
+    part = bad / "14-5.1.dcm" if ending == "dicom" else bad.with_suffix(".raw") if ending in ("mhd", "nhdr") else bad
+    part.write_bytes(part.read_bytes()[: -part.stat().st_size // 3])
+    error = refusal(tmp_path / "images", tmp_path / "out")
+    assert (error.case, error.file) == ("case_1", str(bad))
+    assert [file.name for file in (tmp_path / "out").glob("*.b2nd")] == ["case_0.b2nd"]
+
+
 @pytest.mark.parametrize("what", ["spacing", "orientation", "origin"])
 def test_headers_may_be_ignored(what: str, tmp_path: Path) -> None:
     images, _ = write_cases(tmp_path)

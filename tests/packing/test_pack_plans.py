@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import blosc2
 import numpy as np
 import pytest
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
-from packed_inputs import quietly, write_cases
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from packed_inputs import labels_of, quietly, read, volume, write, write_cases
 
 from datasets import KINDS_OF_DATA, Dataset
 from fastnnunet_loader.preprocessing.blocks import blocks_and_chunks
@@ -61,6 +64,34 @@ def test_cases_are_those_of_nnunets_preprocessing(
                 assert all(ours[key][what] == pytest.approx(one, abs=1e-6) for what, one in value.items())
             else:
                 assert ours[key] == value, key
+
+
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_readers_and_axes_of_plans(nnunet_dataset: Any, tmp_path: Path, reader: str, masked: bool) -> None:
+    """Of an image whose axes point elsewhere, for a network that has them in another order."""
+    image = volume(4, shape=(12, 24, 20))
+    for folder, array in (("images", image[0]), ("labels", labels_of(image))):
+        write(tmp_path / folder / "case.nii.gz", array, direction=(0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    dataset = nnunet_dataset("default")
+    plans = json.loads(raw(dataset)[2].read_text())
+    plans.update(image_reader_writer=reader, transpose_forward=[2, 0, 1], transpose_backward=[1, 2, 0])
+    plans["configurations"]["3d_fullres"].update(spacing=[2.0, 1.5, 1.25], use_mask_for_norm=[masked])
+    (tmp_path / "plans.json").write_text(json.dumps(plans))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        manager = PlansManager(plans)
+        expected, labels, properties = DefaultPreprocessor(verbose=False).run_case(
+            [str(tmp_path / "images" / "case.nii.gz")], str(tmp_path / "labels" / "case.nii.gz"), manager,
+            manager.get_configuration("3d_fullres"), json.loads((raw(dataset)[2].parent / "dataset.json").read_text()),
+        )  # fmt: skip
+    out = tmp_path / "out"
+    quietly(tmp_path / "images", out, labels=tmp_path / "labels", plans=tmp_path / "plans.json", configuration="3d_fullres")
+    assert np.abs(read(out, "case") - expected).max() <= IMAGE * np.ptp(expected)
+    assert np.mean(read(out, "case_seg") != labels) <= TIES
+    told = pickle.loads((out / "case.pkl").read_bytes())
+    assert told["spacing"] == pytest.approx(properties["spacing"])
+    assert told["bbox_used_for_cropping"] == properties["bbox_used_for_cropping"]
 
 
 def test_intensities_of_the_first_pass_agree_with_nnunets_fingerprint(nnunet_dataset: Any, tmp_path: Path) -> None:

@@ -57,8 +57,7 @@ def require(files: Sequence[str]) -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise ModuleNotFoundError(
-                f"[{package}] expected the package, which reads such images, got {error}\n"
-                f"  pip install {package}"
+                f"[{package}] expected the package, which reads such images, got {error}\n  pip install {package}"
             ) from error
 
 

@@ -14,6 +14,7 @@ __all__ = ["PERCENTILES", "Foreground", "intensity_properties", "percentiles"]
 
 PERCENTILES = (0.5, 50.0, 99.5)
 
+
 class Foreground:
     """Intensities that are drawn of every case, with nnU-Net's random numbers. Cases may be drawn on several threads.
 
