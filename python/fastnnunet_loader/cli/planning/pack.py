@@ -42,8 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_input(group: Any) -> None:
     add = group.add_argument
     add("--section", metavar="NAME", default="training", help="the list in the JSON file (default: %(default)s)")
-    add("--label-suffix", metavar="TEXT", default="", help="what follows the case in the names of labels, such as _seg")
-    add("--target-suffix", metavar="TEXT", default="", help="what follows the case in the names of targets")
+    add(
+        "--label-suffix",
+        metavar="TEXT",
+        default="",
+        help="what follows the case in names of labels, such as _seg (default: nothing)",
+    )
+    add("--target-suffix", metavar="TEXT", default="", help="what follows the case in names of targets (default: nothing)")
     add(
         "--channel-endings",
         action=argparse.BooleanOptionalAction,
@@ -57,7 +62,7 @@ def _add_input(group: Any) -> None:
         nargs="+",
         help="spacing of pictures and NumPy's files, which do not tell theirs",
     )
-    add("--series", metavar="UID", help="UID or description of the DICOM series, for folders with several")
+    add("--series", metavar="UID", help="the DICOM series by its UID or description, for folders with several")
     add(
         "--ignore-headers",
         action="store_true",
