@@ -197,7 +197,7 @@ def test_an_interrupted_run_leaves_whole_cases_and_is_continued(tmp_path: Path, 
     out = tmp_path / "out"
     arguments = [tmp_path / "images", "--labels", tmp_path / "labels", "-o", out, "--spacing", 0.5, 0.5, 1, "--threads", 1]
     for sent, wanted in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)):
-        before = len(list(out.glob("*_seg.b2nd")))
+        before = len(list(out.glob("case_?.b2nd")))
         with subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             env=ENVIRONMENT,
@@ -206,7 +206,7 @@ def test_an_interrupted_run_leaves_whole_cases_and_is_continued(tmp_path: Path, 
             encoding="utf-8",
         ) as process:
             end = time.monotonic() + 60
-            while len(list(out.glob("*_seg.b2nd"))) <= before and process.poll() is None and time.monotonic() < end:
+            while len(list(out.glob("case_?.b2nd"))) <= before and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.002)
             process.send_signal(sent)
             said = process.communicate(timeout=60)[1]
