@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 from .. import _core
+from ..augmentation.tree import Augmentation
 from ..errors import NotSupportedError
 from ..known import changed, listed
 from .plugins import plugin_of
@@ -58,6 +59,8 @@ class Tree:
 
     def node(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
         """Compile a part of the tree. odds: with what probability it is reached, for its line."""
+        if isinstance(transform, Augmentation):
+            transform = transform.transforms
         kind = _container(transform)
         if kind is not None and (changes := changed(transform)):
             return self.python(transform, depth, odds, f"its code has changed: {listed(changes)}")

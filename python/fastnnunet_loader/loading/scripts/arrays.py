@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 
 from ... import _core
-from ...augmentation.tree import Augmentation
 from ..reading.source import BatchKeys, ClassLocations, Source
 from .folder import checked_classes, checked_epoch, make_sampling, per_case_values
 from .locations import Classes
@@ -63,7 +62,7 @@ def array_source(
         files,
         options,
         dims=dims,
-        transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
+        transforms=transforms,
         locations=_locations(files, checked_classes(classes), ignore_label),
         keys=keys,
         per_case=per_case_values(per_case, names, keys),

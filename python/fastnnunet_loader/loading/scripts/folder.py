@@ -56,7 +56,7 @@ def folder_source(
         files,
         options,
         dims=dims,
-        transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
+        transforms=transforms,
         locations=CaseLocations(
             files,
             [root / f"{name}.pkl" for name in names],
