@@ -1,7 +1,7 @@
 """`install()` for the commands that plan and preprocess: what these use of nnU-Net, without importing the rest of it.
 
-Trainers and predictors bring torch's compiler and libraries for plots: more seconds than a small data set takes to preprocess. If a
-planner or a preprocessor imports one of them all the same, everything is installed.
+Trainers and predictors bring torch's compiler and libraries for plots, and that takes longer than to preprocess a small data set.
+If a planner or a preprocessor imports one of them all the same, everything is installed.
 """
 
 from __future__ import annotations
