@@ -1,6 +1,6 @@
 """`install()` for the commands that plan and preprocess: what these use of nnU-Net, without importing the rest of it.
 
-Trainers and predictors bring torch's compiler and libraries for plots, and that takes longer than to preprocess a small data set.
+Trainers and predictors bring torch's compiler and libraries for plots, and that takes longer than a small data set.
 If a planner or a preprocessor imports one of them all the same, everything is installed.
 """
 
