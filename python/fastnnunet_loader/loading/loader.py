@@ -7,7 +7,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy.typing as npt
 import torch
@@ -18,13 +18,16 @@ from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
 from .opened import dump
+from .pytorch.arguments import loader_options
+from .pytorch.devices import device_of
+from .pytorch.loader import TorchLoader
 from .reading.cases import read_off
 from .reading.patches import Patch
 from .reading.source import BatchKeys, Source
 from .sample_lines import Origin
 from .scripts.arrays import array_source
+from .scripts.batches import B, Batch
 from .scripts.folder import folder_source
-from .scripts.iterated import IteratedLoader
 from .scripts.options import of_this_rank
 from .state import BadCase
 from .statistics import LoaderStats
@@ -33,10 +36,11 @@ from .tensors import as_tensor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .scripts.options import LoaderKeywords
+    from .pytorch.arguments import TorchKeywords
 
 __all__ = [
     "BadCase",
+    "Batch",
     "DataLoader",
     "LoaderStats",
     "Memory",
@@ -55,7 +59,7 @@ def draw_seed() -> int:
     return secrets.randbits(63)
 
 
-class DataLoader(IteratedLoader):
+class DataLoader(TorchLoader[B]):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
     `from_nnunet`, `from_folder` and `from_arrays` make one. It is an iterator without end and a context manager; with a length,
@@ -86,7 +90,7 @@ class DataLoader(IteratedLoader):
         abort_after: float | None = None,
         origin: Origin | None = None,
         report: Callable[[str], None] = _log.warning,
-    ) -> DataLoader:
+    ) -> DataLoader[B]:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
         Args:
@@ -184,8 +188,8 @@ class DataLoader(IteratedLoader):
         label_key: str = "label",
         case_key: str = "case",
         cache: str | os.PathLike[str] | None = None,
-        **options: Unpack[LoaderKeywords],
-    ) -> DataLoader:
+        **options: Unpack[TorchKeywords],
+    ) -> DataLoader[B]:
         """Makes batches from a folder of preprocessed cases, for any training script; nnU-Net is not needed.
 
         A case is CASE.b2nd with CASE_seg.b2nd, CASE.npy with CASE_seg.npy, or CASE.npz with the arrays 'data' and 'seg'. Images
@@ -267,8 +271,8 @@ class DataLoader(IteratedLoader):
         image_key: str = "image",
         label_key: str = "label",
         case_key: str = "case",
-        **options: Unpack[LoaderKeywords],
-    ) -> DataLoader:
+        **options: Unpack[TorchKeywords],
+    ) -> DataLoader[B]:
         """Makes batches from volumes in memory, which are not copied. They must not be changed while the loader is open.
 
         Args:
@@ -305,10 +309,14 @@ class DataLoader(IteratedLoader):
         return cls._of_script(source, options)
 
     @classmethod
-    def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
-        return cls.from_nnunet(source, **of_this_rank(options))
+    def _of_script(cls, source: Source, options: TorchKeywords) -> DataLoader[B]:
+        device = device_of(options.get("to"))
+        loader = cls.from_nnunet(source, **of_this_rank(loader_options(options)))
+        loader._generator = options.get("generator")
+        loader._send(device)
+        return loader
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> B:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
         supervision, and 'keys', the case of each sample. 2D batches have no X. The names are those of nnU-Net; `from_folder`
         has others. The memory of a batch is reused only when its last tensor is gone.
@@ -321,6 +329,9 @@ class DataLoader(IteratedLoader):
             StallError: the batch has taken longer than `abort_after`. The next call waits for the same batch.
             LoaderClosedError: the loader was closed, or made before a fork.
         """
+        return cast(B, self._given(self._made))
+
+    def _made(self) -> dict[str, Any]:
         core = self._opened()
         try:
             data, targets, numbers, _ = core.next(self._stalls.first_look, self._report_stall)
@@ -351,7 +362,7 @@ class DataLoader(IteratedLoader):
                     *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
                 )
 
-    def __enter__(self) -> DataLoader:
+    def __enter__(self) -> DataLoader[B]:
         return self
 
     def __exit__(self, *_: object) -> None:

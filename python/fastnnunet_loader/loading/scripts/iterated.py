@@ -7,27 +7,29 @@ from typing import Any
 
 from ... import _core
 from ..examined import ExaminedLoader
+from .batches import B
 from .cases import Cases
 from .epochs import Epoch, Progress
 
 __all__ = ["IteratedLoader"]
 
 
-class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
+class IteratedLoader(ExaminedLoader, Iterator[B]):
     """A loader with epochs, if it has a length."""
 
     _progress = Progress()
-    _resumed = 0  # batches of the epoch before the state that was loaded
+    _resumed = 0, 0  # a step, and the batches of its epoch before it, of the state that was loaded
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[B]:
         """The batches of an epoch, or the loader itself if it has no length.
 
-        After `load_state_dict`, the first epoch has the batches that were left of it.
+        After `load_state_dict`, the first epoch has the batches that were left of it. It may be begun again until its first
+        batch is taken, as frameworks do to see whether a loader can be iterated.
         """
         if self._source.batches_per_epoch is None:
             return self
-        resumed, self._resumed = self._resumed, 0
-        self._progress = Progress(resumed)
+        step, done = self._resumed
+        self._progress = Progress(done if self.step == step else 0)
         return Epoch(self, self._progress)
 
     def __len__(self) -> int:
@@ -72,8 +74,8 @@ class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
             ValueError: this is no state, or one of a later version.
         """
         super().load_state_dict(state)
-        self._resumed = Progress.of_state(state, self._source.batches_per_epoch).done
-        self._progress = Progress(self._resumed)
+        self._progress = Progress.of_state(state, self._source.batches_per_epoch)
+        self._resumed = int(state["step"]), self._progress.done
 
     def _state(self, core: _core.Loader) -> dict[str, Any]:
         state = super()._state(core)
