@@ -98,7 +98,7 @@ def test_nnunet_is_imported_nowhere(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True, encoding="utf-8", check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("DataLoader(4 cases, batches of 2 x (8, 8, 8), 3 an epoch, 1 threads, seed 1, rank 0)")
+    assert done.stdout.startswith("DataLoader(4 cases, batches of 2 x (8, 8, 8), 3 an epoch, 1 threads, seed 1, rank 0, ")
 
 
 @pytest.mark.parametrize("ending", ["b2nd", "npy", "npz"])

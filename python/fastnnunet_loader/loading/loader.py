@@ -20,7 +20,7 @@ from . import torch_memory
 from .opened import dump
 from .pytorch.arguments import loader_options
 from .pytorch.devices import device_of
-from .pytorch.loader import TorchLoader
+from .pytorch.torch_loader import TorchLoader
 from .reading.cases import read_off
 from .reading.patches import Patch
 from .reading.source import BatchKeys, Source

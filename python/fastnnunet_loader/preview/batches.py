@@ -75,7 +75,7 @@ def draw_batches(
 
 
 def _labels(given: Any, shape: Sequence[int]) -> Labels:
-    """The labels at the image's resolution: those above 0, or the regions. Other channels, as of a previous stage, are left out."""
+    """Labels above 0, or regions, at the image's resolution. A previous stage, in another channel, is left out."""
     several = [] if given is None else given if isinstance(given, list) else [given]
     full = [one.numpy() for one in several if tuple(one.shape[1:]) == tuple(shape)]
     array: npt.NDArray[Any] = full[0] if full else np.zeros((1, *shape), np.int16)

@@ -165,8 +165,11 @@ def draw(rows: Sequence[Row], names: Mapping[int, str], title: str = "", key: st
         ValueError: there is no tile, or more than fit in a picture.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("[preview] expected matplotlib for pictures, got none: pip install matplotlib") from error
 
     tiles = [tile for row in rows for line in row.lines for tile in line]
     if not tiles:

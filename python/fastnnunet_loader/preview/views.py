@@ -35,6 +35,7 @@ class Labels:
     values: Mapping[int, tuple[int, ...]]  # the labels of each entry of the legend
 
     def masks(self) -> Iterator[tuple[int, Mask]]:
+        """The voxels of each entry of the legend."""
         for place, (n, labels) in enumerate(self.values.items()):
             if self.array.dtype == np.bool_:
                 yield n, self.array[place]
@@ -56,6 +57,7 @@ class Labels:
         return [labelled.sum(axis=tuple(a for a in axes if a != axis)) for axis in axes]
 
     def same(self, other: Labels) -> bool:
+        """Whether they look the same."""
         if self.array.dtype == other.array.dtype and np.array_equal(self.array, other.array):
             return True
         return all(np.array_equal(a, b) for (_, a), (_, b) in zip(self.masks(), other.masks(), strict=True))
@@ -70,6 +72,7 @@ class View:
     previous: Labels | None  # a cascade's previous stage
 
     def same(self, other: View) -> bool:
+        """Whether it looks the same."""
         if self.image.shape != other.image.shape or not np.array_equal(self.image, other.image, equal_nan=True):
             return False
         if self.previous is not None and other.previous is not None and not self.previous.same(other.previous):
@@ -232,6 +235,7 @@ def tile_of(
     windows: Sequence[tuple[float, float]],
     spacing: Sequence[float],
 ) -> Tile:
+    """A view through the slices `at`, with intensities between the two of `windows` for each channel."""
     channels = range(min(_MOST_CHANNELS, len(view.image)))
     blocks = []
     for c in channels:

@@ -60,6 +60,11 @@ class Pipeline:
         return all(leaf.native for leaf in self._leaves)
 
     @property
+    def leaf_count(self) -> int:
+        """The number of transforms, without those that only hold others."""
+        return len(self._leaves)
+
+    @property
     def fallbacks(self) -> list[str]:
         """The transforms that run in Python, each with the reason.
 

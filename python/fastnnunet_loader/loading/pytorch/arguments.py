@@ -10,8 +10,9 @@ import torch
 import torch.distributed as dist
 
 from ..scripts.options import LoaderKeywords
+from .devices import device_of
 
-__all__ = ["TorchKeywords", "loader_options"]
+__all__ = ["TorchKeywords", "check_options", "loader_options"]
 
 
 class TorchKeywords(LoaderKeywords, total=False):
@@ -80,8 +81,17 @@ def loader_options(options: TorchKeywords) -> LoaderKeywords:
     Raises:
         ValueError: an argument that means nothing here, or two that say the same.
     """
+    made = check_options(options)
+    generator = made.pop("generator", None)
+    if made.get("seed") is None and (generator is not None or not _one_of_several()):
+        made["seed"] = _drawn(generator)
+    return cast(LoaderKeywords, made)
+
+
+def check_options(options: TorchKeywords) -> dict[str, Any]:
+    """Return what `loader_options` does, with the generator that a seed will be drawn from; or raise its ValueError."""
     made = cast("dict[str, Any]", {**options})
-    made.pop("to", None)
+    device_of(made.pop("to", None))
     for name, (fits, instead) in _INSTEAD.items():
         if name in made and not fits(value := made.pop(name)):
             accepted = {"shuffle": "True or None", "drop_last": "True or False", "pin_memory_device": "''"}.get(name)
@@ -89,15 +99,12 @@ def loader_options(options: TorchKeywords) -> LoaderKeywords:
             raise ValueError(f"[{name}] expected {accepted}, got {value!r}: {instead}")
     _synonym(made, "num_workers", "threads", _threads)
     _synonym(made, "timeout", "abort_after", _abort_after)
-    generator = made.pop("generator", None)
+    generator = made.get("generator")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise ValueError(f"[generator] expected a torch.Generator or None, got {type(generator).__name__}")
-    if made.get("seed") is not None:
-        if generator is not None:
-            raise ValueError(f"[generator] expected either a generator or a seed, got both (seed={made['seed']})")
-    elif generator is not None or not _one_of_several():
-        made["seed"] = _drawn(generator)
-    return cast(LoaderKeywords, made)
+    if generator is not None and made.get("seed") is not None:
+        raise ValueError(f"[generator] expected either a generator or a seed, got both (seed={made['seed']})")
+    return made
 
 
 def _synonym(made: dict[str, Any], name: str, ours: str, meaning: Callable[[Any], Any]) -> None:

@@ -30,7 +30,9 @@ def device_of(to: torch.device | str | int | None) -> torch.device:
     here = torch_memory.accelerator()
     if device.type != here:
         has = "no accelerator" if here is None else f"only {here}"
-        raise ValueError(f"[to] expected a device that torch has here, got {str(device)!r}: torch {torch.__version__} finds {has}")
+        raise ValueError(
+            f"[to] expected a device that torch has here, got {str(device)!r}: torch {torch.__version__} finds {has}"
+        )
     module = getattr(torch, device.type)
     if device.index is None:
         return torch.device(device.type, module.current_device()) if hasattr(module, "current_device") else device

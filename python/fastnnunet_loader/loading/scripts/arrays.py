@@ -15,7 +15,7 @@ from ..reading.source import BatchKeys, ClassLocations, Source
 from .folder import checked_classes, checked_epoch, make_sampling, per_case_values
 from .locations import Classes
 
-__all__ = ["array_source"]
+__all__ = ["array_source", "checked_image", "checked_label"]
 
 
 def array_source(
@@ -48,8 +48,8 @@ def array_source(
     files, kept = [], []
     channels: dict[str, int] = {}
     for name, image, label in zip(names, _of(images, names, "images"), _of(labels, names, "labels"), strict=True):
-        voxels, shape = _image(image, name, dims)
-        segmentation = None if labels is None else _label(label, name, shape, dims)
+        voxels, shape = checked_image(image, name, dims)
+        segmentation = None if labels is None else checked_label(label, name, shape, dims)
         for what, array in (("images", voxels), ("labels", segmentation)):
             if array is not None and channels.setdefault(what, len(array)) != len(array):
                 raise ValueError(
@@ -128,8 +128,8 @@ def _array(value: Any, name: str, what: str) -> npt.NDArray[Any]:
     return value
 
 
-def _image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
-    """(C, X, Y, Z), and the shape without channels as it was given."""
+def checked_image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
+    """Return (C, X, Y, Z), and the shape without channels as it was given; or raise a ValueError that names the case."""
     array = _array(value, name, "images")
     if array.ndim == dims:
         array = array[None]
@@ -139,7 +139,8 @@ def _image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[in
     return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
 
 
-def _label(value: Any, name: str, shape: tuple[int, ...], dims: int) -> npt.NDArray[Any]:
+def checked_label(value: Any, name: str, shape: tuple[int, ...], dims: int) -> npt.NDArray[Any]:
+    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case."""
     array = _array(value, name, "labels")
     if array.dtype.kind == "f":
         raise ValueError(f"[labels] expected whole numbers, got {array.dtype} of case {name}")

@@ -87,8 +87,10 @@ class IteratedLoader(ExaminedLoader, Iterator[B]):
         shape = tuple(self._sampling["final_patch_size"][3 - self._source.dims :])
         length = self._source.batches_per_epoch
         ends = "without end" if length is None else f"{length} an epoch"
+        in_python = len(self.pipeline.fallbacks)
+        transforms = f"{self.pipeline.leaf_count - in_python} transforms native, {in_python} in Python"
         state = ", closed" if self.closed else ""
         return (
             f"DataLoader({len(self._names)} cases, batches of {self.batch_size} x {shape}, {ends}, {self.threads} threads, "
-            f"seed {self.seed}, rank {self.rank}{state})"
+            f"seed {self.seed}, rank {self.rank}, {transforms}{state})"
         )

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ... import _core
 from ...errors import BadCaseError, FastnnUNetError
+from ...settings import parse_bytes
 from ..scripts.batches import B
+from ..scripts.folder import make_sampling
 from ..scripts.iterated import IteratedLoader
+from .arguments import TorchKeywords, check_options
+from .datasets import CachedDataset
 from .devices import Arriving, Copies
 
 if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
     from ...preview.batches import Preview
 
-__all__ = ["TorchLoader"]
+__all__ = ["DatasetKeywords", "TorchLoader"]
+
+
+class DatasetKeywords(TorchKeywords, total=False):
+    """Keyword arguments of `from_dataset` that go on to `from_folder`, where they are explained."""
+
+    transforms: Any
+    oversample_foreground: float
+    batches_per_epoch: int | None
+    initial_patch_size: Sequence[int] | None
+    probabilistic_oversampling: bool
+    sampling_probabilities: Sequence[float] | None
+    classes: Sequence[int | Sequence[int]] | None
+    ignore_label: int | None
+    per_case: Mapping[str, Any] | None
+    case_key: str
 
 
 class TorchLoader(IteratedLoader[B]):
@@ -26,6 +48,87 @@ class TorchLoader(IteratedLoader[B]):
     _ahead: Arriving | FastnnUNetError | None = None
     """The next batch, which the core has given already; or its error, which is raised when its turn has come."""
     _generator: torch.Generator | None = None
+
+    @classmethod
+    def from_folder(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make batches from a folder; see `DataLoader.from_folder`."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        patch_size: Sequence[int],
+        batch_size: int,
+        cases: Sequence[str] | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+        cache: str | os.PathLike[str] | None = None,
+        cache_key: str | None = None,
+        **options: Unpack[DatasetKeywords],
+    ) -> Self:
+        """Makes batches from a torch.utils.data.Dataset whose items are whole volumes, which are read once into a cache.
+
+        Items are read one after the other by the thread that calls, since their code is Python's, before this returns; no more
+        than one is in memory, and compressed it goes into a folder of `.b2nd` files. Items that are in the folder are not read
+        again, also after an interruption. Only the first one is always read: if it has changed, or the data set's pickle or
+        class, all are read anew, into another folder. What else an item depends on is not looked at, such as files that were
+        changed: give another `cache_key` then, or delete the folder. Ranks share the work if they share the folder.
+
+        Args:
+            dataset: with a length and an item for each number: a dictionary with image and label under `image_key` and
+                `label_key`, or (image, label), or an image. Shapes and types are those of `from_arrays`. Other values of a
+                dictionary are left out; `per_case` takes them.
+            patch_size, batch_size: as `from_folder`.
+            cases: names of the cases, in the order of the items; None for "item_0" and so on.
+            image_key, label_key: names of image and label in an item, and in a batch.
+            cache: the folder that has a folder for each data set; None for the user's folder of caches.
+            cache_key: what tells this data set from others; None for a digest of its pickle and the code of its class.
+            options: `transforms` and all others of `from_folder`, but for `labels` and `previous_stage`.
+
+        Raises:
+            ValueError: an argument is out of range, an item does not fit, or the data set cannot be pickled and has no
+                `cache_key`; the item is named.
+            FastnnUNetError: the data set's own code raised an error, which is the cause; the item is named.
+            MemoryBudgetError: the given budget does not hold an item; or as `from_folder`.
+            BadCaseError, ResourceError: as `from_folder`.
+        """
+        given = check_options(options)
+        dims, _ = make_sampling(
+            patch_size,
+            batch_size,
+            options.get("transforms"),
+            options.get("oversample_foreground", 0.33),
+            options.get("ignore_label"),
+            len(dataset) if hasattr(dataset, "__len__") else 1,
+            initial_patch_size=options.get("initial_patch_size"),
+            probabilistic_oversampling=options.get("probabilistic_oversampling", False),
+            sampling_probabilities=options.get("sampling_probabilities"),
+        )
+        budget = given.get("memory_budget")
+        cached = CachedDataset(
+            dataset,
+            names=cases,
+            dims=dims,
+            image_key=image_key,
+            label_key=label_key,
+            cache=cache,
+            cache_key=cache_key,
+            memory_budget=None if budget is None else parse_bytes(budget),
+            threads=given.get("threads"),
+        )
+        folder = cached.make()
+        made: Self = cls.from_folder(
+            folder,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            cases=cached.names,
+            image_key=image_key,
+            label_key=label_key,
+            **options,
+        )
+        return made
 
     def _send(self, device: torch.device) -> None:
         self._copies = None if device.type == "cpu" else Copies(device)
@@ -53,8 +156,8 @@ class TorchLoader(IteratedLoader[B]):
             AttributeError: always; whoever asks would make a loader of his own of whole cases and this sampler.
         """
         raise AttributeError(
-            "[batch_sampler] expected a loader of torch.utils.data, got one of fastnnunet_loader, which draws patches itself; each "
-            "rank has batches of its own already (with Accelerate, call prepare(), which returns this loader as it is)"
+            "[batch_sampler] expected a loader of torch.utils.data, got one of fastnnunet_loader, which draws patches itself; "
+            "each rank has samples of its own already (with Accelerate, call prepare(), which returns this loader as it is)"
         )
 
     def _given(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -130,7 +233,11 @@ class TorchLoader(IteratedLoader[B]):
         first = self.step
         keys = self._source.keys
         return draw_batches(
-            ((step, slot, self._shown(step, slot)) for step in range(first, first + batches) for slot in range(self.batch_size)),
+            (
+                (step, slot, self._shown(step, slot))
+                for step in range(first, first + batches)
+                for slot in range(self.batch_size)
+            ),
             image_key=keys.image,
             label_key=keys.label,
             case_key="key" if keys.case == "keys" else keys.case,
