@@ -135,7 +135,7 @@ def checked_image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], t
         array = array[None]
     if array.ndim not in (dims + 1, 4):
         axes = "(C, X, Y, Z)" if dims == 3 else "(C, Y, Z) or (C, X, Y, Z)"
-        raise ValueError(f"[images] expected shape {axes}, got {value.shape} of case {name}")
+        raise ValueError(f"[images] expected shape {axes}, got {tuple(value.shape)} of case {name}")
     return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
 
 
