@@ -133,12 +133,13 @@ def test_no_argument_of_pytorchs_loader_is_forgotten() -> None:
 def test_attributes_are_those_that_frameworks_read(root: Path) -> None:
     with open_folder(root, seed=None, generator=(generator := torch.Generator())) as loader:
         assert (loader.batch_size, len(loader.dataset), loader.num_workers) == (3, 4, 0)
-        assert (loader.pin_memory, loader.drop_last, loader.sampler) == (False, True, None)
+        assert (loader.pin_memory, loader.drop_last) == (False, True)
         assert loader.generator is generator
         assert loader.device == torch.device("cpu")
-        assert not hasattr(loader, "batch_sampler")
-        with pytest.raises(AttributeError, match=r"\[batch_sampler\] expected a loader of torch.utils.data, .* prepare\(\)"):
-            _ = loader.batch_sampler
+        assert loader.sampler == loader.batch_sampler
+        assert loader.batch_sampler.batch_size == 3
+        with pytest.raises(TypeError, match=r"\[sampler\] expected a loader of torch.utils.data, .* prepare\(\)"):
+            list(torch.utils.data.DataLoader(loader.dataset, batch_sampler=loader.batch_sampler))  # type: ignore[arg-type]
 
 
 def test_a_loader_says_what_it_is(root: Path) -> None:

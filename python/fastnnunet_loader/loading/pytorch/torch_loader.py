@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +40,19 @@ class DatasetKeywords(TorchKeywords, total=False):
     ignore_label: int | None
     per_case: Mapping[str, Any] | None
     case_key: str
+
+
+@dataclass(frozen=True)
+class OwnSampling:
+    """Stands where PyTorch's loaders have a sampler, so that whoever would make another loader of it is told."""
+
+    batch_size: int
+
+    def __iter__(self) -> Iterator[int]:
+        raise TypeError(
+            "[sampler] expected a loader of torch.utils.data, got one of fastnnunet_loader, which draws patches itself; "
+            "it is to be used as it is, and each rank has samples of its own already (with Accelerate, call prepare())"
+        )
 
 
 class TorchLoader(IteratedLoader[B]):
@@ -144,21 +158,19 @@ class TorchLoader(IteratedLoader[B]):
         return self._generator
 
     @property
-    def sampler(self) -> None:
-        """None: cases and patches are drawn by the core, and no order of indices can be put in their place."""
+    def prefetch_factor(self) -> None:
+        """None, as of a loader without worker processes."""
         return None
 
     @property
-    def batch_sampler(self) -> None:
-        """There is none.
+    def sampler(self) -> OwnSampling:
+        """Says that cases and patches are drawn by the loader; there are no indices to go through, and none to put in place."""
+        return OwnSampling(self.batch_size)
 
-        Raises:
-            AttributeError: always; whoever asks would make a loader of his own of whole cases and this sampler.
-        """
-        raise AttributeError(
-            "[batch_sampler] expected a loader of torch.utils.data, got one of fastnnunet_loader, which draws patches itself; "
-            "each rank has samples of its own already (with Accelerate, call prepare(), which returns this loader as it is)"
-        )
+    @property
+    def batch_sampler(self) -> OwnSampling:
+        """As `sampler`."""
+        return self.sampler
 
     def _given(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The next batch on the device. If the batch after it is ready, its copy begins."""
