@@ -21,6 +21,7 @@ with warnings.catch_warnings():
 # Lightning's own, with torch 2.14 and its defaults; none is about loaders.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning"),
@@ -85,6 +86,10 @@ def test_a_training_gets_the_loaders_batches(root: Path, tmp_path: Path) -> None
         assert all(cases == ["case_3"] * 3 for kind, _, cases, _ in model.seen if kind == "val")
 
 
+def saving(folder: Path, steps: int) -> Any:
+    return ModelCheckpoint(folder / "saved", every_n_train_steps=steps, filename="stopped")
+
+
 @pytest.mark.parametrize("stop_at", [2, 4, 6])
 def test_a_training_resumes_in_its_checkpoint(root: Path, tmp_path: Path, stop_at: int) -> None:
     """In the middle of an epoch, and at its end; the checkpoint is Lightning's own, which has the state of the loader."""
@@ -95,15 +100,14 @@ def test_a_training_resumes_in_its_checkpoint(root: Path, tmp_path: Path, stop_a
     train, val = loaders(root)
     with train, val:
         first = Segmenter()
-        saving = ModelCheckpoint(tmp_path / "saved", every_n_train_steps=stop_at, filename="stopped")
-        trainer(tmp_path, max_steps=stop_at, callbacks=[saving]).fit(first, train, val)
+        trainer(tmp_path, max_steps=stop_at, callbacks=[saving(tmp_path, stop_at)]).fit(first, train, val)
     saved = tmp_path / "saved" / "stopped.ckpt"
     (state,) = torch.load(saved, weights_only=True)["loops"]["fit_loop"]["state_dict"]["combined_loader"]
     assert state["step"] == stop_at
     train, val = loaders(root, seed=99)
     with train, val:
         second = Segmenter()
-        trainer(tmp_path, max_epochs=3, enable_checkpointing=False).fit(second, train, val, ckpt_path=saved)
+        trainer(tmp_path, max_epochs=3, callbacks=[saving(tmp_path, stop_at)]).fit(second, train, val, ckpt_path=saved)
         assert train.seed == 5
     batches = [[one[2:] for one in model.seen if one[0] == "train"] for model in (whole, first, second)]
     assert len(batches[1]) == stop_at
