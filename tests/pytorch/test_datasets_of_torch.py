@@ -23,7 +23,7 @@ def volume(number: int, channels: int = 1) -> torch.Tensor:
 
 def labels(number: int) -> torch.Tensor:
     made = torch.zeros(SHAPE, dtype=torch.int64)
-    made[4:9, 5:11, 6:13] = 1 + number % 3
+    made[4:9, 5:11, 6:13] = 300 + number % 3
     return made
 
 
@@ -140,7 +140,7 @@ def test_names_values_and_keys_are_as_asked_for(tmp_path: Path) -> None:
 
     with open_dataset(
         Named(), tmp_path, cases=["d", "c", "b", "a"], image_key="scan", label_key="mask", case_key="who",
-        per_case={"age": {"a": 3, "b": 2, "c": 1, "d": 0}}, cache_key="named", classes=[1], batches_per_epoch=2,
+        per_case={"age": {"a": 3, "b": 2, "c": 1, "d": 0}}, cache_key="named", classes=[301], batches_per_epoch=2,
         transforms=fl.augmentation.none((8, 8, 8)), to="meta", generator=torch.Generator(), seed=None, num_workers=2,
         threads=None,
     ) as loader:  # fmt: skip

@@ -65,11 +65,14 @@ def test_a_batch_that_is_copied_ahead_has_not_been_given_yet(root: Path) -> None
         state = loader.state_dict()
         assert (state["step"], state["batches_of_epoch"]) == (4, 4)
         assert [batch["case"] for batch in iterator] == cases[4:6]
+        until_ready(loader)
+        assert next(loader)["case"] == cases[6]
+        assert loader._ahead is not None
         loader.load_state_dict(state)
         assert loader.step == 4
         assert [batch["case"] for batch in loader] == cases[4:6]
         until_ready(loader)
-        next(loader)
+        assert next(loader)["case"] == cases[6]
         assert loader._ahead is not None
         loader.limit_memory(loader.memory_budget // 2)
         assert loader.step == 7
