@@ -62,9 +62,9 @@ def draw_seed() -> int:
 class DataLoader(TorchLoader[B]):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
-    `from_nnunet`, `from_folder`, `from_arrays` and `from_dataset` make one. It is an iterator without end and a context manager; with a length,
-    `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step). `close()` stops
-    the work of its threads and frees its memory.
+    `from_nnunet`, `from_folder`, `from_arrays` and `from_dataset` make one. It is an iterator without end and a context manager;
+    with a length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step).
+    `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -221,10 +221,11 @@ class DataLoader(TorchLoader[B]):
             image_key, label_key, case_key: names of image, label and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`; `to`, a device that batches are copied to ahead; `generator`,
-                which `seed` is drawn from, and the other arguments of PyTorch's loader, as docs/without_nnunet.md has them. Without
-                both, a process alone draws the seed from torch's default generator. `rank` is that of torch.distributed or torchrun: each rank
-                makes batches of its own, of `batch_size` samples, and takes its share of the cores and the memory.
+            options: threads, seed and all others of `from_nnunet`; `to`, a device that batches are copied to ahead; the
+                arguments of PyTorch's loader that docs/without_nnunet.md lists, such as `generator`, which the seed is drawn
+                from. A process alone without `seed` draws one from torch's default generator. `rank` is that of
+                torch.distributed or torchrun: each rank makes batches of its own, of `batch_size` samples, and takes its share
+                of the cores and the memory.
 
         Raises:
             ValueError: an argument is out of range.
