@@ -201,7 +201,8 @@ void add_loader(py::module_& module) {
   py::class_<SamplingOptions>(module, "SamplingOptions")
       .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,
                        const Index3& pad_sides, double oversample_foreground, bool probabilistic_oversampling,
-                       bool has_ignore, std::vector<double> sampling_probabilities) {
+                       bool has_ignore, std::vector<double> sampling_probabilities, std::int64_t first_slot,
+                       std::int64_t global_batch_size) {
              return SamplingOptions{batch_size,
                                     patch_size,
                                     final_patch_size,
@@ -209,11 +210,14 @@ void add_loader(py::module_& module) {
                                     oversample_foreground,
                                     probabilistic_oversampling,
                                     has_ignore,
-                                    std::move(sampling_probabilities)};
+                                    std::move(sampling_probabilities),
+                                    first_slot,
+                                    global_batch_size};
            }),
            py::kw_only(), py::arg("batch_size"), py::arg("patch_size"), py::arg("final_patch_size"),
            py::arg("pad_sides"), py::arg("oversample_foreground"), py::arg("probabilistic_oversampling"),
-           py::arg("has_ignore"), py::arg("sampling_probabilities"));
+           py::arg("has_ignore"), py::arg("sampling_probabilities"), py::arg("first_slot") = 0,
+           py::arg("global_batch_size") = 0);
 
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,

@@ -208,6 +208,8 @@ class SamplingOptions:
         probabilistic_oversampling: bool,
         has_ignore: bool,
         sampling_probabilities: Sequence[float],
+        first_slot: int = 0,
+        global_batch_size: int = 0,
     ) -> None: ...
 
 def find_cases(folder: Path, *, labelled: bool = True) -> list[CaseFiles]: ...

@@ -39,7 +39,7 @@ class ExaminedLoader(CoreLoader):
 
         Args:
             step: number of the batch.
-            slot: position in the batch.
+            slot: position in this loader's batch.
             attempt: how many times this sample was drawn before because its case was bad.
 
         Returns:
@@ -82,7 +82,7 @@ class ExaminedLoader(CoreLoader):
         patch = tuple(b["final_patch_size"][3 - self._source.dims :])
         text = (
             f"{len(self._names)} cases, batches of {b['batch_size']} x {patch}, "
-            f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
+            f"{self.threads} threads, seed {self.seed}, rank {self._share or self.rank}, "
             f"memory budget {in_units(self.memory_budget)}, "
             f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
         )

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from .sample_lines import Origin
 from .scripts.arrays import array_source
 from .scripts.folder import folder_source
 from .scripts.iterated import IteratedLoader
-from .scripts.options import of_this_rank
+from .scripts.ranks import of_this_rank
 from .state import BadCase
 from .statistics import LoaderStats
 from .tensors import as_tensor
@@ -33,7 +34,7 @@ from .tensors import as_tensor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .scripts.options import LoaderKeywords
+    from .scripts.options import ScriptKeywords
 
 __all__ = [
     "BadCase",
@@ -59,8 +60,8 @@ class DataLoader(IteratedLoader):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
     `from_nnunet`, `from_folder` and `from_arrays` make one. It is an iterator without end and a context manager; with a length,
-    `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step). `close()` stops
-    the work of its threads and frees its memory.
+    `for batch in loader` gives the batches of one epoch. Every sample is a function of (seed, role, step, slot); ranks that do not
+    share batches have random numbers of their own. `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -184,7 +185,7 @@ class DataLoader(IteratedLoader):
         label_key: str = "label",
         case_key: str = "case",
         cache: str | os.PathLike[str] | None = None,
-        **options: Unpack[LoaderKeywords],
+        **options: Unpack[ScriptKeywords],
     ) -> DataLoader:
         """Makes batches from a folder of preprocessed cases, for any training script; nnU-Net is not needed.
 
@@ -217,11 +218,14 @@ class DataLoader(IteratedLoader):
             image_key, label_key, case_key: names of image, label and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed or torchrun: each rank
-                makes batches of its own, of `batch_size` samples, and takes its share of the cores and the memory.
+            options: threads, seed and all others of `from_nnunet`, and `ranks`. `rank` and `ranks` are those of torch.distributed
+                or torchrun if they are not given: each rank makes `batch_size` samples of a batch of all, rank r those from slot
+                r * batch_size on, and takes its share of the cores and the memory. All samples of a step together are those of
+                one process with `batch_size` times `ranks`. `ranks=1` makes a loader for one rank alone, such as validation on
+                rank 0. Without `seed`, one is drawn for all ranks, if torch.distributed is initialized.
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: an argument is out of range, or several ranks have no seed in common.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
         """
@@ -267,7 +271,7 @@ class DataLoader(IteratedLoader):
         image_key: str = "image",
         label_key: str = "label",
         case_key: str = "case",
-        **options: Unpack[LoaderKeywords],
+        **options: Unpack[ScriptKeywords],
     ) -> DataLoader:
         """Makes batches from volumes in memory, which are not copied. They must not be changed while the loader is open.
 
@@ -305,8 +309,9 @@ class DataLoader(IteratedLoader):
         return cls._of_script(source, options)
 
     @classmethod
-    def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
-        return cls.from_nnunet(source, **of_this_rank(options))
+    def _of_script(cls, source: Source, options: ScriptKeywords) -> DataLoader:
+        share, of_nnunet = of_this_rank(options)
+        return cls.from_nnunet(replace(source, share=share), **of_nnunet)
 
     def __next__(self) -> dict[str, Any]:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
