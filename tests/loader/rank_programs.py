@@ -41,7 +41,8 @@ for ranks in asked["ranks"]:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
     size = asked["global_batch_size"] // ranks
     options = {**asked["options"], "threads": 1 + (rank + ranks) % 3, "prefetch": 1 + rank}
-    with fl.DataLoader.from_folder(asked["folder"], batch_size=size, transforms=augmentation, pin_memory=False, **options) as loader:
+    options |= {"batch_size": size, "transforms": augmentation, "pin_memory": False}
+    with fl.DataLoader.from_folder(asked["folder"], **options) as loader:
         made = [[content(batch, slot) for slot in range(size)] for batch in (next(loader) for _ in range(asked["steps"]))]
         state = loader.state_dict()
     everyone = [None] * ranks

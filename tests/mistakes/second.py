@@ -39,8 +39,8 @@ SECOND = [
     Mistake(
         f"{CORE}/engine/loader/sample_maker.cpp",
         "a previous stage of another shape than its image is taken without a word",
-        "for (const int which : {CaseFiles::kSegmentation, CaseFiles::kPrevious}) {",
-        "for (const int which : {CaseFiles::kSegmentation}) {",
+        "                                     {CaseFiles::kPrevious, previous},\n",
+        "",
         _SAMPLES,
     ),
     Mistake(

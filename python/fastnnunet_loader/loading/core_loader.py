@@ -74,6 +74,8 @@ class CoreLoader:
         self.pin_memory = pin_memory
         self._memory = memory_kind(pin_memory)
         self.pipeline = compile_transforms(source.transforms)
+        if source.targets:
+            self.pipeline.require_moves_of_targets()
         self._source = source
         self._names = [case.name for case in source.cases]
         self._sampling = source.sampling
@@ -197,8 +199,8 @@ class CoreLoader:
             check_batch_size(state, self.global_batch_size, self._share.ranks)
         if self._share is not None and state.get("rank", 0) != 0 and "global_batch_size" not in state:
             warnings.warn(
-                f"[state] expected one of ranks that share batches, got that of rank {state['rank']} with batches of its own: the "
-                "batches will differ from those of an uninterrupted run",
+                f"[state] expected one of ranks that share batches, got that of rank {state['rank']} with batches of its own: "
+                "the batches will differ from those of an uninterrupted run",
                 stacklevel=3,  # whoever called IteratedLoader.load_state_dict
             )
         elif state["fingerprint"] != self.fingerprint:
@@ -280,7 +282,10 @@ class CoreLoader:
         return self._stalls.of_first_cases(waited, self.pipeline.fallbacks)
 
     def sample_id(self, step: int, slot: int, attempt: int = 0) -> SampleId:
-        """Return the address of a sample of this loader's batch, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
+        """Return the address of a sample, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`.
+
+        slot: position in this loader's batch.
+        """
         return self._address(step, self._first_slot + slot, attempt)
 
     def _address(self, step: int, slot: int, attempt: int) -> SampleId:

@@ -60,8 +60,8 @@ class DataLoader(IteratedLoader):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
     `from_nnunet`, `from_folder` and `from_arrays` make one. It is an iterator without end and a context manager; with a length,
-    `for batch in loader` gives the batches of one epoch. Every sample is a function of (seed, role, step, slot); ranks that do not
-    share batches have random numbers of their own. `close()` stops the work of its threads and frees its memory.
+    `for batch in loader` gives the batches of one epoch. Every sample is a function of (seed, role, step, slot); ranks that do
+    not share batches have random numbers of their own. `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
@@ -177,12 +177,14 @@ class DataLoader(IteratedLoader):
         probabilistic_oversampling: bool = False,
         sampling_probabilities: Sequence[float] | None = None,
         labels: bool | None = None,
+        targets: bool = False,
         classes: Sequence[int | Sequence[int]] | None = None,
         ignore_label: int | None = None,
         previous_stage: str | os.PathLike[str] | None = None,
         per_case: Mapping[str, Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
+        target_key: str = "target",
         case_key: str = "case",
         cache: str | os.PathLike[str] | None = None,
         **options: Unpack[ScriptKeywords],
@@ -190,7 +192,8 @@ class DataLoader(IteratedLoader):
         """Makes batches from a folder of preprocessed cases, for any training script; nnU-Net is not needed.
 
         A case is CASE.b2nd with CASE_seg.b2nd, CASE.npy with CASE_seg.npy, or CASE.npz with the arrays 'data' and 'seg'. Images
-        are (C, X, Y, Z), labels (1, X, Y, Z); 2D images are (C, 1, Y, Z).
+        are (C, X, Y, Z), labels (1, X, Y, Z); 2D images are (C, 1, Y, Z). Regression targets are CASE_target.b2nd or .npy, or
+        the array 'target', of shape (C", X, Y, Z).
 
         Args:
             folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`.
@@ -208,6 +211,9 @@ class DataLoader(IteratedLoader):
             sampling_probabilities: of each case; None for all alike.
             labels: whether there are labels; None looks. Without labels, batches have images only, and no foreground is
                 oversampled.
+            targets: whether each case has a regression target, such as a dose or a distance. It is turned, scaled, mirrored and
+                interpolated as the image is, padded as it is, and left alone otherwise, as batchgeneratorsv2 does with
+                'regression_target'. Batches have it as float32 (B, C", X, Y, Z).
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
@@ -215,17 +221,18 @@ class DataLoader(IteratedLoader):
                 the labels.
             per_case: under names of your own, a number, an array or a text for each case, in the order of `cases` or by name.
                 A batch has those of its cases under that name.
-            image_key, label_key, case_key: names of image, label and case in a batch.
+            image_key, label_key, target_key, case_key: names of image, label, regression target and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`, and `ranks`. `rank` and `ranks` are those of torch.distributed
-                or torchrun if they are not given: each rank makes `batch_size` samples of a batch of all, rank r those from slot
-                r * batch_size on, and takes its share of the cores and the memory. All samples of a step together are those of
-                one process with `batch_size` times `ranks`. `ranks=1` makes a loader for one rank alone, such as validation on
-                rank 0. Without `seed`, one is drawn for all ranks, if torch.distributed is initialized.
+            options: threads, seed and all others of `from_nnunet`, and `ranks`. If they are not given, `rank` and `ranks` are
+                those of torch.distributed or torchrun: each rank makes `batch_size` samples of a batch of all, rank r those
+                from slot r * batch_size on, and takes its share of the cores and the memory. All samples of a step together
+                are those of one process with `batch_size` times `ranks`. `ranks=1` makes a loader for one rank alone, such as
+                validation on rank 0. Without `seed`, one is drawn for all ranks, if torch.distributed is initialized.
 
         Raises:
             ValueError: an argument is out of range, or several ranks have no seed in common.
+            NotSupportedError: there are targets, and a transform that is not native may change them.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
         """
@@ -236,12 +243,13 @@ class DataLoader(IteratedLoader):
             transforms=transforms,
             cases=cases,
             labels=labels,
+            targets=targets,
             classes=classes,
             ignore_label=ignore_label,
             previous_stage=previous_stage,
             cache=cache,
             oversample_foreground=oversample_foreground,
-            keys=BatchKeys(image_key, label_key, case_key),
+            keys=BatchKeys(image_key, label_key, case_key, target_key),
             per_case=per_case or {},
             batches_per_epoch=batches_per_epoch,
             initial_patch_size=initial_patch_size,
@@ -255,6 +263,7 @@ class DataLoader(IteratedLoader):
         cls,
         images: Sequence[Any] | Mapping[str, Any],
         labels: Sequence[Any] | Mapping[str, Any] | None = None,
+        targets: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         patch_size: Sequence[int],
         batch_size: int,
@@ -270,6 +279,7 @@ class DataLoader(IteratedLoader):
         per_case: Mapping[str, Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
+        target_key: str = "target",
         case_key: str = "case",
         **options: Unpack[ScriptKeywords],
     ) -> DataLoader:
@@ -280,9 +290,11 @@ class DataLoader(IteratedLoader):
                 `patch_size` has two numbers; without C it has one channel. A dictionary has the names of cases as keys.
             labels: whole numbers for each case, in the order of the images or by name: the image's shape without channels, or
                 (C', X, Y, Z) or (C', Y, Z). None for images without labels.
+            targets: a regression target for each case, numbers of any type: the image's shape without channels, or
+                (C", X, Y, Z) or (C", Y, Z). What becomes of it: as `from_folder`.
             patch_size, batch_size, transforms, oversample_foreground, batches_per_epoch, initial_patch_size: as `from_folder`.
             probabilistic_oversampling, sampling_probabilities, classes, ignore_label, per_case: as `from_folder`.
-            image_key, label_key, case_key, options: as `from_folder`.
+            image_key, label_key, target_key, case_key, options: as `from_folder`.
             cases: names of the cases; None for the keys of `images`, or "case_0" and so on.
 
         Raises:
@@ -292,6 +304,7 @@ class DataLoader(IteratedLoader):
         source = array_source(
             images,
             labels,
+            targets,
             patch_size=patch_size,
             batch_size=batch_size,
             transforms=transforms,
@@ -299,7 +312,7 @@ class DataLoader(IteratedLoader):
             classes=classes,
             ignore_label=ignore_label,
             oversample_foreground=oversample_foreground,
-            keys=BatchKeys(image_key, label_key, case_key),
+            keys=BatchKeys(image_key, label_key, case_key, target_key),
             per_case=per_case or {},
             batches_per_epoch=batches_per_epoch,
             initial_patch_size=initial_patch_size,
@@ -328,7 +341,7 @@ class DataLoader(IteratedLoader):
         """
         core = self._opened()
         try:
-            data, targets, numbers, _ = core.next(self._stalls.first_look, self._report_stall)
+            data, targets, moved, numbers, _ = core.next(self._stalls.first_look, self._report_stall)
         except SampleError as error:
             self._add_reproduction(error)
             raise
@@ -339,6 +352,8 @@ class DataLoader(IteratedLoader):
         tensors = [self._tensor(target) for target in targets]
         if tensors:
             batch[keys.label] = tensors if core.target_is_list else tensors[0]
+        if moved is not None:
+            batch[keys.target] = self._tensor(moved)
         batch[keys.case] = [self._names[number] for number in numbers]
         for name, values in self._source.per_case.items():
             batch[name] = values[numbers] if isinstance(values, torch.Tensor) else [values[number] for number in numbers]

@@ -40,7 +40,7 @@ def make_state(
 ) -> dict[str, Any]:
     """Return the state of a loader.
 
-    global_batch_size: that a loader must have to continue from it, with any number of ranks; None if ranks do not share batches.
+    global_batch_size: that a loader must have to continue from it, with any number of ranks; None if they share no batches.
     transforms: the digest of its pipeline.
     """
     bad_cases = [BadCase(*bad) for bad in core.bad_cases()]

@@ -27,6 +27,7 @@ class BatchKeys:
     image: str = "data"
     label: str = "target"
     case: str = "keys"
+    target: str = "regression_target"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Source:
     batches_per_epoch: int | None = None
     share: Share | None = None
     """Of ranks that make each batch together; None where each rank has batches of its own."""
+    targets: bool = False
+    """Whether every case has a regression target."""
     kept: Any = None
     """What has to live as long as the loader: arrays that cases are read from."""
 
