@@ -95,8 +95,8 @@ SECOND = [
     Mistake(
         f"{CORE}/sampling/patch_sampler.cpp",
         "how many samples of a batch need not show foreground is rounded down, not to the nearest",
-        "std::nearbyint(static_cast<double>(options_.batch_size)",
-        "std::floor(static_cast<double>(options_.batch_size)",
+        "std::nearbyint(static_cast<double>(options_.whole_batch())",
+        "std::floor(static_cast<double>(options_.whole_batch())",
         _SAMPLES,
     ),
     Mistake(
