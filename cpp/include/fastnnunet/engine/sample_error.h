@@ -34,8 +34,9 @@ class FASTNNUNET_API SampleError : public Error {
     if (!f.file.empty()) text += ", file " + f.file;
     if (!f.transform.empty()) text += ", transform " + f.transform;
     return text + "] " + f.reason + " (seed " + std::to_string(f.id.seed) +
-           (f.id.rank > 0 ? ", rank " + std::to_string(f.id.rank) : "") + ", role " + std::to_string(f.id.role) + ", step " + std::to_string(f.id.step) + ", slot " +
-           std::to_string(f.id.slot) + (f.id.attempt > 0 ? ", attempt " + std::to_string(f.id.attempt) + ")" : ")");
+           (f.id.rank > 0 ? ", rank " + std::to_string(f.id.rank) : "") + ", role " + std::to_string(f.id.role) +
+           ", step " + std::to_string(f.id.step) + ", slot " + std::to_string(f.id.slot) +
+           (f.id.attempt > 0 ? ", attempt " + std::to_string(f.id.attempt) + ")" : ")");
   }
 
   SampleFailure failure_;

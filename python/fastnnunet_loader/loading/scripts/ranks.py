@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections import Counter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 
@@ -38,9 +38,7 @@ def of_this_rank(options: ScriptKeywords) -> tuple[Share, LoaderKeywords]:
     Raises:
         ValueError: a rank that there is not, or ranks without a seed in common.
     """
-    made: LoaderKeywords = {**options}
-    made.pop("rank", None)
-    made.pop("ranks", None)  # type: ignore[typeddict-item]
+    made = cast("LoaderKeywords", {name: value for name, value in options.items() if name not in ("rank", "ranks")})
     share = _share(options.get("rank"), options.get("ranks"))
     if share.ranks > 1 and made.get("seed") is None:
         made["seed"] = _common_seed(share.ranks, role_number(made.get("role", 0)))
