@@ -16,7 +16,7 @@ from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.spatial.transpose import TransposeAxesTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-from small_folders import numpy_folder, open_folder, write_case
+from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
 
@@ -73,6 +73,19 @@ def test_every_kind_of_folder_has_targets(tmp_path: Path, ending: str, labels: b
         assert np.array_equal(whole["target"], dose(1, 2))
     with open_folder(root, patch_size=patch_size, targets=True, target_key="dose", cases=["case_2"]) as loader:
         assert "dose" in next(loader)
+
+
+def test_a_target_may_be_in_an_npz_whose_image_was_unpacked(tmp_path: Path) -> None:
+    root = folder_with_targets(tmp_path / "cases")
+    with open_folder(root, targets=True) as loader:
+        expected = next(loader)
+    for file in list(root.glob("*.npz")):
+        with np.load(file) as arrays:
+            np.save(file.with_suffix(".npy"), arrays["data"])
+    with open_folder(root, targets=True) as loader:
+        assert loader.keys == [f"case_{number}" for number in range(4)]
+        batch = next(loader)
+        assert all(torch.equal(batch[key], expected[key]) for key in ("image", "label", "target"))
 
 
 def test_targets_are_read_only_if_they_are_asked_for(tmp_path: Path) -> None:
@@ -281,4 +294,3 @@ def test_arguments_that_do_not_fit_are_named(tmp_path: Path) -> None:
     )
     with fl.DataLoader.from_arrays([image], [labels], label_key="target", pin_memory=False, **common) as loader:
         assert next(loader)["target"].dtype is torch.int16
-    assert write_case

@@ -130,7 +130,10 @@ def _files(
         previous = next((file for file in files if file.is_file()), files[-1])
     target = Path()
     if targets:
-        target = image if image.suffix == ".npz" else root / f"{case.name}{_TARGET}{image.suffix}"
+        # An .npz holds it, also where only the image was unpacked.
+        beside, packed = root / f"{case.name}{_TARGET}{image.suffix}", root / f"{case.name}.npz"
+        inside = image.suffix != ".b2nd" and not beside.is_file() and packed.is_file()
+        target = packed if inside else beside
     return _core.CaseFiles(
         name=case.name,
         image=image,
