@@ -14,6 +14,7 @@ using namespace testing;
 // The images themselves as targets.
 LoaderOptions with_targets(const Cases& cases, TreeKind kind, int threads = 2, int prefetch = 3) {
   LoaderOptions options = options_for(cases, threads, prefetch, kind);
+  if (kind == TreeKind::plane_2d) options.dims = 2;
   for (CaseFiles& files : options.cases) {
     files.regression = files.image;
     files.regression_member = files.image_member;
