@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 
-from ..scripts.options import LoaderKeywords
+from ..scripts.options import ScriptKeywords
 from .devices import device_of
 
 __all__ = ["TorchKeywords", "check_options", "loader_options"]
 
 
-class TorchKeywords(LoaderKeywords, total=False):
+class TorchKeywords(ScriptKeywords, total=False):
     """Keyword arguments of the loaders of scripts: those of `from_nnunet`, and those of PyTorch's loader.
 
     docs/without_nnunet.md has a table of PyTorch's.
@@ -73,7 +73,7 @@ _INSTEAD: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def loader_options(options: TorchKeywords) -> LoaderKeywords:
+def loader_options(options: TorchKeywords) -> ScriptKeywords:
     """Return the options of `from_nnunet` that PyTorch's arguments stand for; `to` is left out.
 
     Without a seed, one is drawn from the generator, or, by a process alone, from torch's default one, as PyTorch's loader does.
@@ -83,9 +83,9 @@ def loader_options(options: TorchKeywords) -> LoaderKeywords:
     """
     made = check_options(options)
     generator = made.pop("generator", None)
-    if made.get("seed") is None and (generator is not None or not _one_of_several()):
+    if made.get("seed") is None and (generator is not None or not _one_of_several(made)):
         made["seed"] = _drawn(generator)
-    return cast(LoaderKeywords, made)
+    return cast(ScriptKeywords, made)
 
 
 def check_options(options: TorchKeywords) -> dict[str, Any]:
@@ -133,8 +133,10 @@ def _drawn(generator: torch.Generator | None) -> int:
     return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator).item())
 
 
-def _one_of_several() -> bool:
+def _one_of_several(options: Mapping[str, Any]) -> bool:
     """Whether there are other ranks, whose default generators may be in other states."""
+    if options.get("ranks") is not None:
+        return bool(options["ranks"] > 1)
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size() > 1
     return os.environ.get("WORLD_SIZE", "1") != "1"

@@ -63,6 +63,9 @@ class IteratedLoader(ExaminedLoader, Iterator[B]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
 
+        Loaders of `from_folder` and `from_arrays` go on with any number of ranks, if all ranks together make as many samples of
+        a batch as before. The batches are those that would have followed.
+
         The next epoch has the batches that were left of the state's; if none were, it is a whole one. Skipped cases whose files
         have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A case that is still bad is
         skipped from the same step on as before, or its error is raised.
@@ -71,7 +74,7 @@ class IteratedLoader(ExaminedLoader, Iterator[B]):
         or batchgeneratorsv2: the batches then differ from those that would have followed.
 
         Raises:
-            ValueError: this is no state, or one of a later version.
+            ValueError: this is no state, or one of a later version or of another global batch size.
         """
         super().load_state_dict(state)
         self._progress = Progress.of_state(state, self._source.batches_per_epoch)
@@ -92,5 +95,5 @@ class IteratedLoader(ExaminedLoader, Iterator[B]):
         state = ", closed" if self.closed else ""
         return (
             f"DataLoader({len(self._names)} cases, batches of {self.batch_size} x {shape}, {ends}, {self.threads} threads, "
-            f"seed {self.seed}, rank {self.rank}, {transforms}{state})"
+            f"seed {self.seed}, rank {self._share or self.rank}, {transforms}{state})"
         )
