@@ -63,8 +63,8 @@ class DataLoader(TorchLoader[B]):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
     `from_nnunet`, `from_folder`, `from_arrays` and `from_dataset` make one. It is a context manager and an iterator without
-    end; with a length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step).
-    `close()` stops the work of its threads and frees its memory.
+    end; with a length, `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role,
+    step). `close()` stops the work of its threads and frees its memory.
     """
 
     @classmethod
