@@ -10,7 +10,6 @@ from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
 
-stateful = pytest.importorskip("torchdata.stateful_dataloader")
 LENGTH = 3
 
 
@@ -22,6 +21,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata's, with torch 2.14
 @pytest.mark.parametrize("at", [0, 1, 2, 4])
 def test_epochs_after_a_state_are_as_long_as_with_the_stateful_loader(root: Path, at: int) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader")
     found = []
     for make in (
         lambda: stateful.StatefulDataLoader(range(LENGTH), batch_size=1),
