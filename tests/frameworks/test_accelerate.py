@@ -14,8 +14,6 @@ from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
 
-pytest.importorskip("accelerate")
-
 
 def run(folder: Path, ranks: int) -> list[dict[str, Any]]:
     """What each rank of a training saw."""

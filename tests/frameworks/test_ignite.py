@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from ignite import handlers
+from ignite.engine import Engine, Events
 from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
-
-engine_module = pytest.importorskip("ignite.engine")
-handlers = pytest.importorskip("ignite.handlers")
-Events = engine_module.Events
 
 Seen = list[tuple[str, list[str], float]]
 
@@ -43,7 +41,7 @@ def made(seen: Seen, val: fl.DataLoader) -> tuple[Any, Any, Any]:
         with torch.no_grad():
             return float(loss_of("val", batch))
 
-    trainer, evaluator = engine_module.Engine(train_step), engine_module.Engine(val_step)
+    trainer, evaluator = Engine(train_step), Engine(val_step)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(val))
     return trainer, network, optimizer
 

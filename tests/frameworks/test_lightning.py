@@ -12,7 +12,6 @@ from small_folders import numpy_folder, open_folder
 
 import fastnnunet_loader as fl
 
-pytest.importorskip("lightning")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own imports
     import lightning.pytorch as pl

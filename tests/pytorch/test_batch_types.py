@@ -51,7 +51,6 @@ anything: int = next(loose)["what I want"]
 
 
 def mypy(folder: Path, text: str) -> str:
-    pytest.importorskip("mypy")
     (folder / "script.py").write_text(text, encoding="utf-8")
     (folder / "mypy.ini").write_text(f"[mypy]\nmypy_path = {Path(fl.__file__).parents[1]}\n", encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), "script.py"]

@@ -21,7 +21,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata's, with torch 2.14
 @pytest.mark.parametrize("at", [0, 1, 2, 4])
 def test_epochs_after_a_state_are_as_long_as_with_the_stateful_loader(root: Path, at: int) -> None:
-    stateful = pytest.importorskip("torchdata.stateful_dataloader")
+    from torchdata import stateful_dataloader as stateful
+
     found = []
     for make in (
         lambda: stateful.StatefulDataLoader(range(LENGTH), batch_size=1),
