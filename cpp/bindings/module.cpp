@@ -2,7 +2,7 @@
 #include "fastnnunet/base/simd/targets.h"
 
 // Free-threaded Python keeps its lock off: what the bindings share is guarded by the core or by locks of its own.
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace fastnnunet::bindings;
   fastnnunet::simd::check_setting();
   module.doc() = "The core of fastnnunet_loader in C++.";
