@@ -23,7 +23,7 @@ import fastnnunet_loader as fl
 from fastnnunet_loader import system
 from fastnnunet_loader.evaluation.pools import CasePool
 from fastnnunet_loader.evaluation.tasks import bytes_of, files_of
-from fastnnunet_loader.nnunet.pools import LATER, MODULES
+from fastnnunet_loader.nnunet.replacing.pools import LATER, MODULES
 from fastnnunet_loader.prediction.replacements.pools import ThreadMultiprocessing
 
 ELSEWHERE = {
@@ -64,7 +64,7 @@ def test_every_pool_of_nnunet_is_replaced_or_named() -> None:
         if makes_processes(ast.parse(file.read_text(encoding="utf-8"))):
             found.add(".".join(("nnunetv2", *file.relative_to(root).with_suffix("").parts)))
     assert "nnunetv2.ensembling.ensemble" in found
-    assert found <= {*MODULES, *LATER, *ELSEWHERE}, "a new pool: see nnunet/pools.py"
+    assert found <= {*MODULES, *LATER, *ELSEWHERE}, "a new pool: see nnunet/replacing/pools.py"
 
 
 @pytest.mark.usefixtures("installed")

@@ -243,7 +243,7 @@ SAVING = """
 import sys, torch
 from pathlib import Path
 from fastnnunet_loader.nnunet.checkpoint import patch_torch, writing
-from fastnnunet_loader.nnunet.patches import Patches
+from fastnnunet_loader.nnunet.replacing.patches import Patches
 patch_torch(Patches())
 content = {"network_weights": {"w": torch.arange(3_000_000)}}
 with writing(lambda: {"loaders": []}):

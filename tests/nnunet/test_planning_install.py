@@ -8,7 +8,7 @@ import sys
 PLANNING = """
 import multiprocessing, sys
 from fastnnunet_loader import nnunet
-from fastnnunet_loader.nnunet.planning import THE_REST, installed_for_planning
+from fastnnunet_loader.nnunet.installing.planning import THE_REST, installed_for_planning
 from fastnnunet_loader.prediction.replacements.pools import ThreadMultiprocessing
 from fastnnunet_loader.settings import Settings
 
@@ -45,7 +45,7 @@ INSTALLED = """
 import fastnnunet_loader as fl
 from fastnnunet_loader import nnunet
 from fastnnunet_loader.nnunet import runs
-from fastnnunet_loader.nnunet.planning import installed_for_planning
+from fastnnunet_loader.nnunet.installing.planning import installed_for_planning
 from fastnnunet_loader.settings import Settings
 
 fl.install(threads=3)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tqdm import tqdm
 
-from fastnnunet_loader.nnunet.patches import Patches
-from fastnnunet_loader.nnunet.pools import patch_own_pool, patch_progress_bars
+from fastnnunet_loader.nnunet.replacing.patches import Patches
+from fastnnunet_loader.nnunet.replacing.pools import patch_own_pool, patch_progress_bars
 from fastnnunet_loader.prediction.replacements.pools import ThreadMultiprocessing
 
 

@@ -31,7 +31,7 @@ from fastnnunet_loader.loading.sample_lines import Origin
 from fastnnunet_loader.nnunet import augmenter as augmenter_module
 from fastnnunet_loader.nnunet import installed, log, runs
 from fastnnunet_loader.nnunet.checkpoint import patch_torch, reading, state_for, writing
-from fastnnunet_loader.nnunet.patches import Patches
+from fastnnunet_loader.nnunet.replacing.patches import Patches
 from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 from fastnnunet_loader.prediction.replacements import options
 from fastnnunet_loader.prediction.replacements.validation import predicting_validation
@@ -211,7 +211,7 @@ def test_an_install_that_fails_midway_puts_everything_back(monkeypatch: pytest.M
         raise ArithmeticError("midway")
 
     before = (nnUNetTrainer.run_training, torch.save, os.environ.get("TORCHINDUCTOR_COMPILE_THREADS"))
-    monkeypatch.setattr("fastnnunet_loader.nnunet.installing.patch_predictor", failing)
+    monkeypatch.setattr("fastnnunet_loader.nnunet.installing.everything.patch_predictor", failing)
     with pytest.raises(ArithmeticError, match="midway"):
         fl.install()
     assert not installed()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..listening import listen
 from ..nnunet import install, installed
-from ..nnunet.pools import LATER, MODULES
+from ..nnunet.replacing.pools import LATER, MODULES
 from ..settings import Settings
 from ..termination import end_on_sigterm
 from .loader_options import from_text

@@ -15,14 +15,14 @@ __all__ = ["install", "installed", "uninstall"]
 
 def install(settings: Settings) -> None:
     """See `fastnnunet_loader.install`."""
-    from .installing import install as install_all
+    from .installing.everything import install as install_all
 
     install_all(settings)
 
 
 def uninstall() -> None:
     """See `fastnnunet_loader.uninstall`."""
-    from .installing import uninstall as uninstall_all
+    from .installing.everything import uninstall as uninstall_all
 
     uninstall_all()
 

@@ -28,7 +28,7 @@ from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of
 from .distributed.ranks import once, rank, ranks, ranks_here
 from .log import say_here, sayer
-from .patches import Patches
+from .replacing.patches import Patches
 from .runs import current, installation, unattended
 
 __all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .distributed.ranks import of_ranks, publish, rank, ranks
-from .patches import Patches
+from .replacing.patches import Patches
 from .runs import Run
 
 __all__ = ["KEY", "number_of_ranks", "patch_torch", "reading", "state_for", "state_of", "writing"]

@@ -18,7 +18,7 @@ from .distributed.ranks import agree, ranks, ranks_here
 if TYPE_CHECKING:
     from ..statistics.reporter import Reporter
     from .augmenter import InProcessAugmenter
-    from .patches import Patches
+    from .replacing.patches import Patches
 
 __all__ = ["Installation", "Run", "current", "installation", "making_loaders", "run_of", "set_installation", "unattended"]
 

@@ -15,8 +15,8 @@ from .augmenter import InProcessAugmenter, named, rank_threads
 from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
 from .distributed.ranks import divide, ranks, ranks_here
 from .log import announce, recording, say, sayer, write_out
-from .patches import Patches
-from .pools import patch_own_pool
+from .replacing.patches import Patches
+from .replacing.pools import patch_own_pool
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
 from .validation_cases import naming_bad_cases

@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 
 def patch_preprocessing(patches: Patches) -> None:
-    """Replace `DefaultPreprocessor.run` and `DatasetFingerprintExtractor.run`. Pools of their modules: see `nnunet.pools`.
+    """Replace `DefaultPreprocessor.run` and `DatasetFingerprintExtractor.run`. Pools: see `nnunet.replacing.pools`.
 
     Classes that derive from these keep what they have of their own. It is called on threads.
     """

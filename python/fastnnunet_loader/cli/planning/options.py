@@ -143,7 +143,7 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
     nnunet_folders(folders)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
-    from ...nnunet.planning import installed_for_planning
+    from ...nnunet.installing.planning import installed_for_planning
 
     with (
         installed_for_planning(Settings(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)),

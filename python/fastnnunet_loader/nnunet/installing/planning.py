@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from ..known import versions
-from ..prediction.replacements.natives import patch_functions
-from ..prediction.replacements.options import Options
-from ..prediction.replacements.options import install as install_options
-from ..preprocessing.replacements import patch_preprocessing
-from ..settings import Settings
-from ..system import given_threads
-from . import install, uninstall
-from .imports import when_imported
-from .patches import Patches
-from .pools import patch_pools, patch_progress_bars
-from .runs import installation
+from ...known import versions
+from ...prediction.replacements.natives import patch_functions
+from ...prediction.replacements.options import Options
+from ...prediction.replacements.options import install as install_options
+from ...preprocessing.replacements import patch_preprocessing
+from ...settings import Settings
+from ...system import given_threads
+from .. import install, uninstall
+from ..replacing.imports import when_imported
+from ..replacing.patches import Patches
+from ..replacing.pools import patch_pools, patch_progress_bars
+from ..runs import installation
 
 __all__ = ["THE_REST", "installed_for_planning"]
 

@@ -8,21 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..evaluation import natives
-from ..known import versions
-from ..prediction.replacements.install import patch_predictor
-from ..prediction.replacements.options import Options
-from ..preprocessing.replacements import patch_preprocessing
-from ..settings import Settings
-from ..statistics.places import missing, taken
-from ..system import given_threads
-from .augmenter import patch_augmenters
-from .checkpoint import patch_torch
-from .distributed.spawning import Spawning
-from .patches import Patches
-from .pools import patch_pools, patch_progress_bars
-from .runs import Installation, installation, set_installation
-from .trainer import patch_trainer
+from ...evaluation import natives
+from ...known import versions
+from ...prediction.replacements.install import patch_predictor
+from ...prediction.replacements.options import Options
+from ...preprocessing.replacements import patch_preprocessing
+from ...settings import Settings
+from ...statistics.places import missing, taken
+from ...system import given_threads
+from ..augmenter import patch_augmenters
+from ..checkpoint import patch_torch
+from ..distributed.spawning import Spawning
+from ..replacing.patches import Patches
+from ..replacing.pools import patch_pools, patch_progress_bars
+from ..runs import Installation, installation, set_installation
+from ..trainer import patch_trainer
 
 __all__ = ["install", "uninstall"]
 

@@ -26,9 +26,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation.pools import CasePool
-from ..prediction.replacements import options
-from ..prediction.replacements.pools import ThreadMultiprocessing
+from ...evaluation.pools import CasePool
+from ...prediction.replacements import options
+from ...prediction.replacements.pools import ThreadMultiprocessing
 from .imports import when_imported
 from .patches import Patches
 

@@ -1,0 +1,1 @@
+"""`install()`: all of it, or what the commands that plan and preprocess need."""

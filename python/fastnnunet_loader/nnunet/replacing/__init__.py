@@ -1,0 +1,1 @@
+"""Replaces names in modules of others, and puts them back."""
