@@ -38,6 +38,8 @@ if _TYPE_CHECKING:
     from .nnunet.reproducing import reproduce
     from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
     from .prediction.preprocessing.resampling import resample
+    from .prediction.volume.grid import grid
+    from .prediction.volume.predict import predict_volume
     from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
     from .transforms.plugins import get_include, register_transform
 else:
@@ -52,6 +54,8 @@ else:
         "loading.statistics",
         "_core",
         "nnunet.reproducing",
+        "prediction.volume.grid",
+        "prediction.volume.predict",
         "augmentation",
     )
 
@@ -192,9 +196,11 @@ __all__ = [
     "default_threads",
     "dump",
     "get_include",
+    "grid",
     "install",
     "logits_to_segmentation",
     "memory",
+    "predict_volume",
     "register_transform",
     "reproduce",
     "resample",
