@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .tree import Augmentation, enlarged
+from .tree import Augmentation, checked_size, enlarged
 
 __all__ = ["TRAINERS", "nnunet", "none"]
 
@@ -71,7 +71,7 @@ def nnunet(
         ValueError: an argument is out of range.
         ModuleNotFoundError: batchgeneratorsv2 is not installed.
     """
-    patch = _checked(patch_size)
+    patch = checked_size(patch_size)
     recipe = TRAINERS.get(trainer)
     if recipe is None:
         raise ValueError(f"[trainer] expected one of {', '.join(TRAINERS)}, got {trainer!r}")
@@ -101,19 +101,9 @@ def none(
 
     Arguments, result and errors are those of `nnunet`.
     """
-    patch = _checked(patch_size)
+    patch = checked_size(patch_size)
     built = _finishing(_Recipe(), False, deep_supervision_scales, None, cascade_labels, regions, ignore_label)
     return Augmentation(_compose(built), patch, patch)
-
-
-def _checked(patch_size: Sequence[int]) -> tuple[int, ...]:
-    try:
-        patch = tuple(int(n) for n in patch_size)
-    except (TypeError, ValueError):
-        patch = ()
-    if len(patch) not in (2, 3) or any(n < 1 for n in patch):
-        raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
-    return patch
 
 
 def _angle(patch: tuple[int, ...], folded: bool) -> float:

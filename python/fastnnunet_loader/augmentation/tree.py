@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Augmentation", "enlarged", "initial_patch_size_of"]
+__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of"]
 
 _QUARTER = np.pi / 2
 _LEAST_SCALE = 0.7
@@ -26,6 +26,19 @@ class Augmentation:
     """What is cut out of an image, in voxels: large enough to be turned and scaled."""
     mirror_axes: tuple[int, ...] = ()
     """Axes that are mirrored in training; mirroring in inference should have the same."""
+    differences: tuple[str, ...] = ()
+    """How these transforms differ from those of another library that they stand for, a sentence each."""
+
+
+def checked_size(patch_size: Sequence[int]) -> tuple[int, ...]:
+    """Return a size of 2 or 3 axes. Raises ValueError for anything else."""
+    try:
+        patch = tuple(int(n) for n in patch_size)
+    except (TypeError, ValueError):
+        patch = ()
+    if len(patch) not in (2, 3) or any(n < 1 for n in patch):
+        raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
+    return patch
 
 
 def enlarged(patch_size: Sequence[int], angle: float, least_scale: float, *, keep_first: bool) -> tuple[int, ...]:
@@ -76,7 +89,8 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
 
 
 def _extreme(scalar: Any, of: Any, of_function: float) -> float:
-    """Of a RandomScalar: a number, a pair or a function."""
+    """Of a RandomScalar: a number, a pair or a function, which may tell its bounds."""
+    scalar = getattr(scalar, "bounds", scalar)
     if callable(scalar):
         return of_function
     return float(of(scalar) if isinstance(scalar, Sequence) else of([scalar]))
