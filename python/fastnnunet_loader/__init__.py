@@ -53,9 +53,9 @@ else:
         "prediction.preprocessing.resampling",
         "loading.statistics",
         "_core",
-        "nnunet.reproducing",
         "prediction.volume.grid",
         "prediction.volume.predict",
+        "nnunet.reproducing",  # after all that does without nnU-Net
         "augmentation",
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from .building import Building
 from .called import called_monai
 from .monai_known import KNOWN, MOVES, SPATIAL
-from .tree import Augmentation, checked_size
+from .tree import Augmentation, checked_size, require_transforms
 
 __all__ = ["from_monai"]
 
@@ -83,6 +83,7 @@ def from_monai(
         ValueError: `compose` has other keys, no crop and no `patch_size`, or makes patches of several shapes.
         ModuleNotFoundError: batchgeneratorsv2 is not installed.
     """
+    require_transforms()
     leaves = list(_leaves(compose))
     crops = [number for number, leaf in enumerate(leaves) if _name(leaf) in _CROPS]
     last_crop = crops[-1] if crops else -1

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .tree import Augmentation, checked_size, enlarged
+from .tree import Augmentation, checked_size, enlarged, require_transforms
 
 __all__ = ["TRAINERS", "nnunet", "none"]
 
@@ -71,6 +71,7 @@ def nnunet(
         ValueError: an argument is out of range.
         ModuleNotFoundError: batchgeneratorsv2 is not installed.
     """
+    require_transforms()
     patch = checked_size(patch_size)
     recipe = TRAINERS.get(trainer)
     if recipe is None:
@@ -101,6 +102,7 @@ def none(
 
     Arguments, result and errors are those of `nnunet`.
     """
+    require_transforms()
     patch = checked_size(patch_size)
     built = _finishing(_Recipe(), False, deep_supervision_scales, None, cascade_labels, regions, ignore_label)
     return Augmentation(_compose(built), patch, patch)
@@ -280,10 +282,6 @@ def _finishing(
     ignore_label: int | None,
 ) -> list[Any]:
     """From labels to targets."""
-    from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
-    from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
-        RemoveRandomConnectedComponentFromOneHotEncodingTransform,
-    )
     from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
     from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
@@ -299,6 +297,12 @@ def _finishing(
         labels = list(cascade_labels)
         built.append(MoveSegAsOneHotToDataTransform(source_channel_idx=1, all_labels=labels, remove_channel_from_source=True))
         if training:
+            # They need acvl_utils, which batchgeneratorsv2 does not require.
+            from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
+            from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
+                RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+            )
+
             channels = list(range(-len(labels), 0))
             moved = ApplyRandomBinaryOperatorTransform(channel_idx=channels, strel_size=(1, 8), p_per_label=recipe.p_per_label)
             removed = RemoveRandomConnectedComponentFromOneHotEncodingTransform(

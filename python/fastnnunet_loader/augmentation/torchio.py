@@ -9,7 +9,7 @@ from typing import Any
 from .building import Building, InPython
 from .called import called_torchio
 from .scalars import Ranges, peak_of_noise
-from .tree import Augmentation, checked_size
+from .tree import Augmentation, checked_size, require_transforms
 
 __all__ = ["from_torchio"]
 
@@ -65,6 +65,7 @@ def from_torchio(
         ValueError: a transform includes or excludes other images, or an argument is out of range.
         ModuleNotFoundError: batchgeneratorsv2 is not installed.
     """
+    require_transforms()
     keys = (image_key,) if label_key is None else (image_key, label_key)
     building = Building("TorchIO", checked_size(patch_size), keys, lambda one: called_torchio(one, image_key, label_key))
     building.margin = True

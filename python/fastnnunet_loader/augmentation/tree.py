@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of"]
+__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of", "require_transforms"]
 
 _QUARTER = np.pi / 2
 _LEAST_SCALE = 0.7
@@ -28,6 +28,18 @@ class Augmentation:
     """Axes that are mirrored in training; mirroring in inference should have the same."""
     differences: tuple[str, ...] = ()
     """How these transforms differ from those of another library that they stand for, a sentence each."""
+
+
+def require_transforms() -> None:
+    """Raise ModuleNotFoundError with what to install, if batchgeneratorsv2 is not."""
+    try:
+        import batchgeneratorsv2  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "[augmentation] expected batchgeneratorsv2, which is not installed: pip install batchgeneratorsv2, or this package "
+            "with the extra 'transforms'",
+            name="batchgeneratorsv2",
+        ) from error
 
 
 def checked_size(patch_size: Sequence[int]) -> tuple[int, ...]:
