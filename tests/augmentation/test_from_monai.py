@@ -255,6 +255,27 @@ def test_what_cannot_be_followed_is_one_sentence(transforms: list[Any], message:
         built(*transforms)
 
 
+@pytest.mark.parametrize(
+    "crop",
+    [
+        mt.RandCropByPosNegLabeld(BOTH, "label", (8, 9, 10)),
+        mt.RandCropByLabelClassesd(BOTH, "label", spatial_size=(8, 9, 10)),
+        mt.RandSpatialCropd(BOTH, roi_size=(8, 9, 10), random_size=False),
+        mt.RandSpatialCropSamplesd(BOTH, num_samples=2, roi_size=(8, 9, 10), random_size=False),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_the_patch_size_is_the_crops(crop: Any) -> None:
+    """And a choice before the crop gives patches of that size, whichever way it takes."""
+    either = mt.OneOf([mt.RandRotated(BOTH, range_x=0.3, prob=0.5, **MODES), mt.RandGaussianNoised("image", prob=1)])
+    augmentation = built(either, crop, patch=None)
+    assert augmentation.patch_size == (8, 9, 10)
+    larger = augmentation.initial_patch_size
+    assert larger[1] > 9 and larger[0] == 8
+    for image, labels in native(augmentation, texture(larger), blocks(larger), 12):
+        assert image.shape[1:] == labels.shape[1:] == (8, 9, 10)
+
+
 def test_a_patch_size_is_needed() -> None:
     with pytest.raises(ValueError, match=r"\[patch_size\] expected one, since there is no crop in compose"):
         fl.augmentation.from_monai(mt.Compose([mt.RandFlipd(BOTH)]), report=None)

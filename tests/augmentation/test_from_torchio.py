@@ -139,8 +139,17 @@ def test_mirrors_are_as_frequent(transform: Any) -> None:
         assert abs(number - seen[1][key]) < 4 * np.sqrt(count / 2), (number, seen[1][key])
 
 
-def test_a_choice_of_deformations_gives_patches_of_one_size() -> None:
-    transform = tio.OneOf({tio.RandomAffine(degrees=20): 0.8, tio.RandomElasticDeformation(): 0.2}, p=0.75)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        tio.OneOf({tio.RandomAffine(degrees=20): 0.8, tio.RandomElasticDeformation(): 0.2}, p=0.75),
+        tio.OneOf([tio.RandomAffine(degrees=20, p=0.5), tio.RandomNoise()]),
+        tio.Compose([tio.RandomAffine(degrees=20), tio.RandomNoise()], p=0.3),
+        tio.Compose([tio.OneOf([tio.RandomNoise(), tio.RandomBlur()], p=0.5), tio.RandomAffine(degrees=20, p=0.25)]),
+        tio.Compose([tio.RandomAffine(degrees=20), tio.RandomAffine(degrees=20, translation=3)]),
+    ],
+)
+def test_all_ways_give_patches_of_one_size(transform: Any) -> None:
     augmentation = built(transform)
     larger = augmentation.initial_patch_size
     for image, labels in native(augmentation, texture(larger), blocks(larger), 20):

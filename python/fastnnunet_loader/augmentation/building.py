@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .scalars import Range, Ranges, Sigmas
-from .tree import Augmentation
+from .tree import Augmentation, leaves_of
 
 __all__ = ["Building", "InPython"]
 
+_MOST_PARTS = 100  # into which probabilities are divided
 _LEAST_SIGMA = 0.01  # of a blur that does nothing
 
 
@@ -67,7 +68,31 @@ class Building:
         from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
         one = transforms[0] if len(transforms) == 1 else ComposeTransforms(list(transforms))
-        return one if probability >= 1 else RandomTransform(one, apply_probability=float(probability))
+        if probability >= 1:
+            return one
+        if self._crops(one):  # what is not applied has to crop as well
+            return self.one_of([probability, 1 - probability], [[one], []])
+        return RandomTransform(one, apply_probability=float(probability))
+
+    def one_of(self, weights: Sequence[float], ways: Sequence[list[Any]]) -> Any:
+        """Return a choice between several ways, which all give patches of one size."""
+        from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+        from batchgeneratorsv2.transforms.utils.random import OneOfTransform
+
+        if any(map(self._crops, ways)):
+            ways = [way if self._crops(way) else [self.spatial(1), *way] for way in ways]
+        several = [way[0] if len(way) == 1 else ComposeTransforms(way) for way in ways]
+        total = sum(weights)
+        for parts in range(1, _MOST_PARTS + 1):
+            counts = [weight / total * parts for weight in weights]
+            if all(abs(count - round(count)) < 1e-9 for count in counts):
+                # batchgeneratorsv2 chooses among all with the same probability.
+                return OneOfTransform([one for one, count in zip(several, counts, strict=True) for _ in range(round(count))])
+        raise InPython(f"probabilities {', '.join(f'{weight / total:.6g}' for weight in weights)} are no simple fractions")
+
+    def _crops(self, tree: Any) -> bool:
+        """Whether a tree makes patches of larger ones."""
+        return self.margin and any(type(leaf).__name__ == "SpatialTransform" for leaf in leaves_of(tree))
 
     def spatial(
         self,
@@ -105,9 +130,7 @@ class Building:
                 1, rotation=rotation, scaling=scaling, same_scale=same_scale, sigma=sigma, magnitude=magnitude, reach=reach,
                 padding=padding, padding_value=padding_value, nearest=nearest, label_padding=label_padding,
             )  # fmt: skip
-            return (
-                self.either(probability, inside, self.spatial(1)) if self.margin else self.with_probability(probability, inside)
-            )
+            return self.with_probability(probability, inside)
         scales = None if sigma is None else [sigma] if isinstance(sigma[0], (int, float)) else list(sigma)
         return SpatialTransform(
             self.patch,
@@ -136,24 +159,6 @@ class Building:
         """Of an elastic deformation, as a share of the patch."""
         each = tuple(sigma) if len(sigma) == len(self.patch) else tuple(sigma[:1]) * len(self.patch)
         return Ranges(tuple((float(low), float(high)) for low, high in each), each=tuple(map(float, self.patch)))
-
-    def either(self, probability: float, one: Any, other: Any) -> Any:
-        """Return one transform with a probability, and else the other."""
-        from batchgeneratorsv2.transforms.utils.random import OneOfTransform
-
-        ways = self.weighted([probability, 1 - probability], [one, other])
-        if ways is None:
-            raise InPython(f"prob {probability:g} is no simple fraction")
-        return OneOfTransform(ways)
-
-    def weighted(self, weights: Sequence[float], transforms: Sequence[Any]) -> list[Any] | None:
-        """Return a list in which each transform is as often as its weight says, or None if it would be long."""
-        total = sum(weights)
-        for parts in range(1, 101):
-            counts = [weight / total * parts for weight in weights]
-            if all(abs(count - round(count)) < 1e-9 for count in counts):
-                return [t for t, count in zip(transforms, counts, strict=True) for _ in range(round(count))]
-        return None
 
     def mirror(self, axis: int, probability: float) -> Any:
         """Return a mirror along one axis. batchgeneratorsv2's mirrors half of the samples."""

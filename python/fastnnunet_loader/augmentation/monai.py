@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .building import Building
+from .building import Building, InPython
 from .called import called_monai
 from .monai_known import KNOWN, MOVES, SPATIAL
 from .tree import Augmentation, checked_size, require_transforms
@@ -114,20 +114,34 @@ def _name(transform: Any) -> str:
     return name[:-1]
 
 
+def _children(tree: Any) -> Sequence[Any] | None:
+    """Return what a list, a Compose or a OneOf holds, or None for a transform."""
+    if isinstance(tree, (list, tuple)):
+        return tree
+    cls = type(tree)
+    if cls.__module__.startswith("monai.") and cls.__name__ in ("Compose", "OneOf"):
+        children: Sequence[Any] = tree.transforms
+        return children
+    return None
+
+
 def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, (list, tuple)) or type(tree).__name__ == "Compose":
-        for one in getattr(tree, "transforms", tree):
-            yield from _leaves(one)
-    else:
+    children = _children(tree)
+    if children is None:
         yield tree
+        return
+    for one in children:
+        yield from _leaves(one)
 
 
 def _size_of_crop(crop: Any) -> Sequence[int]:
-    for holder in (crop, getattr(crop, "cropper", None)):
+    holder = crop
+    while holder is not None:
         for name in ("spatial_size", "roi_size"):
             size = getattr(holder, name, None)
             if size is not None and not isinstance(size, int) and all(int(n) > 0 for n in size):
                 return [int(n) for n in size]
+        holder = getattr(holder, "cropper", None)
     raise ValueError(f"[patch_size] expected one, since {type(crop).__name__} has no size of every axis, got None")
 
 
@@ -142,12 +156,13 @@ class _Translated:
     def all(self, tree: Any) -> list[Any]:
         """Return native transforms for a tree."""
         building = self._building
-        if isinstance(tree, (list, tuple)) or type(tree).__name__ == "Compose":
-            return [one for child in getattr(tree, "transforms", tree) for one in self.all(child)]
+        children = _children(tree)
+        if children is not None and type(tree).__name__ == "OneOf":
+            return self._one_of(tree)
+        if children is not None:
+            return [one for child in children for one in self.all(child)]
         self._number += 1
         name = _name(tree)
-        if type(tree).__name__ == "OneOf" and type(tree).__module__.startswith("monai."):
-            return self._one_of(tree)
         if name in _CROPS:
             building.differ(tree, _of_crop(tree))
             return []
@@ -171,14 +186,11 @@ class _Translated:
         return building.translated(tree, function)
 
     def _one_of(self, tree: Any) -> list[Any]:
-        from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-        from batchgeneratorsv2.transforms.utils.random import OneOfTransform
-
-        several = [ComposeTransforms(self.all(one)) for one in tree.transforms]
-        ways = self._building.weighted(tree.weights, several)
-        if ways is None:
-            return self._building.called(tree, "its weights are no simple fractions")
-        return [OneOfTransform(ways)]
+        ways = [self.all(one) for one in tree.transforms]
+        try:
+            return [self._building.one_of(tree.weights, ways)]
+        except InPython as reason:
+            return self._building.called(tree, str(reason))
 
 
 def _of_crop(crop: Any) -> str:

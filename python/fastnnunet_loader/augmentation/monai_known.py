@@ -147,9 +147,7 @@ def _flip(b: Building, t: Any) -> Iterator[Any]:
 
 
 def _axis_flip(b: Building, t: Any) -> Iterator[Any]:
-    from batchgeneratorsv2.transforms.utils.random import OneOfTransform
-
-    yield OneOfTransform([b.mirror(axis, t.prob) for axis in range(len(b.patch))])
+    yield b.one_of([1] * len(b.patch), [[b.mirror(axis, t.prob)] for axis in range(len(b.patch))])
 
 
 def _rotate90(b: Building, t: Any) -> Iterator[Any]:

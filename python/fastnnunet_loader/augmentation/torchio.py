@@ -83,14 +83,11 @@ def _translated(b: Building, tree: Any) -> Iterator[Any]:
         for child in tree:
             yield from _translated(b, child)
         return
-    if name == "Compose":
-        inside = [one for child in tree.transforms for one in _translated(b, child)]
-        if tree.probability < 1 and inside:
-            inside = [b.with_probability(tree.probability, *inside)]
-        yield from inside
-        return
-    if name == "OneOf":
-        yield from _one_of(b, tree)
+    if name in ("Compose", "OneOf"):
+        try:
+            yield from list(_compose(b, tree) if name == "Compose" else _one_of(b, tree))
+        except InPython as reason:
+            yield from b.called(tree, str(reason))
         return
     if name in _BEFORE:
         b.differ(tree, "left out, since the volumes of a folder are ready: apply it when it is made")
@@ -115,24 +112,17 @@ def _chosen(b: Building, t: Any, name: str) -> bool:
     return t.keep is None and chosen >= wanted and (not moves or chosen == wanted)
 
 
+def _compose(b: Building, t: Any) -> Iterator[Any]:
+    inside = [one for child in t.transforms for one in _translated(b, child)]
+    if t.probability >= 1 or not inside:
+        yield from inside
+    else:
+        yield b.with_probability(t.probability, *inside)
+
+
 def _one_of(b: Building, t: Any) -> Iterator[Any]:
-    from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-    from batchgeneratorsv2.transforms.utils.random import OneOfTransform
-
-    several = [list(_translated(b, one)) for one in t.transforms_dict]
-    if b.margin and any(type(one).__name__ == "SpatialTransform" for some in several for one in some):
-        # All ways give patches of one size.
-        several = [some if _crops(some) else [b.spatial(1), *some] for some in several]
-    ways = b.weighted(list(t.transforms_dict.values()), [ComposeTransforms(some) for some in several])
-    if ways is None:
-        yield from b.called(t, "its probabilities are no simple fractions")
-        return
-    one = OneOfTransform(ways)
-    yield one if t.probability >= 1 else b.either(t.probability, one, b.spatial(1))
-
-
-def _crops(transforms: Sequence[Any]) -> bool:
-    return any(type(one).__name__ == "SpatialTransform" for one in transforms)
+    ways = [list(_translated(b, one)) for one in t.transforms_dict]
+    yield b.with_probability(t.probability, b.one_of(list(t.transforms_dict.values()), ways))
 
 
 def _triple(values: Sequence[float]) -> list[tuple[float, float]]:
@@ -240,7 +230,6 @@ def _gamma(b: Building, t: Any) -> Iterator[Any]:
 
 def _anisotropy(b: Building, t: Any) -> Iterator[Any]:
     from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
-    from batchgeneratorsv2.transforms.utils.random import OneOfTransform
 
     if not t.scalars_only and len(b.keys) > 1:
         raise InPython("scalars_only is False")
@@ -254,7 +243,7 @@ def _anisotropy(b: Building, t: Any) -> Iterator[Any]:
         others = tuple(other for other in range(len(b.patch)) if other != axis)
         scale = Ranges(((low, high),), of="1/x")
         ways.append(SimulateLowResolutionTransform(scale, True, True, others, None, 1))
-    yield b.with_probability(t.probability, ways[0] if len(ways) == 1 else OneOfTransform(ways))
+    yield b.with_probability(t.probability, b.one_of([1] * len(ways), [[way] for way in ways]))
 
 
 _KNOWN: dict[str, Callable[[Building, Any], Iterator[Any]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of", "require_transforms"]
+__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of", "leaves_of", "require_transforms"]
 
 _QUARTER = np.pi / 2
 _LEAST_SCALE = 0.7
@@ -85,7 +85,7 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
     """
     patch = tuple(int(n) for n in patch_size)
     angle, scale, folded, found = 0.0, 1.0, False, False
-    for leaf in _leaves(transforms):
+    for leaf in leaves_of(transforms):
         if type(leaf).__name__ == "Convert3DTo2DTransform":
             folded = True
         if type(leaf).__name__ == "SpatialTransform":
@@ -108,7 +108,8 @@ def _extreme(scalar: Any, of: Any, of_function: float) -> float:
     return float(of(scalar) if isinstance(scalar, Sequence) else of([scalar]))
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
+def leaves_of(tree: Any) -> Iterator[Any]:
+    """Yield the transforms of a tree that hold no others."""
     if isinstance(tree, (list, tuple)):
         children: Any = tree
     else:
@@ -119,4 +120,4 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
         return
     for child in children:
-        yield from _leaves(child)
+        yield from leaves_of(child)
