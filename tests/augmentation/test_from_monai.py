@@ -216,6 +216,15 @@ def test_labels_stay_labels_in_python() -> None:
         assert made.dtype == torch.int16 and set(made.unique().tolist()) <= {0, 3, 7}
 
 
+def test_python_sees_no_label_that_monai_does_not_know() -> None:
+    seen: list[int] = []
+    record = mt.Lambdad("label", func=lambda label: (seen.append(int(label.min())), label)[1])
+    labels = blocks(SHAPE)
+    labels[:, :3] = -1
+    native(built(record), texture(SHAPE), labels, 1)
+    assert seen == [0]
+
+
 def test_2d() -> None:
     shape = (24, 20)
     transform = mt.RandAffined(BOTH, prob=1, rotate_range=[(0.2, 0.5)], scale_range=(0.1, 0.2), **MODES)

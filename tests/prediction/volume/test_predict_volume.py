@@ -88,6 +88,16 @@ def test_a_2d_image_is_one_plane() -> None:
     assert labels.shape == (40, 10)
 
 
+def test_a_2d_image_may_have_thick_lines() -> None:
+    """As the plane of a 3D image has them."""
+    network, image = small(2), volume(20, 23)
+    logits = fl.predict_volume(network, image, (8, 9))
+    labels = fl.predict_volume(network, image, (8, 9), output="labels", spacing=(4, 1), new_spacing=(1, 1.5))
+    expected = fl.logits_to_segmentation(logits[:, None], (1, 80, 15), axis=1)[0]
+    assert np.array_equal(labels.numpy(), expected)
+    assert not np.array_equal(expected, fl.logits_to_segmentation(logits[:, None], (1, 80, 15))[0])
+
+
 @pytest.mark.parametrize("regions", [None, (1, 2, 3)])
 @pytest.mark.parametrize(
     ("shape", "spacing", "new_spacing"),
