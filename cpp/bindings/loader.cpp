@@ -97,7 +97,7 @@ class Waiting {
   const py::function& on_stall_;
 };
 
-// (data, targets, case numbers, step): arrays over the batch's memory, which they keep.
+// (data, targets, regression target or None, case numbers, step): arrays over the batch's memory, which they keep.
 py::tuple next(Loader& loader, double patience, const py::function& on_stall) {
   Batch batch;
   Waiting waiting(patience, on_stall);
@@ -117,7 +117,12 @@ py::tuple next(Loader& loader, double patience, const py::function& on_stall) {
     targets.append(py::array(dtype_of(target.type), batch_shape(samples, target.channels, target.shape, layout.dims),
                              batch.memory->targets[i], owner));
   }
-  return py::make_tuple(data, targets, batch.cases(), batch.step);
+  py::object regression = py::none();
+  if (batch.memory->regression != nullptr)
+    regression = py::array(py::dtype::of<float>(),
+                           batch_shape(samples, layout.regression_channels, layout.regression_shape, layout.dims),
+                           batch.memory->regression, owner);
+  return py::make_tuple(data, targets, regression, batch.cases(), batch.step);
 }
 
 std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, const py::function& reader,
@@ -139,9 +144,10 @@ std::shared_ptr<Loader> make(LoaderOptions options, const BoundPipeline& bound, 
   return {new Loader(std::move(options), bound.pipeline, std::move(locations), std::move(memory), poll), destroy};
 }
 
-// (image, targets, target_is_list, case number): arrays of their own.
+// (image, targets, target_is_list, regression target or None, case number): arrays of their own.
 py::tuple make_sample(Loader& loader, std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) {
   py::object image;
+  py::object regression = py::none();
   py::list targets;
   std::size_t number = 0;
   const auto take = [&](sample::Sample& sample, std::size_t case_number) {
@@ -149,13 +155,14 @@ py::tuple make_sample(Loader& loader, std::uint64_t step, std::uint32_t slot, st
     const py::handle nobody;  // NumPy allocates, and copies
     image = image_array(sample.image(), sample.dims(), nobody);
     for (const sample::Target& target : sample.targets()) targets.append(target_array(target, sample.dims(), nobody));
+    if (sample.regression().data != nullptr) regression = image_array(sample.regression(), sample.dims(), nobody);
     number = case_number;
   };
   {
     const py::gil_scoped_release release;
     loader.make(step, slot, attempt, take, check_signals);
   }
-  return py::make_tuple(image, targets, loader.layout().target_is_list, number);
+  return py::make_tuple(image, targets, loader.layout().target_is_list, regression, number);
 }
 
 py::object activity(const Loader& loader) {
@@ -176,7 +183,8 @@ void add_loader(py::module_& module) {
   py::class_<CaseFiles>(module, "CaseFiles")
       .def(py::init([](std::string name, std::filesystem::path image, std::filesystem::path segmentation,
                        std::filesystem::path previous, std::string image_member, std::string segmentation_member,
-                       std::string previous_member, std::filesystem::path properties) {
+                       std::string previous_member, std::filesystem::path properties, std::filesystem::path regression,
+                       std::string regression_member) {
              return CaseFiles{std::move(name),
                               std::move(image),
                               std::move(segmentation),
@@ -184,15 +192,18 @@ void add_loader(py::module_& module) {
                               std::move(image_member),
                               std::move(segmentation_member),
                               std::move(previous_member),
-                              std::move(properties)};
+                              std::move(properties),
+                              std::move(regression),
+                              std::move(regression_member)};
            }),
            py::kw_only(), py::arg("name"), py::arg("image"), py::arg("segmentation"), py::arg("previous") = "",
            py::arg("image_member") = "data", py::arg("segmentation_member") = "seg", py::arg("previous_member") = "seg",
-           py::arg("properties") = "")
+           py::arg("properties") = "", py::arg("regression") = "", py::arg("regression_member") = "target")
       .def_readonly("name", &CaseFiles::name)
       .def_readonly("image", &CaseFiles::image)
       .def_readonly("segmentation", &CaseFiles::segmentation)
-      .def_readonly("previous", &CaseFiles::previous);
+      .def_readonly("previous", &CaseFiles::previous)
+      .def_readonly("regression", &CaseFiles::regression);
   module.def("find_cases", &find_cases, py::arg("folder"), py::kw_only(), py::arg("labelled") = true,
              py::call_guard<py::gil_scoped_release>());
   module.def("stamp_of_case", &stamp_of_case, py::arg("files"), py::call_guard<py::gil_scoped_release>());
@@ -201,7 +212,8 @@ void add_loader(py::module_& module) {
   py::class_<SamplingOptions>(module, "SamplingOptions")
       .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,
                        const Index3& pad_sides, double oversample_foreground, bool probabilistic_oversampling,
-                       bool has_ignore, std::vector<double> sampling_probabilities) {
+                       bool has_ignore, std::vector<double> sampling_probabilities, std::int64_t first_slot,
+                       std::int64_t global_batch_size) {
              return SamplingOptions{batch_size,
                                     patch_size,
                                     final_patch_size,
@@ -209,11 +221,14 @@ void add_loader(py::module_& module) {
                                     oversample_foreground,
                                     probabilistic_oversampling,
                                     has_ignore,
-                                    std::move(sampling_probabilities)};
+                                    std::move(sampling_probabilities),
+                                    first_slot,
+                                    global_batch_size};
            }),
            py::kw_only(), py::arg("batch_size"), py::arg("patch_size"), py::arg("final_patch_size"),
            py::arg("pad_sides"), py::arg("oversample_foreground"), py::arg("probabilistic_oversampling"),
-           py::arg("has_ignore"), py::arg("sampling_probabilities"));
+           py::arg("has_ignore"), py::arg("sampling_probabilities"), py::arg("first_slot") = 0,
+           py::arg("global_batch_size") = 0);
 
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,

@@ -1,7 +1,8 @@
 #include "bindings.h"
 #include "fastnnunet/base/simd/targets.h"
 
-PYBIND11_MODULE(_core, module) {
+// Free-threaded Python keeps its lock off: what the bindings share is guarded by the core or by locks of its own.
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace fastnnunet::bindings;
   fastnnunet::simd::check_setting();
   module.doc() = "The core of fastnnunet_loader in C++.";

@@ -33,7 +33,7 @@ py::list outline_polygons(const py::array_t<std::uint8_t, py::array::c_style | p
 }  // namespace
 }  // namespace fastnnunet::bindings
 
-PYBIND11_MODULE(_pictures, module) {
+PYBIND11_MODULE(_pictures, module, py::mod_gil_not_used()) {
   module.doc() = "Pictures of fastnnunet_loader in C++.";
   py::register_local_exception_translator([](std::exception_ptr thrown) {
     try {

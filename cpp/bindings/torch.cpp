@@ -80,7 +80,7 @@ STABLE_TORCH_LIBRARY_IMPL(fastnnunet_loader, CompositeExplicitAutograd, library)
   library.impl("block", TORCH_BOX(&block));
 }
 
-PYBIND11_MODULE(_torch, module) {
+PYBIND11_MODULE(_torch, module, pybind11::mod_gil_not_used()) {
   static const TorchMemoryTable table{allocate, release};
   module.attr("built_against") = FASTNNUNET_TORCH_VERSION;
   module.attr("memory") = pybind11::capsule(&table, kTorchMemory);

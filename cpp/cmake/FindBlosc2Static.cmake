@@ -14,7 +14,8 @@ if(NOT BLOSC2_ROOT)
 endif()
 
 find_path(Blosc2Static_INCLUDE_DIR b2nd.h HINTS ${BLOSC2_ROOT} PATH_SUFFIXES include)
-find_library(Blosc2Static_LIBRARY NAMES libblosc2.a blosc2 HINTS ${BLOSC2_ROOT} PATH_SUFFIXES lib lib64)
+# Where a file name has no prefix of its own, blosc2.lib is that of the DLL.
+find_library(Blosc2Static_LIBRARY NAMES libblosc2.a libblosc2 blosc2 HINTS ${BLOSC2_ROOT} PATH_SUFFIXES lib lib64)
 
 if(Blosc2Static_INCLUDE_DIR)
   file(STRINGS ${Blosc2Static_INCLUDE_DIR}/blosc2.h blosc2_version REGEX "define BLOSC2_VERSION_STRING")

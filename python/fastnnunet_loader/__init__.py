@@ -33,7 +33,18 @@ if _TYPE_CHECKING:
         StorageError,
         TransformError,
     )
-    from .loading.loader import BadCase, DataLoader, LoaderStats, Memory, Patch, available_cores, default_threads, dump, memory
+    from .loading.loader import (
+        BadCase,
+        Batch,
+        DataLoader,
+        LoaderStats,
+        Memory,
+        Patch,
+        available_cores,
+        default_threads,
+        dump,
+        memory,
+    )
     from .loading.statistics import GpuStats, StageStats
     from .nnunet.reproducing import reproduce
     from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
@@ -167,6 +178,7 @@ def uninstall() -> None:
 __all__ = [
     "BadCase",
     "BadCaseError",
+    "Batch",
     "DataLoader",
     "DrawnParameters",
     "FastnnUNetError",

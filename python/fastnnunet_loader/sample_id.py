@@ -50,11 +50,11 @@ class SampleId:
     step: int = 0
     """The number of the batch."""
     slot: int = 0
-    """The position in the batch."""
+    """The position in the batch: that of all ranks, if they share batches."""
     role: int = 0
     """0 for the training loader, 1 for the validation loader, or the number of a further one."""
     rank: int = 0
-    """Of torch.distributed."""
+    """Of torch.distributed; 0 if ranks share batches."""
     attempt: int = 0
     """How many times the sample was drawn before, because its case was bad."""
 

@@ -1,13 +1,13 @@
-"""Files in archives of a limited size:  parts.py FOLDER_OF_FILES FOLDER_FOR_PARTS BYTES.
+"""Files in archives of a limited size:  parts.py FOLDER_OF_FILES FOLDER_FOR_PARTS BYTES KIT.
 
-The largest first, each into the first part that has room. Each part knows how many there are.
+The largest first, each into the first part that has room. The name of a part tells its kit and how many parts there are.
 """
 
 import sys
 import tarfile
 from pathlib import Path
 
-files, parts, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+files, parts, limit, kit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 content: list[list[Path]] = []
 OVERHEAD = 2048  # of a file in an archive: a header, one for its time, and what fills its last block
 
@@ -28,6 +28,6 @@ for file in sorted(files.iterdir(), key=lambda file: -file.stat().st_size):
         content.append([file])
 for number, group in enumerate(content, 1):
     # Wheels are compressed already.
-    with tarfile.open(parts / f"part-{number:02d}-of-{len(content):02d}.tar", "w") as archive:
+    with tarfile.open(parts / f"part-{kit}-{number:02d}-of-{len(content):02d}.tar", "w") as archive:
         for file in group:
             archive.add(file, file.name)

@@ -1,22 +1,30 @@
 #!/usr/bin/env bash
 # On the machine with the GPU:  try.sh PART [PART ...].  See scripts/gpu.sh, which makes the parts.
 set -euo pipefail
-kit=${KIT:-$HOME/fastnnunet_kit} out=${OUT:-}
-begin=$SECONDS limit=${LIMIT:-480}
-mkdir -p "$kit/files" "$kit/have" "${out:=$kit/out}"
+kits=${KIT:-$HOME/fastnnunet_kit} begin=$SECONDS limit=${LIMIT:-480}
+mkdir -p "$kits"
+
+# part-KIT-01-of-05.tar. Parts of two kits do not fit together.
+id=
+for part in "$@"; do
+  of=$(basename "$part" .tar) of=${of#part-} of=${of%%-*}
+  [ "${id:=$of}" = "$of" ] || { echo "expected parts of one kit, got parts of $id and of $of" >&2 && exit 1; }
+done
+[ -n "$id" ] || id=$(ls -t "$kits" | head -n 1)
+[ -n "$id" ] || { echo "expected parts: try.sh PART [PART ...]" >&2 && exit 1; }
+kit=$kits/$id out=${OUT:-$kits/$id/out}
+mkdir -p "$kit/files" "$kit/have" "$out"
 out=$(cd "$out" && pwd)
 
-wanted=
 for part in "$@"; do
-  name=$(basename "$part" .tar)
-  wanted=${name##*-}
   tar -xf "$part" -C "$kit/files"
-  touch "$kit/have/$name"
+  touch "$kit/have/$(basename "$part" .tar)"
 done
-have=$(find "$kit/have" -type f | wc -l)
-wanted=${wanted:-$(find "$kit/have" -type f -printf '%f\n' | sed 's/.*-//' | head -n 1)}
-if [ "$have" -lt "$((10#${wanted:-1}))" ]; then
-  echo "$have of $((10#$wanted)) parts are here"
+touch "$kit"
+have=("$kit"/have/*)
+wanted=${have[0]##*-of-}
+if [ "${#have[@]}" -lt "$((10#$wanted))" ]; then
+  echo "${#have[@]} of $((10#$wanted)) parts are here"
   exit
 fi
 
@@ -27,7 +35,7 @@ if [ ! -e installed ]; then
   for each in python3 python3.12 python; do
     if "$each" -c 'import sys, torch; assert sys.version_info[:2] == (3, 12)' 2>/dev/null; then python=$each && break; fi
   done
-  [ -n "$python" ] || { echo "expected CPython 3.12 with torch on PATH, found none" && exit 1; }
+  [ -n "$python" ] || { echo "expected CPython 3.12 with torch on PATH, found none" >&2 && exit 1; }
   rm -rf environment project
   "$python" -m venv environment
   "$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])' \

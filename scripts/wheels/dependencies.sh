@@ -15,7 +15,7 @@ library() { # NAME, then options of CMake
   local name=$1
   if [ -e "$prefix/built/$name" ]; then return; fi
   say "$name for $target"
-  cmake -S "$sources/$name" -B "$prefix/build/$name" -G Ninja -DCMAKE_MAKE_PROGRAM="$TOOLS/bin/ninja" -DCMAKE_TOOLCHAIN_FILE="$here/zig.cmake" \
+  cmake --fresh -S "$sources/$name" -B "$prefix/build/$name" -G Ninja -DCMAKE_MAKE_PROGRAM="$TOOLS/bin/ninja" -DCMAKE_TOOLCHAIN_FILE="$here/zig.cmake" \
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=OFF \
     -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden -DCMAKE_C_VISIBILITY_PRESET=hidden \
     -DCMAKE_VISIBILITY_INLINES_HIDDEN=ON -DCMAKE_POLICY_VERSION_MINIMUM=3.5 "${@:2}" >"$prefix/$name.log" 2>&1 &&
@@ -28,13 +28,15 @@ library() { # NAME, then options of CMake
   touch "$prefix/built/$name"
 }
 
-# Debian's archive of zlib has no CMake file that every compiler takes; these are all of its sources but gz*.c, which are for files.
+# Debian's archive of zlib has no CMake file that every compiler takes. Of its sources gz*.c are for files: only OpenCV for Windows
+# names them, whose linker takes whole objects.
 zlib() {
   if [ -e "$prefix/built/zlib" ]; then return; fi
   say "zlib for $target"
   mkdir -p "$prefix/build/zlib" "$prefix/lib" "$prefix/include" "$prefix/built"
-  local name objects=()
-  for name in adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil; do
+  local name objects=() names=(adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil)
+  if [[ $target == *-windows-* ]]; then names+=(gzclose gzlib gzread gzwrite); fi
+  for name in "${names[@]}"; do
     "$here/cc" -O2 -w -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
     objects+=("$prefix/build/zlib/$name.o")
   done
@@ -52,3 +54,9 @@ library opencv -DBUILD_LIST=core,imgproc -DCPU_DISPATCH= -DBUILD_TESTS=OFF -DBUI
   -DBUILD_opencv_apps=OFF -DBUILD_JAVA=OFF -DBUILD_opencv_python2=OFF -DBUILD_opencv_python3=OFF -DBUILD_ZLIB=OFF \
   -DZLIB_INCLUDE_DIR="$prefix/include" -DZLIB_LIBRARY="$prefix/lib/libz.a" -DOPENCV_GENERATE_PKGCONFIG=OFF \
   $("$python" "$here/opencv_off.py" "$sources/opencv/CMakeLists.txt")
+# For Windows the names have OpenCV's version at their end.
+for file in "$prefix"/lib/libopencv_*[0-9].a; do
+  name=${file##*/}
+  if [ -e "$file" ]; then mv "$file" "$prefix/lib/${name%%[0-9]*}.a"; fi
+done
+if [ -n "${WITH_TESTS:-}" ]; then library catch2 -DCATCH_DEVELOPMENT_BUILD=OFF -DBUILD_TESTING=OFF; fi

@@ -1,7 +1,8 @@
 """Which libraries the extensions of a wheel for Windows or macOS load, and what of them they call:  imports.py WHEEL.
 
 auditwheel knows Linux alone. Fails where one loads what neither the system, Python nor torch has, where a symbol comes from
-nowhere, and where a symbol beside its PyInit is exported.
+nowhere, and where one for macOS exports a symbol beside its PyInit. On Windows a symbol is asked for together with the name of its
+library, so what oneTBB and pybind11 export there meets nobody else's.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def wrong(imported: dict[str, list[str]], exported: Iterable[str]) -> Iterable[s
         elif not ALLOWED.fullmatch(library):
             yield f"expected libraries of the system, Python or torch, got {library} for {', '.join(names)}"
     beside = [name for name in exported if not name.startswith("PyInit_")]
-    if beside:
+    if beside and not any(library.lower().endswith(".dll") for library in imported):
         yield f"expected PyInit to be the only symbol that is exported, got {len(beside)} more, such as {beside[0]}"
 
 
@@ -78,7 +79,7 @@ def main(wheel: str) -> int:
         for name in extensions:
             content = archive.read(name)
             imported, exported = of_windows(content) if name.endswith(".pyd") else of_macos(content, f"{wheel}.part")
-            print(f"{name}: {len(content) / 2**20:.1f} MiB, exports {', '.join(sorted(exported)[:3])}")
+            print(f"{name}: {len(content) / 2**20:.1f} MiB, {len(exported)} exported, {sorted(exported)[0]} among them")
             for library, names in sorted(imported.items()):
                 print(f"  {library}: {len(names)} symbols")
             found += [f"{name}: {line}" for line in wrong(imported, exported)]

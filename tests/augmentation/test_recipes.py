@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
@@ -176,3 +177,20 @@ def test_any_tree_gets_patches_that_it_can_turn_and_scale() -> None:
 def test_wrong_arguments_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fl.augmentation.nnunet(**{"patch_size": (8, 8), **settings})
+
+
+@pytest.mark.parametrize("patch_size", [(20, 24, 28), (24, 28)])
+def test_transforms_of_ones_own_follow_an_augmentation(patch_size: tuple[int, ...]) -> None:
+    made = fl.augmentation.nnunet(patch_size)
+    own = GammaTransform((0.7, 1.5), 0, True, 1, 1)
+    tree = ComposeTransforms([made, own])
+    assert fl.augmentation.initial_patch_size_of(tree, patch_size) == made.initial_patch_size
+    image = np.random.default_rng(0).normal(size=(1, *made.initial_patch_size)).astype(np.float32)
+    labels = (image > 1).astype(np.int16)
+    expected = fl.compile_transforms([made.transforms, own])(image=image, segmentation=labels, seed=3)
+    for together in (tree, [made, own]):
+        found = fl.compile_transforms(together)(image=image, segmentation=labels, seed=3)
+        assert found["image"].shape == (1, *patch_size)
+        assert torch.equal(found["segmentation"], expected["segmentation"])
+    # batchgeneratorsv2 itself takes it, too.
+    assert tree(image=torch.from_numpy(image), segmentation=torch.from_numpy(labels))["image"].shape == (1, *patch_size)

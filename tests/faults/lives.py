@@ -134,7 +134,7 @@ def _touches(loader: fl.DataLoader) -> list[Callable[[], Any]]:
 def state_of(loader: fl.DataLoader) -> dict[str, Any]:
     """A state that fits the loader, made without asking it."""
     return {
-        "version": 1,
+        "version": 2,
         "seed": loader.seed,
         "rank": 0,
         "role": 0,

@@ -20,7 +20,7 @@ sys.path.insert(2, str(Path(__file__).parents[1] / "prediction"))
 import torch
 
 from datasets import prepared
-from gpu import pinned, prediction, training  # noqa: F401
+from gpu import ahead, pinned, prediction, training  # noqa: F401
 from gpu.check import CHECKS, Scene
 
 

@@ -225,11 +225,11 @@ def test_a_state_gives_seed_and_step_and_leaves_rank_and_role(small: Any) -> Non
             assert torch.equal(next(loader)["data"], expected[2])
 
 
-@pytest.mark.parametrize("state", [None, [], "1", {}, {"version": 2}, {"version": None}])
+@pytest.mark.parametrize("state", [None, [], "1", {}, {"version": 3}, {"version": None}])
 def test_what_is_no_state_is_refused(small: Any, state: Any) -> None:
     with (
         fl.DataLoader.from_nnunet(small, threads=1, seed=5) as loader,
-        pytest.raises(ValueError, match=r"\[state\] expected version 1, got "),
+        pytest.raises(ValueError, match=r"\[state\] expected version 2, got "),
     ):
         loader.load_state_dict(state)
 

@@ -125,7 +125,7 @@ ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"classes": []}, ValueError, r"\[classes\] expected labels, or tuples of labels for regions, got \[\]"),
     ({"classes": ["a"]}, ValueError, r"\[classes\] expected labels, or tuples of labels for regions, got \['a'\]"),
     ({"labels": False, "classes": [1]}, ValueError, r"\[labels\] expected labels for classes, .*, got images without labels"),
-    ({"image_key": "case"}, ValueError, r"\[keys\] expected three names that differ, got"),
+    ({"image_key": "case"}, ValueError, r"\[keys\] expected names that differ, got"),
     ({"per_case": {"image": [0] * 4}}, ValueError, r"\[per_case\] expected names besides image, label, case, got 'image'"),
     ({"per_case": {"age": [0] * 3}}, ValueError, r"\[per_case\] expected 'age' of 4 cases, got 3 values"),
     (

@@ -76,7 +76,7 @@ def test_a_voxel_of_a_large_file_is_not_missed(tmp_path: Path, found: list[Path]
 
 
 def test_a_read_only_folder_is_left_alone(tmp_path: Path, found: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_users_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(module, "users_cache", lambda: tmp_path / "cache")
     root = numpy_folder(tmp_path / "cases")
     (root / "class_locations").write_text("a file, so that nothing can be written below it", encoding="utf-8")
     run(root)
@@ -100,7 +100,7 @@ def test_where_nothing_can_be_kept_they_are_found_each_time(
     root = numpy_folder(tmp_path / "cases")
     for place in (root / "class_locations", tmp_path / "cache"):
         place.write_text("", encoding="utf-8")
-    monkeypatch.setattr(module, "_users_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(module, "users_cache", lambda: tmp_path / "cache")
     run(root)
     run(root)
     assert len(found) == 8

@@ -98,7 +98,7 @@ def test_nnunet_is_imported_nowhere(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True, encoding="utf-8", check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("DataLoader(4 cases, batches of 2 x (8, 8, 8), 3 an epoch, 1 threads, seed 1, rank 0)")
+    assert done.stdout.startswith("DataLoader(4 cases, batches of 2 x (8, 8, 8), 3 an epoch, 1 threads, seed 1, rank 0, ")
 
 
 @pytest.mark.parametrize("ending", ["b2nd", "npy", "npz"])
@@ -260,20 +260,21 @@ def test_it_answers_what_pytorchs_loader_is_asked(tmp_path: Path) -> None:
         assert "without end" in repr(loader)
 
 
-def test_ranks_have_batches_of_their_own(tmp_path: Path) -> None:
+def test_ranks_of_a_group_make_each_batch_together(tmp_path: Path) -> None:
     """Without being told which rank they are."""
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     root = numpy_folder(tmp_path / "cases")
-    with open_folder(root) as loader:
+    with open_folder(root, batch_size=6) as loader:
         alone = next(loader)["image"].clone()
     dist.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
     try:
         with open_folder(root) as loader, open_folder(root, rank=0) as told:
             assert (loader.rank, told.rank) == (1, 0)
-            assert not torch.equal(next(loader)["image"], alone)
-            assert torch.equal(next(told)["image"], alone)
+            assert (loader.batch_size, loader.global_batch_size) == (3, 6)
+            assert torch.equal(next(loader)["image"], alone[3:])
+            assert torch.equal(next(told)["image"], alone[:3])
     finally:
         dist.destroy_process_group()
 

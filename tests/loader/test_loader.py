@@ -202,7 +202,7 @@ def test_state_of_other_data_warns(nnunet_dataset: Any, monkeypatch: Any) -> Non
     with fl.DataLoader.from_nnunet(val, threads=1) as loader:
         with pytest.warns(UserWarning, match="expected the cases, patch sizes and batch size"):
             loader.load_state_dict(state)
-        with pytest.raises(ValueError, match="expected version 1, got 7"):
+        with pytest.raises(ValueError, match="expected version 2, got 7"):
             loader.load_state_dict({**state, "version": 7})
 
 

@@ -158,8 +158,8 @@ FOURTH = [
     Mistake(
         f"{CORE}/engine/loader/case_files.cpp",
         "a skipped case whose CASE.pkl was repaired stays skipped when the training is continued",
-        "{&files.image, &files.segmentation, &files.previous, &files.properties}",
-        "{&files.image, &files.segmentation, &files.previous}",
+        "{&files.image, &files.segmentation, &files.previous, &files.properties, &files.regression}",
+        "{&files.image, &files.segmentation, &files.previous, &files.regression}",
         _SAMPLES,
     ),
     Mistake(

@@ -39,8 +39,8 @@ SECOND = [
     Mistake(
         f"{CORE}/engine/loader/sample_maker.cpp",
         "a previous stage of another shape than its image is taken without a word",
-        "for (const int which : {CaseFiles::kSegmentation, CaseFiles::kPrevious}) {",
-        "for (const int which : {CaseFiles::kSegmentation}) {",
+        "                                     {CaseFiles::kPrevious, previous},\n",
+        "",
         _SAMPLES,
     ),
     Mistake(
@@ -95,8 +95,8 @@ SECOND = [
     Mistake(
         f"{CORE}/sampling/patch_sampler.cpp",
         "how many samples of a batch need not show foreground is rounded down, not to the nearest",
-        "std::nearbyint(static_cast<double>(options_.batch_size)",
-        "std::floor(static_cast<double>(options_.batch_size)",
+        "std::nearbyint(static_cast<double>(options_.whole_batch())",
+        "std::floor(static_cast<double>(options_.whole_batch())",
         _SAMPLES,
     ),
     Mistake(

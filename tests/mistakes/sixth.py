@@ -371,4 +371,32 @@ SIXTH = [
         "            identity = self._loader.sample_id(step, slot)",
         "tests/preview",
     ),
+    Mistake(
+        f"{CORE}/engine/loader/bad_cases.cpp",
+        "the error of too many skipped cases names the sample of another rank",
+        "const SampleId id{options_.seed, options_.rank, options_.role, last.step, last.slot, last.attempt};",
+        "const SampleId id = options_.sample_id(last.step, last.slot, last.attempt);",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/core_loader.py",
+        "ranks that share batches draw other random numbers than one process does",
+        "return self.rank if self._share is None else 0",
+        "return self.rank",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/state.py",
+        "a state of another global batch size goes on with other batches",
+        "    if needed != global_batch_size:",
+        "    if needed < global_batch_size:",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{CORE}/engine/loader/sample_maker.cpp",
+        "a regression target with NaN is no bad case, although check_finite is asked for",
+        "regression), {}, window,\n                              options_.check_finite, activity);",
+        "regression), {}, window,\n                              false, activity);",
+        "tests/loader",
+    ),
 ]

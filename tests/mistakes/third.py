@@ -39,8 +39,8 @@ THIRD = [
     Mistake(
         f"{CORE}/sampling/patch_sampler.cpp",
         "where the share of foreground falls on half a sample, it is rounded up",
-        "        std::nearbyint(static_cast<double>(options_.batch_size) * (1.0 - options_.oversample_foreground));",
-        "        std::round(static_cast<double>(options_.batch_size) * (1.0 - options_.oversample_foreground));",
+        "        std::nearbyint(static_cast<double>(options_.whole_batch()) * (1.0 - options_.oversample_foreground));",
+        "        std::round(static_cast<double>(options_.whole_batch()) * (1.0 - options_.oversample_foreground));",
         _SAMPLES,
     ),
     Mistake(

@@ -20,7 +20,7 @@ from own_trainers import Short, prepared
 from training_runs import log_of
 
 import fastnnunet_loader as fl
-from fastnnunet_loader.nnunet import CHECKPOINT_KEY
+from fastnnunet_loader.nnunet.checkpoint import KEY as CHECKPOINT_KEY
 
 
 @pytest.fixture(autouse=True)

@@ -285,7 +285,7 @@ def test_no_process_is_left(nnunet_dataset: Any, tmp_path: Path, ending: str) ->
 FAILING = """
 import atexit, time
 import torch.multiprocessing
-from fastnnunet_loader.nnunet.install import install
+from fastnnunet_loader.nnunet import install
 from fastnnunet_loader.nnunet.distributed.spawning import Spawning
 from fastnnunet_loader.settings import Settings
 

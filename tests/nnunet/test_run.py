@@ -202,8 +202,8 @@ import multiprocessing, os, subprocess, sys
 
 def child(_=None):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    from fastnnunet_loader import nnunet
-    threads = nnunet.installation().settings.threads
+    from fastnnunet_loader.nnunet import runs
+    threads = runs.installation().settings.threads
     return f"{nnUNetPredictor.predict_from_data_iterator.__module__} {threads} {os.environ['FASTNNUNET_RUN']}"
 
 if __name__ == "__main__":
@@ -227,8 +227,8 @@ def test_processes_that_a_program_starts_have_it_too(tmp_path: Path) -> None:
 RANK = """
 import os
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from fastnnunet_loader import nnunet
-threads = nnunet.installation().settings.threads
+from fastnnunet_loader.nnunet import runs
+threads = runs.installation().settings.threads
 print(f"rank {os.environ['RANK']}: {threads} {hasattr(nnUNetTrainer.run_training, '__wrapped__')}", flush=True)
 """
 

@@ -211,7 +211,7 @@ def test_an_install_that_fails_midway_puts_everything_back(monkeypatch: pytest.M
         raise ArithmeticError("midway")
 
     before = (nnUNetTrainer.run_training, torch.save, os.environ.get("TORCHINDUCTOR_COMPILE_THREADS"))
-    monkeypatch.setattr(sys.modules["fastnnunet_loader.nnunet.install"], "patch_predictor", failing)
+    monkeypatch.setattr("fastnnunet_loader.nnunet.installing.patch_predictor", failing)
     with pytest.raises(ArithmeticError, match="midway"):
         fl.install()
     assert not installed()

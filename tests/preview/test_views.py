@@ -13,7 +13,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 import fastnnunet_loader as fl
 from fastnnunet_loader.nnunet.sources import Source, open_source
 from fastnnunet_loader.preview.pictures import Panel, Row, Tile
-from fastnnunet_loader.preview.views import Viewer, _Labels, _positions, _View, _windows, parameter_text
+from fastnnunet_loader.preview.views import Labels, View, Viewer, parameter_text, positions_of, windows_of
 
 
 def opened(nnunet_dataset: Any, variant: str, configuration: str, trainer: str = "nnUNetTrainer") -> Source:
@@ -308,11 +308,11 @@ def test_each_kind_of_parameter_in_words(parameters: Any, channels: int, said: l
 VALUES = {1: (1,), 2: (2,)}
 
 
-def labelled(*places: tuple[int, int, int], label: int = 1) -> _Labels:
+def labelled(*places: tuple[int, int, int], label: int = 1) -> Labels:
     array = np.zeros((1, 5, 6, 7), np.int16)
     for place in places:
         array[(0, *place)] = label
-    return _Labels(array, VALUES)
+    return Labels(array, VALUES)
 
 
 def test_cuts_are_where_most_is_labelled() -> None:
@@ -326,26 +326,26 @@ def test_cuts_are_where_most_is_labelled() -> None:
         (labelled(), None, [2, 3, 3]),
         (labelled((4, 5, 6), label=3), None, [2, 3, 3]),  # of no entry of the legend
     ):
-        assert _positions(_View(image, labels, previous)) == at
+        assert positions_of(View(image, labels, previous)) == at
 
 
 def test_what_has_not_changed_is_the_same_also_where_it_is_not_a_number() -> None:
     image = np.full((1, 5, 6, 7), np.nan, np.float32)
-    view = _View(image, labelled((1, 2, 3)), labelled((0, 0, 0)))
-    assert view.same(_View(image.copy(), labelled((1, 2, 3)), labelled((0, 0, 0))))
-    assert not view.same(_View(np.zeros_like(image), labelled((1, 2, 3)), labelled((0, 0, 0))))
-    assert not view.same(_View(image, labelled((1, 2, 4)), labelled((0, 0, 0))))
-    assert not view.same(_View(image, labelled((1, 2, 3)), labelled((0, 0, 1))))
+    view = View(image, labelled((1, 2, 3)), labelled((0, 0, 0)))
+    assert view.same(View(image.copy(), labelled((1, 2, 3)), labelled((0, 0, 0))))
+    assert not view.same(View(np.zeros_like(image), labelled((1, 2, 3)), labelled((0, 0, 0))))
+    assert not view.same(View(image, labelled((1, 2, 4)), labelled((0, 0, 0))))
+    assert not view.same(View(image, labelled((1, 2, 3)), labelled((0, 0, 1))))
 
 
 def test_black_and_white_are_those_of_each_channel_without_what_is_not_finite() -> None:
     image = np.stack([np.linspace(low, high, 1001, dtype=np.float32).reshape(1, 7, 143) for low, high in ((0, 1), (-50, 150))])
     expected = [(0.005 - 0.099, 0.995 + 0.099), (-49 - 19.8, 149 + 19.8)]
-    np.testing.assert_allclose(_windows(image), expected, atol=1e-3)
+    np.testing.assert_allclose(windows_of(image), expected, atol=1e-3)
     image[1, 0, 3, :2] = np.nan, np.inf
-    np.testing.assert_allclose(_windows(image), expected, atol=0.2)
+    np.testing.assert_allclose(windows_of(image), expected, atol=0.2)
     image[1] = np.nan
-    np.testing.assert_allclose(_windows(image)[1], (-0.1, 1.1))
+    np.testing.assert_allclose(windows_of(image)[1], (-0.1, 1.1))
 
 
 def test_targets_are_cut_at_the_same_place(nnunet_dataset: Any) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.spatial.transpose import TransposeAxesTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
 from comparing import assert_images_agree
 from images import brain
 from recording import recording, seed_all
@@ -105,3 +109,44 @@ def test_a_regression_target_is_moved_as_the_image_and_nothing_else(patch: Any, 
         assert_images_agree(got["image"], expected["image"])
         drawn = pipeline(**tensors, seed=seed)
         assert torch.equal(drawn["image"], pipeline(image=image, segmentation=segmentation, seed=seed)["image"])
+
+
+_TURNS: dict[str, Any] = {"p_rotation": 0.7, "rotation": (-0.6, 0.6), "p_scaling": 0.7, "scaling": (0.6, 1.7)}
+_BENDS: dict[str, Any] = {"p_elastic_deform": 1, "elastic_deform_scale": (0.1, 0.3), "elastic_deform_magnitude": (1, 3)}
+MOVES: dict[str, list[Any]] = {
+    "constant": [SpatialTransform((20, 20, 20), 0, False, padding_mode_image="constant", padding_value_image=-3.5, **_TURNS)],
+    "constant crop": [SpatialTransform((44, 20, 44), 0, True, padding_mode_image="constant", padding_value_image=-3.5)],
+    "border": [SpatialTransform((20, 20, 20), 0, False, padding_mode_image="border", **_TURNS)],
+    "reflection": [SpatialTransform((20, 20, 20), 5, True, padding_mode_image="reflection", **_TURNS)],
+    "nearest": [SpatialTransform((20, 20, 20), 5, True, mode_image="nearest", **_TURNS)],
+    "elastic": [SpatialTransform((20, 20, 20), 5, True, **_TURNS, **_BENDS)],
+    "planes": [
+        Convert3DTo2DTransform(),
+        SpatialTransform((20, 20), 5, True, **_TURNS, **_BENDS),
+        MirrorTransform((0, 1)),
+        Convert2DTo3DTransform(),
+        MirrorTransform((0, 1, 2)),
+    ],
+    "turns": [
+        SpatialTransform((20, 20, 20), 5, True),
+        GammaTransform((0.5, 2), 0.5, False, 1, 1),
+        Rot90Transform(2, (1, 2, 3), {0, 1, 2}),
+        TransposeAxesTransform((0, 1, 2)),
+        MirrorTransform((0, 1, 2)),
+    ],
+}
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_a_regression_target_is_padded_and_interpolated_as_batchgeneratorsv2_does(moves: str) -> None:
+    tree = ComposeTransforms(MOVES[moves])
+    pipeline = fl.compile_transforms(tree)
+    image, segmentation = brain(1, (30, 31, 33))
+    target = np.concatenate([image[:, ::-1] + 2, image * 0.5 - 7])  # far from 0 at its border
+    for seed in range(4):
+        seed_all(seed)
+        tensors = {"image": image, "segmentation": segmentation, "regression_target": target}
+        with recording(tree) as trace:
+            expected = tree(**{name: torch.from_numpy(value.copy()) for name, value in tensors.items()})
+        got = pipeline.replay(trace, **tensors)
+        assert_images_agree(got["regression_target"], expected["regression_target"])

@@ -41,6 +41,9 @@ BatchRing::BatchRing(const Layout& layout, std::int64_t batch_size, std::size_t 
       samples_(static_cast<std::size_t>(batch_size)) {
   data_bytes_ = samples_ * static_cast<std::size_t>(layout.image_channels * voxels(layout.image_shape)) * sizeof(float);
   batch_bytes_ = provider_->taken(data_bytes_);
+  regression_bytes_ =
+      samples_ * static_cast<std::size_t>(layout.regression_channels * voxels(layout.regression_shape)) * sizeof(float);
+  if (regression_bytes_ > 0) batch_bytes_ += provider_->taken(regression_bytes_);
   for (const auto& target : layout.targets) {
     target_bytes_.push_back(samples_ * sample::Target{target.type, nullptr, target.channels, target.shape}.bytes());
     batch_bytes_ += provider_->taken(target_bytes_.back());
@@ -58,6 +61,7 @@ void BatchRing::fill(BatchMemory& memory) {
   try {
     memory.targets.reserve(target_bytes_.size());
     memory.data = static_cast<float*>(provider_->allocate(data_bytes_));
+    if (regression_bytes_ > 0) memory.regression = static_cast<float*>(provider_->allocate(regression_bytes_));
     for (const std::size_t bytes : target_bytes_) memory.targets.push_back(provider_->allocate(bytes));
   } catch (...) {
     release(memory);
@@ -68,7 +72,8 @@ void BatchRing::fill(BatchMemory& memory) {
 void BatchRing::release(BatchMemory& memory) noexcept {
   if (memory.data != nullptr) provider_->release(memory.data, data_bytes_);
   for (std::size_t i = 0; i < memory.targets.size(); ++i) provider_->release(memory.targets[i], target_bytes_[i]);
-  memory.data = nullptr;
+  if (memory.regression != nullptr) provider_->release(memory.regression, regression_bytes_);
+  memory.data = memory.regression = nullptr;
   memory.targets.clear();
 }
 

@@ -48,6 +48,7 @@ class BatchRing : public std::enable_shared_from_this<BatchRing> {
 
   std::shared_ptr<MemoryProvider> provider_;
   std::size_t data_bytes_;
+  std::size_t regression_bytes_;
   std::vector<std::size_t> target_bytes_;
   std::size_t batch_bytes_;
   std::size_t limit_;

@@ -28,6 +28,9 @@ inline constexpr std::int16_t kOutsideImage<std::int16_t> = -1;
 template <typename T>
 class WindowSource final : public sample::Source<T> {
  public:
+  // `stage`: what a thread that reads it is said to do.
+  explicit WindowSource(std::string_view stage) : stage_(stage) {}
+
   // A file: its number among those of the sample, what is known of it, and its place in the cache if it has one.
   struct File {
     int which = 0;
@@ -90,9 +93,7 @@ class WindowSource final : public sample::Source<T> {
   // Counts time as spent on reading for as long as it lives.
   class Reading {
    public:
-    explicit Reading(WindowSource& source)
-        : source_(source),
-          asking_(source.activity_->enter(std::is_same_v<T, float> ? "reading the image" : "reading labels")) {}
+    explicit Reading(WindowSource& source) : source_(source), asking_(source.activity_->enter(source.stage_)) {}
     ~Reading() {
       source_.reading_time_ += watch_.read();
       source_.activity_->enter(asking_);
@@ -148,6 +149,7 @@ class WindowSource final : public sample::Source<T> {
     }
   }
 
+  std::string_view stage_;
   SampleFiles* files_ = nullptr;
   sample::Activity* activity_ = nullptr;
   File first_;

@@ -188,6 +188,22 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
   return pipeline::workspace_bytes(every.steps_, geometry, layout);
 }
 
+Geometry Pipeline::after_moves(const Geometry& geometry) const {
+  Geometry at = geometry;
+  for (const transforms::Transform* transform : leaves_)
+    if (transform->traits().moves_voxels) naming(*transform, [&] { at = transform->after(at); });
+  return at;
+}
+
+std::size_t Pipeline::workspace_bytes_of_moves(const Geometry& geometry) const {
+  Plan moves;
+  for (std::size_t leaf = 0; leaf < leaves_.size(); ++leaf)
+    if (leaves_[leaf]->traits().moves_voxels)
+      moves.steps_.push_back({leaf, leaves_[leaf], nullptr, random::Stream({}, 0), geometry.dims});
+  const Geometry after = after_moves(geometry);
+  return pipeline::workspace_bytes(moves.steps_, geometry, Layout{after.image_channels, after.shape, after.dims, {}});
+}
+
 Layout Pipeline::layout_of(const sample::Sample& sample, sample::Array<float> image) {
   Layout layout{image.channels, image.shape, sample.dims(), {}, sample.target_is_list()};
   for (const sample::Target& target : sample.targets())

@@ -67,6 +67,9 @@ class Pipeline {
   void execute(sample::Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
   void run_moves(sample::Sample& sample, const Plan& plan) const;
+  // What it makes of a target of this geometry, whose channels count as an image's, and what one thread holds for it.
+  Geometry after_moves(const Geometry& geometry) const;
+  std::size_t workspace_bytes_of_moves(const Geometry& geometry) const;
 
   // What comes out of a sample of this geometry; none where a Python transform is asked for that, which only running it
   // can tell.

@@ -41,6 +41,7 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   image_ = {nullptr, image.channels(), image.shape()};
   segmentation_ =
       has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
+  regression_ = {};
   planes_ = 0;
   regions_ = {};
   targets_.clear();

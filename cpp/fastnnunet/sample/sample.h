@@ -85,6 +85,10 @@ class Sample {
   Target other_regions(std::int64_t channels, const Index3& shape);
   const Target* regions() const { return regions_.data != nullptr ? &regions_ : nullptr; }
 
+  // The regression target, which went its way as a sample of its own; without data where there is none.
+  void set_regression(const Array<float>& target) { regression_ = target; }
+  const Array<float>& regression() const { return regression_; }
+
   // Makes sure that everything is where the destination wants it, and gives image and targets. Where nobody wants them,
   // labels that a companion holds stay with it.
   void finish(bool targets_wanted = true);
@@ -110,6 +114,7 @@ class Sample {
   int dims_ = 3;
   Array<float> image_;
   Array<std::int16_t> segmentation_;
+  Array<float> regression_;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;
   bool target_is_list_ = false;

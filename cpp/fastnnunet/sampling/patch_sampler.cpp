@@ -14,9 +14,12 @@ PatchSampler::PatchSampler(SamplingOptions options, std::int64_t cases) : option
   if (cases_ <= 0) throw InvalidArgument("sampling", "at least one case", std::to_string(cases_));
   if (options_.batch_size <= 0)
     throw InvalidArgument("sampling", "a batch size above 0", std::to_string(options_.batch_size));
-  if (options_.batch_size > random::Stream::kMostSlots)
+  if (options_.whole_batch() > random::Stream::kMostSlots)
     throw InvalidArgument("sampling", "a batch size of at most " + std::to_string(random::Stream::kMostSlots),
-                          std::to_string(options_.batch_size));
+                          std::to_string(options_.whole_batch()));
+  if (options_.first_slot < 0 || options_.first_slot + options_.batch_size > options_.whole_batch())
+    throw InvalidArgument("sampling", "slots in a batch of " + std::to_string(options_.whole_batch()),
+                          std::to_string(options_.batch_size) + " from " + std::to_string(options_.first_slot) + " on");
   for (const auto& [name, size] :
        {std::pair("patch_size", options_.patch_size), std::pair("final_patch_size", options_.final_patch_size)})
     for (const std::int64_t along : size)
@@ -50,7 +53,7 @@ PatchSampler::Choice PatchSampler::choose_case(random::Stream& stream, std::int6
   } else {
     // Python's round: halves go to the even number.
     const double unforced =
-        std::nearbyint(static_cast<double>(options_.batch_size) * (1.0 - options_.oversample_foreground));
+        std::nearbyint(static_cast<double>(options_.whole_batch()) * (1.0 - options_.oversample_foreground));
     choice.force_foreground = !(static_cast<double>(slot) < unforced);
   }
   return choice;

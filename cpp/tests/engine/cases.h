@@ -105,13 +105,14 @@ struct Content {
   std::vector<std::size_t> cases;
   std::vector<float> image;
   std::vector<std::vector<std::byte>> targets;
+  std::vector<float> regression;
   bool operator==(const Content&) const = default;
 };
 
 inline Content content_of(const Batch& batch, const Loader& loader) {
   const Layout& layout = loader.layout();
   const auto samples = loader.options().sampling.batch_size;
-  Content content{batch.step, batch.cases(), {}, {}};
+  Content content{batch.step, batch.cases(), {}, {}, {}};
   const float* data = batch.memory->data;
   content.image.assign(data, data + samples * layout.image_channels * voxels(layout.image_shape));
   for (std::size_t i = 0; i < layout.targets.size(); ++i) {
@@ -120,6 +121,8 @@ inline Content content_of(const Batch& batch, const Loader& loader) {
     const std::size_t size = sample::Target{target.type, nullptr, target.channels, target.shape}.bytes();
     content.targets.emplace_back(bytes, bytes + size * static_cast<std::size_t>(samples));
   }
+  if (const float* moved = batch.memory->regression)
+    content.regression.assign(moved, moved + samples * layout.regression_channels * voxels(layout.regression_shape));
   return content;
 }
 

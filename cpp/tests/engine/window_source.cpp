@@ -40,7 +40,7 @@ void check_outside(const char* dtype, T outside) {
   storage::VolumeCache cache(1 << 20);
   for (storage::CachedVolume<T>* cached : {static_cast<storage::CachedVolume<T>*>(nullptr), cache.find<T>(0, volume)}) {
     CAPTURE(cached != nullptr);
-    WindowSource<T> source;
+    WindowSource<T> source("reading");
     source.open(opened, {0, &facts, cached}, {}, window, false, activity);
     CHECK(source.filling() == outside);
     CHECK(source.content() == Box{{1, 1, 1}, {4, 5, 6}});
@@ -82,7 +82,7 @@ TEST_CASE("window source: a voxel that is not finite is told with its place in t
       activity.begin(&opened, 0, 0);
       activity.enter("a transform");
       storage::VolumeCache cache(budget);
-      WindowSource<float> source;
+      WindowSource<float> source("reading");
       source.open(opened, {0, &facts, cache.find<float>(0, volume)}, {}, window, true, activity);
       std::vector<float> read(static_cast<std::size_t>(voxels(source.shape())));
       const Box all = Box::of_shape(source.shape());

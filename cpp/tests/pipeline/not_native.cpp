@@ -166,7 +166,7 @@ TEST_CASE("pipeline: what does not fit the batch names the transform that made i
   std::vector<float> wanted(2 * 64);
   std::vector<std::int16_t> target(64);
   sample::Destination destination{
-      {wanted.data(), 2, {4, 4, 4}}, {{TargetType::int16, target.data(), 1, {4, 4, 4}}}, nullptr};
+      {wanted.data(), 2, {4, 4, 4}}, {}, {{TargetType::int16, target.data(), 1, {4, 4, 4}}}, nullptr};
   sample.begin(image, &labels, 3, &destination);
   Plan plan;
   pipeline.draw({}, sample.geometry(), plan);

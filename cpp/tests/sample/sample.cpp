@@ -27,6 +27,7 @@ struct Wanted {
   std::vector<std::uint8_t> regions = std::vector<std::uint8_t>(60);
   Destination destination{
       {image.data(), 2, kShape},
+      {},
       {{TargetType::int16, labels.data(), 1, kShape}, {TargetType::boolean, regions.data(), 1, kShape}},
       nullptr};
 };

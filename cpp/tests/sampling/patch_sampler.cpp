@@ -179,6 +179,25 @@ TEST_CASE("patch sampler: which samples of a batch are forced", "[sampling]") {
   CHECK(forced(2, 1.0) == std::vector<bool>{true, true});
 }
 
+TEST_CASE("patch sampler: ranks that share a batch count its slots", "[sampling]") {
+  SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
+  options.batch_size = 2;
+  options.global_batch_size = 6;
+  options.oversample_foreground = 0.33;  // slots 4 and 5: round(6 * 0.67) = 4
+  for (const std::int64_t first : {0, 2, 4}) {
+    options.first_slot = first;
+    const PatchSampler sampler(options, 1);
+    for (std::int64_t slot = first; slot < first + 2; ++slot) {
+      random::Stream stream = stream_of(0);
+      CHECK(sampler.choose_case(stream, slot).force_foreground == (slot >= 4));
+    }
+  }
+  options.first_slot = 5;
+  CHECK(has(message_of([&] { PatchSampler(options, 1); }), "expected slots in a batch of 6, got 2 from 5 on"));
+  options.first_slot = -1;
+  CHECK(has(message_of([&] { PatchSampler(options, 1); }), "got 2 from -1 on"));
+}
+
 TEST_CASE("patch sampler: probabilistic oversampling forces each sample for itself", "[sampling]") {
   SamplingOptions options = options_of({8, 8, 8}, {8, 8, 8});
   options.probabilistic_oversampling = true;

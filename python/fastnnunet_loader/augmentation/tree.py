@@ -16,10 +16,13 @@ _LEAST_SCALE = 0.7
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Transforms of batchgeneratorsv2, and the patches that they take and give."""
+    """Transforms of batchgeneratorsv2, and the patches that they take and give.
+
+    It takes the place of a transform in a list or in batchgeneratorsv2's ComposeTransforms, so that others can follow it.
+    """
 
     transforms: Any
-    """batchgeneratorsv2's ComposeTransforms. `fl.compile_transforms` takes it."""
+    """batchgeneratorsv2's ComposeTransforms."""
     patch_size: tuple[int, ...]
     """What the network gets, in voxels: (X, Y, Z) or (Y, Z)."""
     initial_patch_size: tuple[int, ...]
@@ -52,6 +55,11 @@ def checked_size(patch_size: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
     return patch
 
+    def __call__(self, **sample: Any) -> dict[str, Any]:
+        """Call batchgeneratorsv2's transforms, as its own classes do with each other."""
+        result: dict[str, Any] = self.transforms(**sample)
+        return result
+
 
 def enlarged(patch_size: Sequence[int], angle: float, least_scale: float, *, keep_first: bool) -> tuple[int, ...]:
     """Return the size of the patch that is cut out, as nnU-Net computes it: the corner is turned around each axis.
@@ -81,11 +89,16 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
     """Return the size of the patch that these transforms should be given to fill a patch of `patch_size`, in voxels.
 
     It is nnU-Net's formula with the angle and the scale of the tree's SpatialTransform; a quarter turn and 0.7 where they are
-    functions. Without such a transform the sizes are equal.
+    functions. Without such a transform the sizes are equal. An `Augmentation` for this patch has its own.
     """
     patch = tuple(int(n) for n in patch_size)
     angle, scale, folded, found = 0.0, 1.0, False, False
+    size = patch
     for leaf in leaves_of(transforms):
+        if isinstance(leaf, Augmentation):
+            if leaf.patch_size == patch:
+                size = tuple(map(max, size, leaf.initial_patch_size))
+            continue
         if type(leaf).__name__ == "Convert3DTo2DTransform":
             folded = True
         if type(leaf).__name__ == "SpatialTransform":
@@ -94,10 +107,9 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
                 angle = max(angle, _extreme(leaf.rotation, lambda ends: max(map(abs, ends)), _QUARTER))
             if leaf.p_scaling > 0:
                 scale = min(scale, _extreme(leaf.scaling, min, _LEAST_SCALE))
-    if not found:
-        return patch
-    size = enlarged(patch, angle, scale, keep_first=folded)
-    return tuple(map(max, size, patch))
+    if found:
+        size = tuple(map(max, size, enlarged(patch, angle, scale, keep_first=folded)))
+    return size
 
 
 def _extreme(scalar: Any, of: Any, of_function: float) -> float:
@@ -109,9 +121,11 @@ def _extreme(scalar: Any, of: Any, of_function: float) -> float:
 
 
 def leaves_of(tree: Any) -> Iterator[Any]:
-    """Yield the transforms of a tree that hold no others."""
-    if isinstance(tree, (list, tuple)):
-        children: Any = tree
+    """Yield the transforms of a tree that hold no others; an Augmentation is one."""
+    if isinstance(tree, Augmentation):
+        children: Any = None
+    elif isinstance(tree, (list, tuple)):
+        children = tree
     else:
         children = getattr(tree, "transforms", None) or getattr(tree, "list_of_transforms", None)
         if children is None and hasattr(tree, "transform"):

@@ -21,7 +21,7 @@ from .opened import end, end_elsewhere, opened
 from .reading.source import ClassLocations, Source
 from .sample_lines import Origin, command, line
 from .stalls import Stalls
-from .state import BadCase, check_version, fingerprint, make_state, skipped_in, still_skipped
+from .state import BadCase, check_batch_size, check_version, fingerprint, make_state, skipped_in, still_skipped
 
 __all__ = ["CoreLoader", "memory_kind"]
 
@@ -59,7 +59,8 @@ class CoreLoader:
             raise ValueError("[data loader] expected at least one case, got none")
         assert settings.threads is not None and settings.seed is not None
         self.seed = settings.seed
-        self.rank = rank
+        self._share = source.share
+        self.rank = rank if source.share is None else source.share.rank
         self.role = role
         self.threads = settings.threads
         self.memory_budget = self._asked = memory_budget
@@ -73,6 +74,8 @@ class CoreLoader:
         self.pin_memory = pin_memory
         self._memory = memory_kind(pin_memory)
         self.pipeline = compile_transforms(source.transforms)
+        if source.targets:
+            self.pipeline.require_moves_of_targets()
         self._source = source
         self._names = [case.name for case in source.cases]
         self._sampling = source.sampling
@@ -97,10 +100,12 @@ class CoreLoader:
     def _make(self) -> _core.Loader:
         options = _core.LoaderOptions(
             cases=self._source.cases,
-            sampling=_core.SamplingOptions(**self._sampling),
+            sampling=_core.SamplingOptions(
+                **self._sampling, first_slot=self._first_slot, global_batch_size=self.global_batch_size
+            ),
             dims=self._source.dims,
             seed=self.seed,
-            rank=self.rank,
+            rank=self._rank_of_streams,
             role=self.role,
             threads=self.threads,
             prefetch=self._prefetch,
@@ -152,9 +157,23 @@ class CoreLoader:
         return int(self._sampling["batch_size"])
 
     @property
+    def global_batch_size(self) -> int:
+        """The number of samples in a batch of all ranks together, if they share batches; else `batch_size`."""
+        return self.batch_size * (1 if self._share is None else self._share.ranks)
+
+    @property
+    def _first_slot(self) -> int:
+        return 0 if self._share is None else self.batch_size * self._share.rank
+
+    @property
+    def _rank_of_streams(self) -> int:
+        # Ranks that share batches have the random numbers of one: their slots differ.
+        return self.rank if self._share is None else 0
+
+    @property
     def fingerprint(self) -> str:
-        """A digest of cases, patch sizes and batch size. A state belongs to loaders with the same fingerprint."""
-        return fingerprint(self._names, self._sampling, self._source.dims)
+        """A digest of cases, patch sizes and global batch size. A state belongs to loaders with the same fingerprint."""
+        return fingerprint(self._names, {**self._sampling, "batch_size": self.global_batch_size}, self._source.dims)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what continues with the next batch: plain numbers and strings. After `close()`, the state at that time."""
@@ -168,6 +187,7 @@ class CoreLoader:
             seed=self.seed,
             rank=self.rank,
             role=self.role,
+            global_batch_size=None if self._share is None else self.global_batch_size,
             fingerprint=self.fingerprint,
             transforms=self.pipeline.digest,
         )
@@ -175,7 +195,15 @@ class CoreLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state; see `IteratedLoader.load_state_dict`."""
         check_version(state)
-        if state["fingerprint"] != self.fingerprint:
+        if self._share is not None:
+            check_batch_size(state, self.global_batch_size, self._share.ranks)
+        if self._share is not None and state.get("rank", 0) != 0 and "global_batch_size" not in state:
+            warnings.warn(
+                f"[state] expected one of ranks that share batches, got that of rank {state['rank']} with batches of its own: "
+                "the batches will differ from those of an uninterrupted run",
+                stacklevel=3,  # whoever called IteratedLoader.load_state_dict
+            )
+        elif state["fingerprint"] != self.fingerprint:
             warnings.warn(
                 "[state] expected the cases, patch sizes and batch size that it was saved with, got others: "
                 "the batches will differ from those of an uninterrupted run",
@@ -228,8 +256,8 @@ class CoreLoader:
 
     def reproduction(self, of: SampleError | BadCase) -> str:
         """Return a line of Python that makes the sample of an error or a skipped case again, and the command that draws it."""
-        sample = of.sample if isinstance(of, SampleError) else self.sample_id(of.step, of.slot, of.attempt)
-        text = line(self.origin, sample)
+        sample = of.sample if isinstance(of, SampleError) else self._address(of.step, of.slot, of.attempt)
+        text = line(self.origin, sample, self._share, self._first_slot)
         return text if self.origin is None else f"{text}\n{command(self.origin, sample)}"
 
     def _add_reproduction(self, error: SampleError) -> None:
@@ -241,7 +269,7 @@ class CoreLoader:
         core = self._core
         if core is None:
             return ""
-        return f"loader of role {self.role}, rank {self.rank}, seed {self.seed}: {describe_activity(core)}"
+        return f"loader of role {self.role}, rank {self._share or self.rank}, seed {self.seed}: {describe_activity(core)}"
 
     @property
     def _stalls(self) -> Stalls:
@@ -254,8 +282,14 @@ class CoreLoader:
         return self._stalls.of_first_cases(waited, self.pipeline.fallbacks)
 
     def sample_id(self, step: int, slot: int, attempt: int = 0) -> SampleId:
-        """Return the address of a sample, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`."""
-        return SampleId(self.seed, step, slot, self.role, self.rank, attempt)
+        """Return the address of a sample, for a pipeline: `loader.pipeline(image=..., **loader.sample_id(step, slot))`.
+
+        slot: position in this loader's batch.
+        """
+        return self._address(step, self._first_slot + slot, attempt)
+
+    def _address(self, step: int, slot: int, attempt: int) -> SampleId:
+        return SampleId(self.seed, step, slot, self.role, self._rank_of_streams, attempt)
 
     @property
     def closed(self) -> bool:

@@ -39,7 +39,7 @@ class ExaminedLoader(CoreLoader):
 
         Args:
             step: number of the batch.
-            slot: position in the batch.
+            slot: position in this loader's batch.
             attempt: how many times this sample was drawn before because its case was bad.
 
         Returns:
@@ -53,7 +53,7 @@ class ExaminedLoader(CoreLoader):
         if not 0 <= slot < self.batch_size:
             raise ValueError(f"[slot] expected a number from 0 to {self.batch_size - 1}, got {slot}")
         try:
-            image, targets, is_list, number = self._opened().make(step, slot, attempt)
+            image, targets, is_list, moved, number = self._opened().make(step, slot, attempt)
         except SampleError as error:
             self._add_reproduction(error)
             raise
@@ -62,6 +62,8 @@ class ExaminedLoader(CoreLoader):
         made: dict[str, Any] = {keys.image: torch.from_numpy(image)}
         if tensors:
             made[keys.label] = tensors if is_list else tensors[0]
+        if moved is not None:
+            made[keys.target] = torch.from_numpy(moved)
         made["key" if keys.case == "keys" else keys.case] = self._names[number]
         made |= {name: values[number] for name, values in self._source.per_case.items()}
         return made
@@ -80,9 +82,10 @@ class ExaminedLoader(CoreLoader):
         """Return settings and transforms as text, for a log."""
         b = self._sampling
         patch = tuple(b["final_patch_size"][3 - self._source.dims :])
+        targets = " with regression targets" if self._source.targets else ""
         text = (
-            f"{len(self._names)} cases, batches of {b['batch_size']} x {patch}, "
-            f"{self.threads} threads, seed {self.seed}, rank {self.rank}, "
+            f"{len(self._names)} cases{targets}, batches of {b['batch_size']} x {patch}, "
+            f"{self.threads} threads, seed {self.seed}, rank {self._share or self.rank}, "
             f"memory budget {in_units(self.memory_budget)}, "
             f"{'pinned' if self.pin_memory else 'ordinary'} memory\n"
         )

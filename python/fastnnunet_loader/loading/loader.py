@@ -7,7 +7,8 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy.typing as npt
 import torch
@@ -18,14 +19,17 @@ from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
 from .opened import dump
+from .pytorch.arguments import loader_options
+from .pytorch.devices import device_of
+from .pytorch.torch_loader import TorchLoader
 from .reading.cases import read_off
 from .reading.patches import Patch
 from .reading.source import BatchKeys, Source
 from .sample_lines import Origin
 from .scripts.arrays import array_source
+from .scripts.batches import B, Batch
 from .scripts.folder import folder_source
-from .scripts.iterated import IteratedLoader
-from .scripts.options import of_this_rank
+from .scripts.ranks import of_this_rank
 from .state import BadCase
 from .statistics import LoaderStats
 from .tensors import as_tensor
@@ -33,10 +37,11 @@ from .tensors import as_tensor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .scripts.options import LoaderKeywords
+    from .pytorch.arguments import TorchKeywords
 
 __all__ = [
     "BadCase",
+    "Batch",
     "DataLoader",
     "LoaderStats",
     "Memory",
@@ -55,12 +60,13 @@ def draw_seed() -> int:
     return secrets.randbits(63)
 
 
-class DataLoader(IteratedLoader):
+class DataLoader(TorchLoader[B]):
     """Batches of patches from preprocessed cases, made by threads of this process.
 
-    `from_nnunet`, `from_folder` and `from_arrays` make one. It is an iterator without end and a context manager; with a length,
-    `for batch in loader` gives the batches of one epoch. Every batch is a function of (seed, rank, role, step). `close()` stops
-    the work of its threads and frees its memory.
+    `from_nnunet`, `from_folder`, `from_arrays` and `from_dataset` make one. It is a context manager and an iterator without
+    end; with a length, `for batch in loader` gives the batches of one epoch. Every sample is a function of (seed, role, step,
+    slot); ranks that do not share batches have random numbers of their own. `close()` stops the work of its threads and frees
+    its memory.
     """
 
     @classmethod
@@ -86,7 +92,7 @@ class DataLoader(IteratedLoader):
         abort_after: float | None = None,
         origin: Origin | None = None,
         report: Callable[[str], None] = _log.warning,
-    ) -> DataLoader:
+    ) -> DataLoader[B]:
         """Makes the batches of an nnUNetDataLoader: its cases, patches, oversampling and transforms.
 
         Args:
@@ -176,20 +182,23 @@ class DataLoader(IteratedLoader):
         probabilistic_oversampling: bool = False,
         sampling_probabilities: Sequence[float] | None = None,
         labels: bool | None = None,
+        targets: bool = False,
         classes: Sequence[int | Sequence[int]] | None = None,
         ignore_label: int | None = None,
         previous_stage: str | os.PathLike[str] | None = None,
         per_case: Mapping[str, Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
+        target_key: str = "target",
         case_key: str = "case",
         cache: str | os.PathLike[str] | None = None,
-        **options: Unpack[LoaderKeywords],
-    ) -> DataLoader:
+        **options: Unpack[TorchKeywords],
+    ) -> DataLoader[B]:
         """Makes batches from a folder of preprocessed cases, for any training script; nnU-Net is not needed.
 
         A case is CASE.b2nd with CASE_seg.b2nd, CASE.npy with CASE_seg.npy, or CASE.npz with the arrays 'data' and 'seg'. Images
-        are (C, X, Y, Z), labels (1, X, Y, Z); 2D images are (C, 1, Y, Z).
+        are (C, X, Y, Z), labels (1, X, Y, Z); 2D images are (C, 1, Y, Z). Regression targets are CASE_target.b2nd or .npy, or
+        the array 'target', of shape (C", X, Y, Z).
 
         Args:
             folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`.
@@ -207,6 +216,9 @@ class DataLoader(IteratedLoader):
             sampling_probabilities: of each case; None for all alike.
             labels: whether there are labels; None looks. Without labels, batches have images only, and no foreground is
                 oversampled.
+            targets: whether each case has a regression target, such as a dose or a distance. It is turned, scaled, mirrored and
+                interpolated as the image is, padded as it is, and left alone otherwise, as batchgeneratorsv2 does with
+                'regression_target'. Batches have it as float32 (B, C", X, Y, Z).
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
@@ -214,14 +226,20 @@ class DataLoader(IteratedLoader):
                 the labels.
             per_case: under names of your own, a number, an array or a text for each case, in the order of `cases` or by name.
                 A batch has those of its cases under that name.
-            image_key, label_key, case_key: names of image, label and case in a batch.
+            image_key, label_key, target_key, case_key: names of image, label, regression target and case in a batch.
             cache: where class locations are kept that were found in labels; None for `folder`, or for the user's folder of
                 caches if `folder` is read-only.
-            options: threads, seed and all others of `from_nnunet`. `rank` is that of torch.distributed or torchrun: each rank
-                makes batches of its own, of `batch_size` samples, and takes its share of the cores and the memory.
+            options: threads, seed and all others of `from_nnunet`; `to`, a device that batches are copied to ahead; the
+                arguments of PyTorch's loader that docs/without_nnunet.md lists, such as `generator`, which the seed is drawn
+                from. A process alone without `seed` draws one from torch's default generator; for several ranks one is drawn,
+                if torch.distributed is initialized. `rank` and `ranks` are those of torch.distributed or torchrun: each rank
+                makes `batch_size` samples of a batch of all, rank r those from slot r * batch_size on, and takes its share of
+                the cores and the memory. All samples of a step together are those of one process with `batch_size` times
+                `ranks`. `ranks=1` makes a loader for one rank alone, such as validation on rank 0.
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: an argument is out of range, or several ranks have no seed in common.
+            NotSupportedError: there are targets, and a transform that is not native may change them.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
         """
@@ -232,12 +250,13 @@ class DataLoader(IteratedLoader):
             transforms=transforms,
             cases=cases,
             labels=labels,
+            targets=targets,
             classes=classes,
             ignore_label=ignore_label,
             previous_stage=previous_stage,
             cache=cache,
             oversample_foreground=oversample_foreground,
-            keys=BatchKeys(image_key, label_key, case_key),
+            keys=BatchKeys(image_key, label_key, case_key, target_key),
             per_case=per_case or {},
             batches_per_epoch=batches_per_epoch,
             initial_patch_size=initial_patch_size,
@@ -251,6 +270,7 @@ class DataLoader(IteratedLoader):
         cls,
         images: Sequence[Any] | Mapping[str, Any],
         labels: Sequence[Any] | Mapping[str, Any] | None = None,
+        targets: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         patch_size: Sequence[int],
         batch_size: int,
@@ -266,9 +286,10 @@ class DataLoader(IteratedLoader):
         per_case: Mapping[str, Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
+        target_key: str = "target",
         case_key: str = "case",
-        **options: Unpack[LoaderKeywords],
-    ) -> DataLoader:
+        **options: Unpack[TorchKeywords],
+    ) -> DataLoader[B]:
         """Makes batches from volumes in memory, which are not copied. They must not be changed while the loader is open.
 
         Args:
@@ -276,9 +297,11 @@ class DataLoader(IteratedLoader):
                 `patch_size` has two numbers; without C it has one channel. A dictionary has the names of cases as keys.
             labels: whole numbers for each case, in the order of the images or by name: the image's shape without channels, or
                 (C', X, Y, Z) or (C', Y, Z). None for images without labels.
+            targets: a regression target for each case, numbers of any type: the image's shape without channels, or
+                (C", X, Y, Z) or (C", Y, Z). What becomes of it: as `from_folder`.
             patch_size, batch_size, transforms, oversample_foreground, batches_per_epoch, initial_patch_size: as `from_folder`.
             probabilistic_oversampling, sampling_probabilities, classes, ignore_label, per_case: as `from_folder`.
-            image_key, label_key, case_key, options: as `from_folder`.
+            image_key, label_key, target_key, case_key, options: as `from_folder`.
             cases: names of the cases; None for the keys of `images`, or "case_0" and so on.
 
         Raises:
@@ -288,6 +311,7 @@ class DataLoader(IteratedLoader):
         source = array_source(
             images,
             labels,
+            targets,
             patch_size=patch_size,
             batch_size=batch_size,
             transforms=transforms,
@@ -295,7 +319,7 @@ class DataLoader(IteratedLoader):
             classes=classes,
             ignore_label=ignore_label,
             oversample_foreground=oversample_foreground,
-            keys=BatchKeys(image_key, label_key, case_key),
+            keys=BatchKeys(image_key, label_key, case_key, target_key),
             per_case=per_case or {},
             batches_per_epoch=batches_per_epoch,
             initial_patch_size=initial_patch_size,
@@ -305,10 +329,15 @@ class DataLoader(IteratedLoader):
         return cls._of_script(source, options)
 
     @classmethod
-    def _of_script(cls, source: Source, options: LoaderKeywords) -> DataLoader:
-        return cls.from_nnunet(source, **of_this_rank(options))
+    def _of_script(cls, source: Source, options: TorchKeywords) -> DataLoader[B]:
+        device = device_of(options.get("to"))
+        share, of_nnunet = of_this_rank(loader_options(options))
+        loader = cls.from_nnunet(replace(source, share=share), **of_nnunet)
+        loader._generator = options.get("generator")
+        loader._send(device)
+        return loader
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> B:
         """The next batch: 'data' (B, C, X, Y, Z) float32, 'target' int16 or bool (B, R, X, Y, Z) or a list of them for deep
         supervision, and 'keys', the case of each sample. 2D batches have no X. The names are those of nnU-Net; `from_folder`
         has others. The memory of a batch is reused only when its last tensor is gone.
@@ -321,9 +350,12 @@ class DataLoader(IteratedLoader):
             StallError: the batch has taken longer than `abort_after`. The next call waits for the same batch.
             LoaderClosedError: the loader was closed, or made before a fork.
         """
+        return cast(B, self._given(self._made))
+
+    def _made(self) -> dict[str, Any]:
         core = self._opened()
         try:
-            data, targets, numbers, _ = core.next(self._stalls.first_look, self._report_stall)
+            data, targets, moved, numbers, _ = core.next(self._stalls.first_look, self._report_stall)
         except SampleError as error:
             self._add_reproduction(error)
             raise
@@ -334,6 +366,8 @@ class DataLoader(IteratedLoader):
         tensors = [self._tensor(target) for target in targets]
         if tensors:
             batch[keys.label] = tensors if core.target_is_list else tensors[0]
+        if moved is not None:
+            batch[keys.target] = self._tensor(moved)
         batch[keys.case] = [self._names[number] for number in numbers]
         for name, values in self._source.per_case.items():
             batch[name] = values[numbers] if isinstance(values, torch.Tensor) else [values[number] for number in numbers]
@@ -351,7 +385,7 @@ class DataLoader(IteratedLoader):
                     *(bad.name, bad.file, bad.reason, bad.step, self.reproduction(bad)),
                 )
 
-    def __enter__(self) -> DataLoader:
+    def __enter__(self) -> DataLoader[B]:
         return self
 
     def __exit__(self, *_: object) -> None:

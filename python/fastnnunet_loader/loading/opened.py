@@ -8,17 +8,23 @@ import threading
 import time
 import weakref
 from datetime import timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import Protocol, TextIO
 
 from .. import _core
 from ..transforms.python import interrupt
 
-if TYPE_CHECKING:
-    from .core_loader import CoreLoader
+__all__ = ["Open", "activity_of_all", "dump", "end", "end_elsewhere", "opened"]
 
-__all__ = ["activity_of_all", "dump", "end", "end_elsewhere", "opened"]
 
-opened: weakref.WeakSet[CoreLoader] = weakref.WeakSet()
+class Open(Protocol):
+    """A loader, or what reads the cases of one before it is there."""
+
+    def _activity(self) -> str: ...
+    def close(self) -> None:
+        """Stop."""
+
+
+opened: weakref.WeakSet[Open] = weakref.WeakSet()
 
 
 def activity_of_all() -> str:

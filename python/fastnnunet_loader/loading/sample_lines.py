@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..sample_id import SampleId
+from .reading.source import Share
 
 __all__ = ["Origin", "command", "line"]
 
@@ -25,12 +26,16 @@ class Origin:
     """How many share each batch."""
 
 
-def line(origin: Origin | None, sample: SampleId) -> str:
-    """Python that makes the sample again; without an origin it takes the loader that the error came from."""
+def line(origin: Origin | None, sample: SampleId, share: Share | None = None, first_slot: int = 0) -> str:
+    """Python that makes the sample again; without an origin it takes the loader that the error came from.
+
+    share, first_slot: of a rank that shares batches with others, and its first slot in them.
+    """
     if origin is None:
         more = f", attempt={sample.attempt}" if sample.attempt else ""
-        loader = f"seed={sample.seed}, rank={sample.rank}, role={sample.role}"
-        return f"loader.sample(step={sample.step}, slot={sample.slot}{more})  # of a loader with {loader}"
+        ranks = f"rank={share.rank}, ranks={share.ranks}" if share is not None and share.ranks > 1 else f"rank={sample.rank}"
+        loader = f"seed={sample.seed}, {ranks}, role={sample.role}"
+        return f"loader.sample(step={sample.step}, slot={sample.slot - first_slot}{more})  # of a loader with {loader}"
     given = {"trainer": (origin.trainer, "nnUNetTrainer"), "plans": (origin.plans, "nnUNetPlans")}
     named: dict[str, Any] = {name: value for name, (value, default) in given.items() if value != default}
     if origin.check_finite:

@@ -10,9 +10,10 @@ from typing import Any
 from .. import _core
 from ..transforms.origins import versions
 
-__all__ = ["BadCase", "check_version", "fingerprint", "make_state", "skipped_in", "still_skipped"]
+__all__ = ["BadCase", "check_batch_size", "check_version", "fingerprint", "make_state", "skipped_in", "still_skipped"]
 
-_VERSION = 1
+_VERSION = 2
+_OLDER = (1,)  # ranks did not share batches
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,21 @@ def fingerprint(names: Sequence[str], sampling: Mapping[str, Any], dims: int) ->
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def make_state(core: _core.Loader, *, seed: int, rank: int, role: int, fingerprint: str, transforms: str) -> dict[str, Any]:
-    """Return the state of a loader. transforms: the digest of its pipeline."""
+def make_state(
+    core: _core.Loader, *, seed: int, rank: int, role: int, global_batch_size: int | None, fingerprint: str, transforms: str
+) -> dict[str, Any]:
+    """Return the state of a loader.
+
+    global_batch_size: that a loader must have to continue from it, with any number of ranks; None if they share no batches.
+    transforms: the digest of its pipeline.
+    """
     bad_cases = [BadCase(*bad) for bad in core.bad_cases()]
     return {
         "version": _VERSION,
         "seed": seed,
         "rank": rank,
         "role": role,
+        **({} if global_batch_size is None else {"global_batch_size": global_batch_size}),
         "step": core.step,
         "excluded": {bad.name: bad.step for bad in bad_cases},
         "skipped": {bad.name: _details(bad) for bad in bad_cases},
@@ -53,9 +61,20 @@ def make_state(core: _core.Loader, *, seed: int, rank: int, role: int, fingerpri
 
 def check_version(state: Any) -> None:
     """Raise ValueError if this is no state, or one of a later version."""
-    if not isinstance(state, dict) or state.get("version") != _VERSION:
+    if not isinstance(state, dict) or state.get("version") not in (*_OLDER, _VERSION):
         version = state.get("version") if isinstance(state, dict) else type(state).__name__
         raise ValueError(f"[state] expected version {_VERSION}, got {version}")
+
+
+def check_batch_size(state: Mapping[str, Any], global_batch_size: int, ranks: int) -> None:
+    """Raise ValueError if ranks that share batches do not make those that a state goes on with."""
+    needed = state.get("global_batch_size", global_batch_size)
+    if needed != global_batch_size:
+        each = f"{global_batch_size // ranks} of each of {ranks} ranks" if ranks > 1 else "of one rank"
+        raise ValueError(
+            f"[state] expected a global batch size (batch_size times ranks) of {needed}, as it was saved with, "
+            f"got {global_batch_size} ({each})"
+        )
 
 
 def _details(bad: BadCase) -> dict[str, Any]:

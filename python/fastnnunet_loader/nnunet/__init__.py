@@ -1,15 +1,34 @@
-"""The native loader, and threads instead of process pools, under every nnU-Net trainer of this process."""
+"""The native loader, and threads instead of process pools, under every nnU-Net trainer of this process.
+
+Importing this room imports none of nnU-Net: the commands that plan and preprocess need no trainer.
+"""
 
 from __future__ import annotations
 
-from .augmenter import InProcessAugmenter
-from .checkpoint import KEY as CHECKPOINT_KEY
-from .install import install, uninstall
-from .runs import installation
+from typing import TYPE_CHECKING
 
-__all__ = ["CHECKPOINT_KEY", "InProcessAugmenter", "install", "installed", "uninstall"]
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+__all__ = ["install", "installed", "uninstall"]
+
+
+def install(settings: Settings) -> None:
+    """See `fastnnunet_loader.install`."""
+    from .installing import install as install_all
+
+    install_all(settings)
+
+
+def uninstall() -> None:
+    """See `fastnnunet_loader.uninstall`."""
+    from .installing import uninstall as uninstall_all
+
+    uninstall_all()
 
 
 def installed() -> bool:
     """Whether install() has been called, also while it is still at work, and uninstall() has not since."""
+    from .runs import installation
+
     return installation() is not None

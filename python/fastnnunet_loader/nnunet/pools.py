@@ -24,17 +24,15 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.pools import CasePool
 from ..prediction.replacements import options
 from ..prediction.replacements.pools import ThreadMultiprocessing
+from .imports import when_imported
 from .patches import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 __all__ = ["LATER", "MODULES", "patch_own_pool", "patch_pools", "patch_progress_bars"]
@@ -65,23 +63,31 @@ LATER = (
 """Modules that make pools and that few programs import: they are changed when somebody does."""
 
 
-def patch_pools(patches: Patches) -> None:
-    """Give nnU-Net's modules that make pools a `multiprocessing` with threads."""
-    for name in MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError:  # another version of nnU-Net, or without an optional package
-            continue
-        _give_threads(patches, module)
-    for name in LATER:
-        if name in sys.modules:
-            _give_threads(patches, sys.modules[name])
-    finder = _Finder(lambda module: _give_threads(patches, module))
-    sys.meta_path.insert(0, finder)
-    patches.on_undo(finder.stop)
+def patch_pools(patches: Patches, *, later: bool = False) -> None:
+    """Give nnU-Net's modules that make pools a `multiprocessing` with threads.
+
+    later: import none of them; each is changed when somebody imports it.
+    """
+    names = (*MODULES, *LATER)
+    for name in names:
+        if name in LATER or later:
+            module = sys.modules.get(name)
+        else:
+            try:
+                module = importlib.import_module(name)
+            except ImportError:  # another version of nnU-Net, or without an optional package
+                continue
+        if module is not None:
+            _give_threads(patches, module)
+
+    def imported(module: ModuleType) -> None:
+        if options.installed():
+            _give_threads(patches, module)
+
+    patches.on_undo(when_imported(names, imported))
     main = sys.modules.get("__main__")
     # `python -m nnunetv2.…` runs a copy of the module.
-    if main is not None and getattr(getattr(main, "__spec__", None), "name", "") in (*MODULES, *LATER):
+    if main is not None and getattr(getattr(main, "__spec__", None), "name", "") in names:
         _give_threads(patches, main)
 
 
@@ -97,45 +103,6 @@ def _give_threads(patches: Patches, module: ModuleType) -> None:
             return CasePool(*args, **kwargs) if options.installed() else pool(*args, **kwargs)
 
         patches.set(module, "Pool", make)
-
-
-class _Finder:
-    """Finds nothing itself: calls `then` with each module of `LATER` that somebody imports."""
-
-    def __init__(self, then: Callable[[ModuleType], None]) -> None:
-        self._then = then
-        self._asked: set[tuple[int, str]] = set()
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The module as the other finders find it."""
-        asked = (threading.get_ident(), name)
-        if name not in LATER or asked in self._asked:
-            return None
-        self._asked.add(asked)  # another finder like this one may ask us in turn
-        try:
-            finders = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-            specs = (finder.find_spec(name, path, target) for finder in finders)
-            spec = next((spec for spec in specs if spec is not None), None)
-        finally:
-            self._asked.discard(asked)
-        load = None if spec is None else getattr(spec.loader, "exec_module", None)
-        if spec is None or load is None or not hasattr(spec.loader, "__dict__"):
-            return spec
-        loader: Any = spec.loader
-
-        def exec_module(module: ModuleType) -> None:
-            vars(loader).pop("exec_module", None)
-            load(module)
-            if options.installed():
-                self._then(module)
-
-        loader.exec_module = exec_module
-        return spec
-
-    def stop(self) -> None:
-        """Look at no more imports."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
 
 
 def patch_own_pool(cls: Any, patches: Patches) -> None:

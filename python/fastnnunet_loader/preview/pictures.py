@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from .. import _pictures
 from ..settings import PICTURES_BY
 
-__all__ = ["WIDTH_PX", "Panel", "Row", "Tile", "draw_rows"]
+__all__ = ["WIDTH_PX", "Panel", "Row", "Tile", "draw", "draw_rows"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -144,20 +145,31 @@ class _Line:
 
 
 def draw_rows(rows: Sequence[Row], names: Mapping[int, str], file: Path, title: str = "", key: str = "") -> Path:
-    """Write a PNG of 1600 pixels' width, and a height that shows all tiles.
+    """Write what `draw` draws to a file, and make its folder."""
+    png = draw(rows, names, title, key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(png)
+    return file
+
+
+def draw(rows: Sequence[Row], names: Mapping[int, str], title: str = "", key: str = "") -> bytes:
+    """Return a PNG of 1600 pixels' width, and a height that shows all tiles.
 
     Args:
         rows: with at least one tile.
         names: of the labels by number, for the legend; those that are nowhere to be seen are left out.
-        file: is written, and its folder made.
         title: above all.
         key: a line below the legend.
 
     Raises:
         ValueError: there is no tile, or more than fit in a picture.
+        ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("[preview] expected matplotlib for pictures, got none: pip install matplotlib") from error
 
     tiles = [tile for row in rows for line in row.lines for tile in line]
     if not tiles:
@@ -190,9 +202,9 @@ def draw_rows(rows: Sequence[Row], names: Mapping[int, str], file: Path, title: 
     )
     for number, (_, draw) in enumerate(bands):
         draw(grid[number, 0])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": PICTURES_BY})
-    return file
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": PICTURES_BY})
+    return png.getvalue()
 
 
 def _laid_out(rows: Sequence[Row], tiles: Sequence[Tile]) -> Iterator[tuple[Row, list[_Line]]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..loading.loader import DataLoader, Patch
-from ..nnunet.sources import Source
 from ..transforms.pipeline import DrawnParameters
 from .pictures import Mask, Panel, Row, Tile
 
-__all__ = ["Viewer", "parameter_text"]
+if TYPE_CHECKING:  # a loader draws its batches with this room
+    from ..loading.loader import DataLoader, Patch
+    from ..nnunet.sources import Source
+
+__all__ = ["Labels", "View", "Viewer", "parameter_text", "positions_of", "tile_of", "windows_of"]
 
 _MOST_CHANNELS = 2
 _MOST_NUMBERS = 6
@@ -26,13 +28,14 @@ _CONVERSIONS = ("Convert3DTo2DTransform", "Convert2DTo3DTransform")
 
 
 @dataclass(frozen=True)
-class _Labels:
+class Labels:
     """A segmentation. Masks are made where they are looked at: a hundred of a whole patch would fill the memory."""
 
     array: npt.NDArray[Any]  # (1, X, Y, Z) or (1, Y, Z) labels, or bool (R, ...) regions in the order of `values`
     values: Mapping[int, tuple[int, ...]]  # the labels of each entry of the legend
 
     def masks(self) -> Iterator[tuple[int, Mask]]:
+        """The voxels of each entry of the legend."""
         for place, (n, labels) in enumerate(self.values.items()):
             if self.array.dtype == np.bool_:
                 yield n, self.array[place]
@@ -43,7 +46,7 @@ class _Labels:
 
     def cut(self, axis: int, at: int) -> dict[int, Mask]:
         """The masks of one plane."""
-        return dict(_Labels(np.ascontiguousarray(np.take(self.array, at, axis + 1)), self.values).masks())
+        return dict(Labels(np.ascontiguousarray(np.take(self.array, at, axis + 1)), self.values).masks())
 
     def counts(self) -> list[npt.NDArray[np.int64]]:
         """How many voxels have any of the labels, by axis and slice."""
@@ -53,21 +56,23 @@ class _Labels:
         axes = range(labelled.ndim)
         return [labelled.sum(axis=tuple(a for a in axes if a != axis)) for axis in axes]
 
-    def same(self, other: _Labels) -> bool:
+    def same(self, other: Labels) -> bool:
+        """Whether they look the same."""
         if self.array.dtype == other.array.dtype and np.array_equal(self.array, other.array):
             return True
         return all(np.array_equal(a, b) for (_, a), (_, b) in zip(self.masks(), other.masks(), strict=True))
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """What is drawn of a sample."""
 
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
-    labels: _Labels
-    previous: _Labels | None  # a cascade's previous stage
+    labels: Labels
+    previous: Labels | None  # a cascade's previous stage
 
-    def same(self, other: _View) -> bool:
+    def same(self, other: View) -> bool:
+        """Whether it looks the same."""
         if self.image.shape != other.image.shape or not np.array_equal(self.image, other.image, equal_nan=True):
             return False
         if self.previous is not None and other.previous is not None and not self.previous.same(other.previous):
@@ -102,9 +107,9 @@ class Viewer:
         """The patch as it was cut, then after each transform that changed it."""
         patch = self._loader.patch(step, slot, attempt)
         shown = self._view(patch, patch.image, patch.segmentation)
-        windows = _windows(patch.image)
-        at = _positions(shown)
-        tiles = [_tile("as cut", [_shape(shown)], shown, at, windows, self._spacing)]
+        windows = windows_of(patch.image)
+        at = positions_of(shown)
+        tiles = [tile_of("as cut", [_shape(shown)], shown, at, windows, self._spacing)]
         result: Any = patch.segmentation
         folded: list[str] = []
         for stage in self._loader.pipeline.stages(
@@ -129,8 +134,8 @@ class Viewer:
                     for axis in map(int, stage.parameters.get("axes", ())):
                         at[axis] = view.image.shape[1 + axis] - 1 - at[axis]
                 elif name == "SpatialTransform" or name in _CONVERSIONS or view.image.shape[1:] != shown.image.shape[1:]:
-                    at = _positions(view)
-                tiles.append(_tile(title, text, view, at, windows, self._spacing))
+                    at = positions_of(view)
+                tiles.append(tile_of(title, text, view, at, windows, self._spacing))
                 shown = view
         lines = [tiles]
         if self._targets:
@@ -140,7 +145,7 @@ class Viewer:
     def draws(self, step: int, slot: int, count: int) -> Row:
         """What the whole pipeline makes of one patch, with the parameters of this sample and of this place in later batches."""
         patch = self._loader.patch(step, slot)
-        windows = _windows(patch.image)
+        windows = windows_of(patch.image)
         pipeline = self._loader.pipeline
         tiles, lines = [], []
         for draw in range(count):
@@ -153,8 +158,8 @@ class Viewer:
                 if own:
                     text.append(f"{_short(type(transform).__name__)}: {', '.join(own)}")
             view = self._view(patch, result["image"].numpy(), result["segmentation"])
-            at = _positions(view)
-            tiles.append(_tile(f"draw {draw} (step {step + draw})", text, view, at, windows, self._spacing))
+            at = positions_of(view)
+            tiles.append(tile_of(f"draw {draw} (step {step + draw})", text, view, at, windows, self._spacing))
             if self._targets:
                 lines.append([tiles[-1], *self._target_tiles(result["segmentation"], view, at)])
         return Row(patch.case, self._note(patch, step, slot), lines or [tiles])
@@ -164,7 +169,7 @@ class Viewer:
         forced = "   foreground forced" if patch.forced_foreground else ""
         return f"step {step}, slot {slot}   patch [{window}]{forced}"
 
-    def _view(self, patch: Patch, image: npt.NDArray[np.float32], segmentation: Any) -> _View:
+    def _view(self, patch: Patch, image: npt.NDArray[np.float32], segmentation: Any) -> View:
         several = segmentation if isinstance(segmentation, (list, tuple)) else [segmentation]
         full = next((a for a in map(np.asarray, several) if a.shape[1:] == image.shape[1:]), None)
         if full is None:  # deep supervision without the full resolution
@@ -174,16 +179,16 @@ class Viewer:
         if len(image) > own:  # one channel for each label
             marked = [[i for i, label in enumerate(self._foreground) if label in values] for values in self._labels.values()]
             regions = np.stack([(image[[own + i for i in channels]] > 0.5).any(axis=0) for channels in marked])
-            previous = _Labels(regions, self._labels)
+            previous = Labels(regions, self._labels)
         elif full.dtype != np.bool_ and len(full) > 1:
-            previous = _Labels(full[-1:], self._labels)
-        return _View(image[:own], _Labels(full if full.dtype == np.bool_ else full[:1], self._labels), previous)
+            previous = Labels(full[-1:], self._labels)
+        return View(image[:own], Labels(full if full.dtype == np.bool_ else full[:1], self._labels), previous)
 
-    def _target_tiles(self, targets: Any, view: _View, at: Sequence[int]) -> list[Tile]:
+    def _target_tiles(self, targets: Any, view: View, at: Sequence[int]) -> list[Tile]:
         several = list(targets) if isinstance(targets, (list, tuple)) else [targets]
         tiles = []
         for number, target in enumerate(several):
-            labels = _Labels(np.asarray(target), self._labels)
+            labels = Labels(np.asarray(target), self._labels)
             shape = tuple(target.shape[1:])
             spacing = [s * full / own for s, full, own in zip(self._spacing, view.image.shape[1:], shape, strict=True)]
             cut = [
@@ -194,7 +199,7 @@ class Viewer:
         return tiles
 
 
-def _shape(view: _View) -> str:
+def _shape(view: View) -> str:
     return " x ".join(map(str, view.image.shape[1:]))
 
 
@@ -202,7 +207,7 @@ def _short(name: str) -> str:
     return name.removesuffix("Transform") or name
 
 
-def _windows(image: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
+def windows_of(image: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
     """Intensities that are black and white in each channel of a row, so that its tiles can be compared."""
     windows = []
     for channel in image:
@@ -213,7 +218,7 @@ def _windows(image: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
     return windows
 
 
-def _positions(view: _View) -> list[int]:
+def positions_of(view: View) -> list[int]:
     """On each axis the slice with the most labelled voxels, the middle one where there are none."""
     shape = view.image.shape[1:]
     counts = view.labels.counts()
@@ -222,14 +227,15 @@ def _positions(view: _View) -> list[int]:
     return [int(np.argmax(count)) if count.any() else size // 2 for count, size in zip(counts, shape, strict=True)]
 
 
-def _tile(
+def tile_of(
     title: str,
     text: Sequence[str],
-    view: _View,
+    view: View,
     at: Sequence[int],
     windows: Sequence[tuple[float, float]],
     spacing: Sequence[float],
 ) -> Tile:
+    """A view through the slices `at`, with intensities between the two of `windows` for each channel."""
     channels = range(min(_MOST_CHANNELS, len(view.image)))
     blocks = []
     for c in channels:
@@ -240,8 +246,8 @@ def _tile(
 
 def _panels(
     image: npt.NDArray[np.float32] | None,
-    outlined: _Labels | None,
-    filled: _Labels | None,
+    outlined: Labels | None,
+    filled: Labels | None,
     at: Sequence[int],
     spacing: Sequence[float],
     heading: str,

@@ -14,7 +14,7 @@ from .. import _core
 from ..errors import NotSupportedError
 from ..sample_id import SampleId, SampleKeys
 from .origins import digest
-from .tree import Tree, until
+from .tree import Tree, leaves_targets_alone, until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -60,6 +60,11 @@ class Pipeline:
         return all(leaf.native for leaf in self._leaves)
 
     @property
+    def leaf_count(self) -> int:
+        """The number of transforms, without those that only hold others."""
+        return len(self._leaves)
+
+    @property
     def fallbacks(self) -> list[str]:
         """The transforms that run in Python, each with the reason.
 
@@ -70,6 +75,23 @@ class Pipeline:
             for leaf, reason in zip(self._leaves, self._reasons(), strict=True)
             if reason
         ]
+
+    def require_moves_of_targets(self) -> None:
+        """Look whether a regression target can be moved natively: by native transforms, and by no other.
+
+        Raises:
+            NotSupportedError: a transform that is not native may change the target.
+        """
+        unable = [
+            f"{type(leaf.transform).__name__}: {reason or 'a plug-in, which sees image and labels only'}"
+            for leaf, reason in zip(self._leaves, self._reasons(), strict=True)
+            if (not leaf.native or leaf.plugin) and not leaves_targets_alone(leaf.transform)
+        ]
+        if unable:
+            raise NotSupportedError(
+                "[regression target] expected transforms that are native, or an ImageOnlyTransform or SegOnlyTransform, got "
+                + "; ".join(unable)
+            )
 
     def _reasons(self) -> list[str]:
         return self._tree.reasons(self.core.stood_in())
@@ -213,8 +235,8 @@ class Pipeline:
     ) -> dict[str, Any]:
         labels = None if segmentation is None else _array(segmentation, np.int16, "segmentation")
         moving = None if regression_target is None else _array(regression_target, np.float32, "regression_target")
-        if moving is not None and not self.all_native:
-            raise NotSupportedError("[regression target] expected native transforms only, got " + "; ".join(self.fallbacks))
+        if moving is not None:
+            self.require_moves_of_targets()
         self._calls += core is self.core
         result, targets, is_list, _, moved, entries = core.run(
             _array(image, np.float32, "image"), labels, identity, trace, moving

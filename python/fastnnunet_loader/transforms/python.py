@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import sys
 import threading
 import traceback
@@ -117,6 +118,7 @@ class PythonTransform:
         self.transform = transform
         self.turn = Turn()
         self._recorded: dict[int, dict[str, Any]] = {}
+        self._tokens = itertools.count()  # several threads may record at once
 
     @property
     def _name(self) -> str:
@@ -124,7 +126,7 @@ class PythonTransform:
 
     def record(self, parameters: dict[str, Any]) -> int:
         """Keeps parameters for one later application; the number returned stands for them."""
-        token = len(self._recorded)
+        token = next(self._tokens)
         self._recorded[token] = parameters
         return token
 

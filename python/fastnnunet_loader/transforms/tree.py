@@ -9,13 +9,14 @@ from numbers import Real
 from typing import Any
 
 from .. import _core
+from ..augmentation.tree import Augmentation
 from ..errors import NotSupportedError
 from ..known import changed, listed
 from .plugins import plugin_of
 from .python import PythonTransform
 from .registry import NATIVE, describe_native
 
-__all__ = ["Leaf", "Tree", "until"]
+__all__ = ["Leaf", "Tree", "leaves_targets_alone", "until"]
 
 _WIDTH = 100  # columns of describe()
 _CONTAINERS = {"ComposeTransforms", "RandomTransform", "OneOfTransform"}
@@ -30,6 +31,21 @@ class Leaf:
     reason: str  # why not
     replay: Callable[[Any, dict[str, Any]], dict[str, Any]]  # parameters that get_parameters returned, for the core
     in_python: PythonTransform
+    plugin: bool = False
+
+
+_BASIC = "batchgeneratorsv2.transforms.base.basic_transform"
+
+
+def leaves_targets_alone(transform: Any) -> bool:
+    """Whether a transform changes nothing but the image, or the labels, by batchgeneratorsv2's own `apply`."""
+    kind = type(transform)
+    alone = any(
+        base.__module__ == _BASIC and base.__name__ in ("ImageOnlyTransform", "SegOnlyTransform")
+        and kind.apply is base.__dict__.get("apply")
+        for base in kind.__mro__
+    )  # fmt: skip
+    return alone and "apply" not in vars(transform)
 
 
 @dataclass
@@ -58,6 +74,8 @@ class Tree:
 
     def node(self, transform: Any, depth: int, odds: str = "") -> tuple[Any, ...]:
         """Compile a part of the tree. odds: with what probability it is reached, for its line."""
+        if isinstance(transform, Augmentation):
+            transform = transform.transforms
         kind = _container(transform)
         if kind is not None and (changes := changed(transform)):
             return self.python(transform, depth, odds, f"its code has changed: {listed(changes)}")
@@ -79,7 +97,9 @@ class Tree:
         if (plugin := plugin_of(transform)) is not None:
             self.lines.append(_Line(depth, odds + name, len(self.leaves)))
             stand_in = PythonTransform(transform)
-            self.leaves.append(Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}, stand_in))
+            self.leaves.append(
+                Leaf(transform, True, "", lambda t, p: {"parameters": list(plugin.replay(t, p))}, stand_in, True)
+            )
             return ("plugin", name, plugin.capsule(transform), stand_in)
         try:
             attributes = describe_native(transform)

@@ -64,7 +64,7 @@ std::exception_ptr BadCases::too_many(const std::vector<const BadCase*>& skipped
   const auto place = [](const BadCase* bad) { return std::tuple(bad->step, bad->slot, bad->attempt); };
   const BadCase& last = **std::max_element(skipped.begin(), skipped.end(),
                                            [&](const auto* a, const auto* b) { return place(a) < place(b); });
-  const SampleId id = options_.sample_id(last.step, last.slot, last.attempt);
+  const SampleId id{options_.seed, options_.rank, options_.role, last.step, last.slot, last.attempt};
   return std::make_exception_ptr(SampleError({id, last.name, last.file, "", std::move(reason), false}, nullptr));
 }
 

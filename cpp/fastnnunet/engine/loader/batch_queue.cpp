@@ -14,7 +14,7 @@ namespace {
 // Threads share the files that the process may open, and leave most of them to others.
 std::size_t files_per_thread(int threads) {
   const std::uint64_t share = platform::open_file_limit() / 4 / static_cast<std::uint64_t>(std::max(threads, 1));
-  return std::clamp<std::size_t>(share, 3, 64);
+  return std::clamp<std::size_t>(share, storage::OpenVolumes::kOfOneSample, 64);
 }
 
 }  // namespace

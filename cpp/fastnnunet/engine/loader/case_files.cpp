@@ -18,6 +18,8 @@ std::pair<const std::filesystem::path*, const std::string*> CaseFiles::volume(in
       return {&image, &image_member};
     case kSegmentation:
       return {&segmentation, &segmentation_member};
+    case kRegression:
+      return {&regression, &regression_member};
     default:
       return {&previous, &previous_member};
   }
@@ -25,7 +27,8 @@ std::pair<const std::filesystem::path*, const std::string*> CaseFiles::volume(in
 
 std::string stamp_of_case(const CaseFiles& files) {
   std::string stamp;
-  for (const std::filesystem::path* path : {&files.image, &files.segmentation, &files.previous, &files.properties}) {
+  for (const std::filesystem::path* path :
+       {&files.image, &files.segmentation, &files.previous, &files.properties, &files.regression}) {
     if (path->empty()) continue;
     std::string one = "none";
     try {

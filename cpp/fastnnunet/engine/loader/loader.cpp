@@ -94,11 +94,18 @@ class Loader::Impl {
   }
 
   void open(Layout layout, LocationReader reader, std::shared_ptr<MemoryProvider> provider) {
+    std::size_t for_target = 0;
+    if (const Geometry target = maker_.regression_geometry(); target.image_channels > 0) {
+      const Geometry moved = pipeline_->after_moves(target);
+      layout.regression_channels = moved.image_channels;
+      layout.regression_shape = moved.shape;
+      for_target = pipeline_->workspace_bytes_of_moves(target);
+    }
     const std::int64_t samples = options_.sampling.batch_size;
     const std::size_t batch = engine::BatchRing::make(layout, samples, 0, provider)->batch_bytes();
     const std::size_t workspaces =
         static_cast<std::size_t>(options_.threads) *
-        (pipeline_->workspace_bytes(maker_.geometry(), layout) + storage::OpenVolumes::kMemory);
+        (pipeline_->workspace_bytes(maker_.geometry(), layout) + for_target + storage::OpenVolumes::kMemory);
     const engine::MemoryPlan plan = engine::plan_memory(options_, workspaces, batch);
     options_.memory_budget = plan.budget;
     options_.prefetch = plan.prefetch;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,7 +46,7 @@ SampleMaker::SampleMaker(const LoaderOptions& options, pipeline::Pipeline& pipel
 void SampleMaker::learn_geometry(const std::function<void()>& poll) {
   constexpr std::size_t kAsked = 7;
   std::exception_ptr first_error;
-  std::vector<std::pair<Geometry, int>> found;
+  std::vector<std::pair<CaseGeometry, int>> found;
   storage::OpenVolumes files(storage::OpenVolumes::kOfOneSample);
   std::size_t asked = 0;
   Attempts attempts;  // of all cases together: a server that is away is not waited for again with each of them
@@ -55,13 +56,11 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
       return SampleFailure{options_.sample_id(0, 0), at.name, error.file(), "", error.reason(), bad_case};
     };
     try {
-      const Geometry geometry = geometry_of(at, files, attempts, poll);
+      const CaseGeometry geometry = geometry_of(at, files, attempts, poll);
       for (int which = 0; which < CaseFiles::kVolumes; ++which) files_.known().saw(file_number(number, which));
       ++asked;
-      const auto same = std::find_if(found.begin(), found.end(), [&](const auto& other) {
-        return other.first.image_channels == geometry.image_channels &&
-               other.first.segmentation_channels == geometry.segmentation_channels;
-      });
+      const auto same =
+          std::find_if(found.begin(), found.end(), [&](const auto& other) { return other.first == geometry; });
       if (same == found.end())
         found.emplace_back(geometry, 1);
       else
@@ -81,18 +80,20 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
 }
 
 // Of one case's samples, with the patience for files that the loader has. No thread is at work yet.
-Geometry SampleMaker::geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
-                                  const std::function<void()>& poll) const {
+SampleMaker::CaseGeometry SampleMaker::geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
+                                                   const std::function<void()>& poll) const {
   for (;;) {
     try {
-      Geometry geometry;
+      CaseGeometry found;
+      Geometry& geometry = found.sample;
       geometry.shape = sampler_.options().patch_size;
       geometry.dims = options_.dims;
       geometry.image_channels = files.get(at.image, at.image_member).channels();
       geometry.segmentation_channels =
           at.segmentation.empty() ? 0 : files.get(at.segmentation, at.segmentation_member).channels();
       if (!at.previous.empty()) geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
-      return geometry;
+      if (!at.regression.empty()) found.regression_channels = files.get(at.regression, at.regression_member).channels();
+      return found;
     } catch (const StorageError& error) {
       const auto pause = attempts.pause_after(error, files_.patience());
       if (!pause) throw;
@@ -168,23 +169,29 @@ SampleMaker::Facts SampleMaker::checked_facts(TaskFiles& files, const CaseFiles&
   const VolumeFacts& image = files.facts(CaseFiles::kImage);
   const VolumeFacts* segmentation = at.segmentation.empty() ? nullptr : &files.facts(CaseFiles::kSegmentation);
   const VolumeFacts* previous = at.previous.empty() ? nullptr : &files.facts(CaseFiles::kPrevious);
-  for (const int which : {CaseFiles::kSegmentation, CaseFiles::kPrevious}) {
-    const VolumeFacts* other = which == CaseFiles::kSegmentation ? segmentation : previous;
+  const VolumeFacts* regression = at.regression.empty() ? nullptr : &files.facts(CaseFiles::kRegression);
+  for (const auto& [which, other] : {std::pair(CaseFiles::kSegmentation, segmentation),
+                                     {CaseFiles::kPrevious, previous},
+                                     {CaseFiles::kRegression, regression}})
     if (other != nullptr && other->shape != image.shape)
       throw StorageError(files.name(which),
                          "expected the image's shape " + base::text(image.shape) + ", got " + base::text(other->shape));
-  }
-  if (image.channels != geometry_.image_channels)
-    throw StorageError(files.name(CaseFiles::kImage), "expected " + std::to_string(geometry_.image_channels) +
+  const Geometry& usual = geometry();
+  if (image.channels != usual.image_channels)
+    throw StorageError(files.name(CaseFiles::kImage), "expected " + std::to_string(usual.image_channels) +
                                                           " channels as the other cases have, got " +
                                                           std::to_string(image.channels));
   const std::int64_t labels =
       (segmentation != nullptr ? segmentation->channels : 0) + (previous != nullptr ? previous->channels : 0);
-  if (labels != geometry_.segmentation_channels)
-    throw StorageError(files.name(CaseFiles::kSegmentation),
-                       "expected " + std::to_string(geometry_.segmentation_channels) +
-                           " channels as the other cases have, got " + std::to_string(labels));
-  return {&image, segmentation, previous};
+  if (labels != usual.segmentation_channels)
+    throw StorageError(files.name(CaseFiles::kSegmentation), "expected " + std::to_string(usual.segmentation_channels) +
+                                                                 " channels as the other cases have, got " +
+                                                                 std::to_string(labels));
+  if (regression != nullptr && regression->channels != geometry_.regression_channels)
+    throw StorageError(files.name(CaseFiles::kRegression), "expected " + std::to_string(geometry_.regression_channels) +
+                                                               " channels as the other cases have, got " +
+                                                               std::to_string(regression->channels));
+  return {&image, segmentation, previous, regression};
 }
 
 void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
@@ -201,7 +208,7 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
     return SampleFailure{id, at.name, std::move(file), std::move(transform), std::move(reason), bad_case};
   };
   try {
-    const auto [image, segmentation, previous] = checked_facts(files, at);
+    const auto [image, segmentation, previous, regression] = checked_facts(files, at);
     std::shared_ptr<const ClassLocations> locations;
     Box window;
     try {
@@ -216,19 +223,25 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
     const auto kept_labels = [&](int which, const VolumeFacts* facts) {
       return facts != nullptr ? volumes_->find<std::int16_t>(file_number(number, which), *facts) : nullptr;
     };
-    scratch.image.open(
-        files, {CaseFiles::kImage, image, volumes_->find<float>(file_number(number, CaseFiles::kImage), *image)}, {},
-        window, options_.check_finite, activity);
+    const auto file_of_floats = [&](int which, const VolumeFacts* facts) {
+      return WindowSource<float>::File{which, facts, volumes_->find<float>(file_number(number, which), *facts)};
+    };
+    scratch.image.open(files, file_of_floats(CaseFiles::kImage, image), {}, window, options_.check_finite, activity);
+    if (regression != nullptr)
+      scratch.regression.open(files, file_of_floats(CaseFiles::kRegression, regression), {}, window,
+                              options_.check_finite, activity);
     if (segmentation != nullptr)
       scratch.segmentation.open(
           files, {CaseFiles::kSegmentation, segmentation, kept_labels(CaseFiles::kSegmentation, segmentation)},
           {CaseFiles::kPrevious, previous, kept_labels(CaseFiles::kPrevious, previous)}, window, false, activity);
     activity.enter("drawing parameters");
-    pipeline_.draw(id, geometry_, scratch.plan);
+    pipeline_.draw(id, geometry(), scratch.plan);
     sampling_times_.add(watch.read());
     sample.begin(scratch.image, segmentation != nullptr ? &scratch.segmentation : nullptr, options_.dims, destination);
     pipeline_.run(sample, scratch.plan);
-    reading_times_.add(sample.reading_time());
+    std::chrono::nanoseconds reading = sample.reading_time();
+    if (regression != nullptr) reading += move_target(thread, scratch, sample, destination);
+    reading_times_.add(reading);
   } catch (const ResourceError& error) {
     throw SampleError(failure(error.file(), "", error.reason(), false), std::current_exception());
   } catch (const StorageError& error) {
@@ -247,6 +260,33 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
   } catch (const std::exception& error) {
     throw SampleError(failure("", "", error.what(), false), std::current_exception());
   }
+}
+
+// When the sample is in its batch, its memory is free for the target; where no batch takes it, that is still in use.
+std::chrono::nanoseconds SampleMaker::move_target(Arena::ThreadState& thread, SampleScratch& scratch,
+                                                  sample::Sample& sample, const sample::Destination* destination) {
+  std::optional<sample::Workspace> own;
+  if (destination != nullptr) {
+    scratch.moved.image = destination->regression;
+  } else {
+    const Geometry form = pipeline_.after_moves(regression_geometry());
+    scratch.moved.image = {nullptr, form.image_channels, form.shape};
+    scratch.moved_values.resize(static_cast<std::size_t>(scratch.moved.image.size()));
+    scratch.moved.image.data = scratch.moved_values.data();
+    own.emplace();
+  }
+  sample::Sample target(own ? *own : thread.workspace);
+  target.begin(scratch.regression, nullptr, options_.dims, &scratch.moved);
+  pipeline_.run_moves(target, scratch.plan);
+  sample.set_regression(scratch.moved.image);
+  return target.reading_time();
+}
+
+Geometry SampleMaker::regression_geometry() const {
+  Geometry geometry = geometry_.sample;
+  geometry.image_channels = geometry_.regression_channels;
+  geometry.segmentation_channels = 0;
+  return geometry;
 }
 
 std::shared_ptr<const ClassLocations> SampleMaker::read_locations(std::size_t number, const Index3& shape) {

@@ -27,9 +27,13 @@ namespace fastnnunet::engine {
 struct SampleScratch {
   TaskFiles files;
   pipeline::Plan plan;
-  WindowSource<float> image;
-  WindowSource<std::int16_t> segmentation;
+  WindowSource<float> image{"reading the image"};
+  WindowSource<std::int16_t> segmentation{"reading labels"};
+  WindowSource<float> regression{"reading the target"};
   sample::Destination destination;
+  // Of the regression target, and its memory where no batch has some.
+  sample::Destination moved;
+  std::vector<float> moved_values;
 };
 
 // Used by all threads of a loader at once.
@@ -41,7 +45,9 @@ class SampleMaker {
   // Opens the first cases to learn what channels most have; `poll` is called now and then while files are waited for.
   // Throws SampleError. Comes before any sample.
   void learn_geometry(const std::function<void()>& poll);
-  const Geometry& geometry() const { return geometry_; }
+  const Geometry& geometry() const { return geometry_.sample; }
+  // Of the regression target, whose channels are an image's; without channels there is none.
+  Geometry regression_geometry() const;
 
   // What samples take class locations and decompressed blocks from; no sample is being made.
   void set_caches(std::unique_ptr<LocationCache> locations, std::unique_ptr<storage::VolumeCache> volumes);
@@ -67,18 +73,27 @@ class SampleMaker {
   Durations::Summary reading_times() const { return reading_times_.summary(); }
 
  private:
-  Geometry geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
-                       const std::function<void()>& poll) const;
+  struct CaseGeometry {
+    Geometry sample;
+    std::int64_t regression_channels = 0;
+    bool operator==(const CaseGeometry&) const = default;
+  };
+  CaseGeometry geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
+                           const std::function<void()>& poll) const;
   void fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
             random::Stream& stream, bool force_foreground, std::size_t number, const sample::Destination* destination,
             const Wanted& wanted);
-  // What is known of a case's image, its segmentation, and the previous stage's (else null). Throws StorageError where
-  // they do not fit together, or not to the other cases.
+  // What is known of a case's image, its segmentation, the previous stage's and its regression target (else null).
+  // Throws StorageError where they do not fit together, or not to the other cases.
   struct Facts {
     const VolumeFacts* image;
     const VolumeFacts* segmentation;
     const VolumeFacts* previous;
+    const VolumeFacts* regression;
   };
+  // Moves the regression target as the finished sample was moved. Returns the time spent on reading.
+  std::chrono::nanoseconds move_target(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample,
+                                       const sample::Destination* destination);
   Facts checked_facts(TaskFiles& files, const CaseFiles& at) const;
   std::shared_ptr<const ClassLocations> read_locations(std::size_t number, const Index3& shape);
 
@@ -88,7 +103,7 @@ class SampleMaker {
   LoaderLock& lock_;
   BadCases& bad_ FASTNNUNET_GUARDED_BY(lock_.mutex);
   LoaderFiles files_;
-  Geometry geometry_;
+  CaseGeometry geometry_;
   std::unique_ptr<LocationCache> locations_;
   std::unique_ptr<storage::VolumeCache> volumes_;
   Durations sampling_times_;

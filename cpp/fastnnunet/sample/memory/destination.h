@@ -13,8 +13,9 @@ namespace fastnnunet::sample {
 // workspace.
 struct Destination {
   Array<float> image;
+  Array<float> regression;
   std::vector<Target> targets;
-  std::shared_ptr<void> owner;  // of both; for those who keep what they were shown
+  std::shared_ptr<void> owner;  // of all; for those who keep what they were shown
 };
 
 }  // namespace fastnnunet::sample

@@ -15,7 +15,7 @@ namespace fastnnunet::storage {
 class OpenVolumes {
  public:
   // A sample works on so many at once: image, segmentation, previous segmentation. These are never closed for memory.
-  static constexpr std::size_t kOfOneSample = 3;
+  static constexpr std::size_t kOfOneSample = 4;
   // What the files of one thread may keep: those of some dozens with blocks of nnU-Net's size.
   static constexpr std::size_t kMemory = std::size_t{8} << 20;
 

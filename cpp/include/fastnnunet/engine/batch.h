@@ -35,10 +35,12 @@ class FASTNNUNET_API OrdinaryMemory final : public MemoryProvider {
   bool rewritable() const override { return true; }
 };
 
-// One batch: data (B, C, X, Y, Z) float32, and each target (B, R, X, Y, Z) in the type of its layout. Every tensor is a
-// block of its own, which is what torch's pinned allocator recognises.
+// One batch: data (B, C, X, Y, Z) float32, each target (B, R, X, Y, Z) in the type of its layout, and the regression
+// target (B, C', X, Y, Z) float32, null where there is none. Every tensor is a block of its own, which is what torch's
+// pinned allocator recognises.
 struct BatchMemory {
   float* data = nullptr;
+  float* regression = nullptr;
   std::vector<void*> targets;
   std::vector<std::size_t> cases;  // one for each sample
 

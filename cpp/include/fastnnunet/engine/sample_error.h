@@ -33,9 +33,10 @@ class FASTNNUNET_API SampleError : public Error {
     std::string text = "[case " + f.case_name;
     if (!f.file.empty()) text += ", file " + f.file;
     if (!f.transform.empty()) text += ", transform " + f.transform;
-    return text + "] " + f.reason + " (seed " + std::to_string(f.id.seed) + ", rank " + std::to_string(f.id.rank) +
-           ", role " + std::to_string(f.id.role) + ", step " + std::to_string(f.id.step) + ", slot " +
-           std::to_string(f.id.slot) + (f.id.attempt > 0 ? ", attempt " + std::to_string(f.id.attempt) + ")" : ")");
+    return text + "] " + f.reason + " (seed " + std::to_string(f.id.seed) +
+           (f.id.rank > 0 ? ", rank " + std::to_string(f.id.rank) : "") + ", role " + std::to_string(f.id.role) +
+           ", step " + std::to_string(f.id.step) + ", slot " + std::to_string(f.id.slot) +
+           (f.id.attempt > 0 ? ", attempt " + std::to_string(f.id.attempt) + ")" : ")");
   }
 
   SampleFailure failure_;

@@ -22,6 +22,9 @@ struct Layout {
   };
   std::vector<TargetLayout> targets;
   bool target_is_list = false;  // deep supervision gives a list, even of one
+  // Of the regression target, float32; without channels there is none.
+  std::int64_t regression_channels = 0;
+  Index3 regression_shape{};
 
   bool operator==(const Layout&) const = default;
 };

@@ -319,6 +319,11 @@ TEST_CASE("bad cases: too many are told with the sample that met the last of the
   CHECK(failure.case_name == "case_3");
   CHECK((failure.id.step == 12 && failure.id.slot == 1));
   for (const char* name : {"case_4", "case_1", "case_3"}) CHECK(has(failure.reason, name));
+  // Its slot is that of the whole batch already.
+  Found shared(6, {4, 1, 3});
+  shared.options.sampling.first_slot = 1;
+  shared.options.sampling.global_batch_size = 8;
+  CHECK(failure_of([&] { std::rethrow_exception(shared.bad.too_many_skipped(20)); }).id == failure.id);
 }
 
 TEST_CASE("bad cases: where all that may be drawn are bad, that is the error", "[engine]") {

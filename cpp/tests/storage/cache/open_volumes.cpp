@@ -110,7 +110,7 @@ TEST_CASE("open_volumes: where the process may open no more files, those of othe
   {
     const Limit no_more(RLIMIT_NOFILE, next_file());
     CHECK(volumes.get(paths[5], "").shape()[2] == 10);
-    // The new one, and the two that were used last.
+    // The new one, and those that were used last.
     CHECK(volumes.size() == OpenVolumes::kOfOneSample);
   }
   CHECK(volumes.get(paths[4], "").shape()[2] == 9);

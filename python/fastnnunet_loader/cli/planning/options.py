@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import CommandError
 from ...folders import nnunet_folders
+from ...settings import Settings
 from ...termination import EXIT_CODE, Terminated
 from ..arguments import count
 from ..loader_options import add_setting
@@ -142,16 +143,21 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
     nnunet_folders(folders)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
-    from ... import install, uninstall
-    from ...nnunet import install as install_again
-    from ...nnunet.runs import installation
+    from ...nnunet.planning import installed_for_planning
 
-    before = installation()
-    install(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)
+    with (
+        installed_for_planning(Settings(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)),
+        _told_of_the_end(args.own_process),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _told_of_the_end(own_process: bool) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Terminated) as interruption:
-        if not args.own_process:  # a notebook or another program, which continues
+        if not own_process:  # a notebook or another program, which continues
             raise
         said, code = ("interrupted", 130) if isinstance(interruption, KeyboardInterrupt) else ("ended by SIGTERM", EXIT_CODE)
         print(f"fastnnunet: {said}; what was written is complete", file=sys.stderr)
@@ -160,9 +166,3 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
                 stream.flush()
         # The threads may be deep in a computation that cannot be stopped, so nobody waits for them.
         os._exit(code)
-    finally:
-        if not args.own_process:
-            if before is None:
-                uninstall()
-            else:
-                install_again(before.settings)

@@ -24,6 +24,7 @@ class Patch:
     image: npt.NDArray[np.float32]  # (C, X, Y, Z) or (C, Y, Z)
     segmentation: npt.NDArray[np.int16]
     """(C', X, Y, Z) or (C', Y, Z); a cascade's previous stage is the last channel. Images without labels have C' = 0."""
+    target: npt.NDArray[np.float32] | None = None  # regression target (C", X, Y, Z) or (C", Y, Z)
 
 
 def read_patch(case: _core.CaseFiles, forced: bool, lower: Sequence[int], upper: Sequence[int], dims: int) -> Patch:
@@ -40,6 +41,9 @@ def read_patch(case: _core.CaseFiles, forced: bool, lower: Sequence[int], upper:
     if case.previous != Path():
         previous = _core.open_volume(case.previous, "seg").read_segmentation(lower, upper)
         segmentation = np.concatenate([segmentation, previous])
+    target = None
+    if case.regression != Path():
+        target = _core.open_volume(case.regression, "target").read_image(lower, upper)
     if dims == 2:
-        image, segmentation = image[:, 0], segmentation[:, 0]
-    return Patch(case.name, forced, tuple(zip(lower, upper, strict=True)), image, segmentation)
+        image, segmentation, target = image[:, 0], segmentation[:, 0], None if target is None else target[:, 0]
+    return Patch(case.name, forced, tuple(zip(lower, upper, strict=True)), image, segmentation, target)

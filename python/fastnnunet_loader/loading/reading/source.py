@@ -14,7 +14,7 @@ from ... import _core
 from ...errors import StorageError
 from .pickles import read_properties
 
-__all__ = ["BatchKeys", "ClassLocations", "Source", "class_locations", "pickled_locations"]
+__all__ = ["BatchKeys", "ClassLocations", "Share", "Source", "class_locations", "pickled_locations"]
 
 ClassLocations = list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]
 """Of each class: labels, whether they are a region, whether it is all that is annotated, voxels (N, 3 or 4)."""
@@ -27,6 +27,18 @@ class BatchKeys:
     image: str = "data"
     label: str = "target"
     case: str = "keys"
+    target: str = "regression_target"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which samples of a batch a rank makes: as many as every other, from the slot `rank` times that many on."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.rank}" if self.ranks == 1 else f"{self.rank} of {self.ranks}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,10 @@ class Source:
     per_case: Mapping[str, Any] = field(default_factory=dict)
     """What comes along in batches under a name of its own: a tensor or a list, with an item for each case."""
     batches_per_epoch: int | None = None
+    share: Share | None = None
+    """Of ranks that make each batch together; None where each rank has batches of its own."""
+    targets: bool = False
+    """Whether every case has a regression target."""
     kept: Any = None
     """What has to live as long as the loader: arrays that cases are read from."""
 

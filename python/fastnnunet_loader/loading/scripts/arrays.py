@@ -10,17 +10,17 @@ import numpy.typing as npt
 import torch
 
 from ... import _core
-from ...augmentation.tree import Augmentation
 from ..reading.source import BatchKeys, ClassLocations, Source
 from .folder import checked_classes, checked_epoch, make_sampling, per_case_values
 from .locations import Classes
 
-__all__ = ["array_source"]
+__all__ = ["array_source", "checked_image", "checked_label"]
 
 
 def array_source(
     images: Sequence[Any] | Mapping[str, Any],
     labels: Sequence[Any] | Mapping[str, Any] | None,
+    targets: Sequence[Any] | Mapping[str, Any] | None,
     *,
     patch_size: Sequence[int],
     batch_size: int,
@@ -35,8 +35,9 @@ def array_source(
     **sampling: Any,
 ) -> Source:
     """Arguments and errors are those of `DataLoader.from_arrays`."""
-    if isinstance(images, Mapping) and labels is not None and not isinstance(labels, Mapping):
-        raise ValueError("[labels] expected a dictionary by the names of cases, as the images are, got a sequence")
+    for what, given in (("labels", labels), ("targets", targets)):
+        if isinstance(images, Mapping) and given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"[{what}] expected a dictionary by the names of cases, as the images are, got a sequence")
     names = _names(images, cases)
     if labels is None:
         if classes is not None or ignore_label is not None:
@@ -47,26 +48,35 @@ def array_source(
     )
     files, kept = [], []
     channels: dict[str, int] = {}
-    for name, image, label in zip(names, _of(images, names, "images"), _of(labels, names, "labels"), strict=True):
-        voxels, shape = _image(image, name, dims)
-        segmentation = None if labels is None else _label(label, name, shape, dims)
-        for what, array in (("images", voxels), ("labels", segmentation)):
+    of_all = (_of(images, names, "images"), _of(labels, names, "labels"), _of(targets, names, "targets"))
+    for name, image, label, target in zip(names, *of_all, strict=True):
+        voxels, shape = checked_image(image, name, dims)
+        segmentation = None if labels is None else checked_label(label, name, shape)
+        regression = None if targets is None else _beside(_array(target, name, "targets"), name, shape, "targets")
+        for what, array in (("images", voxels), ("labels", segmentation), ("targets", regression)):
             if array is not None and channels.setdefault(what, len(array)) != len(array):
                 raise ValueError(
                     f"[{what}] expected {channels[what]} channels as case {names[0]} has, got {len(array)} of case {name}"
                 )
-        paths = [_core.MemoryFile(f"{what} of case {_plain(name)}", array) for what, array in
-                 (("image", voxels), ("labels", segmentation)) if array is not None]  # fmt: skip
-        kept += paths
-        files.append(_core.CaseFiles(name=name, image=paths[0].path, segmentation=paths[1].path if len(paths) > 1 else ""))
+        paths: dict[str, Any] = {}
+        for what, array in (("image", voxels), ("labels", segmentation), ("target", regression)):
+            if array is not None:
+                kept.append(_core.MemoryFile(f"{what} of case {_plain(name)}", array))
+                paths[what] = kept[-1].path
+        files.append(
+            _core.CaseFiles(
+                name=name, image=paths["image"], segmentation=paths.get("labels", ""), regression=paths.get("target", "")
+            )
+        )
     return Source(
         files,
         options,
         dims=dims,
-        transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
+        transforms=transforms,
         locations=_locations(files, checked_classes(classes), ignore_label),
         keys=keys,
-        per_case=per_case_values(per_case, names, keys),
+        per_case=per_case_values(per_case, names, keys, targets is not None),
+        targets=targets is not None,
         batches_per_epoch=checked_epoch(batches_per_epoch),
         kept=kept,
     )
@@ -128,27 +138,37 @@ def _array(value: Any, name: str, what: str) -> npt.NDArray[Any]:
     return value
 
 
-def _image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
-    """(C, X, Y, Z), and the shape without channels as it was given."""
+def checked_image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
+    """Return (C, X, Y, Z), and the shape without channels as it was given; or raise a ValueError that names the case."""
     array = _array(value, name, "images")
     if array.ndim == dims:
         array = array[None]
     if array.ndim not in (dims + 1, 4):
         axes = "(C, X, Y, Z)" if dims == 3 else "(C, Y, Z) or (C, X, Y, Z)"
-        raise ValueError(f"[images] expected shape {axes}, got {value.shape} of case {name}")
+        raise ValueError(f"[images] expected shape {axes}, got {tuple(value.shape)} of case {name}")
     return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
 
 
-def _label(value: Any, name: str, shape: tuple[int, ...], dims: int) -> npt.NDArray[Any]:
+def checked_label(value: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case."""
     array = _array(value, name, "labels")
     if array.dtype.kind == "f":
-        raise ValueError(f"[labels] expected whole numbers, got {array.dtype} of case {name}")
-    if array.shape == shape:
-        array = array[None]
-    if array.shape[1:] != shape:
-        raise ValueError(f"[labels] expected the image's shape {shape}, got {tuple(value.shape)} of case {name}")
+        raise ValueError(
+            f"[labels] expected whole numbers, got {array.dtype} of case {name}; what is to be regressed goes into `targets`"
+        )
+    array = _beside(array, name, shape, "labels")
     if array.dtype.itemsize > 1 and (array.min() < -(2**15) or array.max() >= 2**15):
         raise ValueError(f"[labels] expected numbers from -32768 to 32767, got {array.min()} to {array.max()} of case {name}")
+    return array
+
+
+def _beside(array: npt.NDArray[Any], name: str, shape: tuple[int, ...], what: str) -> npt.NDArray[Any]:
+    """(C, X, Y, Z), of an array of the image's shape with or without channels."""
+    given = array.shape
+    if given == shape:
+        array = array[None]
+    if array.shape[1:] != shape:
+        raise ValueError(f"[{what}] expected the image's shape {shape}, got {given} of case {name}")
     return array if array.ndim == 4 else array[:, None]
 
 

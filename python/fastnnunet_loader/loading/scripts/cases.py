@@ -17,8 +17,8 @@ __all__ = ["Cases"]
 class Cases(Sequence[dict[str, Any]]):
     """Whole volumes, read when they are asked for: no patch, no transform.
 
-    An item is a dictionary with the keys of the loader's batches: image (C, X, Y, Z) float32, label (C', X, Y, Z) int16, the
-    name of the case, and what belongs to the case. 2D images are (C, 1, Y, Z).
+    An item is a dictionary with the keys of the loader's batches: image (C, X, Y, Z) float32, label (C', X, Y, Z) int16,
+    regression target (C", X, Y, Z) float32, the name of the case, and what belongs to the case. 2D images are (C, 1, Y, Z).
     """
 
     def __init__(self, source: Source) -> None:
@@ -42,5 +42,7 @@ class Cases(Sequence[dict[str, Any]]):
         item: dict[str, Any] = {keys.image: torch.from_numpy(patch.image)}
         if len(patch.segmentation):
             item[keys.label] = torch.from_numpy(patch.segmentation)
+        if patch.target is not None:
+            item[keys.target] = torch.from_numpy(patch.target)
         item[keys.case] = case.name
         return {**item, **{name: values[number] for name, values in self._source.per_case.items()}}

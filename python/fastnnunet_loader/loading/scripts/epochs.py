@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .batches import B
+
 if TYPE_CHECKING:
     from .iterated import IteratedLoader
 
@@ -25,17 +27,17 @@ class Progress:
         return cls(0 if length is None or done >= length else done)
 
 
-class Epoch(Iterator[dict[str, Any]]):
+class Epoch(Iterator[B]):
     """The batches of one epoch of a loader, or the rest of them, from the loader's next batch on."""
 
-    def __init__(self, loader: IteratedLoader, progress: Progress) -> None:
+    def __init__(self, loader: IteratedLoader[B], progress: Progress) -> None:
         self._loader = loader
         self._progress = progress
 
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> B:
         if self._progress.done >= len(self):
             raise StopIteration
         batch = next(self._loader)

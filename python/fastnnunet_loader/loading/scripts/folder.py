@@ -19,6 +19,9 @@ from .locations import CaseLocations, Classes
 __all__ = ["checked_classes", "checked_epoch", "folder_source", "make_sampling", "per_case_values"]
 
 
+_TARGET = "_target"  # CASE_target.b2nd
+
+
 def folder_source(
     folder: str | os.PathLike[str],
     *,
@@ -27,6 +30,7 @@ def folder_source(
     transforms: Any,
     cases: Sequence[str] | None,
     labels: bool | None,
+    targets: bool,
     classes: Sequence[int | Sequence[int]] | None,
     ignore_label: int | None,
     previous_stage: str | os.PathLike[str] | None,
@@ -41,9 +45,9 @@ def folder_source(
     root = Path(folder)
     if not root.is_dir():
         raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
-    found = _chosen(root, cases)
+    found = _chosen(root, cases, targets)
     labelled = _labelled(found) if labels is None else labels
-    files = [_files(case, root, labelled, previous_stage) for case in found]
+    files = [_files(case, root, labelled, previous_stage, targets) for case in found]
     names = [case.name for case in files]
     if not labelled:
         if classes is not None or ignore_label is not None or previous_stage is not None:
@@ -56,7 +60,7 @@ def folder_source(
         files,
         options,
         dims=dims,
-        transforms=transforms.transforms if isinstance(transforms, Augmentation) else transforms,
+        transforms=transforms,
         locations=CaseLocations(
             files,
             [root / f"{name}.pkl" for name in names],
@@ -66,13 +70,16 @@ def folder_source(
             None if cache is None else Path(cache),
         ),
         keys=keys,
-        per_case=per_case_values(per_case, names, keys),
+        per_case=per_case_values(per_case, names, keys, targets),
+        targets=targets,
         batches_per_epoch=checked_epoch(batches_per_epoch),
     )
 
 
-def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
+def _chosen(root: Path, wanted: Sequence[str] | None, targets: bool) -> list[_core.CaseFiles]:
     found = {case.name: case for case in _core.find_cases(root, labelled=False)}
+    if targets:
+        found = {name: case for name, case in found.items() if name.removesuffix(_TARGET) not in found.keys() - {name}}
     if not found:
         raise _bad(root, "expected cases, files that end in .b2nd, .npz or .npy, got none")
     if wanted is None:
@@ -108,7 +115,9 @@ def _has_labels(case: _core.CaseFiles) -> bool:
         return True  # the core says what is wrong with it
 
 
-def _files(case: _core.CaseFiles, root: Path, labelled: bool, previous_stage: str | os.PathLike[str] | None) -> _core.CaseFiles:
+def _files(
+    case: _core.CaseFiles, root: Path, labelled: bool, previous_stage: str | os.PathLike[str] | None, targets: bool
+) -> _core.CaseFiles:
     image = Path(case.image)
     segmentation = Path(case.segmentation) if labelled else Path()
     if labelled and segmentation == Path():
@@ -119,12 +128,19 @@ def _files(case: _core.CaseFiles, root: Path, labelled: bool, previous_stage: st
         endings = [".b2nd"] if image.suffix == ".b2nd" else [".npy", ".npz"]
         files = [stage / f"{case.name}{ending}" for ending in endings]
         previous = next((file for file in files if file.is_file()), files[-1])
+    target = Path()
+    if targets:
+        # An .npz holds it, also where only the image was unpacked.
+        beside, packed = root / f"{case.name}{_TARGET}{image.suffix}", root / f"{case.name}.npz"
+        inside = image.suffix != ".b2nd" and not beside.is_file() and packed.is_file()
+        target = packed if inside else beside
     return _core.CaseFiles(
         name=case.name,
         image=image,
         segmentation=_or_none(segmentation),
         previous=_or_none(previous),
         properties=root / f"{case.name}.pkl",
+        regression=_or_none(target),
     )
 
 
@@ -212,17 +228,18 @@ def checked_epoch(batches: int | None) -> int | None:
     return None if batches is None else int(batches)
 
 
-def per_case_values(given: Mapping[str, Any], names: Sequence[str], keys: BatchKeys) -> dict[str, Any]:
+def per_case_values(given: Mapping[str, Any], names: Sequence[str], keys: BatchKeys, targets: bool) -> dict[str, Any]:
     """Return a tensor or a list for each name, with an item for each case in their order.
 
     given: under each name, a value for each case, in order or by the names of cases.
+    targets: whether batches have regression targets, too.
 
     Raises:
         ValueError: a name that batches have already, or values for other cases.
     """
-    taken = (keys.image, keys.label, keys.case)
-    if len(set(taken)) != 3:
-        raise ValueError(f"[keys] expected three names that differ, got {taken}")
+    taken = (keys.image, keys.label, keys.case, *([keys.target] if targets else []))
+    if len(set(taken)) != len(taken):
+        raise ValueError(f"[keys] expected names that differ, got {taken}")
     made: dict[str, Any] = {}
     for name, values in given.items():
         if name in taken:

@@ -7,27 +7,29 @@ from typing import Any
 
 from ... import _core
 from ..examined import ExaminedLoader
+from .batches import B
 from .cases import Cases
 from .epochs import Epoch, Progress
 
 __all__ = ["IteratedLoader"]
 
 
-class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
+class IteratedLoader(ExaminedLoader, Iterator[B]):
     """A loader with epochs, if it has a length."""
 
     _progress = Progress()
-    _resumed = 0  # batches of the epoch before the state that was loaded
+    _resumed = 0, 0  # a step, and the batches of its epoch before it, of the state that was loaded
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[B]:
         """The batches of an epoch, or the loader itself if it has no length.
 
-        After `load_state_dict`, the first epoch has the batches that were left of it.
+        After `load_state_dict`, the first epoch has the batches that were left of it. It may be begun again until its first
+        batch is taken, as frameworks do to see whether a loader can be iterated.
         """
         if self._source.batches_per_epoch is None:
             return self
-        resumed, self._resumed = self._resumed, 0
-        self._progress = Progress(resumed)
+        step, done = self._resumed
+        self._progress = Progress(done if self.step == step else 0)
         return Epoch(self, self._progress)
 
     def __len__(self) -> int:
@@ -61,6 +63,9 @@ class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state: its seed, step and skipped cases. Rank and role stay this loader's.
 
+        Loaders of `from_folder` and `from_arrays` go on with any number of ranks, if all ranks together make as many samples of
+        a batch as before. The batches are those that would have followed.
+
         The next epoch has the batches that were left of the state's; if none were, it is a whole one. Skipped cases whose files
         have changed are tried again, with a message to `report`; with on_bad_case="raise", all are. A case that is still bad is
         skipped from the same step on as before, or its error is raised.
@@ -69,11 +74,11 @@ class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
         or batchgeneratorsv2: the batches then differ from those that would have followed.
 
         Raises:
-            ValueError: this is no state, or one of a later version.
+            ValueError: this is no state, or one of a later version or of another global batch size.
         """
         super().load_state_dict(state)
-        self._resumed = Progress.of_state(state, self._source.batches_per_epoch).done
-        self._progress = Progress(self._resumed)
+        self._progress = Progress.of_state(state, self._source.batches_per_epoch)
+        self._resumed = int(state["step"]), self._progress.done
 
     def _state(self, core: _core.Loader) -> dict[str, Any]:
         state = super()._state(core)
@@ -85,8 +90,10 @@ class IteratedLoader(ExaminedLoader, Iterator[dict[str, Any]]):
         shape = tuple(self._sampling["final_patch_size"][3 - self._source.dims :])
         length = self._source.batches_per_epoch
         ends = "without end" if length is None else f"{length} an epoch"
+        in_python = len(self.pipeline.fallbacks)
+        transforms = f"{self.pipeline.leaf_count - in_python} transforms native, {in_python} in Python"
         state = ", closed" if self.closed else ""
         return (
             f"DataLoader({len(self._names)} cases, batches of {self.batch_size} x {shape}, {ends}, {self.threads} threads, "
-            f"seed {self.seed}, rank {self.rank}{state})"
+            f"seed {self.seed}, rank {self._share or self.rank}, {transforms}{state})"
         )

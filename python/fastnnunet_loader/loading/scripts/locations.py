@@ -18,7 +18,7 @@ from ... import _core
 from ..reading.pickles import read_properties
 from ..reading.source import ClassLocations, class_locations
 
-__all__ = ["CaseLocations", "Classes"]
+__all__ = ["CaseLocations", "Classes", "users_cache"]
 
 Classes = tuple[tuple[int, ...], ...]
 _BESIDE = "class_locations"  # the folder beside the cases
@@ -93,10 +93,11 @@ class CaseLocations:
         of_folder = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:16]
         if self.cache is not None:
             return [self.cache / of_folder]
-        return [self.folder / _BESIDE, _users_cache() / "fastnnunet_loader" / of_folder]
+        return [self.folder / _BESIDE, users_cache() / "fastnnunet_loader" / of_folder]
 
 
-def _users_cache() -> Path:
+def users_cache() -> Path:
+    """Return the user's folder of caches, as the system has it."""
     if sys.platform == "win32":
         given, usual = os.environ.get("LOCALAPPDATA"), Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

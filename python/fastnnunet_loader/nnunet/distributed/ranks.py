@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
+from ...loading.scripts.ranks import agree
 from ...system import tasks_of_step
 
 __all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "ranks_here", "tell", "told"]
@@ -82,14 +83,6 @@ def of_ranks() -> dict[int, dict[str, Any]]:
     """Return what the other ranks published last, by rank."""
     found = {other: told(f"rank/{other}") for other in range(ranks()) if other != rank()}
     return {other: value for other, value in found.items() if value is not None}
-
-
-def agree(name: str, value: T) -> T:
-    """Return one value on all ranks that ask: that of the first one. Nobody waits, and nobody has to ask."""
-    if ranks() == 1:
-        return value
-    agreed: T = json.loads(_store().compare_set(_KEY + name, "", json.dumps(value)))
-    return agreed
 
 
 def once(name: str, work: Callable[[], object]) -> None:

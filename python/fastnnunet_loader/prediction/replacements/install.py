@@ -19,11 +19,12 @@ from typing import Any
 from ... import known
 from ..images.cases import find_cases
 from ..originals.followed import is_nnunets, kept_processes, own_methods
-from ..originals.stand_ins import STAND_INS, Patches, original_of
+from ..originals.stand_ins import Patches, original_of
 from ..session.pipeline import Job
 from ..session.session import Session
-from . import natives, options
+from . import options
 from .iterators import Arrays, Preprocessed
+from .natives import patch_functions
 from .pools import ThreadManager, ThreadMultiprocessing
 from .speaking import leave_out, say, say_once
 
@@ -41,12 +42,9 @@ def patch_predictor(patch: Callable[[Any, str, Any], None], asked: Callable[[], 
             set.
         asked: returns what install() was asked for.
     """
-    assert natives is not None  # importing it made the stand-ins
     patches = _Patches(patch)
     options.install(patches, asked)
-    for stand_in in STAND_INS:
-        if changes := stand_in.install(patches):
-            say_once(f"{stand_in.name} is called as it is, without native code: {'; '.join(changes[:3])}")
+    patch_functions(patches)
     _patch_processes(patches)
     _patch_methods(patches)
 

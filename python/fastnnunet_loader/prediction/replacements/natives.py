@@ -19,15 +19,17 @@ from nnunetv2.preprocessing.resampling import default_resampling
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ..export.conversion import Conversion
-from ..originals.stand_ins import stands_for
+from ..originals.stand_ins import STAND_INS, Patches, stands_for
 from ..preprocessing.cropping import bounding_box, fill_holes
 from ..preprocessing.resampling import resample
 from . import options
+from .speaking import say_once
 
 __all__ = [
     "convert_predicted_logits_to_segmentation_with_correct_shape",
     "crop_to_nonzero",
     "export_prediction_from_logits",
+    "patch_functions",
     "resample_and_save",
     "resample_data_or_seg",
 ]
@@ -37,6 +39,13 @@ LABELS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32
 
 LARGEST = 1e30
 """Of intensities: a spline of larger ones could leave float32, which nnU-Net's float64 does not."""
+
+
+def patch_functions(patches: Patches) -> None:
+    """Replace nnU-Net's functions of this module, and of others that have been imported, wherever their code is known."""
+    for stand_in in STAND_INS:
+        if changes := stand_in.install(patches):
+            say_once(f"{stand_in.name} is called as it is, without native code: {'; '.join(changes[:3])}")
 
 
 @stands_for(default_resampling, "resample_data_or_seg")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...settings import PATIENCE
+from ...settings import PATIENCE, Settings
 from ...system import available_cores, threads_of
 from ..originals.stand_ins import Patches
 
@@ -24,6 +24,11 @@ class Options:
     """None for one less than the cores, at most 8."""
     patience: float
     """Seconds."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Options:
+        """Return those of install()."""
+        return cls(settings.budget, settings.on_bad_case, settings.threads, settings.patience)
 
 
 current: Callable[[], Options] | None = None

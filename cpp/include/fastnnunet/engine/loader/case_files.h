@@ -22,9 +22,12 @@ struct CaseFiles {
   std::string segmentation_member = "seg";
   std::string previous_member = "seg";
   std::filesystem::path properties = {};  // what class locations come from; for errors
+  // Of the regression target, which moves as the image does; empty where there is none.
+  std::filesystem::path regression = {};
+  std::string regression_member = "target";
 
-  static constexpr int kImage = 0, kSegmentation = 1, kPrevious = 2, kProperties = 3;
-  static constexpr int kVolumes = 3, kFiles = 4;
+  static constexpr int kImage = 0, kSegmentation = 1, kPrevious = 2, kRegression = 3, kProperties = 4;
+  static constexpr int kVolumes = 4, kFiles = 5;
   // Path and member of one of the volumes.
   FASTNNUNET_API std::pair<const std::filesystem::path*, const std::string*> volume(int which) const;
 };

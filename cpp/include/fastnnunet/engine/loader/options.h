@@ -17,7 +17,8 @@ struct LoaderOptions {
   SamplingOptions sampling;
   int dims = 3;
   std::uint64_t seed = 0;
-  std::uint32_t rank = 0;
+  std::uint32_t rank =
+      0;  // its random numbers are its own; ranks that share batches all have 0, and a `first_slot` each
   std::uint32_t role = 0;
   int threads = 1;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
@@ -30,8 +31,9 @@ struct LoaderOptions {
   bool check_finite = false;  // NaN and infinite voxels make a case bad
   bool keep_blocks = true;    // decompressed ones, as far as the budget has room
 
-  SampleId sample_id(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt = 0) const {
-    return {seed, rank, role, step, slot, attempt};
+  // Of the sample at `position` in this loader's batch.
+  SampleId sample_id(std::uint64_t step, std::uint32_t position, std::uint32_t attempt = 0) const {
+    return {seed, rank, role, step, static_cast<std::uint32_t>(sampling.first_slot) + position, attempt};
   }
 };
 

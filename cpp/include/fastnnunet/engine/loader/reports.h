@@ -73,8 +73,8 @@ struct BadCase {
   std::string name;
   std::string file;
   std::string reason;
-  std::uint64_t step;  // the first that noticed; later ones go on without the case
-  std::uint32_t slot = 0;
+  std::uint64_t step;      // the first that noticed; later ones go on without the case
+  std::uint32_t slot = 0;  // of the sample's address
   std::uint32_t attempt = 0;
   // Of all files of the case when it was found bad, see stamp_of_case; empty where that could not be told.
   std::string stamp = {};

@@ -70,8 +70,7 @@ def _patch_compiler(patches: Patches) -> None:
 def _prediction_options() -> Options:
     installed = installation()
     assert installed is not None
-    chosen = installed.settings
-    return Options(chosen.budget, chosen.on_bad_case, chosen.threads, chosen.patience)
+    return Options.of(installed.settings)
 
 
 def install(settings: Settings) -> None:
