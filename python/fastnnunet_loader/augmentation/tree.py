@@ -32,6 +32,11 @@ class Augmentation:
     differences: tuple[str, ...] = ()
     """How these transforms differ from those of another library that they stand for, a sentence each."""
 
+    def __call__(self, **sample: Any) -> dict[str, Any]:
+        """Call batchgeneratorsv2's transforms, as its own classes do with each other."""
+        result: dict[str, Any] = self.transforms(**sample)
+        return result
+
 
 def require_transforms() -> None:
     """Raise ModuleNotFoundError with what to install, if batchgeneratorsv2 is not."""
@@ -54,11 +59,6 @@ def checked_size(patch_size: Sequence[int]) -> tuple[int, ...]:
     if len(patch) not in (2, 3) or any(n < 1 for n in patch):
         raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
     return patch
-
-    def __call__(self, **sample: Any) -> dict[str, Any]:
-        """Call batchgeneratorsv2's transforms, as its own classes do with each other."""
-        result: dict[str, Any] = self.transforms(**sample)
-        return result
 
 
 def enlarged(patch_size: Sequence[int], angle: float, least_scale: float, *, keep_first: bool) -> tuple[int, ...]:
