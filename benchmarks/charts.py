@@ -2,8 +2,8 @@
 
     python -m benchmarks.charts
 
-Draws docs/images/training.png, loader.png, stages.png, transforms.png, peers.png and prediction.png from the JSON that the
-benchmarks wrote.
+Draws docs/images/training.png, loader.png, stages.png, transforms.png, peers.png, scripts.png and prediction.png from the JSON
+that the benchmarks wrote.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,30 @@ def peers_chart(figures: dict[str, Any], file: Path) -> None:
     axes.invert_yaxis()
     axes.axvline(figures["floor"], color=FLOOR, linestyle="--", linewidth=1, label=FLOOR_OF)
     _finish_seconds(figure, figures, file)
+
+
+def scripts_chart(figures: dict[str, Any], file: Path) -> None:
+    """What feeding the same training costs beyond the training itself, and the memory of all processes."""
+    runs = figures["runs"]
+
+    def middle(name: str, value: Callable[[dict[str, float]], float]) -> float:
+        return statistics.median(value(run) for run in runs[name])
+
+    panels: list[tuple[str, Callable[[dict[str, float]], float]]] = [
+        ("iterations/s (more is better)", lambda run: run["iterations_per_second"]),
+        ("CPU s a sample, all processes, with the training", lambda run: run["cpu_seconds_per_sample"]),
+        ("peak memory, GiB", lambda run: run["peak_memory"] / 2**30),
+        ("first batch, s", lambda run: run["first_batch_seconds"]),
+    ]
+    figure = Figure(figsize=(12, 0.42 * len(runs) + 1.6), layout="constrained")
+    colours = [OURS if name == "fastnnunet-loader" else THEIRS for name in runs]
+    for axes, (label, value) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        values = [middle(name, value) for name in runs]
+        axes.bar_label(axes.barh(list(runs), values, 0.6, color=colours), [f"{v:.3g}" for v in values], padding=3, fontsize=8)
+        axes.set_xlabel(label, fontsize=8)
+        axes.margins(x=0.25)
+    axes.invert_yaxis()
+    _save(figure, figures["machine"], file)
 
 
 def training_chart(figures: list[dict[str, Any]], file: Path) -> None:
@@ -192,6 +217,7 @@ def main() -> int:
         ("loader", stages_chart, "stages"),
         ("transforms", transforms_chart, "transforms"),
         ("peers", peers_chart, "peers"),
+        ("scripts", scripts_chart, "scripts"),
         ("prediction", prediction_chart, "prediction"),
     )
     for name, draw, picture in charts:

@@ -50,6 +50,8 @@ if _TYPE_CHECKING:
     from .packing.pack import pack
     from .prediction.export.segmentation import SegmentationStream, logits_to_segmentation
     from .prediction.preprocessing.resampling import resample
+    from .prediction.volume.grid import grid
+    from .prediction.volume.predict import predict_volume
     from .transforms.pipeline import DrawnParameters, Pipeline, Stage, compile_transforms
     from .transforms.plugins import get_include, register_transform
 else:
@@ -64,7 +66,9 @@ else:
         "loading.statistics",
         "packing.pack",
         "_core",
-        "nnunet.reproducing",
+        "prediction.volume.grid",
+        "prediction.volume.predict",
+        "nnunet.reproducing",  # after all that does without nnU-Net
         "augmentation",
     )
 
@@ -206,10 +210,12 @@ __all__ = [
     "default_threads",
     "dump",
     "get_include",
+    "grid",
     "install",
     "logits_to_segmentation",
     "memory",
     "pack",
+    "predict_volume",
     "register_transform",
     "reproduce",
     "resample",

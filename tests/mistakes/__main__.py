@@ -21,8 +21,9 @@ from .mistake import Mistake
 from .second import SECOND
 from .sixth import SIXTH
 from .third import THIRD
+from .translated import TRANSLATED
 
-MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH]
+MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *TRANSLATED]
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95
 LIMIT = 1200  # seconds for the tests of one mistake: one that never ends is one that was noticed

@@ -240,10 +240,10 @@ FOURTH = [
         _PREDICTION,
     ),
     Mistake(
-        f"{PACKAGE}/prediction/sliding_window/windows.py",
+        f"{PACKAGE}/prediction/sliding_window/passing.py",
         "probabilities of several folds are those of the sum of their logits and not of the mean",
-        ("                if len(folds) > 1:\n                    place /= len(folds)\n                waiting.put("),
-        "                waiting.put(",
+        ("            if folds > 1:\n                place /= folds\n            waiting.put("),
+        "            waiting.put(",
         _PREDICTION,
     ),
     Mistake(

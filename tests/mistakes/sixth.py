@@ -282,16 +282,16 @@ SIXTH = [
         "tests/prediction",
     ),
     Mistake(
-        f"{PACKAGE}/prediction/sliding_window/windows.py",
+        f"{PACKAGE}/prediction/sliding_window/passing.py",
         (
             "Logits behind the first windows along the axis are divided by too large weights, so that saved "
             "probabilities are too even"
         ),
         (
-            "                waiting.put(count, last=following is None and first + count == start + complete)\n"
-            "            weights.clear(start, complete)\n"
+            "            waiting.put(count, last=following is None and first + count == start + complete)\n"
+            "        weights.clear(start, complete)\n"
         ),
-        "                waiting.put(count, last=following is None and first + count == start + complete)\n",
+        "            waiting.put(count, last=following is None and first + count == start + complete)\n",
         "tests/inference tests/prediction",
     ),
     Mistake(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .tree import Augmentation, enlarged
+from .tree import Augmentation, checked_size, enlarged, require_transforms
 
 __all__ = ["TRAINERS", "nnunet", "none"]
 
@@ -71,7 +71,8 @@ def nnunet(
         ValueError: an argument is out of range.
         ModuleNotFoundError: batchgeneratorsv2 is not installed.
     """
-    patch = _checked(patch_size)
+    require_transforms()
+    patch = checked_size(patch_size)
     recipe = TRAINERS.get(trainer)
     if recipe is None:
         raise ValueError(f"[trainer] expected one of {', '.join(TRAINERS)}, got {trainer!r}")
@@ -101,19 +102,10 @@ def none(
 
     Arguments, result and errors are those of `nnunet`.
     """
-    patch = _checked(patch_size)
+    require_transforms()
+    patch = checked_size(patch_size)
     built = _finishing(_Recipe(), False, deep_supervision_scales, None, cascade_labels, regions, ignore_label)
     return Augmentation(_compose(built), patch, patch)
-
-
-def _checked(patch_size: Sequence[int]) -> tuple[int, ...]:
-    try:
-        patch = tuple(int(n) for n in patch_size)
-    except (TypeError, ValueError):
-        patch = ()
-    if len(patch) not in (2, 3) or any(n < 1 for n in patch):
-        raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
-    return patch
 
 
 def _angle(patch: tuple[int, ...], folded: bool) -> float:
@@ -290,10 +282,6 @@ def _finishing(
     ignore_label: int | None,
 ) -> list[Any]:
     """From labels to targets."""
-    from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
-    from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
-        RemoveRandomConnectedComponentFromOneHotEncodingTransform,
-    )
     from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
     from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
@@ -309,6 +297,12 @@ def _finishing(
         labels = list(cascade_labels)
         built.append(MoveSegAsOneHotToDataTransform(source_channel_idx=1, all_labels=labels, remove_channel_from_source=True))
         if training:
+            # They need acvl_utils, which batchgeneratorsv2 does not require.
+            from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
+            from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
+                RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+            )
+
             channels = list(range(-len(labels), 0))
             moved = ApplyRandomBinaryOperatorTransform(channel_idx=channels, strel_size=(1, 8), p_per_label=recipe.p_per_label)
             removed = RemoveRandomConnectedComponentFromOneHotEncodingTransform(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Augmentation", "enlarged", "initial_patch_size_of"]
+__all__ = ["Augmentation", "checked_size", "enlarged", "initial_patch_size_of", "leaves_of", "require_transforms"]
 
 _QUARTER = np.pi / 2
 _LEAST_SCALE = 0.7
@@ -29,11 +29,36 @@ class Augmentation:
     """What is cut out of an image, in voxels: large enough to be turned and scaled."""
     mirror_axes: tuple[int, ...] = ()
     """Axes that are mirrored in training; mirroring in inference should have the same."""
+    differences: tuple[str, ...] = ()
+    """How these transforms differ from those of another library that they stand for, a sentence each."""
 
     def __call__(self, **sample: Any) -> dict[str, Any]:
         """Call batchgeneratorsv2's transforms, as its own classes do with each other."""
         result: dict[str, Any] = self.transforms(**sample)
         return result
+
+
+def require_transforms() -> None:
+    """Raise ModuleNotFoundError with what to install, if batchgeneratorsv2 is not."""
+    try:
+        import batchgeneratorsv2  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "[augmentation] expected batchgeneratorsv2, which is not installed: pip install batchgeneratorsv2, or this package "
+            "with the extra 'transforms'",
+            name="batchgeneratorsv2",
+        ) from error
+
+
+def checked_size(patch_size: Sequence[int]) -> tuple[int, ...]:
+    """Return a size of 2 or 3 axes. Raises ValueError for anything else."""
+    try:
+        patch = tuple(int(n) for n in patch_size)
+    except (TypeError, ValueError):
+        patch = ()
+    if len(patch) not in (2, 3) or any(n < 1 for n in patch):
+        raise ValueError(f"[patch_size] expected 2 or 3 whole numbers above 0, got {patch_size!r}")
+    return patch
 
 
 def enlarged(patch_size: Sequence[int], angle: float, least_scale: float, *, keep_first: bool) -> tuple[int, ...]:
@@ -69,7 +94,7 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
     patch = tuple(int(n) for n in patch_size)
     angle, scale, folded, found = 0.0, 1.0, False, False
     size = patch
-    for leaf in _leaves(transforms):
+    for leaf in leaves_of(transforms):
         if isinstance(leaf, Augmentation):
             if leaf.patch_size == patch:
                 size = tuple(map(max, size, leaf.initial_patch_size))
@@ -88,13 +113,15 @@ def initial_patch_size_of(transforms: Any, patch_size: Sequence[int]) -> tuple[i
 
 
 def _extreme(scalar: Any, of: Any, of_function: float) -> float:
-    """Of a RandomScalar: a number, a pair or a function."""
+    """Of a RandomScalar: a number, a pair or a function, which may tell its bounds."""
+    scalar = getattr(scalar, "bounds", scalar)
     if callable(scalar):
         return of_function
     return float(of(scalar) if isinstance(scalar, Sequence) else of([scalar]))
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
+def leaves_of(tree: Any) -> Iterator[Any]:
+    """Yield the transforms of a tree that hold no others; an Augmentation is one."""
     if isinstance(tree, Augmentation):
         children: Any = None
     elif isinstance(tree, (list, tuple)):
@@ -107,4 +134,4 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
         return
     for child in children:
-        yield from _leaves(child)
+        yield from leaves_of(child)

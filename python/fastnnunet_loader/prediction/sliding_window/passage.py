@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["HELD_BYTES", "PLANES_AT_ONCE", "PLANES_BETWEEN", "Passage", "plan_passage", "whole_bytes"]
+__all__ = ["HELD_BYTES", "PLANES_AT_ONCE", "PLANES_BETWEEN", "Passage", "best_passage", "plan_passage", "whole_bytes"]
 
 WORTH_ANOTHER_AXIS = 1.25
 """Another axis than the first, whose planes are contiguous, is chosen if the first takes this many times its memory."""
@@ -98,20 +99,29 @@ class Passage:
 
 
 def plan_passage(shape: Sequence[int], patch_size: Sequence[int], tile_step_size: float) -> Passage:
-    """Choose the axis that takes the least memory, or the first axis if that takes hardly more.
+    """Choose the way of nnU-Net's windows.
 
     shape: (X, Y, Z) of the preprocessed image. patch_size: 2D or 3D.
     """
     from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 
+    return best_passage(shape, patch_size, lambda size, patch: compute_steps_for_sliding_window(size, patch, tile_step_size))
+
+
+def best_passage(shape: Sequence[int], patch_size: Sequence[int], steps: Callable[[Any, Any], list[list[int]]]) -> Passage:
+    """Choose the axis that takes the least memory, or the first axis if that takes hardly more.
+
+    shape: (X, Y, Z) of the image. patch_size: 2D or 3D. steps: gives the first voxels of the windows along each axis, from the
+    sizes of the image, which is padded to at least one window, and of a window.
+    """
     flat = len(patch_size) < 3
     x, y, z = ([1] if flat else []) + [int(n) for n in patch_size]
     padded = [max(int(n), p) for n, p in zip(shape, (x, y, z), strict=True)]
     size = (padded[0], padded[1], padded[2])
     if flat:  # every window of a 2D network is one plane
-        across = compute_steps_for_sliding_window(size[1:], (y, z), tile_step_size)
+        across = steps(size[1:], (y, z))
         return Passage(0, 1, tuple(range(size[0])), size, (1, y, z), (size[0], len(across[0]), len(across[1])))
-    starts = compute_steps_for_sliding_window(size, (x, y, z), tile_step_size)
+    starts = steps(size, (x, y, z))
     windows = (len(starts[0]), len(starts[1]), len(starts[2]))
     passages = [
         Passage(axis, (x, y, z)[axis], tuple(dict.fromkeys(starts[axis])), size, (x, y, z), windows)

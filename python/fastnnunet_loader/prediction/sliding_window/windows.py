@@ -8,13 +8,13 @@ window, window, ... at one place of the axis  ──>  sums of logits and weight
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from .passage import Passage
-from .sums import OrderedSums, Sums
+from .passing import pass_over, windows_by_start
 from .waiting import Planes, Waiting
 
 __all__ = ["predict_planes"]
@@ -74,60 +74,40 @@ class _Run:
         self._image, unpad = pad_nd_image(image, self._patch, "constant", {"value": 0}, True, None)
         self._unpad = unpad[1:]
         slicers = predictor._internal_get_sliding_window_slicers(self._image.shape[1:])
-        self._windows: dict[int, list[Any]] = {start: [] for start in passage.starts}
-        for slicer in slicers:  # those of one start stay in nnU-Net's order
-            at = slicer[passage.along + 1]
-            self._windows[at if isinstance(at, int) else at.start].append(slicer)
+        self._windows = windows_by_start(passage, slicers)
         self._total = len(slicers)
 
     def over(self, device: torch.device, planes: Planes) -> None:
         """Predict with sums on a device."""
         from nnunetv2.inference.predict_from_raw_data import compute_gaussian  # as it is there now
 
-        passage, predictor = self._passage, self._predictor
+        predictor = self._predictor
         image = self._image.to(device)
         gaussian = torch.ones((), dtype=torch.half, device=device).expand(self._patch)
         if predictor.use_gaussian:
             gaussian = compute_gaussian(self._patch, sigma_scale=1.0 / 8, value_scaling_factor=10, device=device)
         heads, folds = predictor.label_manager.num_segmentation_heads, predictor.list_of_parameters
-        kind = Sums if passage.in_order else OrderedSums
-        sums = [kind(passage, heads, device) for _ in range(passage.sums(len(folds)))]
-        weights = kind(passage, 1, device)
-        waiting = Waiting(passage, heads, len(folds), self._unpad, planes)
         done, all_of_them = 0, self._total * len(folds)
+
+        def predict(fold: int, slicers: list[Any]) -> Iterator[torch.Tensor]:
+            nonlocal done
+            if len(folds) > 1:
+                self._load(folds[fold])
+            for slicer in slicers:
+                window = torch.clone(image[slicer][None], memory_format=torch.contiguous_format)
+                prediction = predictor._internal_maybe_mirror_and_predict(window.to(predictor.device))[0].to(device)
+                if predictor.use_gaussian:
+                    prediction *= gaussian
+                yield prediction
+                del prediction
+                done += 1
+                if self._tell is not None:
+                    self._tell(done, all_of_them)
+
         if len(folds) == 1:
             self._load(folds[0])
-        for start, following in zip(passage.starts, (*passage.starts[1:], None), strict=True):
-            complete = passage.extent if following is None else following - start
-            for slicer in self._windows[start]:
-                weights.add(gaussian, slicer, start, complete)
-            for fold, parameters in enumerate(folds):
-                if len(folds) > 1:
-                    self._load(parameters)
-                kept = sums[fold % len(sums)]
-                for slicer in self._windows[start]:
-                    window = torch.clone(image[slicer][None], memory_format=torch.contiguous_format)
-                    prediction = predictor._internal_maybe_mirror_and_predict(window.to(predictor.device))[0].to(device)
-                    if predictor.use_gaussian:
-                        prediction *= gaussian
-                    kept.add(prediction, slicer, start, complete)
-                    del prediction
-                    done += 1
-                    if self._tell is not None:
-                        self._tell(done, all_of_them)
-                if len(sums) < len(folds):  # the next fold begins with nothing in the same sums
-                    kept.take(start, complete, weights, waiting.place(complete), add=fold > 0)
-            step = passage.step(len(folds))
-            for first in range(start, start + complete, step):
-                count = min(step, start + complete - first)
-                place = waiting.place(count)
-                if len(sums) == len(folds):
-                    for fold, kept in enumerate(sums):
-                        kept.take(first, count, weights, place, add=fold > 0)
-                if len(folds) > 1:
-                    place /= len(folds)
-                waiting.put(count, last=following is None and first + count == start + complete)
-            weights.clear(start, complete)
+        waiting = Waiting(self._passage, heads, len(folds), self._unpad, planes)
+        pass_over(self._passage, self._windows, predict, gaussian, heads, len(folds), device, waiting)
 
     def _load(self, parameters: Any) -> None:
         from torch._dynamo import OptimizedModule

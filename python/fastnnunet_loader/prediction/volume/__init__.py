@@ -1,0 +1,1 @@
+"""Whole volumes through any network, without plans and files."""
