@@ -1,8 +1,8 @@
 """Which libraries the extensions of a wheel for Windows or macOS load, and what of them they call:  imports.py WHEEL.
 
 auditwheel knows Linux alone. Fails where one loads what neither the system, Python nor torch has, where a symbol comes from
-nowhere, and where one for macOS exports a symbol beside its PyInit. On Windows a symbol is asked for together with the name of its
-library, so what oneTBB and pybind11 export there meets nobody else's.
+nowhere, and where one for macOS exports a symbol beside its PyInit. On Windows a symbol is asked for together with the name of
+its library, so what oneTBB and pybind11 export there meets nobody else's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-// What objects of Microsoft's compiler expect of its runtime library: the guard of their stack frames, and a mark of programs with
-// floating-point numbers.
+// What objects of Microsoft's compiler expect of its runtime library: the guard of their stack frames, and a mark of
+// programs with floating-point numbers.
 #include <stdint.h>
 
 const int _fltused = 0x9875;
