@@ -33,8 +33,9 @@ LocationReader location_reader(const py::function& reader) {
       const auto file = py::cast<std::string>(error.value().attr("file"));
       const auto reason = py::cast<std::string>(error.value().attr("reason"));
       const py::object code = error.value().attr("errno");
-      if (!code.is_none() && platform::is_limit(py::cast<int>(code))) throw ResourceError(file, reason);
-      const Passing may_pass = code.is_none() ? Passing::no : platform::passing(py::cast<int>(code));
+      if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
+      Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
+      if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
       throw PythonStorageError(file, reason, may_pass, std::move(error));
     }
     ClassLocations locations(shape);
@@ -207,7 +208,9 @@ void add_loader(py::module_& module) {
   module.def("find_cases", &find_cases, py::arg("folder"), py::kw_only(), py::arg("labelled") = true,
              py::call_guard<py::gil_scoped_release>());
   module.def("stamp_of_case", &stamp_of_case, py::arg("files"), py::call_guard<py::gil_scoped_release>());
-  module.def("passing", [](int code) { return platform::passing(code) == Passing::yes; }, py::arg("errno"));
+  module.def("passing", [](int number) { return platform::passing_errno(number) == Passing::yes; }, py::arg("errno"));
+  // code: of the system; on Windows what an OSError has as `winerror`.
+  module.def("system_passing", [](int code) { return platform::passing(code) == Passing::yes; }, py::arg("code"));
 
   py::class_<SamplingOptions>(module, "SamplingOptions")
       .def(py::init([](std::int64_t batch_size, const Index3& patch_size, const Index3& final_patch_size,

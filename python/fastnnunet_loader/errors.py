@@ -45,7 +45,7 @@ class StorageError(FastnnUNetError):
     Attributes:
         file: the file.
         reason: what was expected and what was found.
-        errno: the system's number of the error where Python met it, or None.
+        errno: Python's `errno` of the error where Python met it, or None.
         passing: whether it may be over after a while, as where a file server does not answer.
     """
 

@@ -13,6 +13,10 @@ bool is_limit(int code);
 // Whether an error with this number of the system's (errno; GetLastError on Windows) may be over after a while.
 Passing passing(int code);
 
+// The same for errno, which on Windows is the C library's or a socket's.
+bool is_limit_errno(int number);
+Passing passing_errno(int number);
+
 // Throws ResourceError for a limit, else StorageError of the file `name`, with the system's own words.
 [[noreturn]] void throw_system_error(const std::string& name, const std::string& what, int code);
 

@@ -90,5 +90,13 @@ TEST_CASE("platform: a limit of the process is not the file's fault") {
 
 #endif
 
+TEST_CASE("platform: which numbers of the C library may pass") {
+  for (const int number : {EIO, EAGAIN, EBUSY}) CHECK(passing_errno(number) == Passing::yes);
+  for (const int number : {ENOENT, ENOTDIR}) CHECK(passing_errno(number) == Passing::if_it_was_there);
+  for (const int number : {EACCES, EPERM, EINVAL, ENOMEM}) CHECK(passing_errno(number) == Passing::no);
+  for (const int number : {EMFILE, ENFILE, ENOMEM}) CHECK(is_limit_errno(number));
+  for (const int number : {EIO, ENOENT, EACCES}) CHECK_FALSE(is_limit_errno(number));
+}
+
 }  // namespace
 }  // namespace fastnnunet::platform

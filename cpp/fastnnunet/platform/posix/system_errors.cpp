@@ -34,4 +34,8 @@ Passing passing(int code) {
   }
 }
 
+bool is_limit_errno(int number) { return is_limit(number); }
+
+Passing passing_errno(int number) { return passing(number); }
+
 }  // namespace fastnnunet::platform

@@ -8,6 +8,8 @@
 
 #include <windows.h>
 
+#include <cerrno>
+
 namespace fastnnunet::platform {
 
 bool is_limit(int code) {
@@ -43,6 +45,34 @@ Passing passing(int code) {
     case ERROR_HOST_UNREACHABLE:
     case ERROR_HOST_DOWN:
     case ERROR_CONNECTION_ABORTED:
+      return Passing::yes;
+    default:
+      return Passing::no;
+  }
+}
+
+bool is_limit_errno(int number) { return number == EMFILE || number == ENFILE || number == ENOMEM; }
+
+Passing passing_errno(int number) {
+  switch (number) {
+    case ENOENT:
+    case ENOTDIR:
+      return Passing::if_it_was_there;
+    case EIO:
+    case EAGAIN:
+    case EBUSY:
+    // Of sockets: Python's errno has these under the names that POSIX has.
+    case WSAESTALE:
+    case WSAETIMEDOUT:
+    case WSAENOTCONN:
+    case WSAEHOSTDOWN:
+    case WSAEHOSTUNREACH:
+    case WSAENETDOWN:
+    case WSAENETUNREACH:
+    case WSAECONNREFUSED:
+    case WSAECONNRESET:
+    case WSAECONNABORTED:
+    case WSAESHUTDOWN:
       return Passing::yes;
     default:
       return Passing::no;

@@ -29,16 +29,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def may_pass(error: BaseException) -> bool:
     """Whether an error, or what it came from, may be over after a while: EIO, ESTALE, ETIMEDOUT and the like."""
     return any(
-        (isinstance(one, StorageError) and one.passing)
-        or (isinstance(one, OSError) and (number := _number(one)) is not None and _core.passing(number))
+        (isinstance(one, StorageError) and one.passing) or (isinstance(one, OSError) and _number_may_pass(one))
         for one in _chain(error)
     )
 
 
-def _number(error: OSError) -> int | None:
-    """The system's own number: on Windows errno is the C library's."""
-    number: int | None = getattr(error, "winerror", None)
-    return error.errno if number is None else number
+def _number_may_pass(error: OSError) -> bool:
+    code: int | None = getattr(error, "winerror", None)  # the system's own number, which says more than errno
+    if code is not None:
+        return _core.system_passing(code)
+    return error.errno is not None and _core.passing(error.errno)
 
 
 def _is_gone(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import StorageError
+from .patience import may_pass
 
 __all__ = ["read_properties"]
 
@@ -182,11 +183,11 @@ def read_properties(file: Path, unrestricted: bool = False) -> dict[str, Any]:
         with file.open("rb") as stream:
             properties = pickle.load(stream) if unrestricted else _Unpickler(stream).load()
     except OSError as error:
-        raise _bad(file, error.strerror or str(error), getattr(error, "winerror", None) or error.errno) from error
+        raise _bad(file, error.strerror or str(error), error.errno, passing=may_pass(error)) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
         # Python's own unpickler believes the sizes that a file names, so there the file may be what is wrong.
         if isinstance(error, MemoryError) and not unrestricted:
-            raise _bad(file, "no memory is left to read it", _NO_MEMORY) from error
+            raise _bad(file, "no memory is left to read it", errno.ENOMEM) from error
         reason = f"expected a whole pickle of nnU-Net's properties, got {type(error).__name__}: {error}"
         raise _bad(file, reason) from error
     if not isinstance(properties, dict):
@@ -194,8 +195,5 @@ def read_properties(file: Path, unrestricted: bool = False) -> dict[str, Any]:
     return properties
 
 
-_NO_MEMORY = 8 if os.name == "nt" else errno.ENOMEM  # as the system's own calls would say it
-
-
-def _bad(file: Path, reason: str, code: int | None = None) -> StorageError:
-    return StorageError(f"[{file}] {reason}", file=str(file), reason=reason, errno=code)
+def _bad(file: Path, reason: str, number: int | None = None, passing: bool | None = None) -> StorageError:
+    return StorageError(f"[{file}] {reason}", file=str(file), reason=reason, errno=number, passing=passing)
