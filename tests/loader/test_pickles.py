@@ -8,7 +8,6 @@ import io
 import os
 import pathlib
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -191,6 +190,8 @@ def test_a_states_own_flags_of_a_type_do_not_count(tmp_path: Path) -> None:
 def test_no_number_in_the_file_takes_memory_or_time(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "case.pkl"
     file.write_bytes(content)
+    import resource  # not on Windows
+
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(fl.StorageError):
         read_properties(file)
