@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 
 import pytest
 from small_folders import numpy_folder, open_folder
-
-import fastnnunet_loader as fl
 
 
 def run(folder: Path, ranks: int) -> list[dict[str, Any]]:
@@ -22,8 +19,7 @@ def run(folder: Path, ranks: int) -> list[dict[str, Any]]:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)] if ranks > 1 else []
     done = subprocess.run(
         [sys.executable, *launch, str(script), str(root), str(folder / "seen")],
-        env={**os.environ, "PYTHONPATH": str(Path(fl.__file__).parents[1])}, capture_output=True, encoding="utf-8",
-        timeout=240, check=False,
+        capture_output=True, encoding="utf-8", timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return [json.loads((folder / f"seen.{rank}").read_text(encoding="utf-8")) for rank in range(ranks)]

@@ -43,10 +43,10 @@ def test_every_file_is_in_one_part_and_no_part_is_too_large(tmp_path: Path, size
         folder.mkdir()
     for number, size in enumerate(sizes):
         (files / f"{number:04d}.whl").write_bytes(os.urandom(size))
-    done = run("parts.py", files, parts, LIMIT)
+    done = run("parts.py", files, parts, LIMIT, "kit")
     assert done.returncode == 0, done.stderr
     made = sorted(parts.iterdir())
-    assert [part.name for part in made] == [f"part-{n:02d}-of-{len(made):02d}.tar" for n in range(1, len(made) + 1)]
+    assert [part.name for part in made] == [f"part-kit-{n:02d}-of-{len(made):02d}.tar" for n in range(1, len(made) + 1)]
     assert max(part.stat().st_size for part in made) <= LIMIT
     for part in made:
         with tarfile.open(part) as archive:
@@ -63,7 +63,7 @@ def test_every_file_is_in_one_part_and_no_part_is_too_large(tmp_path: Path, size
 def test_a_file_larger_than_a_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "large.whl").write_bytes(bytes(LIMIT))
-    done = run("parts.py", tmp_path / "files", tmp_path, LIMIT)
+    done = run("parts.py", tmp_path / "files", tmp_path, LIMIT, "kit")
     assert done.returncode == 1
     assert done.stderr == f"expected files of at most {LIMIT} bytes, got {LIMIT} in large.whl\n"
 
@@ -72,9 +72,21 @@ def test_the_script_waits_for_all_parts(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     for name in "ab":
         (tmp_path / "files" / name).write_bytes(os.urandom(LIMIT // 2 + 1))
-    run("parts.py", tmp_path / "files", tmp_path, LIMIT)
+    run("parts.py", tmp_path / "files", tmp_path, LIMIT, "kit")
     done = subprocess.run(
-        ["bash", str(SCRIPTS / "try.sh"), str(tmp_path / "part-02-of-02.tar")],
+        ["bash", str(SCRIPTS / "try.sh"), str(tmp_path / "part-kit-02-of-02.tar")],
         env={**os.environ, "KIT": str(tmp_path / "kit")}, capture_output=True, encoding="utf-8", timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "1 of 2 parts are here\n")
+
+
+def test_parts_of_two_kits_do_not_fit_together(tmp_path: Path) -> None:
+    for kit in ("one", "two"):
+        (tmp_path / kit).mkdir()
+        (tmp_path / kit / "file").write_bytes(b"content")
+        run("parts.py", tmp_path / kit, tmp_path, LIMIT, kit)
+    done = subprocess.run(
+        ["bash", str(SCRIPTS / "try.sh"), str(tmp_path / "part-one-01-of-01.tar"), str(tmp_path / "part-two-01-of-01.tar")],
+        env={**os.environ, "KIT": str(tmp_path / "kit")}, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "expected parts of one kit, got parts of one and of two\n")

@@ -166,8 +166,8 @@ def ours(function):
     return function.__module__.startswith("fastnnunet_loader")
 
 def threads():
-    module = sys.modules.get("fastnnunet_loader.nnunet")
-    return module.installation().settings.threads if module and module.installed() else None
+    module = sys.modules.get("fastnnunet_loader.nnunet.runs")
+    return module.installation().settings.threads if module and module.installation() else None
 
 assert not [name for name in sys.modules if name.startswith(("nnunetv2", "fastnnunet_loader"))]
 failed = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,8 +19,6 @@ from packed_inputs import labels_of, quietly, read, volume, write, write_cases, 
 import fastnnunet_loader as fl
 from fastnnunet_loader import cli
 
-PACKAGE = Path(fl.__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE)}
 COMMAND = (sys.executable, "-m", "fastnnunet_loader.cli", "pack")
 
 
@@ -52,7 +49,7 @@ def test_nnunet_is_imported_nowhere(with_plans: bool, tmp_path: Path, nnunet_dat
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_NNUNET, "pack", *map(str, [images, "--labels", labels, "-o", out, *options])],
-        env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False, timeout=120,
+        capture_output=True, encoding="utf-8", check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"4 cases in {out}"
@@ -200,7 +197,6 @@ def test_an_interrupted_run_leaves_whole_cases_and_is_continued(tmp_path: Path, 
         before = len(list(out.glob("case_?.b2nd")))
         with subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
-            env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",

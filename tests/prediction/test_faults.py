@@ -311,7 +311,7 @@ def test_a_program_that_calls_the_command_goes_on_after_ctrl_c(model: tuple[Any,
     ("where", "name"),
     [
         ("nnunetv2.imageio.simpleitk_reader_writer:SimpleITKIO", "read_images"),
-        ("fastnnunet_loader.prediction.preprocessing.preprocess", "resample"),
+        ("fastnnunet_loader.prediction.preprocessing.steps", "resample"),
         ("nnunetv2.inference.predict_from_raw_data:nnUNetPredictor", "_internal_maybe_mirror_and_predict"),
         ("nnunetv2.imageio.simpleitk_reader_writer:SimpleITKIO", "write_seg"),
     ],
