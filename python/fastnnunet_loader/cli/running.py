@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..listening import listen
-from ..nnunet import install, installed
+from ..nnunet import installed
+from ..nnunet.installing.everything import install
 from ..nnunet.replacing.pools import LATER, MODULES
 from ..settings import Settings
 from ..termination import end_on_sigterm
