@@ -109,7 +109,7 @@ class _Watcher:
             del self._depth[me]
             if not install or self._depth or self._stopped or self._installing is not None:
                 return
-            if _half_made("fastnnunet_loader.nnunet", "installed"):
+            if _half_made("fastnnunet_loader.nnunet.installing.everything", "uninstall"):
                 return
             # `python -m` runs a module under another name.
             main = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
