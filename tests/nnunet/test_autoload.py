@@ -138,10 +138,11 @@ def test_a_program_that_installs_itself_is_left_to_it(folder: Path) -> None:
     """It is importing this package now, and that imports nnU-Net."""
     code = f"""
 import types
-module = sys.modules["fastnnunet_loader.nnunet"] = types.ModuleType("fastnnunet_loader.nnunet")
+name = "fastnnunet_loader.nnunet.installing.everything"
+module = sys.modules[name] = types.ModuleType(name)
 import {LOADER}
 assert "fastnnunet_loader.cli.running" not in sys.modules
-module.installed = lambda: True
+module.uninstall = lambda: None
 import {PREDICT}
 """
     (called, watched), _ = run(folder, code)
