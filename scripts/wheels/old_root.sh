@@ -19,20 +19,21 @@ if [ ! -e "$build/made" ]; then
   rm -rf --one-file-system "$build"
   mkdir -p "$build"
   bionic "$build" build-essential,bison,gawk,python3,libssl-dev,zlib1g-dev,libffi-dev,libbz2-dev,liblzma-dev,xz-utils
+  mkdir "$build/build"
   if [ -n "${GLIBC:-}" ]; then
-    cp -r "$GLIBC" "$build/root/glibc-2.28"
+    cp -r "$GLIBC" "$build/build/glibc-2.28"
   else
-    curl --fail --silent --show-error https://ftp.gnu.org/gnu/glibc/glibc-2.28.tar.xz | tar -xJ -C "$build/root"
+    curl --fail --silent --show-error https://ftp.gnu.org/gnu/glibc/glibc-2.28.tar.xz | tar -xJ -C "$build/build"
   fi
-  curl --fail --silent --show-error $archive/pool/main/p/python3.12/python3.12_3.12.3.orig.tar.xz | tar -xJ -C "$build/root"
+  curl --fail --silent --show-error $archive/pool/main/p/python3.12/python3.12_3.12.3.orig.tar.xz | tar -xJ -C "$build/build"
   say "glibc 2.28 and CPython 3.12"
   chroot "$build" bash -euc '
-    mkdir -p /root/glibc-build && cd /root/glibc-build
+    mkdir -p /build/glibc-build && cd /build/glibc-build
     ../glibc-2.28/configure --prefix=/usr --libdir=/usr/lib/x86_64-linux-gnu libc_cv_slibdir=/lib/x86_64-linux-gnu \
       --disable-werror --disable-profile --disable-nscd --without-selinux
     make -j"$(nproc)"
-    make install_root=/root/glibc install
-    cd /root/Python-3.12.3
+    make install_root=/build/glibc install
+    cd /build/Python-3.12.3
     ./configure --prefix=/opt/python3.12
     make -j"$(nproc)"
     make install' >"$build.log" 2>&1 || { tail -n 20 "$build.log" >&2 && fail "expected glibc and CPython to be built, see $build.log"; }
@@ -45,9 +46,9 @@ bionic "$root" ca-certificates,libssl1.1,libffi6,zlib1g,libbz2-1.0,liblzma5,libs
 cp -r "$build/opt/python3.12" "$root/opt/"
 ln -s /opt/python3.12/bin/python3 "$root/usr/local/bin/python3"
 # Names of the old files that no link of the new ones replaces are taken away, so that no program finds both.
-cp -a "$build"/root/glibc/lib/x86_64-linux-gnu/. "$root/lib/x86_64-linux-gnu/"
+cp -a "$build"/build/glibc/lib/x86_64-linux-gnu/. "$root/lib/x86_64-linux-gnu/"
 rm -f "$root"/lib/x86_64-linux-gnu/*-2.27.so
-cp -a "$build"/root/glibc/lib64/. "$root/lib64/" 2>/dev/null || true
-cp "$build/root/glibc/usr/bin/ldd" "$root/usr/bin/ldd"
+cp -a "$build"/build/glibc/lib64/. "$root/lib64/"
+cp "$build/build/glibc/usr/bin/ldd" "$root/usr/bin/ldd"
 chroot "$root" /sbin/ldconfig
 [ "$(chroot "$root" python3 -c 'import platform; print(platform.libc_ver()[1])')" = 2.28 ] || fail "expected glibc 2.28 in $root"

@@ -47,6 +47,13 @@ def write_target(file: Path, target: Any) -> None:
         blosc2.asarray(np.ascontiguousarray(target), urlpath=str(file), mode="w")
 
 
+@pytest.mark.parametrize("ending", ["b2nd", "npy"])
+def test_a_target_is_no_case_where_nobody_asks_for_it(tmp_path: Path, ending: str) -> None:
+    root = folder_with_targets(tmp_path / "cases", ending, labels=False)
+    with open_folder(root) as loader:
+        assert loader.keys == [f"case_{number}" for number in range(4)]
+
+
 @pytest.mark.parametrize("ending", ["b2nd", "npy", "npz"])
 @pytest.mark.parametrize("labels", [True, False])
 @pytest.mark.parametrize("patch_size", [(8, 10, 12), (10, 12)])

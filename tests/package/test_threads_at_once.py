@@ -126,35 +126,32 @@ def test_asking_a_loader_while_it_works() -> None:
 
 
 def test_closing_ends_who_waits() -> None:
-    # The first of the samples waits until the loader is closed.
-    release = threading.Event()
+    go = threading.Event()
+    go.set()  # a loader is made with its first sample
 
     def wait(data: dict[str, Any]) -> Any:
-        release.wait(30)
+        go.wait(30)
         return data["image"]
 
-    loader = open_loader()
     slow = ComposeTransforms([fl.augmentation.nnunet(PATCH), Own(put(image=wait))])
-    with loader:
-        release.set()
-        waiting = open_loader(transforms=slow)
-        release.clear()
-        ended: list[BaseException] = []
+    loader = open_loader(transforms=slow)
+    go.clear()
+    ended: list[BaseException] = []
 
-        def take() -> None:
-            try:
-                while True:
-                    next(waiting)
-            except BaseException as error:
-                ended.append(error)
+    def take() -> None:
+        try:
+            while True:
+                next(loader)
+        except BaseException as error:
+            ended.append(error)
 
-        thread = threading.Thread(target=take)
-        thread.start()
-        threading.Timer(0.5, release.set).start()
-        waiting.close()
-        thread.join(30)
-        assert not thread.is_alive()
-        assert [type(error) for error in ended] == [fl.LoaderClosedError]
+    thread = threading.Thread(target=take)
+    thread.start()
+    threading.Timer(0.5, go.set).start()
+    loader.close()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert [type(error) for error in ended] == [fl.LoaderClosedError]
 
 
 def test_functions_of_arrays() -> None:

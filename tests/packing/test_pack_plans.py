@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from packed_inputs import labels_of, quietly, read, volume, write, write_cases
 
 from datasets import KINDS_OF_DATA, Dataset
-from fastnnunet_loader.preprocessing.blocks import blocks_and_chunks
+from fastnnunet_loader.blocks import blocks_and_chunks
 
 IMAGE = 1e-4
 """Of the range of intensities."""

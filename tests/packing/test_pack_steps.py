@@ -138,3 +138,8 @@ def test_targets_go_with_their_image_and_are_interpolated(tmp_path: Path) -> Non
     factors = [1, *(new / old for new, old in zip(found.shape[1:], cropped.shape[1:], strict=True))]
     expected = zoom(cropped.astype(np.float64), factors, order=1, mode="nearest", grid_mode=True)
     assert np.abs(found - expected).max() <= 1e-4 * np.ptp(dose)
+    options: Any = {"patch_size": (4, 4, 4), "batch_size": 2, "seed": 0, "pin_memory": False}
+    with fl.DataLoader.from_folder(tmp_path / "out", targets=True, **options) as loader:
+        assert loader.keys == ["case"]
+        assert np.array_equal(loader.dataset[0]["target"], found)
+        assert next(loader)["target"].shape == (2, 2, 4, 4, 4)

@@ -222,6 +222,8 @@ class Endless(torch.utils.data.IterableDataset[Any]):
         (Volumes(), {"cases": ["a", "b", "c", "a"]}, r"\[cases\] expected names that differ"),
         (Volumes(), {"cases": ["a", "b", "c", "../d"]}, r"\[cases\] expected names that files can have, got '../d'"),
         (Volumes(), {"cases": ["a", "b", "c", "a_seg"]}, r"\[cases\] expected names that do not end in '_seg'"),
+        (Volumes(), {"cases": ["a", "b", "c", "a_target"]}, r"\[cases\] expected names that do not end in .* or '_target'"),
+        (Volumes(), {"ranks": 2, "rank": 0, "seed": None}, r"\[seed\] expected one for all 2 ranks"),
         (Odd(lambda: 3), {}, r"\[dataset\] expected one that pickle can write, .* cache_key='...' of your own, got Odd: "),
         (Volumes(), {"shuffle": False}, r"\[shuffle\] expected True"),
         (Volumes(), {"to": "gpu"}, r"\[to\] expected a device"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ __all__ = ["called_monai", "called_torchio"]
 _SEEDS = 2**32
 
 
-class _Called:
+class _Called(ABC):
     """A transform of another library on a sample, a dictionary with 'image' and 'segmentation'."""
 
     def __init__(self, transform: Any, image_key: str, label_key: str | None) -> None:
@@ -35,8 +36,9 @@ class _Called:
             data["segmentation"] = changed.round().to(labels.dtype) if changed.is_floating_point() else changed.to(labels.dtype)
         return data
 
+    @abstractmethod
     def _called(self, image: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        raise NotImplementedError
+        """Return image and labels as the library's transform makes them."""
 
 
 class _CalledMonai(_Called):

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from ..blocks import blocks_and_chunks
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
 from ..loading.scripts.locations import CaseLocations
 from ..prediction.preprocessing.resampling import resample
 from ..prediction.preprocessing.shapes import new_shape
 from ..prediction.preprocessing.steps import Steps
-from ..preprocessing.blocks import blocks_and_chunks
 from ..preprocessing.cases import native_bytes
 from ..preprocessing.saving import save_case
 from .checks import Seen, check_numbers, labels_of, voxels_of

@@ -173,7 +173,7 @@ class PythonTransform:
                 if token < 0:
                     data = self.transform(**data)
                 else:
-                    data = self.transform.apply(data, **self._recorded[token])
+                    data = self.transform.apply(data, **self._recorded.pop(token))
             if not isinstance(data, dict):
                 raise TypeError(f"expected a dictionary from it, got {type(data).__name__}")
             data = dict(data)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 
 from ..scripts.options import ScriptKeywords
+from ..scripts.ranks import of_the_job
 from .devices import device_of
 
 __all__ = ["TorchKeywords", "check_options", "loader_options"]
@@ -135,8 +134,5 @@ def _drawn(generator: torch.Generator | None) -> int:
 
 def _one_of_several(options: Mapping[str, Any]) -> bool:
     """Whether there are other ranks, whose default generators may be in other states."""
-    if options.get("ranks") is not None:
-        return bool(options["ranks"] > 1)
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size() > 1
-    return os.environ.get("WORLD_SIZE", "1") != "1"
+    ranks = options.get("ranks")
+    return bool((of_the_job() or (0, 1))[1] > 1 if ranks is None else ranks > 1)

@@ -18,22 +18,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 
 from ... import _core
+from ...blocks import blocks_and_chunks
 from ...errors import FastnnUNetError, MemoryBudgetError
 from ...settings import in_units
 from ...system import default_threads
 from ..opened import opened
 from ..scripts.arrays import checked_image, checked_label
 from ..scripts.locations import users_cache
+from ..scripts.ranks import of_the_job
 
 __all__ = ["CachedDataset"]
 
 _log = logging.getLogger("fastnnunet_loader")
 _FORMAT = 1  # of the files; another one is another key
-_BLOCK_BYTES = 2**16  # decompressed at once: what a core's cache holds
-_CHUNK_BYTES = 2**21
 _TELL_EVERY = 10.0  # seconds
 
 Volumes = tuple[npt.NDArray[Any], npt.NDArray[Any] | None]
@@ -46,7 +45,7 @@ class CachedDataset:
     Args:
         dataset: with a length and an item for each number.
         names: of the cases, in order; None for item_0, item_1 and so on.
-        dims: 2 or 3, the axes of a patch.
+        patch_size: two or three sizes, which decide how files are stored.
         image_key, label_key: where an item is a dictionary.
         cache: the folder that has a folder for each data set; None for the user's folder of caches.
         cache_key: what tells this data set from others; None for a digest of its pickle and its code.
@@ -62,7 +61,7 @@ class CachedDataset:
         dataset: Any,
         *,
         names: Sequence[str] | None,
-        dims: int,
+        patch_size: Sequence[int],
         image_key: str,
         label_key: str,
         cache: str | os.PathLike[str] | None,
@@ -79,7 +78,8 @@ class CachedDataset:
         if self._count == 0:
             raise ValueError("[dataset] expected at least one item, got none")
         self.names = _checked_names(names, self._count)
-        self._dims = dims
+        self._patch_size = [int(size) for size in patch_size]
+        self._dims = len(self._patch_size)
         self._keys = image_key, label_key
         self._budget = memory_budget
         self._threads = default_threads() if threads is None else max(threads, 1)
@@ -130,11 +130,8 @@ class CachedDataset:
 
     def _order(self) -> list[int]:
         """All items. Ranks begin at different ones, and find what others have read: so they share the work."""
-        if dist.is_available() and dist.is_initialized():
-            rank, ranks = dist.get_rank(), dist.get_world_size()
-        else:
-            rank, ranks = (int(text) if text.isdigit() else 0 for text in map(os.environ.get, ("RANK", "WORLD_SIZE"), "01"))
-        first = rank * self._count // max(ranks, 1)
+        rank, ranks = of_the_job() or (0, 1)
+        first = rank * self._count // ranks
         return [(first + i) % self._count for i in range(self._count)]
 
     def _activity(self) -> str:
@@ -214,7 +211,7 @@ class CachedDataset:
                 file = folder / f"{name}{ending}"
                 if array.dtype == np.bool_:
                     array = array.view(np.uint8)
-                chunks, blocks = _layout(array.shape, array.itemsize)
+                blocks, chunks = blocks_and_chunks(array.shape, self._patch_size, array.itemsize)
                 _write_whole(
                     file, _core.pack_b2nd(str(file), array, chunks=chunks, blocks=blocks, shuffle=True, threads=self._threads)
                 )
@@ -231,8 +228,8 @@ def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:
     for name in made:
         if not isinstance(name, str) or not name or name != Path(name).name or set(name) & set('\\/:*?"<>|') or name[0] == ".":
             raise ValueError(f"[cases] expected names that files can have, got {name!r}")
-        if name.endswith("_seg"):
-            raise ValueError(f"[cases] expected names that do not end in '_seg', as the files of labels do, got {name!r}")
+        if name.endswith(("_seg", "_target")):
+            raise ValueError(f"[cases] expected names that do not end in '_seg' or '_target', as other files do, got {name!r}")
     return made
 
 
@@ -265,21 +262,6 @@ def _key_of(dataset: Any) -> str:
             with contextlib.suppress(OSError, TypeError):  # typed into an interpreter
                 stream.digest.update(inspect.getsource(kind).encode())
     return stream.digest.hexdigest()
-
-
-def _layout(shape: Sequence[int], itemsize: int) -> tuple[list[int], list[int]]:
-    """Chunks and blocks (1, X, Y, Z) of a file, about as cubic as the array allows."""
-    blocks = [1, *shape[1:]]
-    while int(np.prod(blocks)) * itemsize > _BLOCK_BYTES:
-        longest = int(np.argmax(blocks))
-        blocks[longest] = -(-blocks[longest] // 2)
-    chunks = list(blocks)
-    while True:
-        short = [axis for axis in range(1, 4) if chunks[axis] < shape[axis]]
-        if not short or 2 * int(np.prod(chunks)) * itemsize > _CHUNK_BYTES:
-            return chunks, blocks
-        axis = min(short, key=lambda axis: chunks[axis])
-        chunks[axis] = min(2 * chunks[axis], shape[axis])
 
 
 def _write_whole(file: Path, packed: _core.PackedBytes) -> None:

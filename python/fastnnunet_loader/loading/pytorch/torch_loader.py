@@ -15,6 +15,7 @@ from ...settings import parse_bytes
 from ..scripts.batches import B
 from ..scripts.folder import make_sampling
 from ..scripts.iterated import IteratedLoader
+from ..scripts.ranks import require_seed
 from .arguments import TorchKeywords, check_options
 from .datasets import CachedDataset
 from .devices import Arriving, Copies
@@ -63,10 +64,11 @@ class TorchLoader(IteratedLoader[B]):
     """The next batch, which the core has given already; or its error, which is raised when its turn has come."""
     _generator: torch.Generator | None = None
 
-    @classmethod
-    def from_folder(cls, *args: Any, **kwargs: Any) -> Any:
-        """Make batches from a folder; see `DataLoader.from_folder`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_folder(cls, *args: Any, **kwargs: Any) -> Any:
+            """Make batches from a folder; see `DataLoader.from_folder`."""
 
     @classmethod
     def from_dataset(
@@ -109,7 +111,8 @@ class TorchLoader(IteratedLoader[B]):
             BadCaseError, ResourceError: as `from_folder`.
         """
         given = check_options(options)
-        dims, _ = make_sampling(
+        require_seed(given)
+        make_sampling(
             patch_size,
             batch_size,
             options.get("transforms"),
@@ -124,7 +127,7 @@ class TorchLoader(IteratedLoader[B]):
         cached = CachedDataset(
             dataset,
             names=cases,
-            dims=dims,
+            patch_size=patch_size,
             image_key=image_key,
             label_key=label_key,
             cache=cache,

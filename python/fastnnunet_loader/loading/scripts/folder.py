@@ -45,7 +45,7 @@ def folder_source(
     root = Path(folder)
     if not root.is_dir():
         raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
-    found = _chosen(root, cases, targets)
+    found = _chosen(root, cases)
     labelled = _labelled(found) if labels is None else labels
     files = [_files(case, root, labelled, previous_stage, targets) for case in found]
     names = [case.name for case in files]
@@ -76,10 +76,10 @@ def folder_source(
     )
 
 
-def _chosen(root: Path, wanted: Sequence[str] | None, targets: bool) -> list[_core.CaseFiles]:
+def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
     found = {case.name: case for case in _core.find_cases(root, labelled=False)}
-    if targets:
-        found = {name: case for name, case in found.items() if name.removesuffix(_TARGET) not in found.keys() - {name}}
+    # CASE_target is the target of CASE, also where nobody asks for it.
+    found = {name: case for name, case in found.items() if name.removesuffix(_TARGET) not in found.keys() - {name}}
     if not found:
         raise _bad(root, "expected cases, files that end in .b2nd, .npz or .npy, got none")
     if wanted is None:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from ...system import available_cores, default_budget, threads_of
 from ..reading.source import Share
 from .options import LoaderKeywords, ScriptKeywords
 
-__all__ = ["agree", "of_this_rank"]
+__all__ = ["agree", "of_the_job", "of_this_rank", "require_seed"]
 
 T = TypeVar("T")
 _seeds_drawn: Counter[int] = Counter()  # by role
@@ -41,7 +42,8 @@ def of_this_rank(options: ScriptKeywords) -> tuple[Share, LoaderKeywords]:
     made = cast("LoaderKeywords", {name: value for name, value in options.items() if name not in ("rank", "ranks")})
     share = _share(options.get("rank"), options.get("ranks"))
     if share.ranks > 1 and made.get("seed") is None:
-        made["seed"] = _common_seed(share.ranks, role_number(made.get("role", 0)))
+        require_seed(options)
+        made["seed"] = _common_seed(role_number(made.get("role", 0)))
     here = _number("LOCAL_WORLD_SIZE") or 1
     if here > 1:
         if made.get("memory_budget") is None:
@@ -53,7 +55,7 @@ def of_this_rank(options: ScriptKeywords) -> tuple[Share, LoaderKeywords]:
 
 
 def _share(rank: int | None, ranks: int | None) -> Share:
-    there = _of_the_job()
+    there = of_the_job()
     if ranks is None:
         if there is None and rank:
             raise ValueError(f"[ranks] expected how many ranks share a batch, beside rank {rank}, got none")
@@ -67,19 +69,25 @@ def _share(rank: int | None, ranks: int | None) -> Share:
     return Share(int(rank), int(ranks))
 
 
-def _of_the_job() -> tuple[int, int] | None:
+def of_the_job() -> tuple[int, int] | None:
+    """Return the rank and how many there are: torch.distributed tells, or torchrun before the process group is there."""
     if _has_group():
         return dist.get_rank(), dist.get_world_size()
     rank, ranks = _number("RANK"), _number("WORLD_SIZE")
     return None if rank is None or ranks is None else (rank, ranks)
 
 
-def _common_seed(ranks: int, role: int) -> int:
-    if not _has_group():
+def require_seed(options: Mapping[str, Any]) -> None:
+    """Raise the ValueError that `of_this_rank` would raise for these options, before work that takes long."""
+    ranks = _share(options.get("rank"), options.get("ranks")).ranks
+    if ranks > 1 and options.get("seed") is None and options.get("generator") is None and not _has_group():
         raise ValueError(
             f"[seed] expected one for all {ranks} ranks, or torch.distributed.init_process_group() before the loader is made, "
             "got neither"
         )
+
+
+def _common_seed(role: int) -> int:
     number, _seeds_drawn[role] = _seeds_drawn[role], _seeds_drawn[role] + 1
     return agree(f"script/{role}/{number}", secrets.randbits(63))
 

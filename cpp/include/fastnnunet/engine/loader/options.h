@@ -17,8 +17,8 @@ struct LoaderOptions {
   SamplingOptions sampling;
   int dims = 3;
   std::uint64_t seed = 0;
-  std::uint32_t rank =
-      0;  // its random numbers are its own; ranks that share batches all have 0, and a `first_slot` each
+  // Each rank has random numbers of its own; ranks that share batches all have 0 here, and a `first_slot` each.
+  std::uint32_t rank = 0;
   std::uint32_t role = 0;
   int threads = 1;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
