@@ -7,8 +7,7 @@
 #   pythons      digests and tests of the installed wheel, for each CPython
 #   torches      the same wheel beside other versions of torch
 #   sdist        the source distribution, which pip builds
-#   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13, Ubuntu 22.04 and a root of RHEL 8's
-#                age (scripts/wheels/old_root.sh)
+#   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13 and Ubuntu 22.04
 #   aarch64      digests and tests under qemu
 #   windows      digests, tests and a training of two short epochs in CPython for Windows, under Wine
 #
@@ -159,20 +158,13 @@ system() { # NAME
 systems() {
   command -v debootstrap >/dev/null && command -v bwrap >/dev/null || fail "expected debootstrap and bwrap: apt-get install debootstrap bubblewrap"
   local name
-  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04 rhel8-like}; do
+  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04}; do
     case $name in
       debian12) root_of debian12 bookworm http://deb.debian.org/debian ;;
       debian13) root_of debian13 trixie http://deb.debian.org/debian ;;
       # Ubuntu keeps python3-venv apart from main. Debian does not have its keys, so what is fetched here is not checked.
       ubuntu22.04) root_of ubuntu22.04 jammy http://archive.ubuntu.com/ubuntu --components=main,universe --no-check-gpg ;;
-      rhel8-like)
-        if [ ! -e "$work/roots/$name/made" ]; then
-          mkdir -p "$work/roots"
-          scripts/wheels/old_root.sh "$work/roots/$name"
-          touch "$work/roots/$name/made"
-        fi
-        ;;
-      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04 rhel8-like, got: $name" ;;
+      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04, got: $name" ;;
     esac
     system "$name"
   done
