@@ -59,3 +59,4 @@ for file in "$prefix"/lib/libopencv_*[0-9].a; do
   name=${file##*/}
   if [ -e "$file" ]; then mv "$file" "$prefix/lib/${name%%[0-9]*}.a"; fi
 done
+if [ -n "${WITH_TESTS:-}" ]; then library catch2 -DCATCH_DEVELOPMENT_BUILD=OFF -DBUILD_TESTING=OFF; fi
