@@ -64,7 +64,7 @@ wheel() {
 }
 
 # Two at a time, a file each; what is prepared once serves both.
-tests_of_python() { FASTNNUNET_TEST_CACHE=${FASTNNUNET_TEST_CACHE:-$ROOT/build/test-cache} "$python" -m pytest -n 2 --dist loadfile "$@"; }
+tests_of_python() { FASTNNUNET_TEST_CACHE=${FASTNNUNET_TEST_CACHE:-$ROOT/build/test-cache} "$python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"; }
 
 python() { tests_of_python --durations=25; }
 

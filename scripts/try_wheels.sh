@@ -39,12 +39,13 @@ pip_in() { "$1/bin/python" -m pip install --disable-pip-version-check --root-use
 
 # An environment with the wheel and what the tests need beside it; the rest of the arguments are requirements for pip.
 environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
-  local folder=$1 tag=$2 python
+  local folder=$1 tag=$2 python wheel
+  wheel=$(wheel_of "$tag" x86_64)
   python=$(interpreter "3.${tag#cp3}")
   [ -n "$python" ] || fail "expected an interpreter for $tag, found none"
   rm -rf "$folder"
   "$python" -m venv "$folder"
-  pip_in "$folder" "fastnnunet-loader[demo] @ file://$(wheel_of "$tag" x86_64)" "pytest>=8" "pytest-xdist>=3.5" \
+  pip_in "$folder" "fastnnunet-loader[demo] @ file://$wheel" "pytest>=8" "pytest-xdist>=3.5" \
     "hypothesis>=6.100" prometheus-client nvidia-ml-py "${@:3}"
 }
 
@@ -80,12 +81,13 @@ pythons() {
 
 # nnU-Net's packages are not there for it. Transforms in Python make torch import Triton, which asks for the lock.
 free_threaded() {
-  local folder=$work/free_threaded python
+  local folder=$work/free_threaded python wheel
+  wheel=$(wheel_of cp314t x86_64)
   python=$(interpreter 3.14t)
   [ -n "$python" ] || fail "expected CPython 3.14t, found none"
   rm -rf "$folder"
   "$python" -m venv "$folder"
-  pip_in "$folder" "fastnnunet-loader[transforms] @ file://$(wheel_of cp314t x86_64)" "pytest>=8" pytest-run-parallel hypothesis
+  pip_in "$folder" "fastnnunet-loader[transforms] @ file://$wheel" "pytest>=8" pytest-run-parallel hypothesis
   "$folder/bin/python" -c 'import sys, fastnnunet_loader as fl; assert not sys._is_gil_enabled(); print(fl.__version__, sys.version)'
   PYTHON_GIL=0 "$folder/bin/python" -m pytest -q -p no:cacheprovider tests/package/test_threads_at_once.py
   PYTHON_GIL=0 "$folder/bin/python" -m pytest -q -p no:cacheprovider --noconftest --parallel-threads=4 --iterations=2 \

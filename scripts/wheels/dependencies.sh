@@ -36,8 +36,11 @@ zlib() {
   mkdir -p "$prefix/build/zlib" "$prefix/lib" "$prefix/include" "$prefix/built"
   local name objects=() names=(adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil)
   if [[ $target == *-windows-* ]]; then names+=(gzclose gzlib gzread gzwrite); fi
+  # Or zlib takes macOS for the one before, which had no such function.
+  local defined=()
+  if [[ $target == *-macos* ]]; then defined+=(-Dfdopen=fdopen); fi
   for name in "${names[@]}"; do
-    "$here/cc" -O2 -w -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
+    "$here/cc" -O2 -w "${defined[@]}" -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
     objects+=("$prefix/build/zlib/$name.o")
   done
   rm -f "$prefix/lib/libz.a"
