@@ -21,7 +21,7 @@ from .choosing import Chosen, choose, chosen_before
 from .options import Fold, Options
 from .planning import Planned, cases_of, in_order, name_of_plans, planner_class
 from .predicting import Prediction
-from .steps import Record, Steps
+from .steps import Steps
 from .summary import PAGE, draw_patches, draw_validation, write_page
 from .training import State, Training
 
@@ -43,8 +43,6 @@ class Course:
         self.options = options
         self.steps = steps
         self.trainings: list[Training] = []
-        self.reports: dict[str, str] = {}
-        """By the title of a training, what was said of it in this run."""
         self.missing: list[Path] = []
         """Segmentations of images that were skipped."""
         self._planner = planner_class(options)
@@ -106,7 +104,7 @@ class Course:
             work = partial(planned.preprocess, name)
             ready = self._step(f"preprocessing of {name}", planned.is_preprocessed(name), work) and ready
         self._step("copies of the labels", planned.has_ground_truth(), planned.copy_ground_truth)
-        self.steps.keep(Record(self.summary / "record.json"))
+        self.steps.keep(self.summary / "record.json")
         waiting = {training.configuration for training in self.trainings if training.state() is not State.FINISHED}
         if waiting:
             with self.steps.step("check of preprocessed files"):
@@ -125,8 +123,8 @@ class Course:
             with self.steps.step(training.title) as step:
                 if training.state() is not State.NEW:
                     self.steps.say(f"{training.title}: {_HOW[training.state()]}")
-                self.reports[training.title] = training.run(step.progress)
-                step.result = self.reports[training.title]
+                step.result = training.run(step.progress)
+                self.steps.note(training.title, step.result)
 
     def choose(self) -> Chosen:
         """Find the best configuration, or ensemble, and its postprocessing."""
@@ -161,7 +159,7 @@ class Course:
     def summarize(self, chosen: Chosen) -> Path:
         """Draw pictures and write the page. A picture that cannot be drawn is told of, and the rest goes on."""
         pictures: list[tuple[str, Path]] = []
-        notes = [f"{title}: {report}" for title, report in self.reports.items()]
+        notes = [] if self.options.output is None else [f"Segmentations: {self.options.output}"]
 
         def draw(heading: str, file: Path, make: Callable[[Path], Path | None]) -> None:
             try:
@@ -181,12 +179,11 @@ class Course:
             worst = self.summary / "validation.png"
             worst.unlink(missing_ok=True)  # of another choice
             draw("worst and best case", worst, partial(draw_validation, self.options, plans, chosen))
-            seconds = {} if self.steps.record is None else self.steps.record.seconds
-            page = self.summary / PAGE
+            record, page = self.steps.record, self.summary / PAGE
             write_page(
-                self.options, page, trainings=self.trainings, chosen=chosen, seconds=seconds, pictures=pictures, notes=notes
+                self.options, page, trainings=self.trainings, chosen=chosen, record=record, pictures=pictures, notes=notes
             )
-        self.steps.say(f"best: {chosen.described}; all steps took {duration(sum(seconds.values()))}; {page}")
+        self.steps.say(f"best: {chosen.described}; all steps took {duration(sum(record.seconds.values()))}; {page}")
         return page
 
     def _step(self, title: str, finished: bool, work: Callable[[], None]) -> bool:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ...errors import CommandError, FastnnUNetError, log_of, note_log
 from ...prediction.session.progress import duration
@@ -19,16 +19,21 @@ QUIET_SECONDS = 30.0
 
 
 class Record:
-    """What earlier runs took, and what they found, in a JSON file. A file that cannot be read counts as none."""
+    """What steps took, in all runs together, and what is to be said of them.
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        try:
+    file: JSON; None for none. If it cannot be read, it counts as empty.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.notes: dict[str, str] = {}
+        self._file = file
+        if file is None:
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             found = json.loads(file.read_text(encoding="utf-8"))
-            self.seconds: dict[str, float] = {str(k): float(v) for k, v in found["seconds"].items()}
-            self.results: dict[str, Any] = dict(found["results"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self.seconds, self.results = {}, {}
+            self.seconds = {str(step): float(took) for step, took in found["seconds"].items()}
+            self.notes = {str(step): str(note) for step, note in found["notes"].items()}
 
     def add(self, step: str, seconds: float) -> None:
         """Add to the time of a step."""
@@ -37,11 +42,13 @@ class Record:
 
     def save(self) -> None:
         """Write the file as a whole."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.file.with_name(f".{self.file.name}.new")
-        text = json.dumps({"seconds": self.seconds, "results": self.results}, indent=2)
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._file.with_name(f".{self._file.name}.new")
+        text = json.dumps({"seconds": self.seconds, "notes": self.notes}, indent=2)
         beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(self.file)
+        beside.replace(self._file)
 
 
 class Step:
@@ -73,15 +80,18 @@ class Steps:
     def __init__(self, stream: TextIO, quiet_seconds: float = QUIET_SECONDS) -> None:
         self._stream = stream
         self._quiet_seconds = quiet_seconds
-        self.record: Record | None = None
-        """None until there is a place for it. Its times include those of this run."""
-        self._times: list[tuple[str, float]] = []
+        self.record = Record(None)
+        """Its times include those of this run."""
 
-    def keep(self, record: Record) -> None:
-        """Keep times in a record, those of this run's first steps too."""
-        self.record = record
-        for step, seconds in self._times:
-            record.add(step, seconds)
+    def keep(self, file: Path) -> None:
+        """Keep the record in a file from now on, with what earlier runs have there."""
+        before, self.record = self.record, Record(file)
+        for step, seconds in before.seconds.items():
+            self.record.add(step, seconds)
+
+    def note(self, step: str, text: str) -> None:
+        """Keep what is to be said of a step in the summary."""
+        self.record.notes[step] = text
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -115,9 +125,6 @@ class Steps:
         self.say(f"{title}: done in {duration(time.monotonic() - started)}{result}")
 
     def _took(self, title: str, seconds: float) -> None:
-        if self.record is None:
-            self._times.append((title, seconds))
-            return
         # A disk that is full must not hide the error of the step.
         with contextlib.suppress(OSError):
             self.record.add(title, seconds)

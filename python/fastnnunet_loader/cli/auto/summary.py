@@ -17,6 +17,7 @@ from ...preview.pictures import Row, draw_rows
 from ...preview.views import Labels, View, Viewer, positions_of, tile_of, windows_of
 from .choosing import Chosen
 from .options import Options
+from .steps import Record
 from .training import Training
 
 __all__ = ["draw_patches", "draw_validation", "write_page"]
@@ -101,7 +102,7 @@ def write_page(
     *,
     trainings: Sequence[Training],
     chosen: Chosen,
-    seconds: Mapping[str, float],
+    record: Record,
     pictures: Sequence[tuple[str, Path]],
     notes: Sequence[str],
 ) -> None:
@@ -112,7 +113,7 @@ def write_page(
         file: the page.
         trainings: all of them.
         chosen: the best.
-        seconds: by step, of all runs together.
+        record: times and notes of all runs together.
         pictures: heading and file of each.
         notes: lines of text.
     """
@@ -121,12 +122,14 @@ def write_page(
     def link(target: Path) -> str:
         return html.escape(os.path.relpath(target, file.parent))
 
-    rows = [["configuration", "fold", "Dice", "time", ""]]
+    seconds = record.seconds
+    rows = [["configuration", "fold", "Dice", "time", "", ""]]
     for training in trainings:
         curve = training.folder / "progress.png"
         shown = f'<a href="{link(curve)}">progress</a>' if curve.is_file() else ""
         took = duration(seconds[training.title]) if training.title in seconds else ""
-        rows.append([training.configuration, str(training.fold), f"{training.dice():.3f}", took, shown])
+        said = html.escape(record.notes.get(training.title, ""))
+        rows.append([training.configuration, str(training.fold), f"{training.dice():.3f}", took, shown, said])
     scores = [["model", "Dice of the cross-validation"]]
     scores += [[html.escape(name), f"{dice:.3f}"] for name, dice in chosen.scores.items()]
     times = [["step", "time"], *([html.escape(step), duration(took)] for step, took in seconds.items())]
