@@ -145,8 +145,8 @@ def _make(root: Path, args: argparse.Namespace, steps: Steps) -> str:
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         shutil.rmtree(Path(environment[variable]) / f"Dataset{DATASET_ID}_{DATASET}", ignore_errors=True)
         Path(environment[variable]).mkdir(exist_ok=True)
-    for folder in ("images", "predicted", "summary"):
-        shutil.rmtree(root / folder, ignore_errors=True)
+    for made in ("images", "predicted", "summary"):
+        shutil.rmtree(root / made, ignore_errors=True)
     with steps.step(f"{args.cases} brains of {args.resolution} mm"):
         raw = root / "nnUNet_raw"
         folder = build_dataset(raw, DATASET_ID, DATASET, cases=args.cases, resolution=args.resolution, seed=args.seed)
@@ -203,10 +203,11 @@ def _options(name: str, args: argparse.Namespace, root: Path) -> Options:
     from ..demo import DemoPlanner
     from .auto.options import Options
 
-    folders = {folder: root / f"nnUNet_{folder}" / name for folder in ("raw", "preprocessed", "results")}
     return Options(
         dataset=name,
-        **folders,
+        raw=root / "nnUNet_raw" / name,
+        preprocessed=root / "nnUNet_preprocessed" / name,
+        results=root / "nnUNet_results" / name,
         device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         trainer=TRAINER,
         planner=DemoPlanner,

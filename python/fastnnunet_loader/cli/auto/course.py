@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ... import doctor
 from ...doctor import dataset as doctor_dataset
@@ -46,13 +48,22 @@ class Course:
         self.missing: list[Path] = []
         """Segmentations of images that were skipped."""
         self._planner = planner_class(options)
-        self._cases = cases_of(options.raw)
-        self.planned = Planned(options, self._cases, name_of_plans(options, self._planner))
+        self._plans_name = name_of_plans(options, self._planner)
+
+    @functools.cached_property
+    def _cases(self) -> dict[str, Any]:
+        """Files of each raw case. nnU-Net looks for them in a pool, so not before `installed`."""
+        return cases_of(self.options.raw)
+
+    @functools.cached_property
+    def planned(self) -> Planned:
+        """What is planned and preprocessed."""
+        return Planned(self.options, self._cases, self._plans_name)
 
     @property
     def summary(self) -> Path:
         """Folder of the summary."""
-        return self.options.summary or self.options.results / "auto" / f"{self.options.trainer}__{self.planned.name}"
+        return self.options.summary or self.options.results / "auto" / f"{self.options.trainer}__{self._plans_name}"
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -94,16 +105,16 @@ class Course:
         """Fingerprint, plans and preprocessed cases. Then the trainings are known."""
         planned = self.planned
         # Without raw images, what was made of them is enough.
-        ready = self._step("fingerprint", not self._cases or planned.has_fingerprint(), planned.extract)
-        ready = self._step("plans", planned.has_plans(), lambda: planned.plan(self._planner)) and ready
+        self._step("fingerprint", not self._cases or planned.has_fingerprint(), planned.extract)
+        self._step("plans", planned.has_plans(), lambda: planned.plan(self._planner))
         chosen = planned.chosen()
         order = in_order(planned.configurations, chosen)
         self._plan_trainings(chosen, order)
         owners = list(dict.fromkeys(planned.owner(name) for name in order))
         for name in owners:
-            work = partial(planned.preprocess, name)
-            ready = self._step(f"preprocessing of {name}", planned.is_preprocessed(name), work) and ready
-        self._step("copies of the labels", planned.has_ground_truth(), planned.copy_ground_truth)
+            self._step(f"preprocessing of {name}", planned.is_preprocessed(name), partial(planned.preprocess, name))
+        if not planned.has_ground_truth():
+            self._step("copies of the labels", False, planned.copy_ground_truth)
         self.steps.keep(self.summary / "record.json")
         waiting = {training.configuration for training in self.trainings if training.state() is not State.FINISHED}
         if waiting:
@@ -186,14 +197,13 @@ class Course:
         self.steps.say(f"best: {chosen.described}; all steps took {duration(sum(record.seconds.values()))}; {page}")
         return page
 
-    def _step(self, title: str, finished: bool, work: Callable[[], None]) -> bool:
-        """Do the work unless it is finished. Returns whether it was."""
+    def _step(self, title: str, finished: bool, work: Callable[[], None]) -> None:
+        """Do the work unless it is finished."""
         if finished:
             self.steps.finished(title)
         else:
             with self.steps.step(title):
                 work()
-        return finished
 
     def _ensembles(self, chosen: Sequence[str]) -> bool:
         return self.options.ensembling and len(chosen) > 1
