@@ -116,12 +116,14 @@ class Course:
         if not planned.has_ground_truth():
             self._step("copies of the labels", False, planned.copy_ground_truth)
         self.steps.keep(self.summary / "record.json")
-        waiting = {training.configuration for training in self.trainings if training.state() is not State.FINISHED}
+        states = {name: [t.state() for t in self.trainings if t.configuration == name] for name in order}
+        waiting = [name for name in order if any(state is not State.FINISHED for state in states[name])]
         if waiting:
             with self.steps.step("check of preprocessed files"):
-                name, plans = self.options.dataset, planned.name
-                for configuration in (name for name in order if name in waiting):
-                    checks = doctor_dataset.DatasetChecks(name, plans, configuration, quick=True)
+                for name in waiting:
+                    # All files once, and a few of them where a training has begun already.
+                    begun = any(state is not State.NEW for state in states[name])
+                    checks = doctor_dataset.DatasetChecks(self.options.dataset, planned.name, name, quick=begun)
                     self._judge([("data set", checks.find)])
                     self._judge(checks.tasks())
 
@@ -188,7 +190,8 @@ class Course:
                 make = partial(draw_patches, self.options, plans, first[name])
                 draw(f"augmented patches, {name}", self.summary / f"patches_{name}.png", make)
             worst = self.summary / "validation.png"
-            worst.unlink(missing_ok=True)  # of another choice
+            if worst.is_file() and worst.stat().st_mtime < chosen.postprocessing.stat().st_mtime:  # of another choice
+                worst.unlink()
             draw("worst and best case", worst, partial(draw_validation, self.options, plans, chosen))
             record, page = self.steps.record, self.summary / PAGE
             write_page(
