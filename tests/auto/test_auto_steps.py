@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastnnunet_loader.cli.auto.choosing import Chosen, chosen_before
 from fastnnunet_loader.cli.auto.options import Options
 from fastnnunet_loader.cli.auto.planning import Planned, in_order
+from fastnnunet_loader.cli.auto.predicting import STAGES, Prediction
 from fastnnunet_loader.cli.auto.steps import Record, Steps
 from fastnnunet_loader.cli.auto.training import State, Training
 from fastnnunet_loader.errors import CommandError, FastnnUNetError, PreprocessingError
@@ -142,3 +145,83 @@ def test_progress_is_said_now_and_then() -> None:
         "fastnnunet: more: epoch 1 of 2",
         "fastnnunet: more: done in 0 s",
     ]
+
+
+@pytest.fixture
+def chosen(options: Options) -> Chosen:
+    """A choice among one model of one fold, with its files."""
+    training = Training(options, "nnUNetPlans", "2d", 0)
+    training.summary.parent.mkdir(parents=True)
+    for file in (training.summary, training.folder / "checkpoint_final.pth"):
+        file.touch()
+    result = training.model / "crossval_results_folds_0"
+    result.mkdir()
+    for name in ("postprocessing.pkl", "plans.json"):
+        (result / name).touch()
+    best = {
+        "result_on_crossval_pre_pp": 0.5,
+        "result_on_crossval_post_pp": 0.6,
+        "postprocessing_file": str(result / "postprocessing.pkl"),
+        "some_plans_file": str(result / "plans.json"),
+        "selected_model_or_models": [{"configuration": "2d", "trainer": "nnUNetTrainer", "plans_identifier": "nnUNetPlans"}],
+    }
+    information = {
+        "folds": [0],
+        "considered_models": [{"plans": "nnUNetPlans", "configuration": "2d", "trainer": "nnUNetTrainer"}],
+        "ensembling_allowed": False,
+        "all_results": {"nnUNetTrainer__nnUNetPlans__2d": 0.5},
+        "best_model_or_ensemble": best,
+    }
+    (options.results / "inference_information.json").write_text(json.dumps(information), encoding="utf-8")
+    return Chosen(information)
+
+
+def test_a_choice_holds_for_these_models_until_one_is_validated_again(options: Options, chosen: Chosen) -> None:
+    options = replace(options, folds=(0,))
+    trainings = [Training(options, "nnUNetPlans", "2d", 0)]
+
+    def before(options: Options = options, names: tuple[str, ...] = ("2d",), ensembling: bool = False) -> Chosen | None:
+        return chosen_before(options, "nnUNetPlans", names, trainings, ensembling)
+
+    assert before() == chosen
+    assert before(names=("2d", "3d_fullres")) is None
+    assert before(replace(options, folds=(0, 1))) is None
+    assert before(replace(options, trainer="nnUNetTrainerOther")) is None
+    assert before(ensembling=True) is None
+    later = (options.results / "inference_information.json").stat().st_mtime + 10
+    os.utime(trainings[0].summary, (later, later))
+    assert before() is None
+    os.utime(trainings[0].summary, (1, 1))
+    chosen.postprocessing.unlink()
+    assert before() is None
+
+
+def test_a_segmentation_is_finished_for_this_image_and_this_model(options: Options, chosen: Chosen, tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    (images / "a_0000.nii.gz").touch()
+    options = replace(options, folds=(0,), images=images, output=output)
+
+    def prediction() -> Prediction:
+        return Prediction(options, "nnUNetPlans", chosen)
+
+    def finish() -> None:
+        stamps = prediction()._stamps()
+        prediction()._write(stamps, stamps)
+        (output / "a.nii.gz").touch()
+        assert prediction().is_finished()
+
+    assert [file.name for file in prediction().segmentations] == ["a.nii.gz"]
+    assert not prediction().is_finished()
+    finish()
+    (output / "a.nii.gz").unlink()
+    assert not prediction().is_finished()
+    for changed in (images / "a_0000.nii.gz", Training(options, "nnUNetPlans", "2d", 0).folder / "checkpoint_final.pth"):
+        finish()
+        changed.write_bytes(b"another")
+        assert not prediction().is_finished()
+    finish()
+    (images / "b_0000.nii.gz").touch()
+    assert not prediction().is_finished()
+    (output / STAGES / "auto.json").write_text("[", encoding="utf-8")
+    assert not prediction().is_finished()
