@@ -85,36 +85,38 @@ class Training:
 
         tell: called after each epoch.
         """
+        try:
+            said = self._train(tell)
+        finally:
+            _forget_networks(self.options.device)
+        return "; ".join(filter(None, (f"Dice {self.dice():.3f}", said)))
+
+    def _train(self, tell: Callable[[str], None]) -> str:
+        """Keeps nothing of the network once it has returned."""
         import torch
         from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
-        state, said = self.state(), ""
+        state = self.state()
         continues, only_validation = state is State.BEGUN, state is State.TRAINED
-        trainer = None
-        try:
-            with naming_checkpoints():
-                trainer = get_trainer_from_args(
-                    self.options.dataset,
-                    self.configuration,
-                    self.fold,
-                    self.options.trainer,
-                    self.plans,
-                    continues,
-                    device=torch.device(self.options.device),
-                )
-                maybe_load_checkpoint(trainer, continues, only_validation)
-                if self.options.device == "cuda":  # as nnUNetv2_train has it
-                    torch.backends.cudnn.deterministic = False
-                    torch.backends.cudnn.benchmark = True
-                if not only_validation:
-                    watched = _Watched(trainer, tell)
-                    trainer.run_training()
-                    said = watched.report
-                trainer.perform_actual_validation(self.npz)
-        finally:
-            del trainer
-            _forget_networks(self.options.device)
-        return "; ".join(filter(None, (f"Dice {self.dice():.3f}", said)))
+        with naming_checkpoints():
+            trainer = get_trainer_from_args(
+                self.options.dataset,
+                self.configuration,
+                self.fold,
+                self.options.trainer,
+                self.plans,
+                continues,
+                device=torch.device(self.options.device),
+            )
+            maybe_load_checkpoint(trainer, continues, only_validation)
+            if self.options.device == "cuda":  # as nnUNetv2_train has it
+                torch.backends.cudnn.deterministic = False
+                torch.backends.cudnn.benchmark = True
+            watched = _Watched(trainer, tell)
+            if not only_validation:
+                trainer.run_training()
+            trainer.perform_actual_validation(self.npz)
+        return watched.report
 
     def _validated(self) -> list[str]:
         described = json.loads((self.options.preprocessed / "dataset.json").read_text(encoding="utf-8"))
