@@ -18,6 +18,7 @@ from ...folders import inherited, listed
 from ...nnunet import install, uninstall
 from ...nnunet.runs import installation
 from ...prediction.session.progress import duration
+from ...preprocessing.reading import keeping
 from ...system import available_cores, threads_of
 from .choosing import Chosen, choose, chosen_before
 from .options import Fold, Options
@@ -104,15 +105,15 @@ class Course:
     def prepare(self) -> None:
         """Fingerprint, plans and preprocessed cases. Then the trainings are known."""
         planned = self.planned
-        # Without raw images, what was made of them is enough.
-        self._step("fingerprint", not self._cases or planned.has_fingerprint(), planned.extract)
-        self._step("plans", planned.has_plans(), lambda: planned.plan(self._planner))
-        chosen = planned.chosen()
-        order = in_order(planned.configurations, chosen)
-        self._plan_trainings(chosen, order)
-        owners = list(dict.fromkeys(planned.owner(name) for name in order))
-        for name in owners:
-            self._step(f"preprocessing of {name}", planned.is_preprocessed(name), partial(planned.preprocess, name))
+        with keeping():  # a case is read once for the fingerprint and all configurations, where memory allows
+            # Without raw images, what was made of them is enough.
+            self._step("fingerprint", not self._cases or planned.has_fingerprint(), planned.extract)
+            self._step("plans", planned.has_plans(), lambda: planned.plan(self._planner))
+            chosen = planned.chosen()
+            order = in_order(planned.configurations, chosen)
+            self._plan_trainings(chosen, order)
+            for name in dict.fromkeys(planned.owner(name) for name in order):
+                self._step(f"preprocessing of {name}", planned.is_preprocessed(name), partial(planned.preprocess, name))
         if not planned.has_ground_truth():
             self._step("copies of the labels", False, planned.copy_ground_truth)
         self.steps.keep(self.summary / "record.json")
