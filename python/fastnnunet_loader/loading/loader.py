@@ -15,7 +15,7 @@ import torch
 
 from ..errors import SampleError
 from ..sample_id import role_number
-from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse_bytes
+from ..settings import COUNT, MAX_SKIPPED, PATIENCE, SEED, STALL_AFTER, LoaderSettings, parse_bytes
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
 from .opened import dump
@@ -133,24 +133,26 @@ class DataLoader(TorchLoader[B]):
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
+        for name, value, kind in (("threads", threads, COUNT), ("prefetch", prefetch, COUNT), ("seed", seed, SEED)):
+            if value is not None:
+                kind.check(name, value)
         source = data_loader if isinstance(data_loader, Source) else read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
             memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
-        if pin_memory is None:
-            pin_memory = torch_memory.accelerator() is not None and torch_memory.built_against() is not None
+        pin_memory = torch_memory.is_pinned(pin_memory)
         settings = LoaderSettings(
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),
             memory_budget=memory_budget,
             on_bad_case=on_bad_case,
-            max_skipped=float(max_skipped),
-            patience=float(patience),
+            max_skipped=max_skipped,
+            patience=patience,
             check_finite=check_finite,
             unrestricted_pickles=unrestricted_pickles,
-            stall_after=float(stall_after),
+            stall_after=stall_after,
             abort_after=abort_after,
         )
         return cls(

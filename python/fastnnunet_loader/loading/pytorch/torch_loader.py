@@ -12,8 +12,9 @@ import torch
 from ... import _core
 from ...errors import BadCaseError, FastnnUNetError
 from ...settings import parse_bytes
+from ..reading.source import BatchKeys
+from ..scripts.arguments import checked_classes, checked_epoch, make_sampling, per_case_values
 from ..scripts.batches import B
-from ..scripts.folder import make_sampling
 from ..scripts.iterated import IteratedLoader
 from ..scripts.ranks import require_seed
 from .arguments import TorchKeywords, check_options
@@ -110,19 +111,22 @@ class TorchLoader(IteratedLoader[B]):
             MemoryBudgetError: the given budget does not hold an item; or as `from_folder`.
             BadCaseError, ResourceError: as `from_folder`.
         """
-        given = check_options(options)
+        given = check_options(options, DatasetKeywords.__optional_keys__)
         require_seed(given)
+        items = len(dataset) if hasattr(dataset, "__len__") else 1
         make_sampling(
             patch_size,
             batch_size,
             options.get("transforms"),
             options.get("oversample_foreground", 0.33),
             options.get("ignore_label"),
-            len(dataset) if hasattr(dataset, "__len__") else 1,
+            items,
             initial_patch_size=options.get("initial_patch_size"),
             probabilistic_oversampling=options.get("probabilistic_oversampling", False),
             sampling_probabilities=options.get("sampling_probabilities"),
         )
+        checked_classes(options.get("classes"))
+        checked_epoch(options.get("batches_per_epoch"))
         budget = given.get("memory_budget")
         cached = CachedDataset(
             dataset,
@@ -135,6 +139,8 @@ class TorchLoader(IteratedLoader[B]):
             memory_budget=None if budget is None else parse_bytes(budget),
             threads=given.get("threads"),
         )
+        keys = BatchKeys(image_key, label_key, options.get("case_key", "case"))
+        per_case_values(options.get("per_case") or {}, cached.names, keys, targets=False)
         folder = cached.make()
         made: Self = cls.from_folder(
             folder,
