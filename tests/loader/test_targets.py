@@ -280,7 +280,8 @@ def test_arguments_that_do_not_fit_are_named(tmp_path: Path) -> None:
     refused(r"^\[targets\] expected a dictionary by the names of cases", {"a": image}, None, [image])
     refused(r"^\[targets\] expected an array for each case, got none of case a$", {"a": image}, None, {})
     refused(
-        r"^\[labels\] expected whole numbers, got float32 of case case_0; what is to be regressed goes into `targets`$",
+        r"^\[labels\] expected whole numbers, got float32 of case case_0; labels need array.astype\(np.int16\), and what is "
+        r"to be regressed goes into `targets`$",
         [image],
         [image],
     )

@@ -168,6 +168,8 @@ def test_a_cache_that_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(fl.StorageError, match=r"file\] expected a cache that folders can be made in, got "):
         dataset(tmp_path / "file", IMAGE)
+    with pytest.raises(ValueError, match=r"^\[cache\] expected a folder, got the file .*file$"):
+        open_folder(tmp_path, cache=tmp_path / "file")
 
 
 def test_a_target_without_its_image_is_no_image(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ class CachedDataset:
         name = self.names[number]
         try:
             voxels, shape = checked_image(image, name, self._dims)
-            labels = None if label is None else checked_label(label, name, shape)
+            labels = None if label is None else checked_label(label, name, shape, copies=True)
         except ValueError as error:
             raise ValueError(f"[dataset] item {number}: {error}") from error
         if self._budget is not None and (needed := voxels.nbytes + (0 if labels is None else labels.nbytes)) > self._budget:

@@ -169,13 +169,23 @@ def checked_image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], t
     return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
 
 
-def checked_label(value: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case."""
+def checked_label(value: Any, name: str, shape: tuple[int, ...], copies: bool = False) -> npt.NDArray[Any]:
+    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case.
+
+    copies: whether labels may come in floats, as MONAI reads them from files.
+    """
     array = _array(value, name, "labels")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and not copies:
         raise ValueError(
-            f"[labels] expected whole numbers, got {array.dtype} of case {name}; what is to be regressed goes into `targets`"
+            f"[labels] expected whole numbers, got {array.dtype} of case {name}; labels need array.astype(np.int16), and what "
+            "is to be regressed goes into `targets`"
         )
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(np.int16)
+        if (odd := array[whole != array]).size:  # NaN, too
+            raise ValueError(f"[labels] expected whole numbers from -32768 to 32767, got {odd[0]:g} of case {name}")
+        array = whole
     array = _beside(array, name, shape, "labels")
     if array.dtype.itemsize > 1 and (array.min() < -(2**15) or array.max() >= 2**15):
         raise ValueError(f"[labels] expected numbers from -32768 to 32767, got {array.min()} to {array.max()} of case {name}")

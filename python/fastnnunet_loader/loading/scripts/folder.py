@@ -41,6 +41,8 @@ def folder_source(
     """Arguments and errors are those of `DataLoader.from_folder`."""
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"[folder] expected the path of a folder, got {folder!r}")
+    if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
+        raise ValueError(f"[cache] expected a folder, got the file {cache}")
     root = Path(folder)
     if not root.is_dir():
         raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
