@@ -220,7 +220,7 @@ class DataLoader(TorchLoader[B]):
                 oversampled.
             targets: whether each case has a regression target, such as a dose or a distance. It is turned, scaled, mirrored and
                 interpolated as the image is, padded as it is, and left alone otherwise, as batchgeneratorsv2 does with
-                'regression_target'. Batches have it as float32 (B, C", X, Y, Z).
+                'regression_target', which is its name in the dictionary of transforms in Python. Batches have it as float32 (B, C", X, Y, Z).
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
@@ -241,7 +241,8 @@ class DataLoader(TorchLoader[B]):
 
         Raises:
             ValueError: an argument is out of range, or several ranks have no seed in common.
-            NotSupportedError: there are targets, and a transform that is not native may change them.
+            TypeError: an argument that this loader does not have.
+            NotSupportedError: there are targets, and a transform in Python would leave them where they are.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
         """

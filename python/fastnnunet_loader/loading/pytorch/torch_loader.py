@@ -95,8 +95,8 @@ class TorchLoader(IteratedLoader[B]):
 
         Args:
             dataset: with a length and an item for each number: a dictionary with image and label under `image_key` and
-                `label_key`, or (image, label), or an image. Shapes and types are those of `from_arrays`. Other values of a
-                dictionary are left out; `per_case` takes them.
+                `label_key`, or (image, label), or an image. Shapes and types are those of `from_arrays`; labels may be whole
+                numbers in floats. Other values of a dictionary are left out; `per_case` takes them.
             patch_size, batch_size: as `from_folder`.
             cases: names of the cases, in the order of the items; None for "item_0" and so on.
             image_key, label_key: names of image and label in an item, and in a batch.
@@ -107,6 +107,8 @@ class TorchLoader(IteratedLoader[B]):
         Raises:
             ValueError: an argument is out of range, an item does not fit, or the data set cannot be pickled and has no
                 `cache_key`; the item is named.
+            TypeError: an argument that this loader does not have; regression targets are among them.
+            StorageError: the cache cannot be made.
             FastnnUNetError: the data set's own code raised an error, which is the cause; the item is named.
             MemoryBudgetError: the given budget does not hold an item; or as `from_folder`.
             BadCaseError, ResourceError: as `from_folder`.
