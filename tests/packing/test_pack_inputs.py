@@ -161,7 +161,7 @@ def test_a_truncated_file_is_named_whatever_its_format(ending: str, tmp_path: Pa
         else:
             write(tmp_path / "images" / f"case_{number}.{ending}", array)
     bad = tmp_path / "images" / f"case_1{'' if ending == 'dicom' else f'.{ending}'}"
-    part = bad / "14-5.1.dcm" if ending == "dicom" else bad.with_suffix(".raw") if ending in ("mhd", "nhdr") else bad
+    part = bad / "03-5.1.dcm" if ending == "dicom" else bad.with_suffix(".raw") if ending in ("mhd", "nhdr") else bad
     part.write_bytes(part.read_bytes()[: -part.stat().st_size // 3])
     error = refusal(tmp_path / "images", tmp_path / "out")
     assert (error.case, error.file) == ("case_1", str(bad))

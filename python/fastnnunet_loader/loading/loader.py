@@ -220,7 +220,8 @@ class DataLoader(TorchLoader[B]):
                 oversampled.
             targets: whether each case has a regression target, such as a dose or a distance. It is turned, scaled, mirrored and
                 interpolated as the image is, padded as it is, and left alone otherwise, as batchgeneratorsv2 does with
-                'regression_target', which is its name in the dictionary of transforms in Python. Batches have it as float32 (B, C", X, Y, Z).
+                'regression_target', which is its name in the dictionary of transforms in Python. Batches have it as float32
+                (B, C", X, Y, Z).
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
