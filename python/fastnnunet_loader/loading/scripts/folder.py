@@ -14,6 +14,8 @@ from ... import _core
 from ...augmentation.tree import Augmentation, initial_patch_size_of
 from ...errors import StorageError
 from ..reading.source import BatchKeys, Source
+from ..storage.folders import Folder
+from ..storage.places import Place
 from .locations import CaseLocations, Classes
 
 __all__ = ["checked_classes", "checked_epoch", "folder_source", "make_sampling", "per_case_values"]
@@ -42,12 +44,12 @@ def folder_source(
     **sampling: Any,
 ) -> Source:
     """Arguments and errors are those of `DataLoader.from_folder`."""
-    root = Path(folder)
-    if not root.is_dir():
-        raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
+    root = Folder(folder)
+    root.require()
+    stage = None if previous_stage is None else Folder(previous_stage)
     found = _chosen(root, cases)
     labelled = _labelled(found) if labels is None else labels
-    files = [_files(case, root, labelled, previous_stage, targets) for case in found]
+    files = [_files(case, root, labelled, stage, targets) for case in found]
     names = [case.name for case in files]
     if not labelled:
         if classes is not None or ignore_label is not None or previous_stage is not None:
@@ -63,8 +65,8 @@ def folder_source(
         transforms=transforms,
         locations=CaseLocations(
             files,
-            [root / f"{name}.pkl" for name in names],
-            root,
+            [None if root.lacks(f"{name}.pkl") else Path(root.file(f"{name}.pkl")) for name in names],
+            root.place,
             checked_classes(classes),
             ignore_label,
             None if cache is None else Path(cache),
@@ -76,18 +78,18 @@ def folder_source(
     )
 
 
-def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
-    found = {case.name: case for case in _core.find_cases(root, labelled=False)}
+def _chosen(root: Folder, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
+    found = {case.name: case for case in root.cases()}
     # CASE_target is the target of CASE, also where nobody asks for it.
     found = {name: case for name, case in found.items() if name.removesuffix(_TARGET) not in found.keys() - {name}}
     if not found:
-        raise _bad(root, "expected cases, files that end in .b2nd, .npz or .npy, got none")
+        raise _bad(root.place, "expected cases, files that end in .b2nd, .npz or .npy, got none")
     if wanted is None:
         return list(found.values())
     if isinstance(wanted, str) or not all(isinstance(name, str) for name in wanted):
         raise ValueError(f"[cases] expected a list of names, got {wanted!r}")
     if missing := [name for name in wanted if name not in found]:
-        raise ValueError(f"[cases] expected names of cases in {root}, got {_some(missing)}, which it does not have")
+        raise ValueError(f"[cases] expected names of cases in {root.place}, got {_some(missing)}, which it does not have")
     if len(set(wanted)) != len(wanted):
         raise ValueError(
             f"[cases] expected each name once, got {_some(sorted(n for n in set(wanted) if wanted.count(n) > 1))} again"
@@ -95,7 +97,7 @@ def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
     return [found[name] for name in wanted]
 
 
-def _bad(root: Path, reason: str) -> StorageError:
+def _bad(root: Place, reason: str) -> StorageError:
     return StorageError(f"[{root}] {reason}", file=str(root), reason=reason)
 
 
@@ -115,37 +117,31 @@ def _has_labels(case: _core.CaseFiles) -> bool:
         return True  # the core says what is wrong with it
 
 
-def _files(
-    case: _core.CaseFiles, root: Path, labelled: bool, previous_stage: str | os.PathLike[str] | None, targets: bool
-) -> _core.CaseFiles:
-    image = Path(case.image)
-    segmentation = Path(case.segmentation) if labelled else Path()
-    if labelled and segmentation == Path():
-        segmentation = root / f"{case.name}_seg{image.suffix}"  # that it is missing is said where it is opened
-    previous = Path()
-    if previous_stage is not None:
-        stage = Path(previous_stage)
-        endings = [".b2nd"] if image.suffix == ".b2nd" else [".npy", ".npz"]
-        files = [stage / f"{case.name}{ending}" for ending in endings]
-        previous = next((file for file in files if file.is_file()), files[-1])
-    target = Path()
+def _files(case: _core.CaseFiles, root: Folder, labelled: bool, stage: Folder | None, targets: bool) -> _core.CaseFiles:
+    ending = case.image.suffix
+    segmentation: Place | None = None
+    if labelled:  # that it is missing is said where it is opened
+        named = case.segmentation != Path()
+        segmentation = root.file(case.segmentation.name if named else f"{case.name}_seg{ending}")
+    previous = None
+    if stage is not None:
+        endings = [".b2nd"] if ending == ".b2nd" else [".npy", ".npz"]
+        names = [f"{case.name}{one}" for one in endings]
+        previous = stage.file(next((name for name in names if stage.has(name)), names[-1]))
+    target = None
     if targets:
         # An .npz holds it, also where only the image was unpacked.
-        beside, packed = root / f"{case.name}{_TARGET}{image.suffix}", root / f"{case.name}.npz"
-        inside = image.suffix != ".b2nd" and not beside.is_file() and packed.is_file()
-        target = packed if inside else beside
+        beside, packed = f"{case.name}{_TARGET}{ending}", f"{case.name}.npz"
+        inside = ending != ".b2nd" and not root.has(beside) and root.has(packed)
+        target = root.file(packed if inside else beside)
     return _core.CaseFiles(
         name=case.name,
-        image=image,
-        segmentation=_or_none(segmentation),
-        previous=_or_none(previous),
-        properties=root / f"{case.name}.pkl",
-        regression=_or_none(target),
+        image=root.file(case.image.name),
+        segmentation=segmentation or "",
+        previous=previous or "",
+        properties=root.file(f"{case.name}.pkl"),
+        regression=target or "",
     )
-
-
-def _or_none(path: Path) -> str | Path:
-    return "" if path == Path() else path
 
 
 def checked_classes(classes: Sequence[int | Sequence[int]] | None) -> Classes | None:
