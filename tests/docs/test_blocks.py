@@ -32,6 +32,7 @@ NOT_RUN = {
     "examples.md: export nnUNet_extTrainer": "tests/examples/test_custom_trainer.py runs it",
     "preprocessing.md: fastnnunet plan_and_preprocess": "tests/preprocessing/test_planning_commands.py runs the commands",
     "settings.md: fl.install": "shows three ways side by side; tests/package/test_settings.py uses each",
+    "clusters.md: pip install": "installs Ray; tests/cluster predicts so",
     "storage.md: fastnnunet train 1 3d_fullres 0 --cache-dir": "tests/nnunet/test_slow_storage_training.py trains so",
     "storage.md: export nnUNet_preprocessed=s3": "tests/nnunet/test_slow_storage_training.py trains at another address",
     "troubleshooting.md: fastnnunet train 1 3d_fullres 0 --c": AGAIN,
