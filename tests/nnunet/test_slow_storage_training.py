@@ -16,7 +16,7 @@ from fastnnunet_loader.cli.train import add_arguments, run
 from fastnnunet_loader.errors import CommandError
 from fastnnunet_loader.loading.storage.preprocessed import mirror_preprocessed
 from fastnnunet_loader.nnunet.sources import open_source
-from fastnnunet_loader.nnunet.validation_cases import bring_references, naming_bad_cases
+from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 from serving import serving
 
 
@@ -59,7 +59,6 @@ def test_loaders_and_validation_at_an_address(environment: Any, tmp_path: Path, 
                 case
             )
             assert data.shape[1:] == segmentation.shape[1:] and data.std() > 0 and "class_locations" in properties
-        bring_references(trainer, cache, print)
     folder = Path(trainer.preprocessed_dataset_folder_base)
     filled = {file.suffix for file in folder.rglob("*") if file.is_file() and file.stat().st_size}
     assert filled == {".json", ".gz"}

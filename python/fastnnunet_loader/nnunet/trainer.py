@@ -19,7 +19,7 @@ from .replacing.patches import Patches
 from .replacing.pools import patch_own_pool
 from .reports import describe, report_at_end, report_bad_cases, report_python_transforms, start_reporter, stop_reporter
 from .runs import Run, installation, making_loaders, run_of
-from .validation_cases import bring_references, naming_bad_cases
+from .validation_cases import naming_bad_cases
 
 __all__ = ["patch_trainer"]
 
@@ -120,7 +120,6 @@ class _Hooks:
             return divide(cases, read) if run.validating else [read(case) for case in cases]
 
         skip = settings.on_bad_case == "skip"
-        bring_references(trainer, settings.cache, sayer(trainer))
         try:
             with (
                 recording(trainer),

@@ -44,9 +44,9 @@ def first_bad_file(files: _core.CaseFiles, properties: Path, unrestricted: bool 
     return None
 
 
-def bring_references(trainer: Any, cache: tuple[Path, int | None] | None, say: Callable[[str], None]) -> None:
+def _bring_references(dataset: Path, cache: tuple[Path, int | None] | None, say: Callable[[str], None]) -> None:
     """Give the reference segmentations of a mirror their content, which nnU-Net compares the validation's predictions with."""
-    folder = Path(trainer.preprocessed_dataset_folder_base) / "gt_segmentations"
+    folder = dataset / "gt_segmentations"
     if mirrored(folder):
         fill([file for file in sorted(folder.iterdir()) if file.stat().st_size == 0], cache, say)
 
@@ -79,6 +79,7 @@ def naming_bad_cases(
         return
     files_at = found_by[known]
     folder, previous = Path(trainer.preprocessed_dataset_folder), trainer.folder_with_segs_from_previous_stage
+    _bring_references(folder.parent, cache, say)
 
     def fault(case: str, patience: float = patience) -> PredictionError | None:
         files = files_at(folder, None if previous is None else Path(previous), case)
