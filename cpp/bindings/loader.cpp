@@ -19,6 +19,33 @@ namespace {
 using BadCaseTuple =
     std::tuple<std::string, std::string, std::string, std::uint64_t, std::uint32_t, std::uint32_t, std::string>;
 
+// What Python raised while it read a file, as the core's error.
+[[noreturn]] void raise_storage_error(py::error_already_set& error) {
+  const py::object type = py::module_::import("fastnnunet_loader.errors").attr("StorageError");
+  if (!error.matches(type)) throw;
+  const auto file = py::cast<std::string>(error.value().attr("file"));
+  const auto reason = py::cast<std::string>(error.value().attr("reason"));
+  const py::object code = error.value().attr("errno");
+  if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
+  Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
+  if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
+  throw PythonStorageError(file, reason, may_pass, std::move(error));
+}
+
+// `places(case_number, which)` gives a path.
+FilePlaces file_places(const py::object& places) {
+  if (places.is_none()) return {};
+  const SharedObject held = share(places);
+  return [held](std::size_t case_number, int which) {
+    const py::gil_scoped_acquire lock;
+    try {
+      return py::cast<std::filesystem::path>((*held)(case_number, which));
+    } catch (py::error_already_set& error) {
+      raise_storage_error(error);
+    }
+  };
+}
+
 // `reader(case_number)` gives [(labels, is_region, is_annotated, voxels (N, 3 or 4) int64)].
 LocationReader location_reader(const py::function& reader) {
   const SharedObject held = share(reader);
@@ -28,15 +55,7 @@ LocationReader location_reader(const py::function& reader) {
     try {
       classes = py::cast<py::list>((*held)(case_number));
     } catch (py::error_already_set& error) {
-      const py::object type = py::module_::import("fastnnunet_loader.errors").attr("StorageError");
-      if (!error.matches(type)) throw;
-      const auto file = py::cast<std::string>(error.value().attr("file"));
-      const auto reason = py::cast<std::string>(error.value().attr("reason"));
-      const py::object code = error.value().attr("errno");
-      if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
-      Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
-      if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
-      throw PythonStorageError(file, reason, may_pass, std::move(error));
+      raise_storage_error(error);
     }
     ClassLocations locations(shape);
     for (const py::handle item : classes) {
@@ -204,6 +223,7 @@ void add_loader(py::module_& module) {
       .def_readonly("image", &CaseFiles::image)
       .def_readonly("segmentation", &CaseFiles::segmentation)
       .def_readonly("previous", &CaseFiles::previous)
+      .def_readonly("properties", &CaseFiles::properties)
       .def_readonly("regression", &CaseFiles::regression);
   module.def("find_cases", &find_cases, py::arg("folder"), py::kw_only(), py::arg("labelled") = true,
              py::call_guard<py::gil_scoped_release>());
@@ -237,8 +257,9 @@ void add_loader(py::module_& module) {
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
                        std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
                        bool budget_binds, bool skip_bad_cases, double max_skipped, double patience, bool check_finite,
-                       bool keep_blocks) {
+                       bool keep_blocks, const py::object& places) {
              LoaderOptions options;
+             options.places = file_places(places);
              options.cases = std::move(cases);
              options.sampling = sampling;
              options.dims = dims;
@@ -259,7 +280,7 @@ void add_loader(py::module_& module) {
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
            py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"), py::arg("budget_binds"),
            py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"), py::arg("check_finite"),
-           py::arg("keep_blocks"));
+           py::arg("keep_blocks"), py::arg("places") = py::none());
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)
@@ -344,6 +365,7 @@ void add_loader(py::module_& module) {
                                   sampled.window.upper);
           },
           py::arg("step"), py::arg("slot"), py::arg("attempt") = 0)
+      .def("cases_of", &Loader::cases_of, py::arg("step"), py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("target_is_list", [](const Loader& loader) { return loader.layout().target_is_list; })
       .def("close", &Loader::close, py::arg("patience"), py::call_guard<py::gil_scoped_release>());
 }

@@ -102,6 +102,8 @@ def install(
     abort_after: float | None = None,
     check_finite: bool = False,
     unrestricted_pickles: bool = False,
+    cache_dir: str | _os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     leave_to_nnunet: _Collection[_Literal["training", "validation"]] = (),
     live: bool = False,
     log_stats: bool = False,
@@ -130,6 +132,10 @@ def install(
         check_finite: treat cases with NaN or infinite voxels as bad cases.
         unrestricted_pickles: read the properties of cases with Python's own unpickler, which runs any code in the file. By
             default, a case whose `CASE.pkl` holds anything that nnU-Net does not write is a bad case.
+        cache_dir: folder on a disk of this machine to which the files of cases are copied when they are first needed (None: no
+            copies). For data sets on slow or remote storage. All processes that name the same folder share the copies.
+        cache_size: largest size of all copies in 'cache_dir', such as 200GiB (None: nine tenths of what the disk has free). The
+            least recently used copies are removed for others.
         leave_to_nnunet: a loader that keeps nnU-Net's worker processes: training or validation. For trainers whose Python
             transforms are slow and hold Python's lock. The option may be given twice, and `install()` takes a list.
         live: show statistics while training; if the output is not a terminal, one line a minute.
@@ -160,6 +166,8 @@ def install(
             abort_after=abort_after,
             check_finite=check_finite,
             unrestricted_pickles=unrestricted_pickles,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
             leave_to_nnunet=leave_to_nnunet,
             live=live,
             log_stats=log_stats,

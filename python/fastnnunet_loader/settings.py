@@ -171,6 +171,7 @@ _ON_BAD_CASE = Kind("", "'raise' or 'skip'", str, lambda value: value in ("raise
 _LOADER = Kind("LOADER", f"names out of {', '.join(LOADERS)}", str, lambda value: value in LOADERS)
 _JSON_LINES = Kind("FILE.jsonl", "a file", Path, lambda _: True)
 _METRICS = Kind("FILE.prom", "a file", Path, lambda _: True)
+_FOLDER = Kind("DIR", "a folder", Path, lambda _: True)
 _SWITCH = Kind("", "True or False", bool, lambda _: True)
 
 
@@ -287,6 +288,25 @@ class LoaderSettings:
         ),
     )
 
+    cache_dir: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=_told(
+            _FOLDER,
+            "folder on a disk of this machine to which the files of cases are copied when they are first needed",
+            unset="no copies",
+            more="For data sets on slow or remote storage. All processes that name the same folder share the copies.",
+        ),
+    )
+    cache_size: int | str | None = field(
+        default=None,
+        metadata=_told(
+            BYTES,
+            "largest size of all copies in 'cache_dir', such as 200GiB",
+            unset="nine tenths of what the disk has free",
+            more="The least recently used copies are removed for others.",
+        ),
+    )
+
     def __post_init__(self) -> None:
         for name, (_, setting) in settings_of(type(self)).items():
             value = getattr(self, name)
@@ -300,6 +320,19 @@ class LoaderSettings:
         """The memory budget in bytes."""
         assert not isinstance(self.memory_budget, str)
         return self.memory_budget
+
+    @property
+    def cache(self) -> tuple[Path, int | None] | None:
+        """The folder of the cache, and its size in bytes if that is given; None for no cache.
+
+        Raises:
+            ValueError: there is a size and no folder.
+        """
+        if self.cache_dir is None:
+            if self.cache_size is not None:
+                raise ValueError("[cache_size] expected a folder of the cache, cache_dir, with it, got none")
+            return None
+        return Path(self.cache_dir).absolute(), None if self.cache_size is None else parse_bytes(self.cache_size)
 
 
 @dataclass(frozen=True, kw_only=True)

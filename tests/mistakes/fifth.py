@@ -258,10 +258,10 @@ FIFTH = [
         "tests/doctor",
     ),
     Mistake(
-        f"{PACKAGE}/cli/predict.py",
+        f"{PACKAGE}/prediction/session/predictor.py",
         "predict -chk is checked but not used: it predicts with checkpoint_final.pth",
-        "predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)",
-        "predictor.initialize_from_trained_model_folder(str(model), tuple(args.f))",
+        "predictor.initialize_from_trained_model_folder(options.model, options.folds, options.checkpoint)",
+        "predictor.initialize_from_trained_model_folder(options.model, options.folds)",
         "tests/nnunet/test_cli_arguments.py tests/prediction",
     ),
     Mistake(

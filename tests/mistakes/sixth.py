@@ -399,4 +399,32 @@ SIXTH = [
         "regression), {}, window,\n                              false, activity);",
         "tests/loader",
     ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/cache.py",
+        "a copy that a thread is about to open is removed for another one",
+        "if used <= limit or accessed > now - GRACE:",
+        "if used <= limit:",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/cache.py",
+        "the copies that are made first are removed first, however often they are used",
+        "os.utime(file, ns=(time.time_ns(), status.st_mtime_ns))",
+        "os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/cache.py",
+        "a file that changed at its source and kept its size is read from the old copy",
+        'f"{path.stem}.{stamp.digest}{path.suffix}"',
+        'f"{path.stem}.{stamp.size:012d}{path.suffix}"',
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/copies.py",
+        "only the cases of one batch are copied ahead",
+        "for number in core.cases_of(step):",
+        "for number in core.cases_of(first):",
+        "tests/loader",
+    ),
 ]

@@ -292,13 +292,16 @@ def test_every_setting_reaches_the_final_validation(
     monkeypatch.setattr(module, "predicting_validation", predicting)
     monkeypatch.setattr(module, "naming_bad_cases", naming)
     monkeypatch.setattr(module, "memory", lambda: SimpleNamespace(available=10 * 2**30))
-    fl.install(threads=3, memory_budget=given, on_bad_case="skip" if skip else "raise", patience=9.5, unrestricted_pickles=skip)
+    fl.install(
+        threads=3, memory_budget=given, on_bad_case="skip" if skip else "raise", patience=9.5, unrestricted_pickles=skip,
+        cache_dir=tmp_path, cache_size="7 kB",
+    )  # fmt: skip
     trainer = object.__new__(nnUNetTrainer)
     trainer.local_rank, trainer.output_folder, trainer.log_file = 0, str(tmp_path), str(tmp_path / "log.txt")
     args, kwargs = {"positional": ((True,), {}), "keyword": ((), {"save_probabilities": True}), "default": ((), {})}[way]
     assert trainer.perform_actual_validation(*args, **kwargs) == "validated"
     assert seen == [
-        {"skip": skip, "unrestricted": skip, "patience": 9.5},
+        {"skip": skip, "unrestricted": skip, "patience": 9.5, "cache": (tmp_path, 7168)},
         {
             "save_probabilities": way != "default", "threads": 3, "memory_budget": 2**30 if given else 5 * 2**30,
             "unrestricted_pickles": skip,

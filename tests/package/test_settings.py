@@ -39,7 +39,8 @@ def test_install_passes_every_setting_on(monkeypatch: pytest.MonkeyPatch) -> Non
     """A value of another setting would be of another type, or out of range."""
     given = {
         "threads": 3, "seed": 4, "memory_budget": 5, "on_bad_case": "skip", "max_skipped": 0.6, "patience": 7.0,
-        "stall_after": 8.0, "abort_after": 9.0, "check_finite": True, "unrestricted_pickles": True,
+        "stall_after": 8.0, "abort_after": 9.0, "check_finite": True, "unrestricted_pickles": True, "cache_dir": "copies",
+        "cache_size": 11,
         "leave_to_nnunet": ("validation",), "live": True, "log_stats": True, "stats": "s.jsonl", "stats_every": 10.0,
         "metrics": "m.prom",
     }  # fmt: skip
@@ -67,7 +68,7 @@ def test_the_command_line_has_every_setting() -> None:
     words = {
         "--threads": "3", "--seed": "4", "--memory-budget": "5k", "--on-bad-case": "skip", "--max-skipped": "0.6",
         "--patience": "0", "--stall-after": "8", "--abort-after": "9", "--leave-to-nnunet": "training", "--stats": "s.jsonl",
-        "--stats-every": "10", "--metrics": "m.prom",
+        "--stats-every": "10", "--metrics": "m.prom", "--cache-dir": "copies", "--cache-size": "200GiB",
     }  # fmt: skip
     switches = [option(name) for name, (found, _) in SETTINGS.items() if found.default is False]
     given = parser.parse_args([*switches, *(word for pair in words.items() for word in pair)])
@@ -179,6 +180,7 @@ def test_bytes_for_people(count: int, said: str) -> None:
         assert parse_bytes(said) == count
 
 
+SIZES = ("memory_budget", "cache_size")
 RANGES: dict[str, tuple[list[str], list[str]]] = {
     "threads": (["1", "2"], ["0", "-1", "1.0", "", "²", "two"]),
     "seed": (["0", str(2**64 - 1)], [str(2**64), "-1", "1.5"]),
@@ -188,6 +190,8 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "patience": (["0", "0.1", "1e9"], ["-0.1", "nan", "inf", "soon"]),
     "stall_after": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
     "abort_after": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
+    "cache_dir": (["copies"], []),
+    "cache_size": (["0", "1", "200GiB"], ["-1", "", "4 X"]),
     "leave_to_nnunet": (["training", "validation"], []),
     "stats": (["s.jsonl"], []),
     "stats_every": (["0.1", "60"], ["0", "-1", "nan", "inf"]),
@@ -204,14 +208,14 @@ def test_a_setting_takes_its_whole_range_and_no_more(name: str) -> None:
     for text in good:
         value = setting.kind.parse(text)
         kept = getattr(Settings(**{name: value}), name)
-        assert kept == (parse_bytes(text) if name == "memory_budget" else (text,) if name == "leave_to_nnunet" else value)
-        assert str(kept) == str(value) or name in ("memory_budget", "leave_to_nnunet")
+        assert kept == (parse_bytes(text) if name in SIZES else (text,) if name == "leave_to_nnunet" else value)
+        assert str(kept) == str(value) or name in (*SIZES, "leave_to_nnunet")
     for text in bad:
         with pytest.raises(ValueError) as raised:
             setting.kind.parse(text)
         assert str(raised.value) == f"expected {setting.kind.expected}, got {text!r}"
     numbers = [float(text) for text in bad if text.strip("-.0123456789") == "" and text]
-    for number in numbers if name not in ("threads", "seed", "memory_budget") else []:
+    for number in numbers if name not in ("threads", "seed", *SIZES) else []:
         with pytest.raises(ValueError, match=rf"^\[{name}\] "):
             Settings(**{name: number})
 
@@ -247,6 +251,8 @@ def test_words_for_a_default() -> None:
         "seed": "drawn at random and logged",
         "memory_budget": "half of the free memory, at most 32GB",
         "abort_after": "wait",
+        "cache_dir": "no copies",
+        "cache_size": "nine tenths of what the disk has free",
         "leave_to_nnunet": "none",
         "stats": "no file",
         "metrics": "no file",

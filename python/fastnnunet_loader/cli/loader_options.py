@@ -62,6 +62,12 @@ def check_loader_options(args: argparse.Namespace) -> None:
     for option, file in {"--stats": args.stats, "--metrics": args.metrics}.items():
         if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
             raise CommandError(f"[{option}] expected a file in a folder that can be written to, got {file}")
+    if args.cache_size is not None and args.cache_dir is None:
+        raise CommandError("[--cache-size] expected --cache-dir with the folder of the copies, got none")
+    if args.cache_dir is not None:
+        parent = next(one for one in (args.cache_dir, *args.cache_dir.absolute().parents) if one.exists())
+        if not (parent.is_dir() and os.access(parent, os.W_OK)):
+            raise CommandError(f"[--cache-dir] expected a folder that can be written to, got {args.cache_dir}")
     if args.metrics is not None and (package := missing()):
         raise CommandError(f"[--metrics] {package}")
     if problem := taken(args.stats, args.metrics):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints import naming_checkpoints
+from ..cluster import missing
 from ..errors import CommandError
 from ..folders import dataset_name, listed, read_json
 from ..termination import EXIT_CODE, Terminated
@@ -19,6 +18,7 @@ from .loader_options import add_setting
 
 if TYPE_CHECKING:
     from ..errors import PredictionError
+    from ..prediction.images.checks import Checked
     from ..prediction.session.session import Session
 
 __all__ = ["add_arguments", "citation", "predict", "run"]
@@ -92,6 +92,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(ours, "on_bad_case", "if a case cannot be predicted: stop, or finish the others and list it at the end")
     add_setting(ours, "patience", "seconds for which reading an image is retried if its disk or file server does not answer")
 
+    cluster = parser.add_argument_group("prediction on several GPUs or machines, with Ray")
+    add = cluster.add_argument
+    add(
+        "--ray",
+        metavar="WHERE",
+        help="hand the cases to a predictor on each GPU of a Ray cluster: 'local' for this machine, 'auto' for the cluster "
+        "that it belongs to, or an address such as HOST:6379",
+    )
+    add(
+        "--ray-cpus",
+        metavar="N",
+        type=count,
+        help="processors of one predictor (default: those of its machine for each GPU; with -device cpu 8, or all if there are "
+        "fewer)",
+    )
+    add(
+        "--ray-tries",
+        metavar="N",
+        type=count,
+        default=3,
+        help="how often a case is tried whose predictor or machine dies (default: %(default)s)",
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and say after an interruption how to go on."""
@@ -130,7 +153,8 @@ def predict(args: argparse.Namespace) -> int:
     from ..prediction.session.session import Session
 
     say: Callable[[str], None] = print
-    say("fastnnunet: threads of this process prepare and export the cases; -npp and -nps have no effect")
+    whose = "each worker" if args.ray else "this process"
+    say(f"fastnnunet: threads of {whose} prepare and export the cases; -npp and -nps have no effect")
     session = Session(
         predictor,
         save_probabilities=args.save_probabilities,
@@ -167,11 +191,39 @@ def _predict_cases(args: argparse.Namespace, session: Session, predictor: Any) -
     if problem := free_space_problem(args.o, checked, heads, args.save_probabilities):
         raise CommandError(f"[-o] {problem}")
     _write_settings(args, predictor)
-    if checked:
+    failures: list[PredictionError] = []
+    if checked and args.ray is not None:
+        failures = _predict_on_ray(args, ending, checked)
+    elif checked:
         session.run_files(checked)
-    bad += session.failures
-    _report(bad, len(checked) - len(session.failures))
+        failures = session.failures
+    bad += failures
+    _report(bad, len(checked) - len(failures))
     return 1 if bad else 0
+
+
+def _predict_on_ray(args: argparse.Namespace, ending: str, checked: Sequence[Checked]) -> list[PredictionError]:
+    from ..cluster.fleet import Orders, predict
+    from ..prediction.session.predictor import PredictorOptions
+
+    orders = Orders(
+        PredictorOptions.of(args, _model_folder(args).absolute(), args.device),
+        output=args.o.absolute(),
+        ending=ending,
+        save_probabilities=args.save_probabilities,
+        memory_budget=args.memory_budget,
+        patience=args.patience,
+    )
+    return predict(
+        checked,
+        orders,
+        address=args.ray,
+        cpus=args.ray_cpus,
+        tries=args.ray_tries,
+        on_bad_case=args.on_bad_case,
+        progress=not args.disable_progress_bar,
+        say=lambda text: print(f"fastnnunet: {text}"),
+    )
 
 
 def _report(bad: Sequence[PredictionError], done: int) -> None:
@@ -183,36 +235,11 @@ def _report(bad: Sequence[PredictionError], done: int) -> None:
 
 
 def _load_predictor(args: argparse.Namespace, model: Path) -> Any:
-    import torch
-    from tqdm import tqdm
+    from ..prediction.session.predictor import PredictorOptions, load_predictor
 
-    from .. import available_cores
-
-    if args.device == "cuda":
-        if not torch.cuda.is_available():
-            raise CommandError("[-device] expected a CUDA device, got none; -device cpu predicts without")
-        torch.set_num_threads(1)  # as nnUNetv2_predict does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
-            torch.set_num_interop_threads(1)
-    elif args.device == "cpu":
-        torch.set_num_threads(available_cores())
-    tqdm.set_lock(threading.RLock())  # the default lock is a semaphore in shared memory
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
-
-    print(citation(predict_entry_point))
-    predictor = nnUNetPredictor(
-        tile_step_size=args.step_size,
-        use_gaussian=True,
-        use_mirroring=not args.disable_tta,
-        perform_everything_on_device=not args.not_on_device,
-        device=torch.device(args.device),
-        verbose=args.verbose,
-        verbose_preprocessing=args.verbose,
-        allow_tqdm=False,
-    )
-    with naming_checkpoints():
-        predictor.initialize_from_trained_model_folder(str(model), tuple(args.f), args.chk)
-    return predictor
+    # With Ray, the workers compute.
+    options = PredictorOptions.of(args, model, args.device if args.ray is None else "cpu")
+    return load_predictor(options, lambda command: print(citation(command)))
 
 
 def citation(command: Callable[..., Any]) -> str:
@@ -262,6 +289,16 @@ def _step(text: str) -> float:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
+    if args.ray is not None:
+        if problem := missing():
+            raise CommandError(f"[--ray] {problem}")
+        if args.device == "mps":
+            raise CommandError("[--ray] expected -device cuda or cpu, got -device mps")
+        # The workers have other working folders.
+        args.i, args.o = args.i.absolute(), args.o.absolute()
+        args.prev_stage_predictions = args.prev_stage_predictions and args.prev_stage_predictions.absolute()
+    elif args.ray_cpus is not None:
+        raise CommandError("[--ray-cpus] expected --ray with it, got none")
     if not args.i.is_dir():
         raise CommandError(f"[-i] expected a folder, got {args.i}")
     if not 0 <= args.part_id < args.num_parts:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
 from ..folders import check_dataset, dataset_folder, inherited, nnunet_folders, read_json
+from ..loading.storage.preprocessed import mirror_preprocessed
 from .arguments import count, fold
 from .loader_options import add_loader_options, check_loader_options, install_arguments
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the arguments before torch and nnU-Net are imported, then train."""
     _check_options(args)
+    args.dataset = mirror_preprocessed(args.dataset, args.cache_dir)
     folders = nnunet_folders(("nnUNet_preprocessed", "nnUNet_results"))
     dataset = dataset_folder(args.dataset, folders["nnUNet_preprocessed"])
     check_dataset(dataset, args.p, args.configuration, args.fold, args.tr)

@@ -18,10 +18,11 @@ from ..transforms.python import makes_a_sample, noted
 from .activity import describe_activity
 from .gpu import device_in_use
 from .opened import end, end_elsewhere, opened
-from .reading.source import ClassLocations, Source
+from .reading.source import ClassLocations, Source, in_place
 from .sample_lines import Origin, command, line
 from .stalls import Stalls
 from .state import BadCase, check_batch_size, check_version, fingerprint, make_state, skipped_in, still_skipped
+from .storage.copies import CaseCopies, as_it_is, copies_of
 
 __all__ = ["CoreLoader", "memory_kind"]
 
@@ -87,6 +88,8 @@ class CoreLoader:
         # Of the thread that trains: statistics are asked for by others, too.
         self._device = device_in_use()
         self._reported: set[str] = set()
+        self._cache = settings.cache
+        self._kept_copies: CaseCopies | None = None
         self._core: _core.Loader | None = None
         self._state_at_end: dict[str, Any] | None = None
         try:
@@ -98,6 +101,34 @@ class CoreLoader:
         opened.add(self)
 
     def _make(self) -> _core.Loader:
+        copies = copies_of(self._source.cases, None if self._source.kept else self._cache, self.report)
+        try:
+            core = self._made_with(copies)
+        except BaseException:
+            if copies is not None:
+                copies.close()
+            raise
+        if copies is not None:
+            copies.follow(core)
+        self._kept_copies = copies
+        return core
+
+    def _end(self, core: _core.Loader) -> None:
+        """End a core's work, and what copies files for it, which a thread of the core may wait for."""
+        self._end_kept_copies()
+        end(core)
+
+    def _end_kept_copies(self) -> None:
+        copies, self._kept_copies = self._kept_copies, None
+        if copies is not None:
+            copies.close()
+
+    @property
+    def _located(self) -> Callable[[_core.CaseFiles], _core.CaseFiles]:
+        """A function from a case to the case with the paths that its files are read from. It does not keep the loader."""
+        return as_it_is if self._kept_copies is None else self._kept_copies.located
+
+    def _made_with(self, copies: CaseCopies | None) -> _core.Loader:
         options = _core.LoaderOptions(
             cases=self._source.cases,
             sampling=_core.SamplingOptions(
@@ -116,13 +147,15 @@ class CoreLoader:
             patience=self.patience,
             check_finite=self._check_finite,
             keep_blocks=self._keep_blocks,
+            places=copies,
         )
         # The core keeps this function: it must not keep the loader.
         read, unrestricted = self._source.locations, self._unrestricted_pickles
+        find = in_place if copies is None else copies.find
 
         def locations(number: int) -> ClassLocations:
             with noted():
-                return read(number, unrestricted)
+                return read(number, unrestricted, find)
 
         core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._stalls.first_look, self._first_stall)
         taken = core.statistics().memory_budget
@@ -217,7 +250,7 @@ class CoreLoader:
             )
         core = self._opened()
         if state["seed"] != self.seed:
-            end(core)
+            self._end(core)
             self.seed = int(state["seed"])
             core = self._core = self._make()
         core.set_step(int(state["step"]), [astuple(bad) for bad in self._still_skipped(skipped_in(state))])
@@ -247,7 +280,7 @@ class CoreLoader:
         state = self.state_dict()
         core, self._core = self._core, None
         if core is not None:
-            end(core)
+            self._end(core)
         self.role, self.memory_budget, self._asked = role, memory_budget, memory_budget
         self._core = self._make()
         self._state_at_end = None
@@ -305,10 +338,11 @@ class CoreLoader:
             self._state_at_end = self._state(core)
         if makes_a_sample():
             # The garbage collector found the loader in a thread that makes samples, which would wait for itself.
+            self._end_kept_copies()
             end_elsewhere(core)
             return
         try:
-            end(core)
+            self._end(core)
         except BaseException:  # Ctrl-C, or what another signal's handler raised
             end_elsewhere(core)
             raise

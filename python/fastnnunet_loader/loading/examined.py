@@ -91,6 +91,8 @@ class ExaminedLoader(CoreLoader):
         )
         if self._core is None:
             return text + self.pipeline.describe()
+        if self._kept_copies is not None:
+            text += f"{self._kept_copies.describe()}\n"
         now = self._core.statistics()
         text += self.pipeline.describe(now.samples)
         sampling, reading, *_ = now.stages
@@ -117,4 +119,4 @@ class ExaminedLoader(CoreLoader):
             LoaderClosedError: the loader was closed.
         """
         number, forced, lower, upper = self._opened().sampled(step, slot, attempt)
-        return read_patch(self._source.cases[number], forced, lower, upper, self._source.dims)
+        return read_patch(self._located(self._source.cases[number]), forced, lower, upper, self._source.dims)

@@ -90,6 +90,8 @@ class DataLoader(TorchLoader[B]):
         unrestricted_pickles: bool = False,
         stall_after: float = STALL_AFTER,
         abort_after: float | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
         origin: Origin | None = None,
         report: Callable[[str], None] = _log.warning,
     ) -> DataLoader[B]:
@@ -122,6 +124,8 @@ class DataLoader(TorchLoader[B]):
                 By default, a case whose properties hold anything that nnU-Net does not write is a bad case.
             stall_after: seconds after which a slow batch is reported once, with what each thread is doing.
             abort_after: seconds after which a slow batch raises a StallError; None waits.
+            cache_dir: folder on a disk of this machine for copies of the cases (docs/storage.md); None reads them in place.
+            cache_size: largest size of all copies, in bytes or as text such as "200GiB"; None for nine tenths of the free disk.
             origin: the training that the loader belongs to. Errors then print the line of code that makes a sample again.
             report: takes messages while batches are made, such as reports of stalls.
 
@@ -154,6 +158,8 @@ class DataLoader(TorchLoader[B]):
             unrestricted_pickles=unrestricted_pickles,
             stall_after=stall_after,
             abort_after=abort_after,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
         )
         return cls(
             source,
@@ -203,7 +209,8 @@ class DataLoader(TorchLoader[B]):
         the array 'target', of shape (C", X, Y, Z).
 
         Args:
-            folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`.
+            folder: with the cases. Nothing in it is changed but for a folder `class_locations`, see `cache`. It may be an
+                address that fsspec reads, such as "s3://bucket/folder", with a `cache_dir`.
             patch_size: what the network gets, in voxels: (X, Y, Z), or (Y, Z) for slices along X.
             batch_size: samples in a batch.
             transforms: what `fl.augmentation.nnunet` or `.none` returns, a tree of batchgeneratorsv2's transforms, or None.
@@ -225,8 +232,8 @@ class DataLoader(TorchLoader[B]):
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
-            previous_stage: a folder with a segmentation of each case, CASE.b2nd, .npy or .npz, that becomes the last channel of
-                the labels.
+            previous_stage: a folder, or an address, with a segmentation of each case, CASE.b2nd, .npy or .npz, that becomes the
+                last channel of the labels.
             per_case: under names of your own, a number, an array or a text for each case, in the order of `cases` or by name.
                 A batch has those of its cases under that name.
             image_key, label_key, target_key, case_key: names of image, label, regression target and case in a batch.
@@ -243,6 +250,7 @@ class DataLoader(TorchLoader[B]):
         Raises:
             ValueError: an argument is out of range, or several ranks have no seed in common.
             TypeError: an argument that this loader does not have.
+            ModuleNotFoundError: the folder is at an address, and fsspec or what it needs for that is not installed.
             NotSupportedError: there are targets, and a transform in Python would leave them where they are.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.

@@ -24,6 +24,7 @@ from ..loading import torch_memory
 from ..loading.loader import DataLoader
 from ..loading.reading.cases import check_augmenter
 from ..loading.sample_lines import Origin
+from ..loading.storage.mirrors import mirrored
 from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of
 from .distributed.ranks import once, rank, ranks, ranks_here
@@ -87,6 +88,8 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             unrestricted_pickles=settings.unrestricted_pickles,
             stall_after=settings.stall_after,
             abort_after=settings.abort_after,
+            cache_dir=settings.cache_dir,
+            cache_size=settings.cache_size,
             origin=_origin(trainer),
             report=sayer(trainer),
         )
@@ -186,6 +189,8 @@ def _init(self: Any, kind: type, original: Callable[..., None], args: tuple[Any,
         self.__class__ = _in_process(cls, kind)
         InProcessAugmenter.__init__(self, data_loader, **values)
     except NotSupportedError as error:
+        if mirrored(Path(data_loader._data.source_folder)):
+            raise  # its files are empty: only this loader knows where to find them
         self.__class__ = cls
         self.__dict__.clear()
         self.__dict__.update(before)  # what a subclass had set already

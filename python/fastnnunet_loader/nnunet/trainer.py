@@ -123,7 +123,9 @@ class _Hooks:
         try:
             with (
                 recording(trainer),
-                naming_bad_cases(trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience),
+                naming_bad_cases(
+                    trainer, skip, settings.unrestricted_pickles, sayer(trainer), each, settings.patience, settings.cache
+                ),
             ):
                 return original(trainer, *args, **kwargs)
         finally:

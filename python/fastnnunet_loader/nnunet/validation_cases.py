@@ -13,6 +13,8 @@ from ..errors import PredictionError, StorageError
 from ..loading.reading.cases import blosc2_files, numpy_files
 from ..loading.reading.patience import patiently
 from ..loading.reading.pickles import read_properties
+from ..loading.storage.copies import files_of
+from ..loading.storage.mirrors import fill, mirrored, whole
 from ..settings import PATIENCE
 
 __all__ = ["first_bad_file", "naming_bad_cases"]
@@ -42,6 +44,13 @@ def first_bad_file(files: _core.CaseFiles, properties: Path, unrestricted: bool 
     return None
 
 
+def _bring_references(dataset: Path, cache: tuple[Path, int | None] | None, say: Callable[[str], None]) -> None:
+    """Give the reference segmentations of a mirror their content, which nnU-Net compares the validation's predictions with."""
+    folder = dataset / "gt_segmentations"
+    if mirrored(folder):
+        fill([file for file in sorted(folder.iterdir()) if file.stat().st_size == 0], cache, say)
+
+
 @contextmanager
 def naming_bad_cases(
     trainer: Any,
@@ -50,6 +59,7 @@ def naming_bad_cases(
     say: Callable[[str], None],
     each: Callable[[list[str], Read], list[Fault]] = lambda cases, read: [read(case) for case in cases],
     patience: float = PATIENCE,
+    cache: tuple[Path, int | None] | None = None,
 ) -> Iterator[None]:
     """Inside, a case of the validation that cannot be read raises a PredictionError that names it and its file.
 
@@ -58,22 +68,26 @@ def naming_bad_cases(
 
     each: calls a function for each case, here or on another rank, and returns the results in order.
     patience: seconds that a file is tried again where a disk or a file server does not answer.
+    cache: folder and size of the copies that files of a mirror are made of.
     """
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
 
     known = trainer.dataset_class
-    find = {nnUNetDatasetBlosc2: blosc2_files, nnUNetDatasetNumpy: numpy_files}.get(known)
-    if find is None:
+    found_by = {nnUNetDatasetBlosc2: blosc2_files, nnUNetDatasetNumpy: numpy_files}
+    if known not in found_by:
         yield
         return
+    files_at = found_by[known]
     folder, previous = Path(trainer.preprocessed_dataset_folder), trainer.folder_with_segs_from_previous_stage
+    _bring_references(folder.parent, cache, say)
 
     def fault(case: str, patience: float = patience) -> PredictionError | None:
-        files = find(folder, None if previous is None else Path(previous), case)
+        files = files_at(folder, None if previous is None else Path(previous), case)
 
         def read_all() -> None:
-            if (bad := first_bad_file(files, folder / f"{case}.pkl", unrestricted)) is not None:
-                raise bad
+            with whole(files_of(files), cache, say):
+                if (bad := first_bad_file(files, folder / f"{case}.pkl", unrestricted)) is not None:
+                    raise bad
 
         try:
             patiently(read_all, patience, waiting)
@@ -105,8 +119,13 @@ def naming_bad_cases(
             """As nnU-Net's, with all voxels read."""
 
             def load() -> Any:
-                data, segmentation, stage_before, properties = super(Naming, self).load_case(identifier)
-                return data[:], segmentation, None if stage_before is None else stage_before[:], properties
+                # Those of the data set at hand, which for a cascade is another configuration's.
+                folder = Path(self.source_folder)
+                files = list(files_of(files_at(folder, None, identifier))) if mirrored(folder) else []
+                with whole(files, cache, say):
+                    data, segmentation, stage_before, properties = super(Naming, self).load_case(identifier)
+                    segmentation = segmentation[:] if files else segmentation
+                    return data[:], segmentation, None if stage_before is None else stage_before[:], properties
 
             begin = time.monotonic()
             try:

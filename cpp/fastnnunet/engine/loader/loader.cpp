@@ -38,6 +38,8 @@ class Loader::Impl {
     return maker_.choose(options_.sample_id(step, slot, attempt));
   }
 
+  std::vector<std::size_t> cases_of(std::uint64_t step) const { return maker_.cases_of(step); }
+
   void make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
             const std::function<void(sample::Sample&, std::size_t)>& take, const std::function<void()>& poll) {
     queue_.run_in_a_thread(poll, [&](engine::Arena::ThreadState& thread, const engine::Wanted& wanted) {
@@ -152,6 +154,7 @@ LoaderStatistics Loader::statistics() const { return impl_->statistics(); }
 SampleChoice Loader::sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt) const {
   return impl_->sampled(step, slot, attempt);
 }
+std::vector<std::size_t> Loader::cases_of(std::uint64_t step) const { return impl_->cases_of(step); }
 void Loader::make(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt,
                   const std::function<void(sample::Sample&, std::size_t)>& take, const std::function<void()>& poll) {
   impl_->make(step, slot, attempt, take, poll);

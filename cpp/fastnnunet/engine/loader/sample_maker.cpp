@@ -56,7 +56,7 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
       return SampleFailure{options_.sample_id(0, 0), at.name, error.file(), "", error.reason(), bad_case};
     };
     try {
-      const CaseGeometry geometry = geometry_of(at, files, attempts, poll);
+      const CaseGeometry geometry = geometry_of(number, files, attempts, poll);
       for (int which = 0; which < CaseFiles::kVolumes; ++which) files_.known().saw(file_number(number, which));
       ++asked;
       const auto same =
@@ -80,19 +80,20 @@ void SampleMaker::learn_geometry(const std::function<void()>& poll) {
 }
 
 // Of one case's samples, with the patience for files that the loader has. No thread is at work yet.
-SampleMaker::CaseGeometry SampleMaker::geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
+SampleMaker::CaseGeometry SampleMaker::geometry_of(std::size_t number, storage::OpenVolumes& files, Attempts& attempts,
                                                    const std::function<void()>& poll) const {
+  const CaseFiles& at = options_.cases[number];
+  const auto channels = [&](int which) { return files_.get(files, number, which).channels(); };
   for (;;) {
     try {
       CaseGeometry found;
       Geometry& geometry = found.sample;
       geometry.shape = sampler_.options().patch_size;
       geometry.dims = options_.dims;
-      geometry.image_channels = files.get(at.image, at.image_member).channels();
-      geometry.segmentation_channels =
-          at.segmentation.empty() ? 0 : files.get(at.segmentation, at.segmentation_member).channels();
-      if (!at.previous.empty()) geometry.segmentation_channels += files.get(at.previous, at.previous_member).channels();
-      if (!at.regression.empty()) found.regression_channels = files.get(at.regression, at.regression_member).channels();
+      geometry.image_channels = channels(CaseFiles::kImage);
+      geometry.segmentation_channels = at.segmentation.empty() ? 0 : channels(CaseFiles::kSegmentation);
+      if (!at.previous.empty()) geometry.segmentation_channels += channels(CaseFiles::kPrevious);
+      if (!at.regression.empty()) found.regression_channels = channels(CaseFiles::kRegression);
       return found;
     } catch (const StorageError& error) {
       const auto pause = attempts.pause_after(error, files_.patience());
@@ -111,12 +112,22 @@ void SampleMaker::set_caches(std::unique_ptr<LocationCache> locations, std::uniq
   volumes_ = std::move(volumes);
 }
 
+std::vector<std::size_t> SampleMaker::cases_of(std::uint64_t step) const {
+  std::vector<std::size_t> numbers;
+  for (std::int64_t slot = 0; slot < options_.sampling.batch_size; ++slot) {
+    const SampleId id = options_.sample_id(step, static_cast<std::uint32_t>(slot));
+    random::Stream stream(id, kSamplingPurpose);
+    numbers.push_back(static_cast<std::size_t>(sampler_.choose_case(stream, id.slot).case_number));
+  }
+  return numbers;
+}
+
 SampleChoice SampleMaker::choose(const SampleId& id) const {
   storage::OpenVolumes files(storage::OpenVolumes::kOfOneSample);
   random::Stream stream(id, kSamplingPurpose);
   const auto choice = sampler_.choose_case(stream, id.slot);
   const auto number = static_cast<std::size_t>(choice.case_number);
-  const Index3 shape = files.get(options_.cases[number].image, options_.cases[number].image_member).shape();
+  const Index3 shape = files_.get(files, number, CaseFiles::kImage).shape();
   std::shared_ptr<const ClassLocations> locations;
   if (sampler_.needs_locations(choice.force_foreground)) locations = locations_->get(number, shape);
   return {number, choice.force_foreground, sampler_.place(stream, shape, choice.force_foreground, locations.get())};

@@ -59,6 +59,8 @@ class SampleMaker {
 
   // nnU-Net's decisions, without making the sample.
   SampleChoice choose(const SampleId& id) const;
+  // The case of each sample of a step, where none is bad. No file is opened.
+  std::vector<std::size_t> cases_of(std::uint64_t step) const;
 
   // Makes the sample, with another case where one is bad and may be skipped. Returns the case. `destination` may be
   // null. Throws SampleError, or ClosedError where the sample is not wanted any more.
@@ -81,7 +83,7 @@ class SampleMaker {
     std::int64_t regression_channels = 0;
     bool operator==(const CaseGeometry&) const = default;
   };
-  CaseGeometry geometry_of(const CaseFiles& at, storage::OpenVolumes& files, Attempts& attempts,
+  CaseGeometry geometry_of(std::size_t number, storage::OpenVolumes& files, Attempts& attempts,
                            const std::function<void()>& poll) const;
   void fill(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample, const SampleId& id,
             random::Stream& stream, bool force_foreground, std::size_t number, const sample::Destination* destination,

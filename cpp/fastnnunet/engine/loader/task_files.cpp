@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include "fastnnunet/base/error.h"
@@ -31,7 +32,7 @@ Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int
   if (known_.find(file) == nullptr) close();
   for (bool first = true;; first = false) {
     try {
-      Volume& volume = handles.get(*path, *member);
+      Volume& volume = get(handles, number, which);
       volume.check_once();
       known_.admit(file, volume);
       return volume;
@@ -46,6 +47,13 @@ Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int
       throw;
     }
   }
+}
+
+Volume& LoaderFiles::get(storage::OpenVolumes& handles, std::size_t number, int which) const {
+  const auto [path, member] = of_case(number).volume(which);
+  if (!options_.places) return handles.get(*path, *member);
+  const auto place = [&] { return options_.places(number, which); };
+  return handles.get(*path, *member, std::cref(place));  // a reference: the function itself would need memory
 }
 
 void LoaderFiles::wait(sample::Activity& activity, const StorageError& error, Attempts::Clock::duration pause,

@@ -27,6 +27,9 @@ class LoaderFiles {
   // Throws StorageError.
   Volume& open(storage::OpenVolumes& handles, std::size_t number, int which);
 
+  // The same of any handles, with whatever content. Throws StorageError.
+  Volume& get(storage::OpenVolumes& handles, std::size_t number, int which) const;
+
   // Waits before something is tried again. Throws ClosedError where the sample is not wanted any more.
   void wait(sample::Activity& activity, const StorageError& error, Attempts::Clock::duration pause,
             const Wanted& wanted);

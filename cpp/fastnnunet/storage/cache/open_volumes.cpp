@@ -15,22 +15,24 @@ std::size_t OpenVolumes::Hash::operator()(const KeyView& key) const {
 OpenVolumes::OpenVolumes(std::size_t limit, std::size_t memory)
     : limit_(std::max<std::size_t>(limit, 1)), memory_limit_(memory) {}
 
-Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member) {
+Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member,
+                         const std::function<std::filesystem::path()>& place) {
   if (const auto found = by_key_.find(KeyView{file, member}); found != by_key_.end()) {
     entries_.splice(entries_.begin(), entries_, found->second);
     return *entries_.front().volume;
   }
+  const std::filesystem::path found_at = place ? place() : file;
   // Room first: with the limit at the system's own, opening would fail.
   while (entries_.size() >= limit_) close_last();
   while (entries_.size() >= kOfOneSample && memory() > memory_limit_) close_last();
   std::unique_ptr<Volume> volume;
   try {
-    volume = open_volume(file, member);
+    volume = open_volume(found_at, member);
   } catch (const ResourceError&) {
     // Others may have taken what was left. This sample's own files stay.
     if (entries_.size() < kOfOneSample) throw;
     while (entries_.size() >= kOfOneSample) close_last();
-    volume = open_volume(file, member);
+    volume = open_volume(found_at, member);
   }
   entries_.push_front({{file, member}, std::move(volume)});
   by_key_.emplace(entries_.front().key, entries_.begin());

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -21,8 +22,10 @@ class OpenVolumes {
 
   explicit OpenVolumes(std::size_t limit, std::size_t memory = kMemory);
 
-  // The reference stays valid until the next call. Throws StorageError.
-  Volume& get(const std::filesystem::path& file, const std::string& member);
+  // The reference stays valid until the next call. A file that is not open is opened where `place` says, if that is
+  // given. Throws StorageError.
+  Volume& get(const std::filesystem::path& file, const std::string& member,
+              const std::function<std::filesystem::path()>& place = {});
   // Closes a file, if it is open.
   void close(const std::filesystem::path& file, const std::string& member);
   void clear();

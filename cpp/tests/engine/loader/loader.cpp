@@ -1,7 +1,9 @@
 #include "fastnnunet/engine/loader/loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <thread>
@@ -177,6 +179,30 @@ TEST_CASE("loader: the previous stage's labels are its own, kept in memory or no
   const auto kept = take(*loader_of(options, TreeKind::cascade), 6);
   options.keep_blocks = false;
   CHECK(take(*loader_of(options, TreeKind::cascade), 6) == kept);
+}
+
+TEST_CASE("loader: files are read where the loader is told, and the cases of a step are known before", "[engine]") {
+  const Cases cases(4);
+  LoaderOptions options = options_for(cases, 2, 2);
+  const auto expected = take(*loader_of(options), 6);
+  const std::vector<CaseFiles> there = options.cases;
+  for (CaseFiles& files : options.cases) {  // one of the formats is told by the name
+    files.image = "elsewhere" / files.image.filename();
+    files.segmentation = "elsewhere" / files.segmentation.filename();
+  }
+  std::atomic<int> asked = 0;
+  options.places = [&](std::size_t number, int which) {
+    ++asked;
+    return *there[number].volume(which).first;
+  };
+  const auto loader = loader_of(options);
+  CHECK(loader->cases_of(4) == expected[4].cases);
+  CHECK(take(*loader, 6) == expected);
+  CHECK(asked > 0);
+  options.places = [](std::size_t, int) -> std::filesystem::path {
+    throw StorageError("far/away", "expected a copy, got none");
+  };
+  CHECK_THROWS_AS(loader_of(options), SampleError);
 }
 
 TEST_CASE("loader: a later attempt is another sample, the same by itself and when it is asked for", "[engine]") {

@@ -14,10 +14,18 @@ from ... import _core
 from ...errors import StorageError
 from .pickles import read_properties
 
-__all__ = ["BatchKeys", "ClassLocations", "Share", "Source", "class_locations", "pickled_locations"]
+__all__ = ["BatchKeys", "ClassLocations", "Find", "Share", "Source", "class_locations", "in_place", "pickled_locations"]
 
 ClassLocations = list[tuple[list[int], bool, bool, npt.NDArray[np.int64]]]
 """Of each class: labels, whether they are a region, whether it is all that is annotated, voxels (N, 3 or 4)."""
+
+Find = Callable[[Path], Path]
+"""From the path of a file to the path that it is read from, such as that of a copy."""
+
+
+def in_place(file: Path) -> Path:
+    """Return the path itself: the file is read from where it is."""
+    return file
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,9 @@ class Source:
     sampling: dict[str, Any]  # the fields of SamplingOptions
     dims: int
     transforms: Any
-    locations: Callable[[int, bool], ClassLocations]
-    """From the number of a case, and whether pickles may run code, to its classes. Called from threads."""
+    locations: Callable[[int, bool, Find], ClassLocations]
+    """From the number of a case, whether pickles may run code, and where files are read from, to its classes. Called from
+    threads."""
     keys: BatchKeys = BatchKeys()
     per_case: Mapping[str, Any] = field(default_factory=dict)
     """What comes along in batches under a name of its own: a tensor or a list, with an item for each case."""
@@ -63,11 +72,13 @@ class Source:
     """What has to live as long as the loader: arrays that cases are read from."""
 
 
-def pickled_locations(files: Sequence[Path], annotated_key: tuple[int, ...] | None) -> Callable[[int, bool], ClassLocations]:
+def pickled_locations(
+    files: Sequence[Path], annotated_key: tuple[int, ...] | None
+) -> Callable[[int, bool, Find], ClassLocations]:
     """The `locations` of cases that have nnU-Net's properties, a file for each."""
 
-    def locations(number: int, unrestricted: bool) -> ClassLocations:
-        file = files[number]
+    def locations(number: int, unrestricted: bool, find: Find = in_place) -> ClassLocations:
+        file = find(files[number])
         return class_locations(file, read_properties(file, unrestricted), annotated_key)
 
     return locations

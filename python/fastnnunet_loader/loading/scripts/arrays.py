@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ... import _core
-from ..reading.source import BatchKeys, ClassLocations, Source
+from ..reading.source import BatchKeys, ClassLocations, Find, Source
 from .arguments import checked_classes, checked_epoch, checked_names, make_sampling, per_case_values
 from .locations import Classes
 
@@ -88,8 +88,8 @@ def array_source(
 
 def _locations(
     files: Sequence[_core.CaseFiles], classes: Classes | None, ignore_label: int | None
-) -> Callable[[int, bool], ClassLocations]:
-    def locations(number: int, _unrestricted: bool) -> ClassLocations:
+) -> Callable[[int, bool, Find], ClassLocations]:
+    def locations(number: int, _unrestricted: bool, _find: Find) -> ClassLocations:
         found = _core.find_class_locations(files[number].segmentation, classes=classes, ignored=ignore_label)
         return [(labels, len(labels) > 1, annotated, voxels) for labels, annotated, voxels in found]
 

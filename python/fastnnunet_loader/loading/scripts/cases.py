@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,9 @@ class Cases(Sequence[dict[str, Any]]):
     regression target (C", X, Y, Z) float32, the name of the case, and what belongs to the case. 2D images are (C, 1, Y, Z).
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, located: Callable[[_core.CaseFiles], _core.CaseFiles]) -> None:
         self._source = source
+        self._located = located  # with the paths that its files are read from
 
     def __len__(self) -> int:
         return len(self._source.cases)
@@ -36,7 +37,7 @@ class Cases(Sequence[dict[str, Any]]):
         """
         if isinstance(number, slice):
             return [self[at] for at in range(len(self))[number]]
-        case, keys = self._source.cases[number], self._source.keys
+        case, keys = self._located(self._source.cases[number]), self._source.keys
         shape = _core.open_volume(case.image, "data").shape[1:]
         patch = read_patch(case, False, (0, 0, 0), shape, 3)
         item: dict[str, Any] = {keys.image: torch.from_numpy(patch.image)}

@@ -11,6 +11,8 @@ from typing import Any
 from ... import _core
 from ...errors import StorageError
 from ..reading.source import BatchKeys, Source
+from ..storage.folders import Folder
+from ..storage.places import Place
 from .arguments import checked_classes, checked_epoch, checked_names, make_sampling, per_case_values, some_of
 from .locations import CaseLocations
 
@@ -43,12 +45,12 @@ def folder_source(
         raise ValueError(f"[folder] expected the path of a folder, got {folder!r}")
     if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
         raise ValueError(f"[cache] expected a folder, got the file {cache}")
-    root = Path(folder)
-    if not root.is_dir():
-        raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
+    root = Folder(folder)
+    root.require()
+    stage = None if previous_stage is None else Folder(previous_stage)
     found = _chosen(root, cases)
     labelled = _labelled(found) if labels is None else labels
-    files = [_files(case, root, labelled, previous_stage, targets) for case in found]
+    files = [_files(case, root, labelled, stage, targets) for case in found]
     names = [case.name for case in files]
     if not labelled:
         if classes is not None or ignore_label is not None or previous_stage is not None:
@@ -64,8 +66,8 @@ def folder_source(
         transforms=transforms,
         locations=CaseLocations(
             files,
-            [root / f"{name}.pkl" for name in names],
-            root,
+            [None if root.lacks(f"{name}.pkl") else Path(root.file(f"{name}.pkl")) for name in names],
+            root.place,
             checked_classes(classes),
             ignore_label,
             None if cache is None else Path(cache),
@@ -77,22 +79,22 @@ def folder_source(
     )
 
 
-def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
-    found = {case.name: case for case in _core.find_cases(root, labelled=False)}
+def _chosen(root: Folder, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
+    found = {case.name: case for case in root.cases()}
     # CASE_target is the target of CASE, also where nobody asks for it.
     targets = {name for name in found if name.removesuffix(_TARGET) in found.keys() - {name}}
     found = {name: case for name, case in found.items() if name not in targets}
     if not found:
-        raise _bad(root, "expected cases, files that end in .b2nd, .npz or .npy, got none")
+        raise _bad(root.place, "expected cases, files that end in .b2nd, .npz or .npy, got none")
     if wanted is None:
         # Where other cases have targets, a target without an image is no image.
         if targets and (alone := [name for name in found if name.endswith(_TARGET)]):
             file = Path(found[alone[0]].image).name
-            raise _bad(root, f"expected the image of {file}, as other targets have, got none; cases= chooses others")
+            raise _bad(root.place, f"expected the image of {file}, as other targets have, got none; cases= chooses others")
         return list(found.values())
     names = checked_names(wanted)
     if missing := [name for name in names if name not in found]:
-        raise ValueError(f"[cases] expected names of cases in {root}, got {some_of(missing)}, which it does not have")
+        raise ValueError(f"[cases] expected names of cases in {root.place}, got {some_of(missing)}, which it does not have")
     if len(set(names)) != len(names):
         raise ValueError(
             f"[cases] expected each name once, got {some_of(sorted(n for n in set(names) if names.count(n) > 1))} again"
@@ -100,7 +102,7 @@ def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
     return [found[name] for name in names]
 
 
-def _bad(root: Path, reason: str) -> StorageError:
+def _bad(root: Place, reason: str) -> StorageError:
     return StorageError(f"[{root}] {reason}", file=str(root), reason=reason)
 
 
@@ -120,34 +122,28 @@ def _has_labels(case: _core.CaseFiles) -> bool:
         return True  # the core says what is wrong with it
 
 
-def _files(
-    case: _core.CaseFiles, root: Path, labelled: bool, previous_stage: str | os.PathLike[str] | None, targets: bool
-) -> _core.CaseFiles:
-    image = Path(case.image)
-    segmentation = Path(case.segmentation) if labelled else Path()
-    if labelled and segmentation == Path():
-        segmentation = root / f"{case.name}_seg{image.suffix}"  # that it is missing is said where it is opened
-    previous = Path()
-    if previous_stage is not None:
-        stage = Path(previous_stage)
-        endings = [".b2nd"] if image.suffix == ".b2nd" else [".npy", ".npz"]
-        files = [stage / f"{case.name}{ending}" for ending in endings]
-        previous = next((file for file in files if file.is_file()), files[-1])
-    target = Path()
+def _files(case: _core.CaseFiles, root: Folder, labelled: bool, stage: Folder | None, targets: bool) -> _core.CaseFiles:
+    ending = case.image.suffix
+    segmentation: Place | None = None
+    if labelled:  # that it is missing is said where it is opened
+        named = case.segmentation != Path()
+        segmentation = root.file(case.segmentation.name if named else f"{case.name}_seg{ending}")
+    previous = None
+    if stage is not None:
+        endings = [".b2nd"] if ending == ".b2nd" else [".npy", ".npz"]
+        names = [f"{case.name}{one}" for one in endings]
+        previous = stage.file(next((name for name in names if stage.has(name)), names[-1]))
+    target = None
     if targets:
         # An .npz holds it, also where only the image was unpacked.
-        beside, packed = root / f"{case.name}{_TARGET}{image.suffix}", root / f"{case.name}.npz"
-        inside = image.suffix != ".b2nd" and not beside.is_file() and packed.is_file()
-        target = packed if inside else beside
+        beside, packed = f"{case.name}{_TARGET}{ending}", f"{case.name}.npz"
+        inside = ending != ".b2nd" and not root.has(beside) and root.has(packed)
+        target = root.file(packed if inside else beside)
     return _core.CaseFiles(
         name=case.name,
-        image=image,
-        segmentation=_or_none(segmentation),
-        previous=_or_none(previous),
-        properties=root / f"{case.name}.pkl",
-        regression=_or_none(target),
+        image=root.file(case.image.name),
+        segmentation=segmentation or "",
+        previous=previous or "",
+        properties=root.file(f"{case.name}.pkl"),
+        regression=target or "",
     )
-
-
-def _or_none(path: Path) -> str | Path:
-    return "" if path == Path() else path

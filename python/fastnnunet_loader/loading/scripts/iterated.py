@@ -48,7 +48,7 @@ class IteratedLoader(ExaminedLoader, Iterator[B]):
     @property
     def dataset(self) -> Cases:
         """The cases as whole volumes, without patches and transforms."""
-        return Cases(self._source)
+        return Cases(self._source, self._located)
 
     @property
     def num_workers(self) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ... import _core
 from ..reading.pickles import read_properties
-from ..reading.source import ClassLocations, class_locations
+from ..reading.source import ClassLocations, Find, class_locations, in_place
+from ..storage.places import Place, is_address
 
 __all__ = ["CaseLocations", "Classes", "users_cache"]
 
@@ -29,28 +30,30 @@ class CaseLocations:
     """From the number of a case to its classes. It is called from threads."""
 
     cases: Sequence[_core.CaseFiles]
-    properties: Sequence[Path]
-    folder: Path
+    properties: Sequence[Path | None]
+    """None for a case without."""
+    folder: Place
     classes: Classes | None
     """Labels of each class; None for all labels above 0, or what the properties have."""
     ignore_label: int | None
     cache: Path | None
     """Where classes that were found are kept; None for the folder of the cases, or the user's cache if that is read-only."""
 
-    def __call__(self, number: int, unrestricted: bool) -> ClassLocations:
+    def __call__(self, number: int, unrestricted: bool, find: Find = in_place) -> ClassLocations:
         """Return the classes of a case.
 
         Raises:
             StorageError: the properties or the segmentation cannot be read.
         """
-        file = self.properties[number]
-        if file.is_file():
+        place = self.properties[number]
+        if place is not None and (is_address(place) or place.is_file()):
+            file = find(place)
             properties = read_properties(file, unrestricted)
             if "class_locations" in properties:
                 known = self._wanted(class_locations(file, properties, None))
                 if known is not None:
                     return known
-        return self._kept(self.cases[number])
+        return self._kept(self.cases[number], find)
 
     def _wanted(self, known: ClassLocations) -> ClassLocations | None:
         """Those of the properties; None where they lack what is asked for."""
@@ -64,8 +67,9 @@ class CaseLocations:
             return None
         return [by_labels[labels] for labels in self.classes] + annotated
 
-    def _kept(self, case: _core.CaseFiles) -> ClassLocations:
-        stamp = _core.stamp_of_case(_core.CaseFiles(name=case.name, image="", segmentation=case.segmentation))
+    def _kept(self, case: _core.CaseFiles, find: Find) -> ClassLocations:
+        segmentation = find(case.segmentation)
+        stamp = _core.stamp_of_case(_core.CaseFiles(name=case.name, image="", segmentation=segmentation))
         if stamp:
             with contextlib.suppress(OSError):  # the digest is of parts of a large file
                 stamp += f" {Path(case.segmentation).stat().st_mtime_ns:x}"
@@ -79,7 +83,7 @@ class CaseLocations:
         found = [
             (labels, len(labels) > 1, annotated, voxels)
             for labels, annotated, voxels in _core.find_class_locations(
-                case.segmentation, classes=self.classes, ignored=self.ignore_label
+                segmentation, classes=self.classes, ignored=self.ignore_label
             )
         ]
         if stamp:
@@ -90,10 +94,12 @@ class CaseLocations:
         return found
 
     def _places(self) -> list[Path]:
-        of_folder = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:16]
+        local = isinstance(self.folder, Path)
+        of_folder = hashlib.sha256(str(Path(self.folder).resolve() if local else self.folder).encode()).hexdigest()[:16]
         if self.cache is not None:
             return [self.cache / of_folder]
-        return [self.folder / _BESIDE, users_cache() / "fastnnunet_loader" / of_folder]
+        beside = [self.folder / _BESIDE] if isinstance(self.folder, Path) else []
+        return [*beside, users_cache() / "fastnnunet_loader" / of_folder]
 
 
 def users_cache() -> Path:

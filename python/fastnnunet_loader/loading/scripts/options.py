@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, TypedDict
 
 __all__ = ["LoaderKeywords", "ScriptKeywords"]
@@ -26,6 +27,8 @@ class LoaderKeywords(TypedDict, total=False):
     unrestricted_pickles: bool
     stall_after: float
     abort_after: float | None
+    cache_dir: str | os.PathLike[str] | None
+    cache_size: int | str | None
 
 
 class ScriptKeywords(LoaderKeywords, total=False):

@@ -81,6 +81,7 @@ def install(settings: Settings) -> None:
         raise ModuleNotFoundError(f"[metrics] {package}")
     if problem := taken(stats, metrics):
         raise ValueError(problem)
+    _ = settings.cache  # a size without a folder is reported now
     given_threads()  # a wrong nnUNet_n_proc_DA is reported now
     installed = installation()
     if installed is not None:

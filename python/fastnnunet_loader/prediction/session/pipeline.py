@@ -70,6 +70,7 @@ class Pipeline:
         budget: memory budget of all cases in progress.
         on_bad_case: "raise", or "skip" to finish the others.
         progress: notified of each stage and case.
+        finished: called with each case when it is exported, or with its error when it is bad, from any of the threads.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Pipeline:
         budget: Budget,
         on_bad_case: str = "raise",
         progress: Progress | None = None,
+        finished: Callable[[str, PredictionError | None], None] = lambda _, __: None,
     ) -> None:
+        self._finished = finished
         self.failures: list[PredictionError] = []
         self._predict = predict
         self._export = export
@@ -200,6 +203,7 @@ class Pipeline:
                 self._budget.release(item.index)
                 if self._progress is not None:
                     self._progress.done(well=True)
+                self._finished(job.case, None)
         except _Stopped:
             pass
 
@@ -212,6 +216,7 @@ class Pipeline:
         self._budget.release(item.index)
         if self._progress is not None:
             self._progress.done(well=False)
+        self._finished(item.job.case, item.error)
 
     def _tell(self, stage: str, case: str | None) -> None:
         if self._progress is not None:

@@ -24,11 +24,16 @@ TERMINAL_SECONDS = 0.2
 class Progress:
     """Keeps and shows the line. All stages call its methods.
 
-    total: number of cases, None if unknown. stream: None for standard output. clock: returns seconds.
+    total: number of cases, None if unknown. budget: None if the memory is that of other processes. stream: None for standard
+    output. clock: returns seconds.
     """
 
     def __init__(
-        self, total: int | None, budget: Budget, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None,
+        budget: Budget | None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total = total
         self._budget = budget
@@ -86,7 +91,8 @@ class Progress:
         if self._total is not None and self._before < self._done < self._total:
             left = (self._clock() - self._started) / (self._done - self._before) * (self._total - self._done)
             parts.append(f"{duration(left)} left")
-        parts.append(f"memory {in_units(self._budget.reserved)} of {in_units(self._budget.limit)}")
+        if self._budget is not None:
+            parts.append(f"memory {in_units(self._budget.reserved)} of {in_units(self._budget.limit)}")
         return " | ".join(parts)
 
     @property

@@ -118,10 +118,11 @@ class Session:
         for folder in sorted({Path(case.target).parent for case, _ in checked if case.target is not None}):
             for line in remove_leftovers(folder).describe(folder):
                 self._say(line)
-        jobs = [self._job(case, header) for case, header in checked]
+        jobs = [self.job(case, header) for case, header in checked]
         return self.run(jobs, len(jobs))
 
-    def _job(self, case: Case, header: Header | None) -> Job:
+    def job(self, case: Case, header: Header | None) -> Job:
+        """Return the job of a case that `check` has returned."""
         need = None if header is None else self.need(header)
         prepare = self._preprocessing.from_files
         return Job(case.name, lambda: prepare(case.name, case.files, case.previous), case.target, need)
@@ -193,14 +194,19 @@ class Session:
             tile_step_size=predictor.tile_step_size if self._streams else None,
         )
 
-    def run(self, jobs: Iterable[Job], total: int | None) -> list[Any]:
-        """Predict; see `Pipeline.run`. The errors of skipped cases are in `failures`."""
+    def run(
+        self,
+        jobs: Iterable[Job],
+        total: int | None,
+        finished: Callable[[str, PredictionError | None], None] = lambda _, __: None,
+    ) -> list[Any]:
+        """Predict; see `Pipeline` and `Pipeline.run`. The errors of skipped cases are in `failures`."""
         from nnunetv2.inference.predict_from_raw_data import compute_gaussian
         from nnunetv2.utilities.helpers import empty_cache
 
         self._progress = progress = Progress(total, self.budget) if self._with_progress else None
         outputs = self._exporting.outputs
-        pipeline = Pipeline(self.predict, self.export, outputs, self.budget, self._on_bad_case, progress)
+        pipeline = Pipeline(self.predict, self.export, outputs, self.budget, self._on_bad_case, progress, finished)
         try:
             return pipeline.run(jobs)
         finally:

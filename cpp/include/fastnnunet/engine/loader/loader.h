@@ -54,6 +54,9 @@ class FASTNNUNET_API Loader {
   // Which case and which window a sample takes, without making it: nnU-Net's decisions, for tests and pictures.
   SampleChoice sampled(std::uint64_t step, std::uint32_t slot, std::uint32_t attempt = 0) const;
 
+  // The cases of a step's samples, in the order of their slots, if none of them is bad. No file is opened.
+  std::vector<std::size_t> cases_of(std::uint64_t step) const;
+
   // Makes one sample, whatever the batches: the same that stands in the batch of `step`, where `attempt` is 0 but for
   // samples that bad cases were skipped for. `take` is called in a thread of the arena, with the finished sample and
   // its case; only code inside of the core can look into it. Throws SampleError. Bad cases count as good.

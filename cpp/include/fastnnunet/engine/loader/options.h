@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "fastnnunet/engine/loader/case_files.h"
@@ -12,8 +14,14 @@
 
 namespace fastnnunet {
 
+// Where a file of a case is read from, in place of the path that the case has; `which` is as in CaseFiles. It is called
+// by the thread that is about to open the file, by several threads at once, and may take long. Its StorageErrors are
+// those of the file.
+using FilePlaces = std::function<std::filesystem::path(std::size_t case_number, int which)>;
+
 struct LoaderOptions {
   std::vector<CaseFiles> cases;
+  FilePlaces places;  // empty: files are where the cases say
   SamplingOptions sampling;
   int dims = 3;
   std::uint64_t seed = 0;
