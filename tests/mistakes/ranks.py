@@ -5,6 +5,7 @@ from __future__ import annotations
 from .mistake import PACKAGE, Mistake
 
 _BATCHES = "tests/nnunet/test_global_batches.py"
+_TORCHRUN = "tests/nnunet/test_torchrun.py"
 
 RANKS = [
     Mistake(
@@ -34,6 +35,27 @@ RANKS = [
         "    return same and (before == 1 or together)",
         "    return same and (before >= 1 or together)",
         _BATCHES,
+    ),
+    Mistake(
+        f"{PACKAGE}/nnunet/distributed/meeting.py",
+        "ranks take the name that a group before a restart left in torchrun's store",
+        "                if to == word:\n",
+        "                if to:\n",
+        _TORCHRUN,
+    ),
+    Mistake(
+        f"{PACKAGE}/nnunet/distributed/launch.py",
+        "each attempt of torchrun takes itself for another one, and a restarted training begins anew",
+        ".parents[2]}",
+        ".parents[1]}",
+        _TORCHRUN,
+    ),
+    Mistake(
+        f"{PACKAGE}/nnunet/distributed/failures.py",
+        "the error of another rank is not shown",
+        "        self._show(failed, store)\n",
+        "",
+        _TORCHRUN,
     ),
     Mistake(
         f"{PACKAGE}/loading/sample_lines.py",

@@ -6,12 +6,17 @@ import argparse
 import os
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
 from ..folders import check_dataset, dataset_folder, inherited, nnunet_folders, read_json
+from ..nnunet.distributed.launch import launched
 from .arguments import count, fold
 from .loader_options import add_loader_options, check_loader_options, install_arguments
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["add_arguments", "run"]
 
@@ -50,26 +55,42 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from .. import available_cores, install
+    from .. import available_cores
 
+    launch = launched()
     if args.device == "cuda":
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if gpus < args.num_gpus:
+        if launch is None and gpus < args.num_gpus:
             raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
         torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
         if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif args.device == "cpu":
-        torch.set_num_threads(available_cores())
+        torch.set_num_threads(max(1, available_cores() // (1 if launch is None else launch.ranks_here)))
+    results = folders["nnUNet_results"] / dataset.name
+    if launch is None:
+        _train(args, dataset.name, results, torch.device(args.device), args.seed)
+        return 0
 
-    install(**install_arguments(args))
-    _check_trainer(args, folders["nnUNet_results"] / dataset.name)
+    from ..nnunet.distributed.group import joined
+
+    with joined(launch, args.device) as group:
+        _train(args, dataset.name, results, group.device, group.seed if args.seed is None else args.seed)
+    return 0
+
+
+def _train(args: argparse.Namespace, dataset: str, results: Path, device: torch.device, seed: int | None) -> None:
+    """Train on a device with nnU-Net's own function."""
+    from .. import install
+
+    install(**{**install_arguments(args), "seed": seed})
+    _check_trainer(args, results)
 
     from nnunetv2.run.run_training import run_training
 
     with naming_checkpoints():
         run_training(
-            dataset.name,
+            dataset,
             args.configuration,
             args.fold,
             args.tr,
@@ -81,9 +102,8 @@ def run(args: argparse.Namespace) -> int:
             args.val,
             args.disable_checkpointing,
             args.val_best,
-            device=torch.device(args.device),
+            device=device,
         )
-    return 0
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -93,6 +113,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise CommandError("[--val_best] expected a checkpoint to be saved, got --disable_checkpointing")
     if args.num_gpus > 1 and args.device != "cuda":
         raise CommandError(f"[-num_gpus] expected -device cuda with several, got -device {args.device}")
+    if launched() is not None:
+        if args.num_gpus > 1:
+            raise CommandError(f"[-num_gpus] expected 1 under torchrun, which starts the ranks, got {args.num_gpus}")
+        if args.device == "mps":
+            raise CommandError("[-device] expected cuda or cpu under torchrun, got mps")
     check_loader_options(args)
     if args.pretrained_weights is not None:
         if args.c:

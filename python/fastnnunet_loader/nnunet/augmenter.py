@@ -219,8 +219,8 @@ def _say_not_shared(data_loader: Any, trainer: Any, place: int) -> None:
     name = f", {LOADERS[place]}" if place < len(LOADERS) else ""
     whole, count = trainer.configuration_manager.batch_size, ranks()
     say_here(
-        f"fastnnunet_loader{name}: a rank makes {data_loader.batch_size} sample(s) of a batch, not what nnU-Net gives it of {whole} "
-        f"among {count} ranks. It draws batches of its own; another number of ranks would draw others"
+        f"fastnnunet_loader{name}: a rank makes {data_loader.batch_size} sample(s) of a batch, not what nnU-Net gives it of "
+        f"{whole} among {count} ranks. It draws batches of its own; another number of ranks would draw others"
     )
 
 

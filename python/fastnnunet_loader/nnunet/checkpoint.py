@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,26 @@ from .runs import Run
 if TYPE_CHECKING:
     from ..loading.loader import DataLoader
 
-__all__ = ["KEY", "follows", "number_of_ranks", "patch_torch", "reading", "state_for", "state_of", "writing"]
+__all__ = [
+    "KEY",
+    "agents_of",
+    "follows",
+    "number_of_ranks",
+    "patch_torch",
+    "reading",
+    "saved_by",
+    "state_for",
+    "state_of",
+    "writing",
+]
 
 KEY = "fastnnunet_loader"
 """Of the loaders' state in a checkpoint. nnU-Net ignores it."""
 
 _VERSION = 2
 """Of the state. Version 1, or none: ranks had batches of their own. Version 2: they make each batch together."""
+
+_agents: list[str] = []  # of the launch of torchrun that trains in this process
 
 _here = threading.local()  # .writing, .reading: of the thread whose checkpoint it is; other threads save and load as always
 
@@ -41,6 +54,8 @@ def state_for(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "number_of_ranks": ranks(),
     }
+    if _agents:
+        state["agents"] = list(_agents)
     others = {str(number): told for number, told in of_ranks().items()}
     if others:
         state["ranks"] = others
@@ -93,6 +108,25 @@ def follows(pending: dict[str, Any], loader: DataLoader) -> bool:
         return here == 1 or together == loader.shares_batches
     same = state["fingerprint"] == loader.fingerprint  # a trainer may give each rank cases of its own
     return same and (before == 1 or together) and (here == 1 or loader.shares_batches)
+
+
+@contextmanager
+def saved_by(agents: Sequence[str]) -> Iterator[None]:
+    """Inside, checkpoints tell which launch of torchrun saved them."""
+    _agents[:] = sorted({agent for agent in agents if agent})
+    try:
+        yield
+    finally:
+        _agents.clear()
+
+
+def agents_of(file: Path) -> list[str]:
+    """Return which launch of torchrun saved a checkpoint; [] if none did, or if the file cannot be read."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=False, mmap=True)
+        return [str(agent) for agent in content[KEY]["agents"]]
+    except Exception:  # there is none, it was saved without this package, or it is damaged
+        return []
 
 
 @contextmanager
