@@ -17,7 +17,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "nnunet")]
 
 import torch  # noqa: E402
-from torchrun_runs import TRAINER, entries, environment, global_batches, output  # noqa: E402
+from torchrun_runs import TRAINER, Batches, entries, environment, global_batches, last_batches, output  # noqa: E402
 from training_runs import checkpoint, log_of  # noqa: E402
 
 from datasets import prepared  # noqa: E402
@@ -26,7 +26,6 @@ from .namespaces import INTERFACE, Host, two_hosts  # noqa: E402
 
 EPOCHS = 3
 TRAIN = ["-m", "fastnnunet_loader", "train"]
-Batches = list[tuple[str, int, list[str]]]
 
 
 class Trainings:
@@ -106,8 +105,9 @@ def main() -> int:
 
         killed, codes, said = trainings.together("killed", hosts, killed=[1, 1])
         holds("a rank that is killed in the second epoch is restarted", codes == [0, 0])
-        holds("the batches before it are those of one process", global_batches(killed, 2, 0) == expected[:one_epoch])
-        holds("the batches after it are those that would have come", global_batches(killed, 2, 1) == expected[one_epoch:])
+        holds("all batches are those of one process", last_batches(killed, 2, EPOCHS, one_epoch) == expected)
+        again = [one for one in entries(killed, 1) if one["epoch"] == 0]
+        holds("the first epoch is not repeated", len(again) == one_epoch)
         holds("the final weights are those without the kill", same(trainings.weights(whole), trainings.weights(killed)))
 
         failing, codes, said = trainings.together("failing", hosts, failing=[1, 1])
@@ -118,8 +118,9 @@ def main() -> int:
 
         lost, codes, said = trainings.together("lost", hosts, nodes="1:2", lost=[1, 1])
         holds("the first host goes on alone when the second is lost", codes[0] == 0 and codes[1] != 0)
-        after = [(one["phase"], one["epoch"], one["slots"]) for one in entries(lost, 0) if one["attempt"] > 0]
+        after = last_batches(lost, 1, EPOCHS, one_epoch)[one_epoch:]
         holds("with the batches that would have come", after == expected[one_epoch:])
+        holds("the first epoch is not repeated", sum(one["epoch"] == 0 for one in entries(lost, 0)) == one_epoch)
         log = log_of(output(trainings.dataset, lost))
         holds(
             "and its log says so", "of 2 rank(s), this training has 1. The batches are those that would have followed." in log

@@ -17,6 +17,7 @@ from nnunetv2.run import run_training
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import fastnnunet_loader as fl
+from datasets import prepared
 from fastnnunet_loader.nnunet.checkpoint import follows, state_for
 from fastnnunet_loader.nnunet.distributed.shares import share_of, sizes
 from fastnnunet_loader.nnunet.runs import run_of
@@ -24,6 +25,20 @@ from fastnnunet_loader.nnunet.trainer import _restore
 
 BATCH = 5
 assert FakeStore  # registers the backend "fake"
+
+
+@pytest.fixture(scope="module")
+def dataset(dataset_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Prepared once for all tests."""
+    return prepared("default", dataset_cache, tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def environment(dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The data set, with results that are this test's own."""
+    for name, value in {**dataset.env, "nnUNet_results": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    return dataset
 
 
 @pytest.fixture

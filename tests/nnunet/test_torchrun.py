@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from training_runs import TRAINERS, checkpoint, log_of
 import fastnnunet_loader as fl
 from datasets import prepared
 from fastnnunet_loader.cli.command import main
+from fastnnunet_loader.nnunet.distributed import meeting
 from fastnnunet_loader.nnunet.distributed.launch import Launch, launched, seed_of
-from fastnnunet_loader.nnunet.distributed.meeting import meet
 from fastnnunet_loader.nnunet.runs import run_of
 
 pytestmark = pytest.mark.slow
@@ -130,15 +131,24 @@ def test_what_torchrun_tells_its_ranks() -> None:
     assert [seed_of([]), seed_of([""])] == [None, None]
 
 
-def test_ranks_find_a_new_name_in_a_store_that_has_older_ones() -> None:
+def test_ranks_find_a_new_name_in_a_store_that_has_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_LONG", 5.0)
     store = dist.HashStore()
     names: list[str] = []
+
+    def come(rank: int, ranks: int) -> str:
+        time.sleep(0.1 * (rank == 0))  # the others look first, and find what there was before
+        return meeting.meet(store, rank, ranks)
+
     for ranks in (3, 2, 3):  # a store of torchrun lives on when it restarts ranks
         with ThreadPoolExecutor(ranks) as threads:
-            found = list(threads.map(lambda rank, ranks=ranks: meet(store, rank, ranks), range(ranks)))
+            found = list(threads.map(come, range(ranks), [ranks] * ranks))
         assert len(set(found)) == 1
         names += found[:1]
     assert len(set(names)) == 3
+    with pytest.raises(TimeoutError, match=r"^\[torchrun\] expected rank\(s\) 1 within 0 s, got none$"):
+        monkeypatch.setattr(meeting, "_LONG", 0.1)
+        meeting.meet(dist.HashStore(), 0, 2)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from typing import Any
 from training_runs import TRAINERS, output_folder
 
 TRAINER = "nnUNetTrainerSlots"
+Batches = list[tuple[str, int, list[str]]]
+"""(phase, epoch, digests of all samples) of each global batch."""
 
 
 def torchrun(
@@ -56,9 +58,21 @@ def entries(results: Path, rank: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (results / f"{rank}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def global_batches(results: Path, ranks: int, attempt: int) -> list[tuple[str, int, list[str]]]:
-    """(phase, epoch, digests) of each global batch that all ranks have taken in one attempt."""
-    parts = [[one for one in entries(results, rank) if one["attempt"] == attempt] for rank in range(ranks)]
+def global_batches(results: Path, ranks: int, attempt: int) -> Batches:
+    """The global batches that all ranks of a machine have taken in one attempt of its torchrun."""
+    return _together([[one for one in entries(results, rank) if one["attempt"] == attempt] for rank in range(ranks)])
+
+
+def last_batches(results: Path, ranks: int, epochs: int, of_epoch: int) -> Batches:
+    """The global batches of each epoch, `of_epoch` of them: the last ones, of those that were taken more than once."""
+    parts = []
+    for rank in range(ranks):
+        taken = [[one for one in entries(results, rank) if one["epoch"] == epoch] for epoch in range(epochs)]
+        parts.append([one for epoch in taken for one in epoch[-of_epoch:]])
+    return _together(parts)
+
+
+def _together(parts: list[list[dict[str, Any]]]) -> Batches:
     return [
         (of_ranks[0]["phase"], of_ranks[0]["epoch"], [slot for one in of_ranks for slot in one["slots"]])
         for of_ranks in zip(*parts, strict=False)

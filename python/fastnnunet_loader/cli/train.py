@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> int:
         _train(args, dataset.name, results, torch.device(args.device), args.seed)
         return 0
 
+    from ..nnunet.checkpoint import agents_of
     from ..nnunet.distributed.group import joined
 
-    with joined(launch, args.device) as group:
+    with joined(launch, args.device, agents_of) as group:
         _train(args, dataset.name, results, group.device, group.seed if args.seed is None else args.seed)
     return 0
 

@@ -6,13 +6,14 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .distributed.launch import training_agents
 from .distributed.ranks import of_ranks, publish, rank, ranks
 from .replacing.patches import Patches
 from .runs import Run
@@ -27,7 +28,6 @@ __all__ = [
     "number_of_ranks",
     "patch_torch",
     "reading",
-    "saved_by",
     "state_for",
     "state_of",
     "writing",
@@ -38,8 +38,6 @@ KEY = "fastnnunet_loader"
 
 _VERSION = 2
 """Of the state. Version 1, or none: ranks had batches of their own. Version 2: they make each batch together."""
-
-_agents: list[str] = []  # of the launch of torchrun that trains in this process
 
 _here = threading.local()  # .writing, .reading: of the thread whose checkpoint it is; other threads save and load as always
 
@@ -54,8 +52,8 @@ def state_for(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "number_of_ranks": ranks(),
     }
-    if _agents:
-        state["agents"] = list(_agents)
+    if agents := training_agents():
+        state["agents"] = agents
     others = {str(number): told for number, told in of_ranks().items()}
     if others:
         state["ranks"] = others
@@ -110,18 +108,8 @@ def follows(pending: dict[str, Any], loader: DataLoader) -> bool:
     return same and (before == 1 or together) and (here == 1 or loader.shares_batches)
 
 
-@contextmanager
-def saved_by(agents: Sequence[str]) -> Iterator[None]:
-    """Inside, checkpoints tell which launch of torchrun saved them."""
-    _agents[:] = sorted({agent for agent in agents if agent})
-    try:
-        yield
-    finally:
-        _agents.clear()
-
-
 def agents_of(file: Path) -> list[str]:
-    """Return which launch of torchrun saved a checkpoint; [] if none did, or if the file cannot be read."""
+    """Return which torchruns trained together when a checkpoint was saved; [] if none did, or if the file cannot be read."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=False, mmap=True)
         return [str(agent) for agent in content[KEY]["agents"]]

@@ -7,7 +7,7 @@ import functools
 import json
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ import torch
 import torch.distributed as dist
 
 from ...errors import CommandError
-from ..checkpoint import agents_of, saved_by
 from ..replacing.patches import Patches
 from .failures import Failures
-from .launch import Launch, seed_of
+from .launch import Launch, seed_of, trained_by
 from .meeting import meet
 
 __all__ = ["Group", "joined"]
@@ -31,9 +30,10 @@ _FILES = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 class Group:
     """The ranks of one training; `device` is this one's."""
 
-    def __init__(self, launch: Launch, device: torch.device) -> None:
+    def __init__(self, launch: Launch, device: torch.device, agents_of: Callable[[Path], list[str]]) -> None:
         self.launch = launch
         self.device = device
+        self._agents_of = agents_of
         self._store: Any = dist.distributed_c10d._get_default_store()
         self.agents = self._of_all("agent", launch.agent)
         self.failures = Failures(self._store, launch.rank)
@@ -55,17 +55,22 @@ class Group:
         if self.launch.rank == 0:
             known = {agent for agent in self.agents if agent}
             files = (folder / name for name in _FILES)
-            found = next((file.name for file in files if known & set(agents_of(file))), "")
+            found = next((file.name for file in files if known & set(self._agents_of(file))), "")
         name = self._of_all("checkpoint", found)[0]
         return folder / name if name else None
 
 
 @contextmanager
-def joined(launch: Launch, device: str) -> Iterator[Group]:
+def joined(launch: Launch, device: str, agents_of: Callable[[Path], list[str]]) -> Iterator[Group]:
     """Join the group that torchrun made; at the end, leave it.
 
-    device: "cuda" or "cpu". Inside, trainers and DistributedDataParallel are on this rank's device, a training that torchrun
-    restarted goes on from its checkpoint, and the error of a rank ends all of them.
+    Inside, trainers and DistributedDataParallel are on this rank's device, a training that torchrun restarted goes on from its
+    checkpoint, and the error of a rank ends all of them.
+
+    Args:
+        launch: this process's place.
+        device: "cuda" or "cpu".
+        agents_of: returns which torchruns trained together when a checkpoint was saved.
 
     Raises:
         CommandError: this machine has fewer devices than ranks.
@@ -78,10 +83,10 @@ def joined(launch: Launch, device: str) -> Iterator[Group]:
     dist.init_process_group(backend, store=fresh, rank=launch.rank, world_size=launch.ranks)
     patches = Patches()
     try:
-        group = Group(launch, placed)
+        group = Group(launch, placed, agents_of)
         _place_trainers(patches, placed)
         _continue_after_restart(patches, group)
-        with saved_by(group.agents), group.failures.heard():
+        with trained_by(group.agents), group.failures.heard():
             yield group
     finally:
         patches.undo()

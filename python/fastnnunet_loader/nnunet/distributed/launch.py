@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Launch", "launched", "seed_of"]
+__all__ = ["Launch", "launched", "seed_of", "trained_by", "training_agents"]
+
+_agents: list[str] = []  # of the group that trains in this process
 
 _NEEDED = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
@@ -48,3 +51,18 @@ def seed_of(agents: Sequence[str]) -> int | None:
     if not agents or not agents[0]:
         return None
     return int.from_bytes(hashlib.sha256(agents[0].encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def trained_by(agents: Sequence[str]) -> Iterator[None]:
+    """Inside, checkpoints tell which torchruns train."""
+    _agents[:] = sorted({agent for agent in agents if agent})
+    try:
+        yield
+    finally:
+        _agents.clear()
+
+
+def training_agents() -> list[str]:
+    """Return the torchruns that train together now, each with its text; [] without torchrun."""
+    return list(_agents)
