@@ -15,17 +15,21 @@ import pytest
 import torch
 import torch.distributed as dist
 from nnunetv2.run import run_training
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torchrun_runs import TRAINER, entries, environment, global_batches, output, torchrun
 from training_runs import TRAINERS, checkpoint, log_of
 
 import fastnnunet_loader as fl
 from datasets import prepared
 from fastnnunet_loader.cli.command import main
+from fastnnunet_loader.nnunet.checkpoint import agents_of
 from fastnnunet_loader.nnunet.distributed import meeting
+from fastnnunet_loader.nnunet.distributed.group import Group
 from fastnnunet_loader.nnunet.distributed.launch import Launch, launched, seed_of
 from fastnnunet_loader.nnunet.runs import run_of
 
 pytestmark = pytest.mark.slow
+assert FakeStore  # registers the backend "fake"
 
 STEPS = ["train", "train", "val"]
 VARIABLES = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
@@ -129,6 +133,27 @@ def test_what_torchrun_tells_its_ranks() -> None:
     assert first.agent.endswith(":/tmp/torchelastic_a/none_b")
     assert seed_of([first.agent, "other"]) == seed_of([first.agent]) != seed_of(["other"])
     assert [seed_of([]), seed_of([""])] == [None, None]
+
+
+def test_a_restart_takes_only_checkpoints_of_the_same_torchrun(tmp_path: Path) -> None:
+    def save(name: str, agents: list[str]) -> None:
+        torch.save({"network_weights": {}, "fastnnunet_loader": {"agents": agents}}, tmp_path / name)
+
+    dist.init_process_group("fake", rank=0, world_size=1, store=dist.HashStore())
+    try:
+        group = Group(Launch(0, 0, 1, 1, "node0:/tmp/a"), torch.device("cpu"), agents_of)
+        assert group.seed == seed_of(["node0:/tmp/a"])
+        assert group.saved_checkpoint(tmp_path) is None
+        save("checkpoint_final.pth", ["node0:/tmp/earlier"])  # of a training before, in the same folder
+        torch.save({"network_weights": {}}, tmp_path / "checkpoint_latest.pth")
+        assert group.saved_checkpoint(tmp_path) is None
+        save("checkpoint_best.pth", ["node0:/tmp/a", "node1:/tmp/b"])  # with a host that is lost
+        assert group.saved_checkpoint(tmp_path) == tmp_path / "checkpoint_best.pth"
+        save("checkpoint_latest.pth", ["node0:/tmp/a"])
+        assert group.saved_checkpoint(tmp_path) == tmp_path / "checkpoint_latest.pth"
+        assert Group(Launch(0, 0, 1, 1), torch.device("cpu"), agents_of).saved_checkpoint(tmp_path) is None
+    finally:
+        dist.destroy_process_group()
 
 
 def test_ranks_find_a_new_name_in_a_store_that_has_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
