@@ -10,9 +10,11 @@ fail() {
   exit 1
 }
 
-# The interpreter of the active environment, else that of .venv.
+# The interpreter of the active environment, else that of .venv; for a version that PYTHON names, such as 3.12, that of .venv-3.12.
 environment_python() {
-  if [ -n "${VIRTUAL_ENV:-}" ]; then
+  if [ -n "${PYTHON:-}" ]; then
+    echo "$ROOT/.venv-$PYTHON/bin/python"
+  elif [ -n "${VIRTUAL_ENV:-}" ]; then
     echo "$VIRTUAL_ENV/bin/python"
   else
     echo "$ROOT/.venv/bin/python"

@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh [EXTRAS]     EXTRAS of pyproject.toml, separated by commas (default: demo)
 #
-# Installs missing OS packages where it may, else says which. Uses the active virtual environment, else makes .venv.
+# Installs missing OS packages where it may, else says which. Uses the active virtual environment, else makes .venv; with
+# PYTHON=3.12, or another version that is installed, makes .venv-3.12.
 # A torch that is installed is used and not replaced. Where scripts/wheels.sh has made a wheel of these sources for this Python,
 # nothing is compiled, unless EXTRAS has test or lint.
 set -euo pipefail
@@ -12,6 +13,10 @@ cd "$ROOT"
 extras=${1:-demo}
 
 system_python=$(command -v python3) || system_python=
+if [ -n "${PYTHON:-}" ]; then
+  system_python=$(interpreter "$PYTHON")
+  [ -n "$system_python" ] || fail "[PYTHON] expected a version that is installed, such as 3.12, got: $PYTHON"
+fi
 python=$(environment_python)
 wheel=
 if [[ ,$extras, != *,test,* && ,$extras, != *,lint,* ]]; then
@@ -56,14 +61,15 @@ elif [ -z "$wheel" ]; then
 fi
 
 compile_once
-system_python=$(command -v python3) || fail "expected python3, found none"
+[ -n "$system_python" ] || fail "expected python3, found none"
 if [ ! -x "$python" ]; then
-  say "virtual environment: .venv"
+  folder=${python%/bin/python}
+  say "virtual environment: ${folder##*/}"
   sees_system=()
   if "$system_python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
     sees_system=(--system-site-packages)
   fi
-  "$system_python" -m venv "${sees_system[@]}" .venv
+  "$system_python" -m venv "${sees_system[@]}" "$folder"
 fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "expected Python 3.10 or later, got $("$python" -V)"
 "$python" -m pip --version >/dev/null || fail "expected pip in the environment of $python"

@@ -2,6 +2,7 @@
 # All tests, from nothing: sets up, then runs each step and says how long it took.
 #
 #   scripts/test.sh [STEP ...]     lint core asan fuzz tsan wheel python (default: all, in this order)
+#   PYTHON=3.12 scripts/test.sh quick       for another CPython that is installed: what takes minutes, without trainings
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -10,7 +11,7 @@ if [ ${#steps[@]} -eq 0 ]; then
   steps=(lint core asan fuzz tsan wheel python)
 fi
 for step in "${steps[@]}"; do
-  case $step in lint | core | asan | fuzz | tsan | wheel | python) ;; *) fail "expected steps of: lint core asan fuzz tsan wheel python, got: $step" ;; esac
+  case $step in lint | core | asan | fuzz | tsan | wheel | python | quick) ;; *) fail "expected steps of: lint core asan fuzz tsan wheel python quick, got: $step" ;; esac
 done
 
 # What spins while it waits takes the core that others need.
@@ -63,9 +64,12 @@ wheel() {
 }
 
 # Two at a time, a file each; what is prepared once serves both.
-python() {
-  local cache=${FASTNNUNET_TEST_CACHE:-$ROOT/build/test-cache}
-  FASTNNUNET_TEST_CACHE=$cache "$python" -m pytest -n 2 --dist loadfile --durations=25
+tests_of_python() { FASTNNUNET_TEST_CACHE=${FASTNNUNET_TEST_CACHE:-$ROOT/build/test-cache} "$python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"; }
+
+python() { tests_of_python --durations=25; }
+
+quick() {
+  tests_of_python -m "not slow" tests/{digests,loader,transforms,augmentation,pytorch,packing,inference,resampling,prediction,evaluation}
 }
 
 failed=()

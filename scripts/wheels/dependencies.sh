@@ -36,8 +36,11 @@ zlib() {
   mkdir -p "$prefix/build/zlib" "$prefix/lib" "$prefix/include" "$prefix/built"
   local name objects=() names=(adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil)
   if [[ $target == *-windows-* ]]; then names+=(gzclose gzlib gzread gzwrite); fi
+  # Or zlib takes macOS for the one before, which had no such function.
+  local defined=()
+  if [[ $target == *-macos* ]]; then defined+=(-Dfdopen=fdopen); fi
   for name in "${names[@]}"; do
-    "$here/cc" -O2 -w -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
+    "$here/cc" -O2 -w "${defined[@]}" -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
     objects+=("$prefix/build/zlib/$name.o")
   done
   rm -f "$prefix/lib/libz.a"
@@ -59,3 +62,4 @@ for file in "$prefix"/lib/libopencv_*[0-9].a; do
   name=${file##*/}
   if [ -e "$file" ]; then mv "$file" "$prefix/lib/${name%%[0-9]*}.a"; fi
 done
+if [ -n "${WITH_TESTS:-}" ]; then library catch2 -DCATCH_DEVELOPMENT_BUILD=OFF -DBUILD_TESTING=OFF; fi

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 # Of Highway the next release has the version with files for CMake.
-packages=(onetbb/bookworm opencv/bookworm zlib/bookworm highway/trixie eigen3/bookworm)
+packages=(onetbb/bookworm opencv/bookworm zlib/bookworm highway/trixie eigen3/bookworm catch2/bookworm)
 
 mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/empty"
 for release in bookworm trixie; do

@@ -79,6 +79,7 @@ def test_the_demo_trains_and_tells(tmp_path: Path) -> None:
     assert "validation Dice: " in done.stdout
     for row in ("samples per second", "CPU seconds per sample", "first batch after", "peak memory"):
         assert row in done.stdout
-    assert (tmp_path / "out" / "patches.png").is_file()
+    assert (tmp_path / "out" / "summary" / "patches_3d_fullres.png").is_file()
+    assert (tmp_path / "out" / "summary" / "summary.html").is_file()
     assert len(list((tmp_path / "out" / "predicted").glob("brain_*.nii.gz"))) == 1
     assert "no worker process" in done.stdout

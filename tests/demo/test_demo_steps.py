@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,15 +14,14 @@ from typing import Any
 
 import pytest
 from nnunetv2.experiment_planning import plan_and_preprocess_api as nnunet
-from rich.progress import Progress
 
 from fastnnunet_loader import demo as demo_package
 from fastnnunet_loader.bench import measure as measure_module
 from fastnnunet_loader.bench.measure import Measurement
 from fastnnunet_loader.cli import command as cli
 from fastnnunet_loader.cli import demo
+from fastnnunet_loader.cli.auto.steps import Steps
 from fastnnunet_loader.demo.planning import DemoPlanner, plan_and_preprocess
-from fastnnunet_loader.errors import CommandError
 from fastnnunet_loader.loading import loader as loader_module
 from fastnnunet_loader.threads import ThreadPool
 
@@ -53,69 +53,53 @@ def environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+def steps() -> Steps:
+    return Steps(io.StringIO())
+
+
 @pytest.mark.usefixtures("environment")
 def test_the_data_set_is_the_one_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Any] = []
-    planned: list[Any] = []
     folder = tmp_path / "nnUNet_raw" / "Dataset900_Brains"
     monkeypatch.setattr(demo_package, "build_dataset", recorder(built, demo_package.build_dataset, folder))
-    monkeypatch.setattr(demo_package, "plan_and_preprocess", recorder(planned, demo_package.plan_and_preprocess))
     for name in FOLDERS:  # of an earlier demo, and of somebody who has put something beside it
         for other in ("Dataset900_Brains", "Dataset901_Mine"):
             (tmp_path / name / other).mkdir(parents=True)
+    for name in ("images", "predicted", "summary"):
+        (tmp_path / name).mkdir()
     args = parsed("--cases", "6", "--resolution", "5", "--seed", "7")
-    with Progress(disable=True) as progress:
-        assert demo._prepare(tmp_path, args, progress) == "Dataset900_Brains"
+    assert demo._make(tmp_path, args, steps()) == "Dataset900_Brains"
     assert built == [
         {"raw": tmp_path / "nnUNet_raw", "dataset_id": 900, "name": "Brains", "cases": 6, "resolution": 5, "seed": 7}
     ]
-    assert planned == [{"dataset_id": 900, "configurations": ("3d_fullres",), "gpu_memory_target_in_gb": 0.05}]
     for name in FOLDERS:
         assert os.environ[name] == str(tmp_path / name)
         assert [path.name for path in (tmp_path / name).iterdir()] == ["Dataset901_Mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FOLDERS)
     assert Path(os.environ["nnUNet_extTrainer"], "nnUNetTrainerDemo.py").is_file()
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    """What a training leaves that a prediction needs, and the results of an earlier demo."""
-    preprocessed, images = tmp_path / "nnUNet_preprocessed" / "Name", tmp_path / "nnUNet_raw" / "Name" / "imagesTr"
-    for folder in (preprocessed, images, tmp_path / "images", tmp_path / "predicted"):
-        folder.mkdir(parents=True)
-    for folder in ("images", "predicted"):
-        (tmp_path / folder / "brain_009.nii.gz").touch()
+def test_the_demo_is_auto_on_its_data(tmp_path: Path) -> None:
+    options = demo._options("Dataset900_Brains", parsed("-device", "cpu", "--threads", "3", "--seed", "7"), tmp_path)
+    assert (options.planner, options.gpu_memory_target) == (DemoPlanner, 0.05)
+    assert (options.configurations, options.folds, options.trainer) == (("3d_fullres",), (0,), "nnUNetTrainerDemo")
+    assert (options.device, options.settings.threads, options.settings.seed) == ("cpu", 3, 7)
+    for name, folder in zip(FOLDERS, (options.raw, options.preprocessed, options.results), strict=True):
+        assert folder == tmp_path / name / "Dataset900_Brains"
+
+
+def test_a_case_of_the_validation_is_predicted(tmp_path: Path) -> None:
+    options = demo._options("Name", parsed("-device", "cpu"), tmp_path)
+    (options.raw / "imagesTr").mkdir(parents=True)
+    options.preprocessed.mkdir(parents=True)
     splits = [{"train": ["a"], "val": ["b", "c"]}, {"train": ["b"], "val": ["a"]}]
-    (preprocessed / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+    (options.preprocessed / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
     for case in "abc":
-        (images / f"{case}_0000.nii.gz").write_text(case, encoding="utf-8")
-    return tmp_path
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_a_case_of_the_validation_is_predicted(trained: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(cli, "main", lambda command: commands.append(command) or 0)
-    with Progress(disable=True) as progress:
-        assert demo._predict("Name", parsed("-device", device), trained, progress) == trained / "predicted" / "b.nii.gz"
-    (command,) = commands
-    assert command[0] == "predict"
-    assert dict(zip(command[1::2], command[2::2], strict=True)) == {
-        "-i": str(trained / "images"), "-o": str(trained / "predicted"), "-d": "Name", "-c": "3d_fullres", "-f": "0",
-        "-tr": "nnUNetTrainerDemo", "-device": device,
-    }  # fmt: skip
-    assert [(file.name, file.read_text(encoding="utf-8")) for file in (trained / "images").iterdir()] == [
-        ("b_0000.nii.gz", "b")
-    ]
-    assert not (trained / "predicted").exists()  # until the command makes it
-
-
-@pytest.mark.parametrize(("code", "kind"), [(130, KeyboardInterrupt), (1, CommandError), (2, CommandError)])
-def test_a_prediction_that_fails_ends_the_demo(trained: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type) -> None:
-    monkeypatch.setattr(cli, "main", lambda _: code)
-    with Progress(disable=True) as progress, pytest.raises(kind) as raised:
-        demo._predict("Name", parsed("-device", "cpu"), trained, progress)
-    if kind is CommandError:
-        assert str(raised.value) == f"[demo] expected a prediction of b, got an error; see {trained / 'nnunet.log'}"
+        (options.raw / "imagesTr" / f"{case}_0000.nii.gz").write_text(case, encoding="utf-8")
+    assert demo._choose_image(options) == tmp_path / "predicted" / "b.nii.gz"
+    assert options.images is not None
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in options.images.iterdir()] == [("b_0000.nii.gz", "b")]
+    assert not (tmp_path / "predicted").exists()  # until the prediction makes it
 
 
 @pytest.mark.parametrize(("options", "workers"), [((), 5), (("--threads", "3"), 3)])
@@ -125,8 +109,7 @@ def test_both_loaders_are_measured_with_what_was_asked_for(
     calls: list[Any] = []
     monkeypatch.setattr(measure_module, "measure", recorder(calls, measure_module.measure, "measured"))
     monkeypatch.setattr(loader_module, "default_threads", lambda: 5)
-    with Progress(disable=True) as progress:
-        measured = demo._measure("Name", parsed("--seconds", "2.5", "--seed", "4", *options), progress)
+    measured = demo._measure("Name", parsed("--seconds", "2.5", "--seed", "4", *options), steps())
     assert measured == ["measured", "measured"]
     common = {"dataset": "Name", "configuration": "3d_fullres", "workers": workers, "seconds": 2.5,
               "trainer": "nnUNetTrainerDemo", "seed": 4}  # fmt: skip
@@ -139,8 +122,8 @@ def test_a_network_that_learns_nothing_is_an_error(
 ) -> None:
     done: list[str] = []
     figures = Measurement("fastnnunet", 1, 2, (16, 20, 24), 50, 12.34, 0.05, 1.234, 300 * 2**20, {})
-    results = {"_prepare": "Name", "_train": (before, after, "a report"), "_predict": Path("p"), "_draw": Path("picture"),
-               "_measure": [figures, figures]}  # fmt: skip
+    learned = demo._Result(before, after, "a report", Path("predicted"), Path("picture"), Path("page"))
+    results = {"_make": "Name", "_learn": learned, "_measure": [figures, figures]}
     for name, result in results.items():
 
         def step(*_: Any, name: str = name, result: Any = result) -> Any:
@@ -154,6 +137,8 @@ def test_a_network_that_learns_nothing_is_an_error(
     assert done == list(results)
     said = capsys.readouterr()
     assert f"validation Dice: {before:.3f} before the training, {after:.3f} after it" in said.out
+    for words in ("a report", "predicted", "picture", "page"):
+        assert words in said.out
     assert "words of" not in said.out
     log = tmp_path / "new" / "nnunet.log"
     assert log.read_text(encoding="utf-8").splitlines() == [f"words of {name}" for name in results]

@@ -21,6 +21,7 @@ AGAIN = "start/five_minutes.md runs the command, and test_options_exist takes it
 NOT_RUN = {
     "README.md: import fastnnunet_loader as fl": AGAIN,
     "index.md: fastnnunet train": AGAIN,
+    "auto.md: fastnnunet auto": "tests/auto runs the command",
     "start/five_minutes.md: apt-get install": "installs OS packages, as scripts/setup.sh does before the tests",
     "start/five_minutes.md: scripts/wheels.sh": "builds for half an hour",
     "start/five_minutes.md: scripts/demo.sh": "trains for ten minutes; tests/demo runs its steps",

@@ -591,7 +591,7 @@ def test_ctrl_c_in_another_program_is_that_programs(images: Path, monkeypatch: p
 
     heard: list[Any] = []
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(predict, "_predict", interrupted)
+    monkeypatch.setattr(predict, "predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict.run(parsed(ARGUMENTS, images))
     assert "fastnnunet: interrupted; what was written is complete, --continue_prediction goes on" in capsys.readouterr().err
@@ -702,12 +702,6 @@ def test_a_folder_that_is_not_a_demos_is_told_with_what_is_in_it(tmp_path: Path)
         assert not (root / demo.MARKER).exists()
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "0 threads"), (1, "1 thread"), (2, "2 threads")])
-def test_things_are_counted(number: int, said: str) -> None:
-    assert demo._counted(number, "thread") == said
-    assert demo._counted(2, "process", "processes") == "2 processes"
-
-
 # What a command says of an error
 
 
@@ -779,7 +773,7 @@ def test_what_other_programs_are_told_is_not_for_these(name: str, monkeypatch: p
     monkeypatch.setitem(sys.modules, "fastnnunet_autoload", SimpleNamespace(stop=lambda: stopped.append(True)))
     cli._ignore_variable(name)
     assert stopped == [True]
-    assert ("FASTNNUNET_RUN" in os.environ) == (name in ("train", "predict", "run", *cli.PLANNING))
+    assert ("FASTNNUNET_RUN" in os.environ) == (name in ("train", "predict", "auto", "run", *cli.PLANNING))
 
 
 def test_the_version_is_the_packages(capsys: Any) -> None:

@@ -78,12 +78,12 @@ def test_a_bad_case_is_named_and_the_exit_code_tells(nnunet_dataset: Any, tmp_pa
     assert len(list((made / "nnUNetPlans_3d_fullres").iterdir())) == 3 * (CASES - 1)
 
 
-@pytest.mark.slow
 def found(folder: Path) -> set[str]:
     """The cases that nnU-Net finds."""
     return {file.stem for file in folder.glob("*.b2nd") if not file.stem.endswith("_seg")}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued(nnunet_dataset: Any, tmp_path: Path) -> None:
     dataset, folder = nnunet_dataset(), tmp_path / "preprocessed"
     made = plans_of(dataset, folder) / "nnUNetPlans_3d_fullres"

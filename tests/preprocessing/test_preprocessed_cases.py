@@ -14,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from same_cases import assert_same_cases
 
 from fastnnunet_loader.loading.reading.patience import Patience
+from fastnnunet_loader.prediction.session.memory import Budget
 from fastnnunet_loader.preprocessing.case import CasePreprocessor
 from fastnnunet_loader.preprocessing.cases import TrainingCase
 
@@ -33,7 +34,7 @@ def both(
     preprocessor = DefaultPreprocessor(verbose=False)
     target = str(tmp_path / "theirs" / case.name)
     preprocessor.run_case_save(target, list(case.images), case.label, manager, configuration, json)
-    ours = CasePreprocessor(preprocessor, manager, configuration, json, said.append, Patience(0.0, said.append))
+    ours = CasePreprocessor(preprocessor, manager, configuration, json, said.append, Budget(2**33), Patience(0.0, said.append))
     assert ours.changes == ""
     ours.run(case, tmp_path / "ours", threads)
     assert_same_cases(tmp_path / "ours", tmp_path / "theirs", 1)

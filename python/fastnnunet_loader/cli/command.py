@@ -28,6 +28,7 @@ COMMANDS = {
     "extract_fingerprint": "the fingerprint of a data set, on threads and within a memory budget",
     "plan_experiment": "plan networks for a data set, as nnU-Net does",
     "preprocess": "preprocess a data set as its plans say, on threads and within a memory budget",
+    "auto": "from raw images to the best model and its predictions, in one process; the same command goes on",
     "pack": "images, labels and targets of any kind into a folder for a training without nnU-Net",
     "predict": "predict with a trained nnU-Net, in one process and within a memory budget",
     "run": "run any program that uses nnU-Net, with this package under it, unchanged",
@@ -39,11 +40,14 @@ COMMANDS = {
 PLANNING = ("plan_and_preprocess", "extract_fingerprint", "plan_experiment", "preprocess", "pack")
 """Commands whose modules are in a folder of their own."""
 
-_LONG = ("train", "predict", *PLANNING)
+_FOLDERS = {**dict.fromkeys(PLANNING, ".planning"), "auto": ".auto"}
+
+_LONG = ("train", "predict", "auto", *PLANNING)
 """Commands that tell on SIGUSR1 what they are doing. What `run` starts does so by itself."""
 
 _CONTINUES = {
     "train": "--c continues from the last checkpoint, or begins anew if none was saved",
+    "auto": "the same command goes on from there",
     "pack": "what was written is complete, and the same command goes on with the rest",
 }
 """How to go on with what a command was doing when it was ended."""
@@ -51,8 +55,7 @@ _CONTINUES = {
 
 def module_of(command: str) -> Any:
     """Import the module of a subcommand."""
-    folder = ".planning" if command in PLANNING else ""
-    return importlib.import_module(f"{__package__}{folder}.{command}")
+    return importlib.import_module(f"{__package__}{_FOLDERS.get(command, '')}.{command}")
 
 
 class _Version(argparse.Action):

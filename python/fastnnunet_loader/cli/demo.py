@@ -1,4 +1,4 @@
-"""`fastnnunet demo`: a small real data set, planned, preprocessed, trained, validated and measured."""
+"""`fastnnunet demo`: a small real data set, on which `fastnnunet auto` runs, and both loaders are measured."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import json
 import os
 import shlex
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import CommandError
+from ..settings import Settings
 from .arguments import count, seconds, seed
 from .bench import comparison
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ..bench.measure import Measurement
+    from .auto.options import Options
+    from .auto.steps import Steps
+    from .auto.training import Training
 
 __all__ = ["add_arguments", "run"]
 
@@ -73,28 +75,33 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from .auto.steps import Steps
 
     console = Console()
     console.print(f"files: {root}\nwhat nnU-Net says: {log}", highlight=False)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    steps = Steps(sys.stdout, quiet_seconds=0)
     with (
-        Progress(*columns, console=console) as progress,
         log.open("w", encoding="utf-8") as said,
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
     ):
-        name = _prepare(root, args, progress)
-        before, after, loader_report = _train(name, args, progress)
-        predicted = _predict(name, args, root, progress)
-        picture = _draw(name, args, root / "patches.png", progress)
-        measured = _measure(name, args, progress)
-    _show(console, before, after, measured, picture)
-    console.print(f"a segmentation by the trained network, as `fastnnunet predict` makes it: {predicted}", highlight=False)
-    console.print(loader_report, style="dim", highlight=False)
+        name = _make(root, args, steps)
+        result = _learn(name, args, root, steps)
+        measured = _measure(name, args, steps)
+    console.print(f"\nvalidation Dice: {result.before:.3f} before the training, {result.after:.3f} after it\n")
+    console.print(comparison(measured))
+    console.print(f"\naugmented patches with their labels: {result.patches}", highlight=False)
+    console.print(
+        f"a segmentation by the trained network, as `fastnnunet predict` makes it: {result.predicted}", highlight=False
+    )
+    console.print(f"all of it on one page: {result.page}", highlight=False)
+    console.print(result.report, style="dim", highlight=False)
     console.print(f"done in {time.monotonic() - started:.0f} s")
-    if after <= before:
-        raise CommandError(f"[demo] expected validation Dice to rise above {before:.3f}, got {after:.3f}; see {log}")
+    if result.after <= result.before:
+        raise CommandError(
+            f"[demo] expected validation Dice to rise above {result.before:.3f}, got {result.after:.3f}; see {log}"
+        )
     return 0
 
 
@@ -129,147 +136,131 @@ def _check_demo_extra() -> None:
         )
 
 
-@contextlib.contextmanager
-def _step(progress: Progress, what: str, total: float | None = None) -> Iterator[Callable[[str], None]]:
-    """Show a step while it runs; yields a function that marks one part as done and shows a word about it."""
-    task = progress.add_task(what, total=total)
-    yield lambda word: progress.update(task, advance=1, description=f"{what}: {word}")
-    progress.update(task, total=1, completed=1)
-
-
-def _prepare(root: Path, args: argparse.Namespace, progress: Progress) -> str:
-    from ..demo import build_dataset, nnunet_environment, plan_and_preprocess
+def _make(root: Path, args: argparse.Namespace, steps: Steps) -> str:
+    """Make the data set, in the place of what an earlier demo left here, perhaps with another size. Returns its name."""
+    from ..demo import build_dataset, nnunet_environment
 
     environment = nnunet_environment(root)
     os.environ.update(environment)
-    raw = root / "nnUNet_raw"
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        # What an earlier demo left here, perhaps with another size.
         shutil.rmtree(Path(environment[variable]) / f"Dataset{DATASET_ID}_{DATASET}", ignore_errors=True)
         Path(environment[variable]).mkdir(exist_ok=True)
-    with _step(progress, f"{args.cases} brains of {args.resolution} mm"):
+    for made in ("images", "predicted", "summary"):
+        shutil.rmtree(root / made, ignore_errors=True)
+    with steps.step(f"{args.cases} brains of {args.resolution} mm"):
+        raw = root / "nnUNet_raw"
         folder = build_dataset(raw, DATASET_ID, DATASET, cases=args.cases, resolution=args.resolution, seed=args.seed)
-    with _step(progress, "planning and preprocessing by nnU-Net"):
-        plan_and_preprocess(DATASET_ID, (CONFIGURATION,), gpu_memory_target_in_gb=GPU_MEMORY_GB)
     return folder.name
 
 
-def _train(name: str, args: argparse.Namespace, progress: Progress) -> tuple[float, float, str]:
-    """Train fold 0 as `fastnnunet train` does; return the Dice before and after, and the loader's description of itself."""
+@dataclass(frozen=True)
+class _Result:
+    """What the network has learned."""
+
+    before: float
+    after: float
+    """Dice of the validation before and after the training."""
+    report: str
+    """The loader's description of itself."""
+    predicted: Path
+    patches: Path
+    page: Path
+
+
+def _learn(name: str, args: argparse.Namespace, root: Path, steps: Steps) -> _Result:
+    """What `fastnnunet auto` does, with a look at the untrained network in between."""
     import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
 
-    from .. import available_cores, install, uninstall
+    from .auto.course import Course
+    from .train import use_device
 
-    device = args.device or _default_device()
-    if device == "cpu":
-        torch.set_num_threads(available_cores())
+    options = _options(name, args, root)
+    use_device(options.device)
     os.environ["FASTNNUNET_DEMO_EPOCHS"] = str(args.epochs)
     os.environ["FASTNNUNET_DEMO_ITERATIONS"] = str(args.iterations)
     os.environ["FASTNNUNET_DEMO_VAL_ITERATIONS"] = "4"
-    torch.manual_seed(args.seed)
-    install(threads=args.threads, seed=args.seed)
-    try:
-        trainer = get_trainer_from_args(name, CONFIGURATION, 0, TRAINER, "nnUNetPlans", False, torch.device(device))
-        trainer.initialize()
-        with _step(progress, "validation of the untrained network"):
-            trainer.perform_actual_validation(False)
-            before = _validation_dice(trainer)
-        report = ""
-        with _step(progress, f"training on {device}", total=args.epochs) as epoch_done:
-            end_epoch, end_training = trainer.on_epoch_end, trainer.on_train_end
-
-            def on_epoch_end() -> None:
-                end_epoch()
-                # nnU-Net's estimate, from the patches of its validation batches.
-                dice = float(trainer.logger.get_value("mean_fg_dice", step=-1))
-                epoch_done(f"epoch {trainer.current_epoch}, Dice of patches {dice:.2f}")
-
-            def on_train_end() -> None:
-                nonlocal report
-                stats = trainer.dataloader_train.loader.stats()
-                report = (
-                    f"{stats.batches} training batches, the first after {stats.first_batch:.2f} s; the training waited "
-                    f"{stats.waited:.1f} s for batches in all; {_counted(stats.threads, 'thread')}, no worker process"
-                )
-                end_training()
-
-            trainer.on_epoch_end, trainer.on_train_end = on_epoch_end, on_train_end
-            trainer.run_training()
-        with _step(progress, "final validation"):
-            trainer.perform_actual_validation(False)
-            after = _validation_dice(trainer)
-    finally:
-        uninstall()
-    return before, after, report
+    course = Course(options, steps)
+    with course.installed():
+        course.check()
+        course.prepare()
+        (training,) = course.trainings
+        with steps.step("validation of the untrained network"):
+            torch.manual_seed(args.seed)
+            before = _untrained_dice(training)
+        torch.manual_seed(args.seed)
+        course.train()
+        predicted = _choose_image(options)
+        chosen = course.choose()
+        course.predict(chosen)
+    page = course.summarize(chosen)
+    report = steps.record.notes[training.title]
+    return _Result(before, training.dice(), report, predicted, course.summary / f"patches_{CONFIGURATION}.png", page)
 
 
-def _counted(number: int, one: str, several: str | None = None) -> str:
-    return f"{number} {one if number == 1 else several or one + 's'}"
-
-
-def _validation_dice(trainer: Any) -> float:
-    summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
-    return float(summary["foreground_mean"]["Dice"])
-
-
-def _predict(name: str, args: argparse.Namespace, root: Path, progress: Progress) -> Path:
-    """Predict, from its raw image, one case that the network was not trained on."""
-    from .command import main
-
-    splits = json.loads((root / "nnUNet_preprocessed" / name / "splits_final.json").read_text(encoding="utf-8"))
-    case, images, out = splits[0]["val"][0], root / "images", root / "predicted"
-    with _step(progress, f"prediction of {case}"):
-        for folder in (images, out):
-            shutil.rmtree(folder, ignore_errors=True)
-        images.mkdir()
-        shutil.copy(root / "nnUNet_raw" / name / "imagesTr" / f"{case}_0000.nii.gz", images)
-        command = ["predict", "-i", str(images), "-o", str(out), "-d", name, "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER]
-        device = args.device or _default_device()
-        code = main([*command, "-device", device])
-        if code == 130:
-            raise KeyboardInterrupt
-        if code != 0:
-            raise CommandError(f"[demo] expected a prediction of {case}, got an error; see {root / 'nnunet.log'}")
-    return out / f"{case}.nii.gz"
-
-
-def _default_device() -> str:
+def _options(name: str, args: argparse.Namespace, root: Path) -> Options:
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    from ..demo import DemoPlanner
+    from .auto.options import Options
+
+    return Options(
+        dataset=name,
+        raw=root / "nnUNet_raw" / name,
+        preprocessed=root / "nnUNet_preprocessed" / name,
+        results=root / "nnUNet_results" / name,
+        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        trainer=TRAINER,
+        planner=DemoPlanner,
+        gpu_memory_target=GPU_MEMORY_GB,
+        configurations=(CONFIGURATION,),
+        folds=(0,),
+        images=root / "images",
+        output=root / "predicted",
+        settings=Settings(threads=args.threads, seed=args.seed),
+        summary=root / "summary",
+    )
 
 
-def _draw(name: str, args: argparse.Namespace, file: Path, progress: Progress) -> Path:
-    from ..loading.loader import DataLoader
-    from ..nnunet.sources import open_source
-    from ..preview.pictures import draw_rows
-    from ..preview.views import Viewer
+def _untrained_dice(training: Training) -> float:
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
 
-    with _step(progress, "picture of augmented patches"):
-        source = open_source(name, CONFIGURATION, 0, TRAINER)
-        with DataLoader.from_nnunet(source.train, threads=args.threads, seed=args.seed) as loader:
-            viewer = Viewer(source, loader)
-            rows = [viewer.draws(step, slot, 4) for step, slot in viewer.samples(0, 4)]
-        return draw_rows(rows, source.label_names, file, f"{name}   {CONFIGURATION}   training", viewer.legend)
+    options = training.options
+    trainer = get_trainer_from_args(
+        options.dataset,
+        training.configuration,
+        training.fold,
+        options.trainer,
+        training.plans,
+        False,
+        device=torch.device(options.device),
+    )
+    trainer.initialize()
+    trainer.perform_actual_validation(False)
+    return training.dice()
 
 
-def _measure(name: str, args: argparse.Namespace, progress: Progress) -> list[Measurement]:
+def _choose_image(options: Options) -> Path:
+    """Take as the image to predict the raw image of a case that the network was not trained on; return what it will be."""
+    assert options.images is not None
+    assert options.output is not None
+    splits = json.loads((options.preprocessed / "splits_final.json").read_text(encoding="utf-8"))
+    case = splits[0]["val"][0]
+    options.images.mkdir()
+    shutil.copy(options.raw / "imagesTr" / f"{case}_0000.nii.gz", options.images)
+    return options.output / f"{case}.nii.gz"
+
+
+def _measure(name: str, args: argparse.Namespace, steps: Steps) -> list[Measurement]:
     from ..bench.measure import LOADERS, measure
     from ..loading.loader import default_threads
 
     workers = args.threads or default_threads()
-    with _step(progress, "both loaders on this data", total=len(LOADERS)) as loader_done:
+    with steps.step("both loaders on this data") as step:
         measured = []
         for loader in LOADERS:
             measured.append(
                 measure(loader, name, CONFIGURATION, workers=workers, seconds=args.seconds, trainer=TRAINER, seed=args.seed)
             )
-            loader_done(loader)
+            step.progress(loader)
     return measured
-
-
-def _show(console: Console, before: float, after: float, measured: list[Measurement], picture: Path) -> None:
-    console.print(f"\nvalidation Dice: {before:.3f} before the training, {after:.3f} after it\n")
-    console.print(comparison(measured))
-    console.print(f"\naugmented patches with their labels: {picture}", highlight=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..errors import PredictionError
     from ..prediction.session.session import Session
 
-__all__ = ["add_arguments", "citation", "run"]
+__all__ = ["add_arguments", "citation", "predict", "run"]
 
 FOLDS = (0, 1, 2, 3, 4)
 
@@ -94,13 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the arguments before torch and nnU-Net are imported, then predict."""
-    model = _model_folder(args)
-    _check_arguments(args)
-    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
+    """Predict, and say after an interruption how to go on."""
     own_process = bool(getattr(args, "own_process", False))
     try:
-        return _predict(args, model)
+        return predict(args)
     except (KeyboardInterrupt, Terminated) as ending:
         said, code = ("interrupted", 130) if isinstance(ending, KeyboardInterrupt) else ("ended by SIGTERM", EXIT_CODE)
         print(f"fastnnunet: {said}; what was written is complete, --continue_prediction goes on", file=sys.stderr)
@@ -112,7 +109,11 @@ def run(args: argparse.Namespace) -> int:
         os._exit(code)
 
 
-def _predict(args: argparse.Namespace, model: Path) -> int:
+def predict(args: argparse.Namespace) -> int:
+    """Check the arguments before torch and nnU-Net are imported, then predict; return the exit code."""
+    model = _model_folder(args)
+    _check_arguments(args)
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")  # otherwise joblib makes a semaphore in shared memory
     from ..prediction.images.checks import model_problem, output_problem
 
     if problem := model_problem(model, args.f, args.chk):

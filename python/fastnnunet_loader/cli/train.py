@@ -18,7 +18,7 @@ from .loader_options import add_loader_options, check_loader_options, install_ar
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "check_trainer_exists", "run", "use_device"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,18 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from .. import available_cores
-
     launch = launched()
-    if args.device == "cuda":
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if launch is None and gpus < args.num_gpus:
-            raise CommandError(f"[-device] expected {args.num_gpus} CUDA device(s), got {gpus}; -device cpu trains without")
-        torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
-        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
-            torch.set_num_interop_threads(1)
-    elif args.device == "cpu":
-        torch.set_num_threads(max(1, available_cores() // (1 if launch is None else launch.ranks_here)))
+    use_device(args.device, args.num_gpus, 1 if launch is None else launch.ranks_here)
     results = folders["nnUNet_results"] / dataset.name
     if launch is None:
         _train(args, dataset.name, results, torch.device(args.device), args.seed)
@@ -105,6 +95,26 @@ def _train(args: argparse.Namespace, dataset: str, results: Path, device: torch.
             args.val_best,
             device=device,
         )
+
+
+def use_device(device: str, gpus: int = 1, ranks_here: int = 1) -> None:
+    """Give torch as many threads as it needs beside the device. Raises CommandError if there are not so many GPUs.
+
+    ranks_here: how many ranks of torchrun share the cores of this machine.
+    """
+    import torch
+
+    from .. import available_cores
+
+    if device == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found < gpus:
+            raise CommandError(f"[-device] expected {gpus} CUDA device(s), got {found}; -device cpu trains without")
+        torch.set_num_threads(1)  # as nnUNetv2_train does: the GPU does the work
+        if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
+            torch.set_num_interop_threads(1)
+    elif device == "cpu":
+        torch.set_num_threads(max(1, available_cores() // ranks_here))
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -146,11 +156,16 @@ def _trainer_exists(name: str) -> bool:
     return True
 
 
+def check_trainer_exists(name: str) -> None:
+    """Raise CommandError if nnU-Net finds no trainer of this name."""
+    if not _trainer_exists(name):
+        searched = os.environ.get("nnUNet_extTrainer") or "not set"
+        raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {name!r}")
+
+
 def _check_trainer(args: argparse.Namespace, results: Path) -> None:
     """Check that the trainer exists, and that --val and a cascade find what they need of an earlier training."""
-    if not _trainer_exists(args.tr):
-        searched = os.environ.get("nnUNet_extTrainer") or "not set"
-        raise CommandError(f"[-tr] expected a trainer of nnU-Net, or of nnUNet_extTrainer ({searched}), got {args.tr!r}")
+    check_trainer_exists(args.tr)
     trained = f"{args.tr}__{args.p}__"
     output = results / f"{trained}{args.configuration}" / f"fold_{args.fold}"
     if args.val and not (output / "checkpoint_final.pth").is_file():

@@ -21,7 +21,7 @@ from ..settings import in_units
 from .probe import probe
 from .report import Check, Task, Verdict
 
-__all__ = ["compiling", "cuda", "nnunet", "python_version", "tasks", "this_package", "torch_version"]
+__all__ = ["compiling", "cuda", "nnunet", "python_version", "tasks", "tasks_in_this_process", "this_package", "torch_version"]
 
 INSTALL = "pip install nnunetv2 batchgeneratorsv2"
 REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps .  # in the folder of this package's sources"
@@ -32,15 +32,22 @@ LEAST_PYTHON = (3, 10)
 def tasks() -> list[Task]:
     """All checks of this module, the slow ones last."""
     return [
+        *tasks_in_this_process(),
+        ("CUDA", cuda),
+        ("import of nnU-Net", import_of_nnunet),
+        ("torch.compile", compiling),
+    ]
+
+
+def tasks_in_this_process() -> list[Task]:
+    """The checks that need no process of their own."""
+    return [
         ("Python", python_version),
         ("torch", torch_version),
         ("fastnnunet_loader", this_package),
         ("nnU-Net", nnunet),
         ("batchgenerators", lambda: helper("batchgenerators")),
         ("batchgeneratorsv2", lambda: helper("batchgeneratorsv2")),
-        ("CUDA", cuda),
-        ("import of nnU-Net", import_of_nnunet),
-        ("torch.compile", compiling),
     ]
 
 

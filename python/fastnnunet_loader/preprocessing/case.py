@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core, known
-from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
 from ..prediction.originals.followed import own_preprocessing
 from ..prediction.preprocessing.preprocess import Preprocessing
-from ..prediction.preprocessing.reading import not_finite, read
+from ..prediction.preprocessing.reading import not_finite
+from ..prediction.session.memory import Budget
 from .cases import TrainingCase
+from .reading import Kept, as_int16, read_case
 from .saving import save_case
 
 __all__ = ["CasePreprocessor"]
@@ -31,7 +32,9 @@ class CasePreprocessor:
         preprocessor: of nnU-Net. Whatever it does in its own way is called in Python, on the thread of the case.
         plans, configuration, dataset_json: nnU-Net's PlansManager and ConfigurationManager, and dataset.json.
         say: is told what runs in Python.
+        budget: of all cases in progress.
         patience: with files.
+        kept: where cases are kept that were read already; None for nowhere.
     """
 
     def __init__(
@@ -41,13 +44,17 @@ class CasePreprocessor:
         configuration: Any,
         dataset_json: dict[str, Any],
         say: Callable[[str], None],
+        budget: Budget,
         patience: Patience,
+        kept: Kept | None = None,
     ) -> None:
         self._preprocessor = preprocessor
         self._plans = plans
         self._configuration = configuration
         self._dataset_json = dataset_json
+        self._budget = budget
         self._patience = patience
+        self._kept = kept
         self.changes = own_way(preprocessor)
         """What of nnU-Net's preprocessing is not as it is known, or ""."""
         self._preprocessing: Preprocessing | None = None
@@ -81,16 +88,10 @@ class CasePreprocessor:
         if self._preprocessing is None:
             self._follow(case, folder)
             return
-        image, labels, properties = self._read(case)
-        if image.shape[1:] != labels.shape[1:]:
-            raise PreprocessingError(
-                case=case.name,
-                stage="read",
-                file=case.label,
-                reason=f"expected a segmentation of the image's shape {image.shape[1:]}, got {labels.shape[1:]}",
-            )
+        reader = self._plans.image_reader_writer_class
+        image, labels, properties = read_case(case, reader, self._kept, self._budget, self._patience)
         odd = not_finite(case.name, image, case.images)
-        small = _as_int16(labels)
+        small = as_int16(labels)
         if small is None:  # NumPy's rounding of such labels is not repeated
             self._follow(case, folder)
             return
@@ -117,12 +118,6 @@ class CasePreprocessor:
             self._dataset_json,
         )
 
-    def _read(self, case: TrainingCase) -> tuple[Any, Any, dict[str, Any]]:
-        reader = self._plans.image_reader_writer_class()
-        image, properties = read(case.name, case.images, lambda: reader.read_images(list(case.images)), self._patience)
-        labels, _ = read(case.name, [case.label], lambda: reader.read_seg(case.label), self._patience)
-        return np.asarray(image, np.float32), labels, properties
-
     def _locations(self, labels: Labels) -> dict[Any, Any]:
         found = _core.sample_locations(labels[0], [list(key) if isinstance(key, tuple) else [key] for key in self._classes])
         return {key: rows if len(rows) else [] for key, rows in zip(self._classes, found, strict=True)}
@@ -146,12 +141,3 @@ def _classes(labels: Any) -> list[int | tuple[int, ...]]:
     if labels.has_ignore_label:
         chosen.append([-1, *labels.all_labels])
     return [tuple(int(label) for label in key) if isinstance(key, (list, tuple)) else int(key) for key in chosen]
-
-
-def _as_int16(labels: npt.NDArray[Any]) -> Labels | None:
-    """Labels in int16; None if that changes one."""
-    if labels.dtype == np.int16:
-        return labels
-    with np.errstate(invalid="ignore"):
-        small = labels.astype(np.int16)
-    return small if np.array_equal(small, labels) else None

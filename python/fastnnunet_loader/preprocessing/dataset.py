@@ -17,6 +17,7 @@ from ..prediction.export.outputs import HELD, Outputs, remove_leftovers
 from ..prediction.session.memory import Budget
 from .case import CasePreprocessor
 from .cases import Checked, TrainingCase, check, preprocessing_bytes, training_cases
+from .reading import Kept
 from .record import Record, digest_of, stamps_of_raw
 from .session import Job, Session
 
@@ -37,6 +38,7 @@ def preprocess_cases(
     progress: bool,
     say: Callable[[str], None],
     patience: Patience,
+    kept: Kept | None = None,
 ) -> list[PreprocessingError]:
     """Preprocess all cases into the folder `output`; return the errors of those that failed.
 
@@ -50,10 +52,11 @@ def preprocess_cases(
         progress: whether to show it.
         say: called with messages for the user.
         patience: with files.
+        kept: where cases are kept that were read already; None for nowhere.
     """
     cases = training_cases(dataset)
     kind = type(preprocessor)
-    of_case = CasePreprocessor(preprocessor, plans, configuration, dataset_json, say, patience)
+    of_case = CasePreprocessor(preprocessor, plans, configuration, dataset_json, say, budget, patience, kept)
     code = (f"{kind.__module__}.{kind.__qualname__}", __version__, np.__version__, versions.found("nnunetv2"))
     record = Record(output, digest_of(plans.plans, configuration.configuration, dataset_json, *code))
     # Code of somebody else may have been changed since.
@@ -93,7 +96,7 @@ def preprocess_cases(
         )
         return Job(case, need, work)
 
-    session = Session("preprocess", budget, threads, most_cases, progress, say, outputs.close)
+    session = Session("preprocess", budget, threads, most_cases, progress, say, outputs.close, kept)
     failed = session.run([job(case, header) for case, header in checked], len(finished))
     if not bad and not failed:
         record.end()

@@ -11,10 +11,10 @@ from .. import known
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience
 from ..prediction.preprocessing.cropping import nonzero_box
-from ..prediction.preprocessing.reading import read
 from ..prediction.session.memory import Budget
 from .cases import TrainingCase, analysis_bytes, check, training_cases
 from .intensities import Foreground, intensity_properties
+from .reading import Kept, read_case
 from .session import Job, Session, raise_all
 
 __all__ = ["fingerprint_of", "own_analysis"]
@@ -49,6 +49,7 @@ def fingerprint_of(
     progress: bool,
     say: Callable[[str], None],
     patience: Patience,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """Return nnU-Net's fingerprint of a data set.
 
@@ -57,7 +58,7 @@ def fingerprint_of(
         dataset_json: the content of dataset.json.
         reader: nnU-Net's class that reads the images.
         total_samples: intensities of all cases together, for each channel.
-        budget, threads, most_cases, progress, say, patience: as for `preprocess_cases`.
+        budget, threads, most_cases, progress, say, patience, kept: as for `preprocess_cases`.
 
     Raises:
         PreprocessingError: the cases that cannot be analysed. The others have been.
@@ -71,11 +72,15 @@ def fingerprint_of(
         say(f"{error}; the others follow")
     numbers = {case.name: number for number, case in enumerate(cases)}
 
+    def analyse(case: TrainingCase, count: int) -> None:
+        image, labels, properties = read_case(case, reader, kept, budget, patience)
+        _analyse(case, numbers[case.name], image, labels, properties, found, count)
+
     def job(case: TrainingCase, header: Any) -> Job:
         need = None if header is None else analysis_bytes(header, channels)
-        return Job(case, need, lambda count: _analyse(case, numbers[case.name], reader, found, count, patience))
+        return Job(case, need, lambda count: analyse(case, count))
 
-    session = Session("fingerprint", budget, threads, most_cases, progress, say)
+    session = Session("fingerprint", budget, threads, most_cases, progress, say, kept=kept)
     failed = session.run([job(case, header) for case, header in checked])
     raise_all(sorted([*bad, *failed], key=lambda error: numbers.get(error.case, len(numbers))))
     return {
@@ -88,14 +93,10 @@ def fingerprint_of(
     }
 
 
-def _analyse(case: TrainingCase, number: int, kind: Any, found: _Found, threads: int, patience: Patience) -> None:
-    reader = kind()
-    image, properties = read(case.name, case.images, lambda: reader.read_images(list(case.images)), patience)
-    labels, _ = read(case.name, [case.label], lambda: reader.read_seg(case.label), patience)
-    image, labels = np.asarray(image, np.float32), np.asarray(labels, np.float32)
-    if labels.shape[1:] != image.shape[1:]:
-        reason = f"expected a segmentation of the image's shape {image.shape[1:]}, got {labels.shape[1:]}"
-        raise PreprocessingError(case=case.name, stage="read", file=case.label, reason=reason)
+def _analyse(
+    case: TrainingCase, number: int, image: Any, labels: Any, properties: dict[str, Any], found: _Found, threads: int
+) -> None:
+    labels = np.asarray(labels, np.float32)
     if len(image) < found.foreground.channels:
         reason = f"expected {found.foreground.channels} channels, as dataset.json has, got {len(image)}"
         raise PreprocessingError(case=case.name, stage="read", file=", ".join(case.images), reason=reason)

@@ -19,6 +19,7 @@ from ..prediction.session.memory import Budget
 from ..system import available_cores, memory
 from .dataset import preprocess_cases
 from .fingerprint import fingerprint_of, own_analysis
+from .reading import current
 from .session import raise_all
 
 __all__ = ["patch_preprocessing"]
@@ -75,6 +76,7 @@ def _shared(most_cases: Any) -> dict[str, Any]:
         "most_cases": min(int(most_cases), threads) if isinstance(most_cases, int) else threads,
         "say": say,
         "patience": Patience(chosen.patience, say),
+        "kept": current(),
     }
 
 

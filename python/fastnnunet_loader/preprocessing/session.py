@@ -17,6 +17,7 @@ from ..prediction.session.memory import Budget
 from ..prediction.session.progress import Progress
 from ..settings import in_units
 from .cases import RawCase, as_error
+from .reading import Kept
 
 __all__ = ["Job", "Session", "raise_all"]
 
@@ -46,6 +47,7 @@ class Session:
         progress: whether to show it.
         say: called with messages for the user.
         on_stop: called once after an interruption, so that incomplete files go.
+        kept: cases in memory that give way to those in progress.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Session:
         progress: bool,
         say: Callable[[str], None],
         on_stop: Callable[[], None] = lambda: None,
+        kept: Kept | None = None,
     ) -> None:
         self._stage = stage
         self._budget = budget
@@ -65,6 +68,7 @@ class Session:
         self._with_progress = progress
         self._say = say
         self._on_stop = on_stop
+        self._kept = kept
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._stop = threading.Event()
@@ -146,6 +150,8 @@ class Session:
             need = max(1, self._budget.limit // self._most_cases) if job.need is None else job.need
             if not self._budget.reserve(index, need, self._stop.is_set):
                 return
+            if self._kept is not None:
+                self._kept.shrink_to(self._budget.limit - self._budget.reserved)
             error = None
             try:
                 self._show(index, job.case.name)

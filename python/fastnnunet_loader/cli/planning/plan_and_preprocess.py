@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Extract fingerprints, plan and preprocess."""
     numbers_of_cases(args)  # before anything is imported
-    with installed(args):
+    from ...preprocessing.reading import keeping
+
+    with installed(args), keeping():
         print("Fingerprint extraction...")
         extract(args, 8 if args.npfp is None else args.npfp)
         print("Experiment planning...")

@@ -20,6 +20,7 @@ from ..augmenter import patch_augmenters
 from ..checkpoint import patch_torch
 from ..distributed.spawning import Spawning
 from ..replacing.patches import Patches
+from ..replacing.planning import patch_planning
 from ..replacing.pools import patch_pools, patch_progress_bars
 from ..runs import Installation, installation, set_installation
 from ..trainer import patch_trainer
@@ -102,6 +103,7 @@ def install(settings: Settings) -> None:
         _patch_ranks(patches)
         patch_predictor(patches.set, _prediction_options)
         patch_preprocessing(patches)
+        patch_planning(patches)
     except BaseException:
         uninstall()
         raise

@@ -22,6 +22,7 @@ from ...system import given_threads
 from .. import install, uninstall
 from ..replacing.imports import when_imported
 from ..replacing.patches import Patches
+from ..replacing.planning import patch_planning
 from ..replacing.pools import patch_pools, patch_progress_bars
 from ..runs import installation
 
@@ -73,6 +74,7 @@ def installed_for_planning(settings: Settings) -> Iterator[None]:
         patch_pools(patches, later=True)
         patch_progress_bars(patches)
         patch_preprocessing(patches)
+        patch_planning(patches)
         yield
     finally:
         stop()

@@ -12,7 +12,7 @@ from typing import TextIO
 from ...settings import in_units
 from .memory import Budget
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "duration"]
 
 QUIET_SECONDS = 30.0
 """A log file gets a line for each finished case, and otherwise at most one in this many seconds."""
@@ -85,7 +85,7 @@ class Progress:
         parts += [f"{stage} {case}" for stage, case in self._at.items()]
         if self._total is not None and self._before < self._done < self._total:
             left = (self._clock() - self._started) / (self._done - self._before) * (self._total - self._done)
-            parts.append(f"{_duration(left)} left")
+            parts.append(f"{duration(left)} left")
         parts.append(f"memory {in_units(self._budget.reserved)} of {in_units(self._budget.limit)}")
         return " | ".join(parts)
 
@@ -110,7 +110,8 @@ class Progress:
         self._last = now
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as hours and minutes, minutes and seconds, or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,0 +1,1 @@
+"""`fastnnunet auto`: the way from raw images to a chosen model and its predictions, in one process."""
