@@ -148,6 +148,9 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
     throw InvalidArgument("pipeline", "a regression target of the image's shape", "another");
   BorrowedWorkspace workspace(bound);
   sample::Sample sample(*workspace);
+  std::optional<BorrowedWorkspace> beside;
+  std::optional<sample::Sample> target;
+  if (regression) target.emplace(*beside.emplace(bound));
   pipeline::Plan plan;
   sample.begin(image_source, labels ? &*labels : nullptr, dims, nullptr);
   const Geometry geometry = sample.geometry();
@@ -162,20 +165,16 @@ py::tuple run(BoundPipeline& bound, const FloatArray& image, const std::optional
       pipeline.restore(trace, id, geometry, plan);
     else
       pipeline.draw(id, geometry, plan);
+    if (target) {
+      target->begin(*regression, nullptr, dims, nullptr);
+      sample.set_follower(&*target);
+    }
     pipeline.run(sample, plan, false);
+    sample.set_follower(nullptr);
   }
   if (!layout) results.copy(sample);
   py::object moved = py::none();
-  if (regression) {
-    BorrowedWorkspace second(bound);
-    sample::Sample target(*second);
-    target.begin(*regression, nullptr, dims, nullptr);
-    {
-      const py::gil_scoped_release release;
-      pipeline.run_moves(target, plan);
-    }
-    moved = image_array(target.image(), target.dims(), py::handle());
-  }
+  if (target) moved = image_array(target->image(), target->dims(), py::handle());
   return py::make_tuple(results.image, results.targets, sample.target_is_list(), to_trace(pipeline, plan), moved,
                         entries_of(sample));
 }

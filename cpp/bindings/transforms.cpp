@@ -121,7 +121,10 @@ class Entries final : public sample::Companion {
 // Runs in Python: its lock is taken for the whole of apply(), and given back by what the transform calls.
 class PythonTransform final : public transforms::TransformOf<PythonParameters> {
  public:
-  PythonTransform(std::string name, SharedObject object) : name_(std::move(name)), object_(std::move(object)) {}
+  PythonTransform(std::string name, SharedObject object)
+      : name_(std::move(name)),
+        object_(std::move(object)),
+        sees_target_(py::cast<bool>(object_->attr("sees_target"))) {}
 
   std::string_view name() const override { return name_; }
   transforms::Traits traits() const override { return {.native = false}; }
@@ -137,6 +140,8 @@ class PythonTransform final : public transforms::TransformOf<PythonParameters> {
     auto* before = dynamic_cast<Entries*>(sample.companion());
     const bool labelled = sample.has_segmentation() && (before == nullptr || !before->holds_labels());
     if (labelled && sample.targets().empty() && sample.regions() == nullptr) sample.segmentation();
+    sample::Sample* target = sees_target_ ? sample.follower() : nullptr;
+    if (target != nullptr) target->image();
     const py::gil_scoped_acquire lock;
     ++python_calls;
     const int dims = sample.dims();
@@ -145,10 +150,18 @@ class PythonTransform final : public transforms::TransformOf<PythonParameters> {
     // The planes of a folded sample, as batchgeneratorsv2's dictionary has them.
     const std::int64_t folded = sample.folded() ? image.channels / sample.planes() : 0;
     const std::int64_t folded_labels = sample.folded() ? sample.geometry().segmentation_channels / sample.planes() : 0;
-    const auto result =
-        py::cast<py::tuple>(object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels,
-                                                   entries, py::make_tuple(folded, folded_labels), p.seed, p.token));
+    py::object regression = py::none();
+    std::int64_t folded_target = 0;
+    if (target != nullptr) {
+      const sample::Array<float> array = target->image();
+      regression = image_array(array, target->dims(), leased(*target, array.data));
+      if (target->folded()) folded_target = array.channels / target->planes();
+    }
+    const auto result = py::cast<py::tuple>(
+        object_->attr("apply")(image_array(image, dims, leased(sample, image.data)), labels, regression, entries,
+                               py::make_tuple(folded, folded_labels, folded_target), p.seed, p.token));
     take_image(sample, py::cast<py::array>(result[0]), folded);
+    if (target != nullptr) take_image(*target, py::cast<py::array>(result[6]), folded_target);
     take_labels(sample, result[1], labelled);
     if (labelled && sample.folded() && !py::cast<bool>(result[3]) &&
         sample.geometry().segmentation_channels != folded_labels * sample.planes())
@@ -157,7 +170,8 @@ class PythonTransform final : public transforms::TransformOf<PythonParameters> {
                                 std::to_string(sample.planes()) + " planes",
                             std::to_string(sample.geometry().segmentation_channels) + " channels and planes together");
     const auto more = py::cast<py::dict>(result[2]);
-    const bool holds_labels = py::cast<bool>(result[3]);
+    // A sample that came without labels has lost none.
+    const bool holds_labels = py::cast<bool>(result[3]) && (sample.has_segmentation() || more.contains("segmentation"));
     if (more.empty() && !holds_labels) {
       sample.accompany(nullptr);
       return;
@@ -264,6 +278,7 @@ class PythonTransform final : public transforms::TransformOf<PythonParameters> {
 
   std::string name_;
   SharedObject object_;
+  bool sees_target_;  // a regression target; it leaves others alone
 };
 
 }  // namespace

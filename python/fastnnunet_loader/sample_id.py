@@ -19,11 +19,11 @@ def role_number(role: str | int) -> int:
     Raises:
         ValueError: no role has this name.
     """
-    if not isinstance(role, str):
-        return int(role)
+    if isinstance(role, int) and not isinstance(role, bool) and role >= 0:
+        return role
     if role not in ROLES:
         raise ValueError(f"[role] expected 'train', 'val' or a number, got {role!r}")
-    return ROLES.index(role)
+    return ROLES.index(str(role))
 
 
 def role_name(role: int) -> str | int:

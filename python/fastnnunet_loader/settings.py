@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +34,11 @@ __all__ = [
     "LoaderSettings",
     "Setting",
     "Settings",
+    "above_0",
     "in_units",
     "parse_bytes",
     "settings_of",
+    "whole_number",
 ]
 
 STALL_AFTER = 60.0
@@ -83,8 +87,12 @@ class Kind:
         return value
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ValueError if a value is out of range."""
-        if not self.valid(value):
+        """Raise ValueError if a value is out of range, or of another type."""
+        try:
+            valid = self.valid(value)
+        except (TypeError, ValueError):
+            valid = False
+        if not valid:
             raise ValueError(f"[{name}] expected {self.expected}, got {value!r}")
 
 
@@ -126,6 +134,25 @@ def _finite(text: str) -> float:
     return value
 
 
+def whole_number(value: Any) -> int:
+    """Return a whole number, of whatever type, as an int. Raises ValueError for anything else, a bool too."""
+    if hasattr(value, "__index__") and not isinstance(value, bool):  # a tensor or an array without axes, too
+        return operator.index(value)
+    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+        return int(float(value))
+    raise ValueError(f"expected a whole number, got {value!r}")
+
+
+def above_0(name: str, value: Any, or_else: str = "") -> int:
+    """Return a whole number above 0. Raises ValueError for anything else. or_else: what the message expects besides."""
+    try:
+        if (made := whole_number(value)) > 0:
+            return made
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"[{name}] expected a whole number above 0{or_else}, got {value!r}")
+
+
 def _is_size(value: Any) -> bool:
     try:
         parse_bytes(value)
@@ -134,8 +161,8 @@ def _is_size(value: Any) -> bool:
     return True
 
 
-COUNT = Kind("N", "a number from 1 on", _whole, lambda value: value >= 1)
-SEED = Kind("N", "a number from 0 to 2**64 - 1", _whole, lambda value: 0 <= value < 2**64)
+COUNT = Kind("N", "a number from 1 on", _whole, lambda value: whole_number(value) >= 1)
+SEED = Kind("N", "a number from 0 to 2**64 - 1", _whole, lambda value: 0 <= whole_number(value) < 2**64)
 BYTES = Kind("SIZE", "a size such as '4GB'", parse_bytes, _is_size)
 SHARE = Kind("SHARE", "a share from 0 to 1", _finite, lambda value: 0 <= value <= 1)
 SECONDS = Kind("SECONDS", "seconds from 0 on", _finite, lambda value: value >= 0)

@@ -288,3 +288,26 @@ def test_the_patch_size_is_the_crops(crop: Any) -> None:
 def test_a_patch_size_is_needed() -> None:
     with pytest.raises(ValueError, match=r"\[patch_size\] expected one, since there is no crop in compose"):
         fl.augmentation.from_monai(mt.Compose([mt.RandFlipd(BOTH)]), report=None)
+
+
+def batch_of_images_as_targets(augmentation: Any) -> dict[str, Any]:
+    images = [np.random.default_rng(number).normal(size=(1, 26, 26, 26)).astype(np.float32) for number in range(2)]
+    labels = [(image[0] > 0).astype(np.int8) for image in images]
+    settings: dict[str, Any] = {"patch_size": (20, 20, 20), "batch_size": 4, "threads": 2, "seed": 0, "pin_memory": False}
+    with fl.DataLoader.from_arrays(images, labels, images, transforms=augmentation, **settings) as loader:
+        return next(loader)
+
+
+def test_a_regression_target_goes_beside_transforms_of_intensities() -> None:
+    """Those that move voxels are native; of those in Python, nobody could tell where they moved them."""
+    patch = (20, 20, 20)
+    moves = [mt.RandFlipd(BOTH, prob=0.5, spatial_axis=0), mt.RandRotate90d(BOTH, prob=0.7)]
+    batch = batch_of_images_as_targets(built(*moves, mt.RandHistogramShiftd("image", prob=1), *moves, patch=patch))
+    for image, target in zip(batch["image"].flatten(1), batch["target"].flatten(1), strict=True):
+        assert not torch.equal(image, target)
+        # The shift is monotonous, and each voxel is where its target is.
+        assert torch.all(image[target.argsort()].diff() >= -1e-4)
+    with pytest.raises(fl.NotSupportedError, match=r"got RandGridDistortiond, of another library, runs in Python and may move"):
+        batch_of_images_as_targets(built(mt.RandGridDistortiond(BOTH, prob=1), patch=patch))
+    with pytest.raises(ValueError, match=r"got monai's Compose; fl\.augmentation\.from_monai translates it$"):
+        batch_of_images_as_targets(mt.Compose(moves))

@@ -206,3 +206,24 @@ def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[RandomNoise\] expected images among image, label, got t2"):
         built(tio.RandomNoise(include=["t2"]))
     assert "includes or excludes" in built(tio.RandomFlip(include=["image"])).differences[0]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_regression_target_is_an_image_of_spatial_transforms_in_python(labelled: bool) -> None:
+    """It moves along, and intensities leave it alone."""
+    images = [np.random.default_rng(number).normal(size=(1, 16, 16, 16)).astype(np.float32) for number in range(2)]
+    labels = [(image[0] > 0).astype(np.int8) for image in images] if labelled else None
+
+    def batch(*transforms: Any) -> Any:
+        augmentation = built(tio.Compose(list(transforms)), (16, 16, 16), label_key="label" if labelled else None)
+        settings: dict[str, Any] = {"patch_size": (16, 16, 16), "batch_size": 4, "threads": 2, "seed": 0, "pin_memory": False}
+        with fl.DataLoader.from_arrays(images, labels, images, transforms=augmentation, **settings) as loader:
+            assert loader.pipeline.fallbacks
+            return next(loader)
+
+    always = tio.RandomFlip(axes=(0, 1, 2), flip_probability=0.8)  # native ones mirror at most half of the samples
+    moved = batch(always)
+    assert torch.equal(moved["image"], moved["target"])
+    plain = batch(tio.RandomSpike())
+    assert not torch.equal(plain["image"], plain["target"])
+    assert any(torch.equal(plain["target"][0], torch.from_numpy(image)) for image in images)

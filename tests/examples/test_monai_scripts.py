@@ -54,6 +54,12 @@ def test_beside_monais_own_loader(run: Callable[..., str]) -> None:
     assert [bool(re.fullmatch(name + figures, line)) for name, line in zip(("MONAI", "fastnnunet_loader"), lines, strict=True)]
 
 
+def test_a_lightning_module_learns_from_a_packed_folder(run: Callable[..., str]) -> None:
+    printed = run("lightning_brains.py", "--epochs", "2", "--accelerator", "cpu")
+    dice = [float(found) for found in re.findall(r"Dice of \w+ matter': ([\d.]+)", printed)]
+    assert len(dice) == 2 and max(dice) > 0.3, printed
+
+
 def test_slices_are_classified(run: Callable[..., str]) -> None:
     printed = run("classify_slices.py", "--iterations", "120")
     assert float(printed.split()[0]) > 0.7, printed

@@ -14,6 +14,7 @@ from small_folders import numpy_folder, open_folder
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.loading.scripts import ranks as ranks_of_scripts
 
 GLOBAL = 12
 OPTIONS: dict[str, Any] = {"patch_size": (8, 8, 8), "seed": 5, "on_bad_case": "skip", "max_skipped": 1.0}
@@ -161,7 +162,7 @@ def test_ranks_without_a_seed_draw_one_for_all(tmp_path: Path) -> None:
     root = numpy_folder(tmp_path / "cases")
     store, seeds = dist.HashStore(), []
     for rank in (1, 0):
-        fl.loading.scripts.ranks._seeds_drawn.clear()  # each rank is a process of its own
+        ranks_of_scripts._seeds_drawn.clear()  # each rank is a process of its own
         dist.init_process_group("fake", rank=rank, world_size=2, store=store)
         try:
             with open_folder(root, seed=None) as train, open_folder(root, seed=None, role="val") as val:
@@ -174,6 +175,37 @@ def test_ranks_without_a_seed_draw_one_for_all(tmp_path: Path) -> None:
             dist.destroy_process_group()
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
+
+
+def test_generators_of_ranks_draw_one_seed_or_it_is_one_sentence(tmp_path: Path) -> None:
+    assert FakeStore
+    root = numpy_folder(tmp_path / "cases")
+    store, seeds = dist.HashStore(), []
+    items = [torch.zeros(1, 9, 9, 9)]
+    for rank, further in enumerate((7, 8)):
+        ranks_of_scripts._seeds_drawn.clear()  # each rank is a process of its own
+        dist.init_process_group("fake", store=store, rank=rank, world_size=2)
+        try:
+            same, other = torch.Generator().manual_seed(4), torch.Generator().manual_seed(further)
+            with open_folder(root, seed=None, generator=same) as loader:
+                seeds.append(loader.seed)
+            if rank == 0:
+                open_folder(root, seed=None, generator=other).close()
+            else:
+                expected = r"^\[generator\] expected generators in the same state on all 2 ranks, .*, got \d+ on rank 1 and "
+                with pytest.raises(ValueError, match=expected):
+                    open_folder(root, seed=None, generator=other)
+            with open_folder(root, seed=None, generator=torch.Generator().manual_seed(rank), ranks=1):
+                pass  # of one rank alone
+        finally:
+            dist.destroy_process_group()
+    assert seeds[0] == seeds[1]
+    given: dict[str, Any] = {"rank": 1, "ranks": 2, "seed": None, "generator": torch.Generator()}
+    with pytest.raises(ValueError, match=r"^\[seed\] expected one for all 2 ranks, .*, got a generator, which may be another"):
+        open_folder(root, **given)
+    with pytest.raises(ValueError, match=r"^\[seed\] expected one for all 2 ranks, "):
+        fl.DataLoader.from_dataset(items, patch_size=(8, 8, 8), batch_size=1, cache=tmp_path / "cache", **given)
+    assert not (tmp_path / "cache").exists()  # before anything is read
 
 
 @pytest.mark.parametrize(

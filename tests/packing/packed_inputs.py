@@ -81,7 +81,7 @@ def write_dicom(folder: Path, array: Any, series: str = "1.2.826.0.1.3680043.2.1
             "0020|0032": "\\".join(map(str, place)), "0020|0037": "1\\0\\0\\0\\1\\0", "0028|1053": "1", "0028|1052": "0",
         }.items():  # fmt: skip
             one.SetMetaData(key, value)
-        writer.SetFileName(str(folder / f"{(number * 7) % 97:02d}-{series[-3:]}.dcm"))
+        writer.SetFileName(str(folder / f"{(number * 50) % 97:02d}-{series[-3:]}.dcm"))
         writer.Execute(one)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import SimpleITK as sitk
 from packed_inputs import OBLIQUE, labels_of, quietly, read, volume, write, write_cases, write_dicom
 
 import fastnnunet_loader as fl
+from fastnnunet_loader.packing import checks, dicom
+from fastnnunet_loader.packing.formats import look
 
 
 def refusal(*args: Any, **options: Any) -> fl.PreprocessingError:
@@ -158,7 +161,7 @@ def test_a_truncated_file_is_named_whatever_its_format(ending: str, tmp_path: Pa
         else:
             write(tmp_path / "images" / f"case_{number}.{ending}", array)
     bad = tmp_path / "images" / f"case_1{'' if ending == 'dicom' else f'.{ending}'}"
-    part = bad / "14-5.1.dcm" if ending == "dicom" else bad.with_suffix(".raw") if ending in ("mhd", "nhdr") else bad
+    part = bad / "03-5.1.dcm" if ending == "dicom" else bad.with_suffix(".raw") if ending in ("mhd", "nhdr") else bad
     part.write_bytes(part.read_bytes()[: -part.stat().st_size // 3])
     error = refusal(tmp_path / "images", tmp_path / "out")
     assert (error.case, error.file) == ("case_1", str(bad))
@@ -227,6 +230,17 @@ def test_names_that_packed_files_cannot_have(name: str, tmp_path: Path) -> None:
         ({"patch_size": (64,)}, r"\[patch_size\] expected two or three sizes above 0, got \(64,\)"),
         ({"memory_budget": "much"}, r"\[memory_budget\] expected a size such as '4GB', got 'much'"),
         ({"threads": 0}, r"\[threads\] expected a number from 1 on, got 0"),
+        ({"threads": "many"}, r"\[threads\] expected a number from 1 on, got 'many'"),
+        ({"spacing": 1.0}, r"\[spacing\] expected two or three numbers above 0, in mm, got 1.0"),
+        ({"spacing": (None, 1, 1)}, r"\[spacing\] expected two or three numbers above 0, in mm, got \(None, 1, 1\)"),
+        ({"image_spacing": (1,)}, r"\[image_spacing\] expected two or three numbers above 0, in mm, got \(1,\)"),
+        ({"image_spacing": (-1, 1, 1)}, r"\[image_spacing\] expected two or three numbers above 0"),
+        ({"orientation": 3}, r"\[orientation\] expected three letters, such as RAS, got '3'"),
+        ({"normalize": None}, r"\[normalize\] expected a word for all channels, or one for each, got None"),
+        ({"patch_size": (16.5, 16, 16)}, r"\[patch_size\] expected two or three sizes above 0, got \(16.5, 16, 16\)"),
+        ({"patch_size": 16}, r"\[patch_size\] expected two or three sizes above 0, got 16"),
+        ({"patience": -1}, r"\[patience\] expected seconds from 0 on, got -1"),
+        ({"plans": 3}, r"\[plans\] expected a path, got 3"),
         ({"configuration": "2d"}, r"\[plans\] expected nnU-Net's plans with a configuration"),
         ({"targets": "nowhere"}, r"\[targets\] expected a folder, got nowhere, which does not exist"),
     ],
@@ -254,3 +268,49 @@ def test_a_file_without_a_spacing_is_not_resized_as_if_it_had_one(tmp_path: Path
     assert np.array_equal(read(tmp_path / "out", "case"), read(tmp_path / "same", "case"))
     error = refusal(tmp_path / "images", tmp_path / "turned", orientation="RAS")
     assert error.reason == "expected a 3D image with an orientation, got one without"
+
+
+@pytest.mark.parametrize("images", [None, 3, {"image": "a.nii.gz"}])
+def test_what_is_no_folder_and_no_list(images: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[images\] expected a folder, a file, or a list of cases, got "):
+        quietly(images, tmp_path / "out")
+
+
+def test_channels_that_normalize_and_targets_do_not_have(tmp_path: Path) -> None:
+    images, _ = write_cases(tmp_path, 2)
+    with pytest.raises(fl.PreprocessingError, match="expected 2 channels, as normalize has words for, got 1"):
+        quietly(images, tmp_path / "out", normalize=["zscore", "none"])
+    for number in range(2):
+        write(tmp_path / "targets" / f"case_{number}.npy", volume(number, 1 + number).astype(np.float32))
+    error = refusal(images, tmp_path / "out", targets=tmp_path / "targets", ignore_headers=True)
+    assert error.file == str(tmp_path / "targets" / "case_1.npy")
+    assert error.reason == "expected 1 channels of the target, as case case_0 has, got 2"
+
+
+def test_headers_are_read_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors and channels are told in the order of the cases, whichever header comes first."""
+    images, labels = write_cases(tmp_path, 3)
+    (images / "case_2.nii.gz").write_bytes(b"hello")
+    both = threading.Barrier(2)
+    met: list[str] = []
+
+    def looking(file: str, *rest: Any) -> Any:
+        if "images/case_0" in file or "images/case_1" in file:
+            both.wait(20)  # it ends only if another thread is here
+            met.append(file)
+        return look(file, *rest)
+
+    monkeypatch.setattr(checks, "look", looking)
+    assert refusal(images, tmp_path / "out", labels=labels, threads=2).case == "case_2"
+    assert len(met) == 2
+
+
+def test_a_series_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slices are in an order that only their headers tell, so this takes as long as reading them."""
+    write_dicom(tmp_path / "images" / "anna", volume()[0])
+    found = dicom.files_of
+    asked: list[str] = []
+    monkeypatch.setattr(dicom, "files_of", lambda folder, series: asked.append(folder) or found(folder, series))
+    assert quietly(tmp_path / "images", tmp_path / "out") == ["anna"]
+    assert asked == [str(tmp_path / "images" / "anna")]
+    assert np.array_equal(read(tmp_path / "out", "anna"), volume().astype(np.float32))

@@ -64,6 +64,20 @@ def open_dataset(dataset: Any, cache: Path | None, **settings: Any) -> fl.DataLo
     return fl.DataLoader.from_dataset(dataset, cache=cache, **{**given, **settings})
 
 
+def test_labels_in_floats_are_labels(tmp_path: Path) -> None:
+    """MONAI's LoadImage reads all files as float32."""
+    items = [(volume(n), labels(n).float()) for n in range(2)]
+    given: dict[str, Any] = {"patch_size": (8, 8, 8), "batch_size": 3, "seed": 5, "threads": 2}
+    names = ["item_0", "item_1"]
+    with (
+        fl.DataLoader.from_dataset(items, cache=tmp_path, **given) as ours,
+        fl.DataLoader.from_arrays([volume(n) for n in range(2)], [labels(n) for n in range(2)], cases=names, **given) as arrays,
+    ):
+        batch, expected = next(ours), next(arrays)
+        assert torch.equal(batch["label"], expected["label"])
+        assert batch["label"].dtype is torch.int16
+
+
 @pytest.mark.parametrize("form", ["dictionary", "images", "pair", "arrays", "alone", "image"])
 def test_batches_are_those_of_the_same_arrays(tmp_path: Path, form: str) -> None:
     labelled = form in ("dictionary", "pair", "arrays")
@@ -187,7 +201,11 @@ WRONG: list[tuple[Any, str]] = [
     ("scan.nii.gz", r"item 2: expected a dictionary, \(image, label\) or an image, got str"),
     (volume(2)[0, 0], r"item 2: \[images\] expected shape \(C, X, Y, Z\), got \(24, 28\) of case item_2"),
     (with_label(labels(2)[1:]), r"item 2: \[labels\] expected the image's shape \(20, 24, 28\), got \(19, 24, 28\)"),
-    (with_label(labels(2).float()), r"item 2: \[labels\] expected whole numbers, got float32"),
+    (with_label(labels(2) + 0.5), r"item 2: \[labels\] expected whole numbers from -32768 to 32767, got 0\.5 of case item_2"),
+    (
+        with_label(labels(2) * torch.nan),
+        r"item 2: \[labels\] expected whole numbers from -32768 to 32767, got nan of case item_2",
+    ),
     (with_label(labels(2) + 40_000), r"item 2: \[labels\] expected numbers from -32768 to 32767"),
     ({"image": volume(2)}, r"item 2: expected 1 channels of 'label' as item 0 has, got 0"),
     ({"image": volume(2, 2), "label": labels(2)}, r"item 2: expected 1 channels of 'image' as item 0 has, got 2"),

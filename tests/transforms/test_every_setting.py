@@ -114,13 +114,16 @@ def test_bounds_of_whole_numbers_are_those_that_are_drawn() -> None:
             whole_interval(wrong, name="x")
 
 
-def test_a_regression_target_needs_transforms_that_are_native_or_leave_it_alone() -> None:
-    class Mine(MirrorTransform):  # type: ignore[misc]
-        pass
+def test_a_regression_target_needs_transforms_that_move_it_or_leave_it_alone() -> None:
+    class Mine(BasicTransform):  # type: ignore[misc]
+        def _apply_to_image(self, img: Any, **_: Any) -> Any:
+            return img
 
     image = np.zeros((1, 8, 8, 8), np.float32)
-    pipeline = fl.compile_transforms([MirrorTransform((0,)), Mine((0,))])
-    with pytest.raises(fl.NotSupportedError, match=r"\[regression target\] expected transforms that are native, .* got Mine: "):
+    pipeline = fl.compile_transforms([MirrorTransform((0,)), Mine()])
+    with pytest.raises(
+        fl.NotSupportedError, match=r"\[regression target\] expected transforms that move it .* got Mine has no "
+    ):
         pipeline(image=image, regression_target=image)
     assert pipeline(image=image)["image"].shape == image.shape
 

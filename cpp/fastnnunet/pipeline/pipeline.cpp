@@ -188,6 +188,17 @@ std::size_t Pipeline::workspace_bytes(const Geometry& geometry, const Layout& la
   return pipeline::workspace_bytes(every.steps_, geometry, layout);
 }
 
+bool Pipeline::takes_followers_to_python() const {
+  bool listed = false, regions = false;
+  for (const transforms::Transform* transform : leaves_) {
+    const transforms::Traits traits = transform->traits();
+    if (!traits.native || (traits.moves_voxels && (listed || (regions && !traits.takes_regions)))) return true;
+    listed = listed || traits.target_scales != nullptr;
+    regions = regions || traits.makes_regions;
+  }
+  return false;
+}
+
 Geometry Pipeline::after_moves(const Geometry& geometry) const {
   Geometry at = geometry;
   for (const transforms::Transform* transform : leaves_)
@@ -195,13 +206,12 @@ Geometry Pipeline::after_moves(const Geometry& geometry) const {
   return at;
 }
 
-std::size_t Pipeline::workspace_bytes_of_moves(const Geometry& geometry) const {
+std::size_t Pipeline::workspace_bytes_of_moves(const Geometry& geometry, const Layout& layout) const {
   Plan moves;
   for (std::size_t leaf = 0; leaf < leaves_.size(); ++leaf)
-    if (leaves_[leaf]->traits().moves_voxels)
+    if (const transforms::Traits traits = leaves_[leaf]->traits(); traits.moves_voxels || !traits.native)
       moves.steps_.push_back({leaf, leaves_[leaf], nullptr, random::Stream({}, 0), geometry.dims});
-  const Geometry after = after_moves(geometry);
-  return pipeline::workspace_bytes(moves.steps_, geometry, Layout{after.image_channels, after.shape, after.dims, {}});
+  return pipeline::workspace_bytes(moves.steps_, geometry, layout);
 }
 
 Layout Pipeline::layout_of(const sample::Sample& sample, sample::Array<float> image) {

@@ -62,14 +62,19 @@ class Pipeline {
   void run(sample::Sample& sample, Plan& plan, bool targets_wanted = true) const;
   // Does what the plan says. Where a transform in Python changes shape or channels, what follows is drawn anew, as
   // batchgeneratorsv2 draws from the sample as it is then: the plan has what was applied. Native transforms whose
-  // labels, or whose other entries, only Python knows run in Python. `targets_wanted`: see Sample::finish. Throws
+  // labels, or whose other entries, only Python knows run in Python. The sample's follower, if it has one, is moved as
+  // far as each transform in Python that may see it, and finished. `targets_wanted`: see Sample::finish. Throws
   // TransformError.
   void execute(sample::Sample& sample, Plan& plan, bool targets_wanted = true) const;
-  // Only what moves voxels: for a regression target, begun as the image of a sample of its own.
+  // Whether a regression target may have to be in Python for a while: then it has to be the sample's follower.
+  bool takes_followers_to_python() const;
+  // Only what moves voxels: for a regression target that no transform in Python has to see, begun as the image of a
+  // sample of its own.
   void run_moves(sample::Sample& sample, const Plan& plan) const;
-  // What it makes of a target of this geometry, whose channels count as an image's, and what one thread holds for it.
+  // What native moves make of a target of this geometry, whose channels count as an image's; and what one thread holds
+  // for a target that comes out in this layout.
   Geometry after_moves(const Geometry& geometry) const;
-  std::size_t workspace_bytes_of_moves(const Geometry& geometry) const;
+  std::size_t workspace_bytes_of_moves(const Geometry& geometry, const Layout& layout) const;
 
   // What comes out of a sample of this geometry; none where a Python transform is asked for that, which only running it
   // can tell.
@@ -97,6 +102,8 @@ class Pipeline {
   void draw_again(Plan& plan, std::size_t first, Geometry geometry) const;
   void apply(sample::Sample& sample, Plan& plan, std::size_t step) const;
   void apply_in_python(sample::Sample& sample, Plan& plan, std::size_t step) const;
+  // Does the moves among the steps [first, last) to a regression target.
+  void move(sample::Sample& target, const Plan& plan, std::size_t first, std::size_t last) const;
 
   Node root_;
   std::vector<const transforms::Transform*> leaves_;

@@ -73,12 +73,18 @@ void Pipeline::run(sample::Sample& sample, Plan& plan, bool targets_wanted) cons
 void Pipeline::execute(sample::Sample& sample, Plan& plan, bool targets_wanted) const {
   Geometry expected = sample.geometry();
   const transforms::Transform* changed = nullptr;  // the last in Python that changed shape, channels or labels
+  sample::Sample* follower = sample.follower();
+  std::size_t followed = 0;  // steps that the follower has taken
   for (std::size_t i = 0; i < plan.steps_.size(); ++i) {
-    const Stopwatch watch;
     const Plan::Step& step = plan.steps_[i];
     const transforms::Transform& transform = *step.transform;
     const transforms::Traits traits = transform.traits();
     const bool in_python = step.may_be_stood_in && is_for_python(traits, sample);
+    if (follower != nullptr && (in_python || !traits.native)) {
+      move(*follower, plan, followed, i);
+      followed = i + 1;
+    }
+    const Stopwatch watch;
     expected = transform.after(expected);
     if (step.state != Plan::State::runs && !in_python) {
       // It counts as applied. Not every clock sees how long this took.
@@ -104,6 +110,10 @@ void Pipeline::execute(sample::Sample& sample, Plan& plan, bool targets_wanted) 
     }
     if (sample.companion() != nullptr || sample.target_is_list()) changed = &transform;
   }
+  if (follower != nullptr) {
+    move(*follower, plan, followed, plan.steps_.size());
+    follower->finish();
+  }
   const Stopwatch watch;
   const std::chrono::nanoseconds before = sample.reading_time();
   sample.workspace().activity().enter("writing into the batch");
@@ -118,12 +128,17 @@ void Pipeline::execute(sample::Sample& sample, Plan& plan, bool targets_wanted) 
 }
 
 void Pipeline::run_moves(sample::Sample& sample, const Plan& plan) const {
-  for (const Plan::Step& step : plan.steps()) {
+  move(sample, plan, 0, plan.steps_.size());
+  sample.finish();
+}
+
+void Pipeline::move(sample::Sample& target, const Plan& plan, std::size_t first, std::size_t last) const {
+  for (std::size_t i = first; i < last; ++i) {
+    const Plan::Step& step = plan.steps_[i];
     const transforms::Transform& transform = *step.transform;
     if (!transform.traits().moves_voxels || !transform.acts(*step.parameters)) continue;
-    naming(transform, [&] { transform.apply(sample, *step.parameters, step.field); });
+    naming(transform, [&] { transform.apply(target, *step.parameters, step.field); });
   }
-  sample.finish();
 }
 
 }  // namespace fastnnunet::pipeline

@@ -42,6 +42,7 @@ void Sample::begin(Source<float>& image, Source<std::int16_t>* segmentation, int
   segmentation_ =
       has_segmentation_ ? Array<std::int16_t>{nullptr, segmentation->channels(), image.shape()} : Array<std::int16_t>{};
   regression_ = {};
+  follower_ = nullptr;
   planes_ = 0;
   regions_ = {};
   targets_.clear();
@@ -53,6 +54,7 @@ void Sample::let_go() {
   destination_ = nullptr;
   image_source_ = pending_image_ = nullptr;
   segmentation_source_ = pending_segmentation_ = nullptr;
+  follower_ = nullptr;
   targets_.clear();
   companion_.reset();
 }

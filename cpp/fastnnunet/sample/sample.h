@@ -89,6 +89,11 @@ class Sample {
   void set_regression(const Array<float>& target) { regression_ = target; }
   const Array<float>& regression() const { return regression_; }
 
+  // A regression target that is still on its way: a sample of its own in other memory, whose image it is. Transforms in
+  // Python see it as they see the image. Null where nobody has to; it must outlive this sample's run.
+  void set_follower(Sample* target) { follower_ = target; }
+  Sample* follower() const { return follower_; }
+
   // Makes sure that everything is where the destination wants it, and gives image and targets. Where nobody wants them,
   // labels that a companion holds stay with it.
   void finish(bool targets_wanted = true);
@@ -115,6 +120,7 @@ class Sample {
   Array<float> image_;
   Array<std::int16_t> segmentation_;
   Array<float> regression_;
+  Sample* follower_ = nullptr;
   std::int64_t planes_ = 0;  // folded into the channels
   std::vector<Target> targets_;
   bool target_is_list_ = false;

@@ -1,4 +1,5 @@
 // What a pipeline does around transforms that are not native: these may change everything.
+#include <algorithm>
 #include <functional>
 
 #include "fastnnunet/pipeline/pipeline.h"
@@ -93,6 +94,46 @@ TEST_CASE("pipeline: what follows a transform that changes channels is drawn for
   // As if the sample had come with the channels that it has by then.
   const Pipeline same(Node::compose(list(foreign([](sample::Sample&) {}), gamma())));
   CHECK(run(same, {data.shape, data.channel(0), data.labels}).image == one.image);
+}
+
+TEST_CASE("pipeline: a regression target goes along with its image to transforms that are not native", "[pipeline]") {
+  const Data data = data_of(1, {4, 4, 4});
+  int seen = 0;
+  // It turns both around, where it finds them alike.
+  const auto reverse_both = [&](sample::Sample& sample) {
+    REQUIRE(sample.follower() != nullptr);
+    const sample::Array<float> image = sample.image(), target = sample.follower()->image();
+    CHECK(std::equal(image.data, image.data + image.size(), target.data));
+    for (const sample::Array<float>& array : {image, target}) std::reverse(array.data, array.data + array.size());
+    ++seen;
+  };
+  // Labels that only others know: the second mirror is done by who stands in for it.
+  const auto hide_labels = [](sample::Sample& sample) { sample.accompany(std::make_shared<Extra>(true, false)); };
+  std::vector<Node> nodes;
+  nodes.push_back(Node::leaf(mirror()));
+  nodes.push_back(Node::leaf(foreign(reverse_both)));
+  nodes.push_back(Node::leaf(mirror()));
+  nodes.push_back(Node::leaf(foreign(hide_labels)));
+  nodes.push_back(Node::leaf(mirror(), foreign(reverse_both)));
+  const Pipeline pipeline(Node::compose(std::move(nodes)));
+  CHECK(pipeline.takes_followers_to_python());
+  CHECK_FALSE(Pipeline(Node::leaf(mirror())).takes_followers_to_python());
+  for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
+    sample::Workspace workspace, beside;
+    sample::Sample sample(workspace), target(beside);
+    sample::ArraySource<float> image({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<float> same({data.image.data(), data.channels(), data.shape});
+    sample::ArraySource<std::int16_t> labels({data.labels.data(), data.label_channels(), data.shape});
+    sample.begin(image, &labels, 3, nullptr);
+    target.begin(same, nullptr, 3, nullptr);
+    sample.set_follower(&target);
+    Plan plan;
+    pipeline.draw({.seed = seed}, sample.geometry(), plan);
+    pipeline.run(sample, plan);
+    const sample::Array<float> moved = target.image();
+    CHECK(std::equal(moved.data, moved.data + moved.size(), sample.image().data));
+  }
+  CHECK(seen == 10);
 }
 
 TEST_CASE("pipeline: labels that only others know keep native transforms off", "[pipeline]") {

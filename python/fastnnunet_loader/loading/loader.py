@@ -15,7 +15,7 @@ import torch
 
 from ..errors import SampleError
 from ..sample_id import role_number
-from ..settings import MAX_SKIPPED, PATIENCE, STALL_AFTER, LoaderSettings, parse_bytes
+from ..settings import COUNT, MAX_SKIPPED, PATIENCE, SEED, STALL_AFTER, LoaderSettings, parse_bytes
 from ..system import Memory, available_cores, default_budget, default_threads, memory
 from . import torch_memory
 from .opened import dump
@@ -133,24 +133,26 @@ class DataLoader(TorchLoader[B]):
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
+        for name, value, kind in (("threads", threads, COUNT), ("prefetch", prefetch, COUNT), ("seed", seed, SEED)):
+            if value is not None:
+                kind.check(name, value)
         source = data_loader if isinstance(data_loader, Source) else read_off(data_loader)
         threads = default_threads() if threads is None else int(threads)
         if memory_budget is None:
             memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
         if prefetch is None:
             prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
-        if pin_memory is None:
-            pin_memory = torch_memory.accelerator() is not None and torch_memory.built_against() is not None
+        pin_memory = torch_memory.is_pinned(pin_memory)
         settings = LoaderSettings(
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),
             memory_budget=memory_budget,
             on_bad_case=on_bad_case,
-            max_skipped=float(max_skipped),
-            patience=float(patience),
+            max_skipped=max_skipped,
+            patience=patience,
             check_finite=check_finite,
             unrestricted_pickles=unrestricted_pickles,
-            stall_after=float(stall_after),
+            stall_after=stall_after,
             abort_after=abort_after,
         )
         return cls(
@@ -218,7 +220,8 @@ class DataLoader(TorchLoader[B]):
                 oversampled.
             targets: whether each case has a regression target, such as a dose or a distance. It is turned, scaled, mirrored and
                 interpolated as the image is, padded as it is, and left alone otherwise, as batchgeneratorsv2 does with
-                'regression_target'. Batches have it as float32 (B, C", X, Y, Z).
+                'regression_target', which is its name in the dictionary of transforms in Python. Batches have it as float32
+                (B, C", X, Y, Z).
             classes: labels, or tuples of labels for regions, that count as foreground; None for nnU-Net's `class_locations` of
                 `CASE.pkl`, or for all labels above 0 where there is no such file.
             ignore_label: the label of voxels without annotation. Patches are then centred on others.
@@ -239,7 +242,8 @@ class DataLoader(TorchLoader[B]):
 
         Raises:
             ValueError: an argument is out of range, or several ranks have no seed in common.
-            NotSupportedError: there are targets, and a transform that is not native may change them.
+            TypeError: an argument that this loader does not have.
+            NotSupportedError: there are targets, and a transform in Python would leave them where they are.
             StorageError: there is no such folder, or it has no cases.
             BadCaseError, MemoryBudgetError, ResourceError: as `from_nnunet`.
         """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 
 import torch
 
-__all__ = ["LEAST_TORCH", "accelerator", "built_against", "release", "why_not"]
+__all__ = ["LEAST_TORCH", "accelerator", "built_against", "is_pinned", "release", "why_not"]
 
 LEAST_TORCH = (2, 10)
 """The first torch whose stable ABI has what the extension calls."""
@@ -29,6 +30,14 @@ def accelerator() -> str | None:
     if module is None:
         return "cuda" if torch.cuda.is_available() else None
     return str(module.current_accelerator().type) if module.is_available() else None
+
+
+def is_pinned(asked: bool | None) -> bool:
+    """Whether batches are in pinned memory. None: if there is an accelerator. True without one warns, as in torch."""
+    if asked and accelerator() is None:
+        warnings.warn("[pin_memory] expected an accelerator, got only the CPU: batches are in ordinary memory", stacklevel=5)
+        return False
+    return accelerator() is not None and built_against() is not None if asked is None else bool(asked)
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -43,24 +43,22 @@ class CasePacker:
 
     Args:
         recipe, steps: what is done to each.
-        series: of DICOM.
         patience: with files.
     """
 
-    def __init__(self, recipe: Recipe, steps: Steps, series: str | None, patience: Patience) -> None:
+    def __init__(self, recipe: Recipe, steps: Steps, patience: Patience) -> None:
         self._recipe = recipe
         self._steps = steps
-        self._series = series
         self._patience = patience
 
     def run(self, seen: Seen, folder: Path, threads: int) -> None:
         """Write the files of a case to a folder. Raises PreprocessingError that names the file at fault."""
         case = seen.case
-        image = voxels_of(case, case.images, "image", seen, self._series, self._patience)
+        image = voxels_of(case, case.images, "image", seen, self._patience)
         check_numbers(case, case.images, image)
         labels = None
         if case.label is not None:
-            voxels = voxels_of(case, [case.label], "label", seen, self._series, self._patience)
+            voxels = voxels_of(case, [case.label], "label", seen, self._patience)
             labels = labels_of(case, case.label, voxels)
             del voxels
         properties = _properties(seen)
@@ -92,7 +90,7 @@ class CasePacker:
         self, seen: Seen, file: str, properties: dict[str, Any], shape: tuple[int, ...], threads: int
     ) -> npt.NDArray[np.float32]:
         """A regression target (C, X, Y, Z), which goes where its image goes, between voxels linearly."""
-        target: npt.NDArray[np.float32] = voxels_of(seen.case, [file], "target", seen, self._series, self._patience)
+        target: npt.NDArray[np.float32] = voxels_of(seen.case, [file], "target", seen, self._patience)
         check_numbers(seen.case, [file], target)
         inside = (slice(None), *(slice(low, high) for low, high in properties["bbox_used_for_cropping"]))
         target = target.transpose(0, *(axis + 1 for axis in self._recipe.forward))[inside]

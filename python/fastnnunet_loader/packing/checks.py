@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ class Seen:
     itemsize: int
     """Bytes of a voxel, of the images and their label together."""
     target_channels: int
+    slices: Mapping[str, tuple[str, ...]]
+    """Of each file: those of a DICOM series, in order."""
 
     @property
     def header(self) -> Header:
@@ -54,6 +57,7 @@ class Checks:
         series: of DICOM.
         ignore_headers: whether images, labels and targets may lie on different grids of the same size.
         channels: that each case must have; None for those of the first.
+        said_by: who says how many channels.
         patience: with files.
     """
 
@@ -63,23 +67,39 @@ class Checks:
     series: str | None
     ignore_headers: bool
     channels: int | None
+    said_by: str
     patience: Patience
 
-    def check(self, cases: Sequence[PackCase]) -> tuple[list[Seen], list[PreprocessingError]]:
-        """Return what the headers of the cases say, and an error for each of the others."""
+    def check(self, cases: Sequence[PackCase], threads: int) -> tuple[list[Seen], list[PreprocessingError]]:
+        """Return what the headers of the cases say, and an error for each of the others. Headers are read on threads."""
         good: list[Seen] = []
         errors = []
-        for case in cases:
-            try:
-                good.append(self._check(case, good[0] if good else None))
-            except PreprocessingError as error:
-                errors.append(error)
-                if may_pass(error):  # do not wait again, for every file of the same server
-                    self.patience = replace(self.patience, seconds=0.0)
+        pool = ThreadPoolExecutor(threads, "headers")
+        try:
+            # Reading waits for a disk or a server; comparing takes no time, and begins with the first case.
+            for case, found in zip(cases, pool.map(self._headers, cases), strict=True):
+                try:
+                    if isinstance(found, PreprocessingError):
+                        raise found
+                    good.append(self._check(case, found, good[0] if good else None))
+                except PreprocessingError as error:
+                    errors.append(error)
+        finally:
+            pool.shutdown(cancel_futures=True)
         return good, errors
 
-    def _check(self, case: PackCase, first: Seen | None) -> Seen:
-        looks = [self._look(case, file, "image") for file in case.images]
+    def _headers(self, case: PackCase) -> dict[str, Look] | PreprocessingError:
+        """What the headers of each file of a case say, or the error of one."""
+        try:
+            kinds = {"image": case.images, "label": (case.label,), "target": (case.target,)}
+            return {file: self._look(case, file, what) for what, files in kinds.items() for file in files if file is not None}
+        except PreprocessingError as error:
+            if may_pass(error):  # do not wait again, for every file of the same server
+                self.patience = replace(self.patience, seconds=0.0)
+            return error
+
+    def _check(self, case: PackCase, headers: dict[str, Look], first: Seen | None) -> Seen:
+        looks = [headers[file] for file in case.images]
         grid = looks[0].grid
         for file, found in zip(case.images[1:], looks[1:], strict=True):
             self._same(case, file, found, case.images[0], grid)
@@ -88,20 +108,24 @@ class Checks:
         if wanted is None and first is not None:
             wanted = first.channels
         if wanted is not None and channels != wanted:
-            source = "the plans have" if self.channels is not None or first is None else f"case {first.case.name} has"
+            source = self.said_by if self.channels is not None or first is None else f"case {first.case.name} has"
             raise bad(case.name, ", ".join(case.images), f"expected {wanted} channels, as {source}, got {channels}")
         itemsize, target_channels = max(found.header.itemsize for found in looks), 0
         if case.label is not None:
-            found = self._look(case, case.label, "label")
+            found = headers[case.label]
             if found.header.channels != 1:
                 raise bad(case.name, case.label, f"expected labels with 1 channel, got {found.header.channels}")
             self._same(case, case.label, found, case.images[0], grid)
             itemsize += found.header.itemsize
         if case.target is not None:
-            found = self._look(case, case.target, "target")
+            found = headers[case.target]
             self._same(case, case.target, found, case.images[0], grid)
             target_channels = found.header.channels
-        return Seen(case, grid, self._turn(case, grid), channels, itemsize, target_channels)
+            if first is not None and first.target_channels not in (0, target_channels):
+                expected = f"expected {first.target_channels} channels of the target, as case {first.case.name} has"
+                raise bad(case.name, case.target, f"{expected}, got {target_channels}")
+        slices = {file: found.slices for file, found in headers.items()}
+        return Seen(case, grid, self._turn(case, grid), channels, itemsize, target_channels, slices)
 
     def _turn(self, case: PackCase, grid: Grid) -> Turn:
         if not grid.told and self.needs_spacing and self.image_spacing is None:
@@ -133,7 +157,7 @@ class Checks:
             raise bad(case.name, file, reason) from error
 
 
-def voxels_of(case: PackCase, files: Sequence[str], what: str, seen: Seen, series: str | None, patience: Patience) -> Any:
+def voxels_of(case: PackCase, files: Sequence[str], what: str, seen: Seen, patience: Patience) -> Any:
     """Return the voxels of files, one for each channel or one with all, turned: (C, X, Y, Z) in C order.
 
     Raises:
@@ -142,7 +166,7 @@ def voxels_of(case: PackCase, files: Sequence[str], what: str, seen: Seen, serie
     read: list[npt.NDArray[Any]] = []
     for file in files:
         try:
-            voxels = patience.reading([file], partial(load, file, what, series), were_there=True)
+            voxels = patience.reading([file], partial(load, file, what, seen.slices[file]), were_there=True)
         except Exception as error:
             said = " ".join(str(error).split())[:300] or "no reason"
             reason = f"expected an image that can be read, got {type(error).__name__}: {said}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def files_of(folder: str, series: str | None) -> list[str]:
     """
     import SimpleITK as sitk
 
-    found = {uid: list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)) for uid in _series(folder)}
+    found = {uid: list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)) for uid in _series(folder, series)}
     if not found:
         raise ValueError("expected a DICOM series, got none")
     if series is None and len(found) == 1:
@@ -52,10 +53,11 @@ def files_of(folder: str, series: str | None) -> list[str]:
     raise ValueError(f"expected {wanted}, got {listed}")
 
 
-def _series(folder: str) -> list[str]:
+def _series(folder: str, wanted: str | None) -> list[str]:
     import SimpleITK as sitk
 
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder))
+    uids = list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder))
+    return [wanted] if wanted is not None and wanted in uids else uids  # each further one is a scan of the folder
 
 
 def _description(file: str) -> str:
@@ -100,13 +102,12 @@ class _Information:
         return int(self._first.GetNumberOfComponents())
 
 
-def information(folder: str, series: str | None) -> Any:
-    """Return the header of a series, as SimpleITK's readers give it, from the headers of all slices.
+def information(files: Sequence[str]) -> Any:
+    """Return the header of a series, as SimpleITK's readers give it, from the headers of all slices in order.
 
     Raises:
-        ValueError: not one series, slices of different sizes, or not at equal distances.
+        ValueError: slices of different sizes, or not at equal distances.
     """
-    files = files_of(folder, series)
     readers = [_header(file) for file in files]
     first = readers[0]
     size = tuple(first.GetSize())
@@ -130,14 +131,13 @@ def information(folder: str, series: str | None) -> Any:
     return _Information(first, (*size[:2], len(files)), spacing, tuple(direction.ravel().tolist()))
 
 
-def read(folder: str, series: str | None, *, as_float: bool) -> Any:
-    """Return a series as an image of SimpleITK.
+def read(files: Sequence[str], *, as_float: bool) -> Any:
+    """Return a series as an image of SimpleITK, from its files in order.
 
     as_float: in float32. Else the type of the first slice is that of all, and slices with other slopes would be cut to it.
     """
     import SimpleITK as sitk
 
-    files = files_of(folder, series)
     if len(files) == 1:
         return sitk.ReadImage(files[0])
     reader = sitk.ImageSeriesReader()

@@ -35,6 +35,8 @@ class Look:
 
     header: Header
     grid: Grid
+    slices: tuple[str, ...] = ()
+    """The files of a DICOM series, in the order of its slices; else none."""
 
 
 def split(name: str) -> tuple[str, str]:
@@ -76,7 +78,8 @@ def look(file: str, what: str, series: str | None, given: Sequence[float] | None
     """
     ending = split(file)[1].lower()
     if Path(file).is_dir():
-        return _of_itk(dicom.information(file, series), file)
+        slices = dicom.files_of(file, series)
+        return replace(_of_itk(dicom.information(slices), file), slices=tuple(slices))
     if not Path(file).stat().st_size:
         raise ValueError("expected an image, got an empty file")
     if ending in NUMPY:
@@ -100,14 +103,16 @@ def look(file: str, what: str, series: str | None, given: Sequence[float] | None
     return found if found.grid.told else replace(found, grid=_with_spacing(found.grid, given))
 
 
-def load(file: str, what: str, series: str | None) -> npt.NDArray[Any]:
+def load(file: str, what: str, slices: Sequence[str]) -> npt.NDArray[Any]:
     """Return the voxels of a file, (C, X, Y, Z): float32, or of labels as they are in the file.
+
+    slices: of a DICOM series, as `look` found them.
 
     Raises:
         Exception: of the library that reads the file.
     """
-    if Path(file).is_dir():
-        return _array(dicom.read(file, series, as_float=what != "label"), what)
+    if slices:
+        return _array(dicom.read(slices, as_float=what != "label"), what)
     if split(file)[1].lower() in NUMPY:
         voxels = _numpy_voxels(file, what)
         _, size = _numpy_shape(voxels.shape)

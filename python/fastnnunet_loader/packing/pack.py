@@ -16,14 +16,14 @@ from ..preprocessing.cases import analysis_bytes
 from ..preprocessing.intensities import Foreground, intensity_properties
 from ..preprocessing.record import stamps_of_raw
 from ..preprocessing.session import Job, Session, raise_all
-from ..settings import PATIENCE, parse_bytes
+from ..settings import BYTES, COUNT, PATIENCE, SECONDS, parse_bytes
 from ..system import available_cores, memory
 from .case import CasePacker, find_locations, peak_bytes
 from .cases import PackCase, Suffixes, cases_of_folder, cases_of_list, read_list
 from .checks import Checks, Seen, check_numbers, labels_of, voxels_of
 from .folder import PackedFolder
 from .formats import require
-from .recipe import Recipe, recipe_of_options, recipe_of_plans
+from .recipe import Recipe, checked_spacing, recipe_of_options, recipe_of_plans
 
 __all__ = ["pack"]
 
@@ -114,18 +114,20 @@ def pack(
         ModuleNotFoundError: a package that reads the files is missing.
     """
     tell = _log.warning if say is None else say
+    _check_types(images, output, plans, intensities)
+    for name, value, kind in (("threads", threads, COUNT), ("memory_budget", memory_budget, BYTES)):
+        if value is not None:
+            kind.check(name, value)
+    SECONDS.check("patience", patience)
+    if image_spacing is not None:
+        checked_spacing("image_spacing", image_spacing)
     recipe = _recipe(
         plans, configuration, dataset_json, tell,
         spacing=spacing, orientation=orientation, crop=crop, normalize=normalize,
         intensities=None if intensities is None else Path(intensities), patch_size=patch_size,
     )  # fmt: skip
     given = memory_budget is not None
-    try:
-        limit = memory().available // 2 if memory_budget is None else parse_bytes(memory_budget)
-    except ValueError as error:
-        raise ValueError(f"[memory_budget] {error}") from None
-    if threads is not None and threads < 1:
-        raise ValueError(f"[threads] expected a number from 1 on, got {threads}")
+    limit = memory().available // 2 if memory_budget is None else parse_bytes(memory_budget)
     cases, bad = _cases(images, labels, targets, section, Suffixes(label_suffix, target_suffix), channel_endings, tell)
     labelled = any(case.label is not None for case in cases)
     if recipe.needs_intensities and not labelled:
@@ -139,10 +141,17 @@ def pack(
     folder = PackedFolder(Path(output), settings, overwrite, tell)
     run = _Run(
         recipe, folder, Budget(limit, given), available_cores() if threads is None else threads, progress, tell,
-        Patience(patience, tell), series,
+        Patience(patience, tell),
     )  # fmt: skip
     checks = Checks(
-        recipe.orientation, recipe.spacing is not None, image_spacing, series, ignore_headers, recipe.channels, run.patience
+        recipe.orientation,
+        recipe.spacing is not None,
+        image_spacing,
+        series,
+        ignore_headers,
+        recipe.channels,
+        "the plans have" if plans is not None else "normalize has words for",
+        run.patience,
     )
     for one in bad:
         tell(f"{one}; the others follow")
@@ -150,6 +159,14 @@ def pack(
     order = {case.name: number for number, case in enumerate(cases)}
     raise_all(sorted(errors, key=lambda error: order.get(error.case, -1)))
     return [case.name for case in cases]
+
+
+def _check_types(images: Any, output: Any, plans: Any, intensities: Any) -> None:
+    if isinstance(images, Mapping) or not isinstance(images, (str, os.PathLike, Sequence)):
+        raise ValueError(f"[images] expected a folder, a file, or a list of cases, got {type(images).__name__}")
+    for name, value in (("output", output), ("plans", plans), ("intensities", intensities)):
+        if not isinstance(value, (str, os.PathLike)) and (value is not None or name == "output"):
+            raise ValueError(f"[{name}] expected a path, got {value!r}")
 
 
 def _recipe(
@@ -221,7 +238,6 @@ class _Run:
         progress: bool,
         say: Callable[[str], None],
         patience: Patience,
-        series: str | None,
     ) -> None:
         self._recipe = recipe
         self._folder = folder
@@ -230,7 +246,6 @@ class _Run:
         self._progress = progress
         self._say = say
         self.patience = patience
-        self._series = series
         self._outputs = Outputs()
 
     def run(self, cases: Sequence[PackCase], checks: Checks) -> list[PreprocessingError]:
@@ -240,7 +255,7 @@ class _Run:
             self._say(f"keeping what was packed before of {len(left)} cases without an image now, such as {left[0]}")
         if finished:
             self._say(f"{len(finished)} of {len(cases)} cases are packed already: going on in {self._folder.root}")
-        seen, bad = checks.check([case for case in cases if case.name not in finished])
+        seen, bad = checks.check([case for case in cases if case.name not in finished], self._threads)
         for error in bad:
             self._say(f"{error}; the others follow")
         if not seen:
@@ -253,7 +268,7 @@ class _Run:
         if not seen:
             return bad
         steps = self._recipe.steps(seen[0].channels, intensities, self._say)
-        packer = CasePacker(self._recipe, steps, self._series, self.patience)
+        packer = CasePacker(self._recipe, steps, self.patience)
         self._folder.begin([one.case for one in seen], intensities)
         jobs = [Job(one.case, peak_bytes(one, self._recipe, steps), self._work(packer, one)) for one in seen]
         return bad + self._session("pack", self._budget, self._outputs.close).run(jobs, len(finished))
@@ -286,9 +301,9 @@ class _Run:
             def work(_: int) -> None:
                 case = one.case
                 assert case.label is not None
-                image = voxels_of(case, case.images, "image", one, self._series, self.patience)
+                image = voxels_of(case, case.images, "image", one, self.patience)
                 check_numbers(case, case.images, image)
-                labels = labels_of(case, case.label, voxels_of(case, [case.label], "label", one, self._series, self.patience))
+                labels = labels_of(case, case.label, voxels_of(case, [case.label], "label", one, self.patience))
                 foreground.draw(number, image, labels[0].astype("float32"))
 
             return Job(one.case, analysis_bytes(one.header, one.channels) + one.header.voxels * one.itemsize, work)

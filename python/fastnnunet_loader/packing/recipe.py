@@ -16,9 +16,10 @@ from ..prediction.preprocessing.normalization import EPSILON, NativeScheme
 from ..prediction.preprocessing.shapes import Resizing
 from ..prediction.preprocessing.steps import Steps, Way
 from ..preprocessing.intensities import percentiles
+from ..settings import whole_number
 from .plans import INTENSITIES, ClassKey, Plan, class_keys, read_intensities, read_object, read_plan
 
-__all__ = ["NORMALIZATIONS", "Recipe", "recipe_of_options", "recipe_of_plans"]
+__all__ = ["NORMALIZATIONS", "Recipe", "checked_spacing", "recipe_of_options", "recipe_of_plans"]
 
 NORMALIZATIONS = {
     "none": "NoNormalization",
@@ -104,6 +105,27 @@ def _percents(word: str) -> tuple[float, float]:
     raise ValueError(f"[normalize] expected percentiles:LOW:HIGH with two numbers from 0 to 100, got {word!r}")
 
 
+def checked_spacing(name: str, given: Sequence[float]) -> tuple[float, ...]:
+    """Return two or three spacings. Raises ValueError for anything else."""
+    try:
+        sizes = tuple(float(size) for size in given)
+    except (TypeError, ValueError):
+        sizes = ()
+    if isinstance(given, str) or len(sizes) not in (2, 3) or not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(f"[{name}] expected two or three numbers above 0, in mm, got {given!r}")
+    return sizes
+
+
+def _checked_patch(given: Sequence[int]) -> tuple[int, ...]:
+    try:
+        sizes = tuple(whole_number(size) for size in given)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
+        raise ValueError(f"[patch_size] expected two or three sizes above 0, got {given!r}")
+    return sizes
+
+
 def recipe_of_options(
     *,
     spacing: Sequence[float] | None,
@@ -114,6 +136,8 @@ def recipe_of_options(
     patch_size: Sequence[int] | None,
 ) -> Recipe:
     """Return what options ask for. Raises ValueError if one is out of range."""
+    if not isinstance(normalize, (str, Sequence)):
+        raise ValueError(f"[normalize] expected a word for all channels, or one for each, got {normalize!r}")
     words = (normalize,) if isinstance(normalize, str) else tuple(normalize)
     for word in words:
         if word not in NORMALIZATIONS:
@@ -124,19 +148,15 @@ def recipe_of_options(
     if not words:
         raise ValueError("[normalize] expected a word for all channels, or one for each, got none")
     if spacing is not None:
-        sizes = tuple(float(size) for size in spacing)
-        if len(sizes) not in (2, 3) or not all(0 < size < float("inf") for size in sizes):
-            raise ValueError(f"[spacing] expected two or three numbers above 0, in mm, got {tuple(spacing)}")
-        spacing = sizes[::-1]  # arrays have the axes of the file the other way round
+        # arrays have the axes of the file the other way round
+        spacing = checked_spacing("spacing", spacing)[::-1]
     if orientation is not None:
-        orientation = orientation.upper()
+        orientation = str(orientation).upper()
         if len(orientation) != 3 or any(not set(orientation) & set(pair) for pair in ("RL", "AP", "IS")):
             raise ValueError(f"[orientation] expected three letters, such as RAS, got {orientation!r}")
     if crop not in (None, "nonzero"):
         raise ValueError(f"[crop] expected 'nonzero' or nothing, got {crop!r}")
-    patch = PATCH if patch_size is None else tuple(int(size) for size in patch_size)
-    if len(patch) not in (2, 3) or min(patch) < 1:
-        raise ValueError(f"[patch_size] expected two or three sizes above 0, got {tuple(patch_size or ())}")
+    patch = PATCH if patch_size is None else _checked_patch(patch_size)
     given = None if intensities is None else read_intensities(intensities)
     if given is not None and "ct" not in words:
         raise ValueError(f"[intensities] expected them with the normalisation ct, got {', '.join(words)}")

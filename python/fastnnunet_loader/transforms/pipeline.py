@@ -14,7 +14,8 @@ from .. import _core
 from ..errors import NotSupportedError
 from ..sample_id import SampleId, SampleKeys
 from .origins import digest
-from .tree import Tree, leaves_targets_alone, until
+from .regression import leaves_targets_alone, why_not_moved
+from .tree import Tree, until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,19 +78,20 @@ class Pipeline:
         ]
 
     def require_moves_of_targets(self) -> None:
-        """Look whether a regression target can be moved natively: by native transforms, and by no other.
+        """Look whether every transform moves a regression target as it moves the image, or leaves both where they are.
 
         Raises:
-            NotSupportedError: a transform that is not native may change the target.
+            NotSupportedError: one does not, or nobody can tell.
         """
-        unable = [
-            f"{type(leaf.transform).__name__}: {reason or 'a plug-in, which sees image and labels only'}"
-            for leaf, reason in zip(self._leaves, self._reasons(), strict=True)
-            if (not leaf.native or leaf.plugin) and not leaves_targets_alone(leaf.transform)
-        ]
+        unable = []
+        for leaf in self._leaves:
+            if leaf.plugin and not leaves_targets_alone(leaf.transform):
+                unable.append(f"{type(leaf.transform).__name__} is a plug-in, which sees image and labels only")
+            elif not leaf.native and (reason := why_not_moved(leaf.transform)):
+                unable.append(reason)
         if unable:
             raise NotSupportedError(
-                "[regression target] expected transforms that are native, or an ImageOnlyTransform or SegOnlyTransform, got "
+                "[regression target] expected transforms that move it with the image, or leave both in place, got "
                 + "; ".join(unable)
             )
 

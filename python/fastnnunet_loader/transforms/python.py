@@ -23,6 +23,7 @@ import torch
 from ..errors import LoaderClosedError
 from . import draws
 from .draws import Turn, drawing
+from .regression import leaves_targets_alone
 
 __all__ = [
     "PythonTransform",
@@ -108,7 +109,7 @@ def _use_one_thread() -> None:
 
 # Entries that batchgeneratorsv2's own transforms of labels change or look at.
 _OF_TRANSFORMS = ("regression_target", "keypoints", "bbox", "nchannels_img", "nchannels_seg", "nchannels_regr_trg")
-_FOLDED = ("nchannels_img", "nchannels_seg")
+_FOLDED = ("nchannels_img", "nchannels_seg", "nchannels_regr_trg")
 
 
 class PythonTransform:
@@ -116,6 +117,7 @@ class PythonTransform:
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
+        self.sees_target = not leaves_targets_alone(transform)
         self.turn = Turn()
         self._recorded: dict[int, dict[str, Any]] = {}
         self._tokens = itertools.count()  # several threads may record at once
@@ -134,27 +136,29 @@ class PythonTransform:
         self,
         image: Array,
         labels: Array | list[Array] | None,
+        target: Array | None,
         entries: dict[str, Any],
-        folded: tuple[int, int],
+        folded: tuple[int, int, int],
         seed: int,
         token: int,
-    ) -> tuple[Array, Array | None, dict[str, Any], bool, bool, bool]:
+    ) -> tuple[Array, Array | None, dict[str, Any], bool, bool, bool, Array | None]:
         """Applies the transform to views of native memory, in place where it works in place.
 
         Args:
             image: (C, X, Y, Z) or (C, Y, Z) float32.
             labels: (C, X, Y, Z) or (C, Y, Z) int16 or bool, or one for each scale of deep supervision; None where there are
                 none, or where they are among the entries.
+            target: a regression target (C, X, Y, Z) or (C, Y, Z) float32, if there is one and the transform may move it.
             entries: what transforms in Python have added to the dictionary; it is not changed.
-            folded: channels of the image and of the labels without the planes, where planes of a 3D sample are channels for a
-                while; else zeros.
+            folded: channels of the image, the labels and the target without the planes, where planes of a 3D sample are
+                channels for a while; else zeros.
             seed: of the random numbers.
             token: of recorded parameters; -1 to draw them.
 
         Returns:
             The image; the labels, None where they are as they were or among the entries; the entries; whether these hold the
             labels, or there are none any more; whether they hold what batchgeneratorsv2's own transforms change; whether the
-            transform gave the labels their form.
+            transform gave the labels their form; the target.
 
         Raises:
             TypeError, ValueError: what it returned is no sample.
@@ -166,8 +170,10 @@ class PythonTransform:
                     [torch.from_numpy(a) for a in labels] if isinstance(labels, list) else torch.from_numpy(labels)
                 )
             given = data.get("segmentation")
+            if target is not None:
+                data["regression_target"] = torch.from_numpy(target)
             if folded[0]:
-                data.update(zip(_FOLDED, folded, strict=True))
+                data.update((name, count) for name, count in zip(_FOLDED, folded, strict=True) if count)
             _use_one_thread()
             with drawing(seed, self.turn), torch.no_grad():
                 if token < 0:
@@ -178,10 +184,19 @@ class PythonTransform:
                 raise TypeError(f"expected a dictionary from it, got {type(data).__name__}")
             data = dict(data)
             out = self._image(data, image)
+            moved = None if target is None else self._moved(data, out)
             if folded[0] and out.ndim == 3:
                 for name in _FOLDED:
                     data.pop(name, None)
-            return self._labels(out, image, labels, given, data)
+            return (*self._labels(out, image, labels, given, data), moved)
+
+    @staticmethod
+    def _moved(data: dict[str, Any], image: Array) -> Array:
+        """The regression target as the transform made it."""
+        out = _numbers(data.pop("regression_target", None), "regression_target")
+        if out.shape[1:] != image.shape[1:] or not out.shape[0]:
+            raise ValueError(f"expected 'regression_target' of the image's shape {image.shape[1:]}, got {out.shape[1:]}")
+        return np.ascontiguousarray(out, dtype=np.float32)
 
     def _image(self, data: dict[str, Any], before: Array) -> Array:
         if data.get("image") is None:

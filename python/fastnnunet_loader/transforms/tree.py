@@ -16,7 +16,7 @@ from .plugins import plugin_of
 from .python import PythonTransform
 from .registry import NATIVE, describe_native
 
-__all__ = ["Leaf", "Tree", "leaves_targets_alone", "until"]
+__all__ = ["Leaf", "Tree", "until"]
 
 _WIDTH = 100  # columns of describe()
 _CONTAINERS = {"ComposeTransforms", "RandomTransform", "OneOfTransform"}
@@ -32,20 +32,6 @@ class Leaf:
     replay: Callable[[Any, dict[str, Any]], dict[str, Any]]  # parameters that get_parameters returned, for the core
     in_python: PythonTransform
     plugin: bool = False
-
-
-_BASIC = "batchgeneratorsv2.transforms.base.basic_transform"
-
-
-def leaves_targets_alone(transform: Any) -> bool:
-    """Whether a transform changes nothing but the image, or the labels, by batchgeneratorsv2's own `apply`."""
-    kind = type(transform)
-    alone = any(
-        base.__module__ == _BASIC and base.__name__ in ("ImageOnlyTransform", "SegOnlyTransform")
-        and kind.apply is base.__dict__.get("apply")
-        for base in kind.__mro__
-    )  # fmt: skip
-    return alone and "apply" not in vars(transform)
 
 
 @dataclass

@@ -84,6 +84,8 @@ class Loader::Impl {
       const SampleId id = options_.sample_id(0, 0);
       const std::size_t number = maker_.make(thread, scratch, sample, id, nullptr, wanted);
       layout = pipeline::Pipeline::layout_of(sample, sample.image());
+      layout.regression_channels = sample.regression().channels;
+      layout.regression_shape = sample.regression().shape;
       if (layout.targets.empty() && has_labels())
         throw SampleError({id, options_.cases[number].name, "",
                            sample.companion() != nullptr ? sample.companion()->labels_from() : "",
@@ -97,9 +99,12 @@ class Loader::Impl {
     std::size_t for_target = 0;
     if (const Geometry target = maker_.regression_geometry(); target.image_channels > 0) {
       const Geometry moved = pipeline_->after_moves(target);
-      layout.regression_channels = moved.image_channels;
-      layout.regression_shape = moved.shape;
-      for_target = pipeline_->workspace_bytes_of_moves(target);
+      if (layout.regression_channels == 0) {  // else a sample was made to know it
+        layout.regression_channels = moved.image_channels;
+        layout.regression_shape = moved.shape;
+      }
+      for_target = pipeline_->workspace_bytes_of_moves(
+          target, Layout{layout.regression_channels, layout.regression_shape, moved.dims, {}});
     }
     const std::int64_t samples = options_.sampling.batch_size;
     const std::size_t batch = engine::BatchRing::make(layout, samples, 0, provider)->batch_bytes();

@@ -238,10 +238,14 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
     pipeline_.draw(id, geometry(), scratch.plan);
     sampling_times_.add(watch.read());
     sample.begin(scratch.image, segmentation != nullptr ? &scratch.segmentation : nullptr, options_.dims, destination);
-    pipeline_.run(sample, scratch.plan);
-    std::chrono::nanoseconds reading = sample.reading_time();
-    if (regression != nullptr) reading += move_target(thread, scratch, sample, destination);
-    reading_times_.add(reading);
+    std::chrono::nanoseconds of_target{};
+    if (regression != nullptr && pipeline_.takes_followers_to_python()) {
+      of_target = run_with_target(scratch, sample, destination);
+    } else {
+      pipeline_.run(sample, scratch.plan);
+      if (regression != nullptr) of_target = move_target(thread, scratch, sample, destination);
+    }
+    reading_times_.add(sample.reading_time() + of_target);
   } catch (const ResourceError& error) {
     throw SampleError(failure(error.file(), "", error.reason(), false), std::current_exception());
   } catch (const StorageError& error) {
@@ -260,6 +264,27 @@ void SampleMaker::fill(Arena::ThreadState& thread, SampleScratch& scratch, sampl
   } catch (const std::exception& error) {
     throw SampleError(failure("", "", error.what(), false), std::current_exception());
   }
+}
+
+std::chrono::nanoseconds SampleMaker::run_with_target(SampleScratch& scratch, sample::Sample& sample,
+                                                      const sample::Destination* destination) {
+  if (!scratch.beside) scratch.beside.emplace();
+  if (destination != nullptr) {
+    scratch.moved.image = destination->regression;
+    scratch.moved.owner = destination->owner;
+  }
+  sample::Sample target(*scratch.beside);
+  target.begin(scratch.regression, nullptr, options_.dims, destination != nullptr ? &scratch.moved : nullptr);
+  sample.set_follower(&target);
+  pipeline_.run(sample, scratch.plan);
+  sample.set_follower(nullptr);
+  if (destination == nullptr) {
+    scratch.moved.image = target.image();
+    scratch.moved_values.assign(target.image().data, target.image().data + target.image().size());
+    scratch.moved.image.data = scratch.moved_values.data();
+  }
+  sample.set_regression(scratch.moved.image);
+  return target.reading_time();
 }
 
 // When the sample is in its batch, its memory is free for the target; where no batch takes it, that is still in use.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fastnnunet/base/durations.h"
@@ -34,6 +35,8 @@ struct SampleScratch {
   // Of the regression target, and its memory where no batch has some.
   sample::Destination moved;
   std::vector<float> moved_values;
+  // Of a target that goes along with its image.
+  std::optional<sample::Workspace> beside;
 };
 
 // Used by all threads of a loader at once.
@@ -91,6 +94,9 @@ class SampleMaker {
     const VolumeFacts* previous;
     const VolumeFacts* regression;
   };
+  // Runs the plan for a sample with its regression target beside it. Returns the time spent on reading the target.
+  std::chrono::nanoseconds run_with_target(SampleScratch& scratch, sample::Sample& sample,
+                                           const sample::Destination* destination);
   // Moves the regression target as the finished sample was moved. Returns the time spent on reading.
   std::chrono::nanoseconds move_target(Arena::ThreadState& thread, SampleScratch& scratch, sample::Sample& sample,
                                        const sample::Destination* destination);

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import torch
 
 from ..scripts.options import ScriptKeywords
-from ..scripts.ranks import of_the_job
+from ..scripts.ranks import of_the_job, require_same_draw
 from .devices import device_of
 
 __all__ = ["TorchKeywords", "check_options", "loader_options"]
@@ -37,6 +38,7 @@ class TorchKeywords(ScriptKeywords, total=False):
     pin_memory_device: str
 
 
+_OF_LOADERS = ("origin", "report")  # of `from_nnunet`, for tools
 _WHOLE_CASES = "loader.dataset goes through whole cases in order"
 # Arguments that nothing here corresponds to, but for the values that PyTorch has as defaults: what to use instead.
 _INSTEAD: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -78,18 +80,28 @@ def loader_options(options: TorchKeywords) -> ScriptKeywords:
     Without a seed, one is drawn from the generator, or, by a process alone, from torch's default one, as PyTorch's loader does.
 
     Raises:
-        ValueError: an argument that means nothing here, or two that say the same.
+        ValueError: an argument that means nothing here, or two that say the same; or generators of ranks that differ.
+        TypeError: an argument that no loader has.
     """
     made = check_options(options)
     generator = made.pop("generator", None)
     if made.get("seed") is None and (generator is not None or not _one_of_several(made)):
-        made["seed"] = _drawn(generator)
+        seed = _drawn(generator)
+        if generator is not None:
+            require_same_draw(seed, {**made, "generator": generator})
+        made["seed"] = seed
     return cast(ScriptKeywords, made)
 
 
-def check_options(options: TorchKeywords) -> dict[str, Any]:
+def check_options(options: TorchKeywords, known: Collection[str] = TorchKeywords.__optional_keys__) -> dict[str, Any]:
     """Return what `loader_options` does, with the generator that a seed will be drawn from; or raise its ValueError."""
     made = cast("dict[str, Any]", {**options})
+    if unknown := [name for name in made if name not in (*known, *_OF_LOADERS)]:
+        likely = difflib.get_close_matches(unknown[0], known, 1)
+        raise TypeError(
+            f"[{unknown[0]}] expected an argument of this loader, got one that it does not have"
+            + (f"; is it {likely[0]}?" if likely else "")
+        )
     device_of(made.pop("to", None))
     for name, (fits, instead) in _INSTEAD.items():
         if name in made and not fits(value := made.pop(name)):

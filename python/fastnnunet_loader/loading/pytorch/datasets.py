@@ -21,7 +21,7 @@ import torch
 
 from ... import _core
 from ...blocks import blocks_and_chunks
-from ...errors import FastnnUNetError, MemoryBudgetError
+from ...errors import FastnnUNetError, MemoryBudgetError, StorageError
 from ...settings import in_units
 from ...system import default_threads
 from ..opened import opened
@@ -96,6 +96,7 @@ class CachedDataset:
         Raises:
             ValueError: an item is no volume; the message names it.
             FastnnUNetError: the data set raised an error, which is the cause.
+            StorageError: the cache cannot be made.
             MemoryBudgetError: an item needs more than the memory that is given.
         """
         self._reading = True
@@ -104,7 +105,11 @@ class CachedDataset:
             first = self._read(0)
             folder = self._root / self._digest(first)
             channels = [0 if array is None else len(array) for array in first]
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                reason = f"expected a cache that folders can be made in, got {error.strerror}"
+                raise StorageError(f"[{self._root}] {reason}", file=str(self._root), reason=reason) from error
             self._take(folder, 0, first)
             del first
             told = time.monotonic()
@@ -167,7 +172,7 @@ class CachedDataset:
         name = self.names[number]
         try:
             voxels, shape = checked_image(image, name, self._dims)
-            labels = None if label is None else checked_label(label, name, shape)
+            labels = None if label is None else checked_label(label, name, shape, copies=True)
         except ValueError as error:
             raise ValueError(f"[dataset] item {number}: {error}") from error
         if self._budget is not None and (needed := voxels.nbytes + (0 if labels is None else labels.nbytes)) > self._budget:

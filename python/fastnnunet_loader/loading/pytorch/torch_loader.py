@@ -12,8 +12,9 @@ import torch
 from ... import _core
 from ...errors import BadCaseError, FastnnUNetError
 from ...settings import parse_bytes
+from ..reading.source import BatchKeys
+from ..scripts.arguments import checked_classes, checked_epoch, make_sampling, per_case_values
 from ..scripts.batches import B
-from ..scripts.folder import make_sampling
 from ..scripts.iterated import IteratedLoader
 from ..scripts.ranks import require_seed
 from .arguments import TorchKeywords, check_options
@@ -94,8 +95,8 @@ class TorchLoader(IteratedLoader[B]):
 
         Args:
             dataset: with a length and an item for each number: a dictionary with image and label under `image_key` and
-                `label_key`, or (image, label), or an image. Shapes and types are those of `from_arrays`. Other values of a
-                dictionary are left out; `per_case` takes them.
+                `label_key`, or (image, label), or an image. Shapes and types are those of `from_arrays`; labels may be whole
+                numbers in floats. Other values of a dictionary are left out; `per_case` takes them.
             patch_size, batch_size: as `from_folder`.
             cases: names of the cases, in the order of the items; None for "item_0" and so on.
             image_key, label_key: names of image and label in an item, and in a batch.
@@ -106,23 +107,28 @@ class TorchLoader(IteratedLoader[B]):
         Raises:
             ValueError: an argument is out of range, an item does not fit, or the data set cannot be pickled and has no
                 `cache_key`; the item is named.
+            TypeError: an argument that this loader does not have; regression targets are among them.
+            StorageError: the cache cannot be made.
             FastnnUNetError: the data set's own code raised an error, which is the cause; the item is named.
             MemoryBudgetError: the given budget does not hold an item; or as `from_folder`.
             BadCaseError, ResourceError: as `from_folder`.
         """
-        given = check_options(options)
+        given = check_options(options, DatasetKeywords.__optional_keys__)
         require_seed(given)
+        items = len(dataset) if hasattr(dataset, "__len__") else 1
         make_sampling(
             patch_size,
             batch_size,
             options.get("transforms"),
             options.get("oversample_foreground", 0.33),
             options.get("ignore_label"),
-            len(dataset) if hasattr(dataset, "__len__") else 1,
+            items,
             initial_patch_size=options.get("initial_patch_size"),
             probabilistic_oversampling=options.get("probabilistic_oversampling", False),
             sampling_probabilities=options.get("sampling_probabilities"),
         )
+        checked_classes(options.get("classes"))
+        checked_epoch(options.get("batches_per_epoch"))
         budget = given.get("memory_budget")
         cached = CachedDataset(
             dataset,
@@ -135,6 +141,8 @@ class TorchLoader(IteratedLoader[B]):
             memory_budget=None if budget is None else parse_bytes(budget),
             threads=given.get("threads"),
         )
+        keys = BatchKeys(image_key, label_key, options.get("case_key", "case"))
+        per_case_values(options.get("per_case") or {}, cached.names, keys, targets=False)
         folder = cached.make()
         made: Self = cls.from_folder(
             folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from ... import _core
 from ..reading.source import BatchKeys, ClassLocations, Source
-from .folder import checked_classes, checked_epoch, make_sampling, per_case_values
+from .arguments import checked_classes, checked_epoch, checked_names, make_sampling, per_case_values
 from .locations import Classes
 
 __all__ = ["array_source", "checked_image", "checked_label"]
@@ -35,6 +36,9 @@ def array_source(
     **sampling: Any,
 ) -> Source:
     """Arguments and errors are those of `DataLoader.from_arrays`."""
+    for what, given in (("images", images), ("labels", labels), ("targets", targets)):
+        if given is not None or what == "images":
+            _require_several(given, what)
     for what, given in (("labels", labels), ("targets", targets)):
         if isinstance(images, Mapping) and given is not None and not isinstance(given, Mapping):
             raise ValueError(f"[{what}] expected a dictionary by the names of cases, as the images are, got a sequence")
@@ -92,13 +96,21 @@ def _locations(
     return locations
 
 
+def _require_several(given: Any, what: str) -> None:
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise ValueError(f"[{what}] expected a list or a dictionary of arrays, got {given!r}; from_folder reads files")
+    if isinstance(given, Mapping) or (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
+        return
+    raise ValueError(f"[{what}] expected a list or a dictionary of arrays, got {type(given).__name__}")
+
+
 def _names(images: Any, cases: Sequence[str] | None) -> list[str]:
     if isinstance(images, Mapping):
-        names = list(images) if cases is None else list(cases)
+        names = list(images) if cases is None else checked_names(cases)
         if missing := [name for name in names if name not in images]:
             raise ValueError(f"[cases] expected names among the images, got {missing[0]!r}")
     else:
-        names = [f"case_{number}" for number in range(len(images))] if cases is None else list(cases)
+        names = [f"case_{number}" for number in range(len(images))] if cases is None else checked_names(cases)
         if len(names) != len(images):
             raise ValueError(f"[cases] expected a name for each of {len(images)} images, got {len(names)}")
     if len(set(names)) != len(names):
@@ -122,11 +134,19 @@ def _of(arrays: Any, names: Sequence[str], what: str) -> list[Any]:
 
 def _array(value: Any, name: str, what: str) -> npt.NDArray[Any]:
     if isinstance(value, torch.Tensor):
-        if value.device.type != "cpu" or value.dtype is torch.bfloat16:
+        try:
+            value = value.detach().numpy()
+        except (TypeError, RuntimeError):  # of a device, sparse, quantized, bfloat16, ...
+            layout = "" if value.layout is torch.strided else f"{str(value.layout).removeprefix('torch.')} "
             raise ValueError(
-                f"[{what}] expected a CPU tensor of a dtype that NumPy has, got {value.dtype} on {value.device} of case {name}"
-            )
-        value = value.detach().numpy()
+                f"[{what}] expected a CPU tensor of a dtype that NumPy has, got {layout}{value.dtype} on {value.device} "
+                f"of case {name}"
+            ) from None
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"[{what}] expected an array without masked voxels, got {int(np.ma.getmaskarray(value).sum())} of case {name}; "
+            "array.filled(0) gives them a value"
+        )
     if not isinstance(value, np.ndarray):
         raise ValueError(f"[{what}] expected an array of NumPy or a tensor, got {type(value).__name__} of case {name}")
     if value.dtype.kind not in "biuf" or not value.dtype.isnative or value.dtype.itemsize > 8:
@@ -149,13 +169,23 @@ def checked_image(value: Any, name: str, dims: int) -> tuple[npt.NDArray[Any], t
     return (array if array.ndim == 4 else array[:, None]), array.shape[1:]
 
 
-def checked_label(value: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case."""
+def checked_label(value: Any, name: str, shape: tuple[int, ...], copies: bool = False) -> npt.NDArray[Any]:
+    """Return (C', X, Y, Z) of an image with this shape without channels, or raise a ValueError that names the case.
+
+    copies: whether labels may come in floats, as MONAI reads them from files.
+    """
     array = _array(value, name, "labels")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and not copies:
         raise ValueError(
-            f"[labels] expected whole numbers, got {array.dtype} of case {name}; what is to be regressed goes into `targets`"
+            f"[labels] expected whole numbers, got {array.dtype} of case {name}; labels need array.astype(np.int16), and what "
+            "is to be regressed goes into `targets`"
         )
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(np.int16)
+        if (odd := array[whole != array]).size:  # NaN, too
+            raise ValueError(f"[labels] expected whole numbers from -32768 to 32767, got {odd[0]:g} of case {name}")
+        array = whole
     array = _beside(array, name, shape, "labels")
     if array.dtype.itemsize > 1 and (array.min() < -(2**15) or array.max() >= 2**15):
         raise ValueError(f"[labels] expected numbers from -32768 to 32767, got {array.min()} to {array.max()} of case {name}")

@@ -8,16 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ... import _core
-from ...augmentation.tree import Augmentation, initial_patch_size_of
 from ...errors import StorageError
 from ..reading.source import BatchKeys, Source
-from .locations import CaseLocations, Classes
+from .arguments import checked_classes, checked_epoch, checked_names, make_sampling, per_case_values, some_of
+from .locations import CaseLocations
 
-__all__ = ["checked_classes", "checked_epoch", "folder_source", "make_sampling", "per_case_values"]
-
+__all__ = ["folder_source"]
 
 _TARGET = "_target"  # CASE_target.b2nd
 
@@ -42,6 +39,10 @@ def folder_source(
     **sampling: Any,
 ) -> Source:
     """Arguments and errors are those of `DataLoader.from_folder`."""
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"[folder] expected the path of a folder, got {folder!r}")
+    if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
+        raise ValueError(f"[cache] expected a folder, got the file {cache}")
     root = Path(folder)
     if not root.is_dir():
         raise _bad(root, f"expected a folder of cases, got {'a file' if root.exists() else 'no such folder'}")
@@ -79,20 +80,24 @@ def folder_source(
 def _chosen(root: Path, wanted: Sequence[str] | None) -> list[_core.CaseFiles]:
     found = {case.name: case for case in _core.find_cases(root, labelled=False)}
     # CASE_target is the target of CASE, also where nobody asks for it.
-    found = {name: case for name, case in found.items() if name.removesuffix(_TARGET) not in found.keys() - {name}}
+    targets = {name for name in found if name.removesuffix(_TARGET) in found.keys() - {name}}
+    found = {name: case for name, case in found.items() if name not in targets}
     if not found:
         raise _bad(root, "expected cases, files that end in .b2nd, .npz or .npy, got none")
     if wanted is None:
+        # Where other cases have targets, a target without an image is no image.
+        if targets and (alone := [name for name in found if name.endswith(_TARGET)]):
+            file = Path(found[alone[0]].image).name
+            raise _bad(root, f"expected the image of {file}, as other targets have, got none; cases= chooses others")
         return list(found.values())
-    if isinstance(wanted, str) or not all(isinstance(name, str) for name in wanted):
-        raise ValueError(f"[cases] expected a list of names, got {wanted!r}")
-    if missing := [name for name in wanted if name not in found]:
-        raise ValueError(f"[cases] expected names of cases in {root}, got {_some(missing)}, which it does not have")
-    if len(set(wanted)) != len(wanted):
+    names = checked_names(wanted)
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"[cases] expected names of cases in {root}, got {some_of(missing)}, which it does not have")
+    if len(set(names)) != len(names):
         raise ValueError(
-            f"[cases] expected each name once, got {_some(sorted(n for n in set(wanted) if wanted.count(n) > 1))} again"
+            f"[cases] expected each name once, got {some_of(sorted(n for n in set(names) if names.count(n) > 1))} again"
         )
-    return [found[name] for name in wanted]
+    return [found[name] for name in names]
 
 
 def _bad(root: Path, reason: str) -> StorageError:
@@ -146,131 +151,3 @@ def _files(
 
 def _or_none(path: Path) -> str | Path:
     return "" if path == Path() else path
-
-
-def checked_classes(classes: Sequence[int | Sequence[int]] | None) -> Classes | None:
-    """Return the labels of each class, or raise a ValueError."""
-    if classes is None:
-        return None
-    try:
-        made = tuple(tuple(int(x) for x in one) if isinstance(one, Sequence) else (int(one),) for one in classes)
-    except (TypeError, ValueError):
-        made = ()
-    if not made or not all(made):
-        raise ValueError(f"[classes] expected labels, or tuples of labels for regions, got {classes!r}")
-    return made
-
-
-def make_sampling(
-    patch_size: Sequence[int],
-    batch_size: int,
-    transforms: Any,
-    oversample_foreground: float,
-    ignore_label: int | None,
-    cases: int,
-    *,
-    initial_patch_size: Sequence[int] | None,
-    probabilistic_oversampling: bool,
-    sampling_probabilities: Sequence[float] | None,
-) -> tuple[int, dict[str, Any]]:
-    """Return (2 or 3, the fields of SamplingOptions).
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-    final = _size("patch_size", patch_size)
-    if isinstance(transforms, Augmentation):
-        if transforms.patch_size != final:
-            raise ValueError(f"[patch_size] expected {transforms.patch_size}, as the augmentation has, got {final}")
-        initial = transforms.initial_patch_size
-    else:
-        initial = initial_patch_size_of(transforms, final)
-    if initial_patch_size is not None:
-        initial = _size("initial_patch_size", initial_patch_size)
-    if len(initial) != len(final) or any(i < f for i, f in zip(initial, final, strict=True)):
-        raise ValueError(f"[initial_patch_size] expected at least patch_size, {final}, got {initial}")
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"[batch_size] expected a whole number above 0, got {batch_size!r}")
-    if not 0 <= oversample_foreground <= 1:
-        raise ValueError(f"[oversample_foreground] expected a share from 0 to 1, got {oversample_foreground!r}")
-    if ignore_label is not None and ignore_label < 0:
-        raise ValueError(f"[ignore_label] expected a label from 0 (-1 is what lies outside of an image), got {ignore_label}")
-    probabilities = [] if sampling_probabilities is None else [float(p) for p in sampling_probabilities]
-    if probabilities and len(probabilities) != cases:
-        raise ValueError(f"[sampling_probabilities] expected one for each of {cases} cases, got {len(probabilities)}")
-    lead = [1] * (3 - len(final))
-    return len(final), {
-        "batch_size": int(batch_size),
-        "patch_size": [*lead, *initial],
-        "final_patch_size": [*lead, *final],
-        "pad_sides": [0, 0, 0],
-        "oversample_foreground": float(oversample_foreground),
-        "probabilistic_oversampling": bool(probabilistic_oversampling),
-        "has_ignore": ignore_label is not None,
-        "sampling_probabilities": probabilities,
-    }
-
-
-def _size(name: str, size: Sequence[int]) -> tuple[int, ...]:
-    try:
-        made = tuple(int(n) for n in size)
-        if len(made) in (2, 3) and all(n > 0 for n in made) and all(n == m for n, m in zip(made, size, strict=True)):
-            return made
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"[{name}] expected 2 or 3 whole numbers above 0, got {size!r}")
-
-
-def checked_epoch(batches: int | None) -> int | None:
-    """Return the length of an epoch, or raise a ValueError."""
-    if batches is not None and (isinstance(batches, bool) or int(batches) != batches or batches < 1):
-        raise ValueError(f"[batches_per_epoch] expected a whole number above 0, or None, got {batches!r}")
-    return None if batches is None else int(batches)
-
-
-def per_case_values(given: Mapping[str, Any], names: Sequence[str], keys: BatchKeys, targets: bool) -> dict[str, Any]:
-    """Return a tensor or a list for each name, with an item for each case in their order.
-
-    given: under each name, a value for each case, in order or by the names of cases.
-    targets: whether batches have regression targets, too.
-
-    Raises:
-        ValueError: a name that batches have already, or values for other cases.
-    """
-    taken = (keys.image, keys.label, keys.case, *([keys.target] if targets else []))
-    if len(set(taken)) != len(taken):
-        raise ValueError(f"[keys] expected names that differ, got {taken}")
-    made: dict[str, Any] = {}
-    for name, values in given.items():
-        if name in taken:
-            raise ValueError(f"[per_case] expected names besides {', '.join(taken)}, got {name!r}")
-        if isinstance(values, Mapping) or hasattr(values, "keys"):  # such as a Series of pandas
-            if missing := [case for case in names if case not in values]:
-                raise ValueError(f"[per_case] expected '{name}' of every case, got none of {_some(missing)}")
-            values = [values[case] for case in names]
-        if len(values) != len(names):
-            raise ValueError(f"[per_case] expected '{name}' of {len(names)} cases, got {len(values)} values")
-        made[name] = _stacked(name, values, names)
-    return made
-
-
-def _stacked(name: str, values: Any, names: Sequence[str]) -> Any:
-    if isinstance(values, torch.Tensor):
-        return values
-    values = list(values)
-    if any(isinstance(value, str) for value in values):
-        return values
-    tensors = [torch.as_tensor(value) for value in values]
-    for case, tensor in zip(names, tensors, strict=True):
-        if tensor.shape != tensors[0].shape:
-            raise ValueError(
-                f"[per_case] expected '{name}' of shape {tuple(tensors[0].shape)}, as {names[0]} has, "
-                f"got {tuple(tensor.shape)} of case {case}"
-            )
-    stacked = torch.stack(tensors)
-    return stacked.float() if stacked.dtype is torch.float64 and not isinstance(values[0], torch.Tensor) else stacked
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    listed = ", ".join(map(str, names[:most]))
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

@@ -16,7 +16,7 @@ from ...system import available_cores, default_budget, threads_of
 from ..reading.source import Share
 from .options import LoaderKeywords, ScriptKeywords
 
-__all__ = ["agree", "of_the_job", "of_this_rank", "require_seed"]
+__all__ = ["agree", "of_the_job", "of_this_rank", "require_same_draw", "require_seed"]
 
 T = TypeVar("T")
 _seeds_drawn: Counter[int] = Counter()  # by role
@@ -80,16 +80,40 @@ def of_the_job() -> tuple[int, int] | None:
 def require_seed(options: Mapping[str, Any]) -> None:
     """Raise the ValueError that `of_this_rank` would raise for these options, before work that takes long."""
     ranks = _share(options.get("rank"), options.get("ranks")).ranks
-    if ranks > 1 and options.get("seed") is None and options.get("generator") is None and not _has_group():
+    if ranks > 1 and options.get("seed") is None and not _has_group():
+        given = "neither" if options.get("generator") is None else "a generator, which may be another one on each rank"
         raise ValueError(
             f"[seed] expected one for all {ranks} ranks, or torch.distributed.init_process_group() before the loader is made, "
-            "got neither"
+            f"got {given}"
+        )
+
+
+def require_same_draw(seed: int, options: Mapping[str, Any]) -> None:
+    """Compare the seed that this rank's generator gave with that of the rank that came here first.
+
+    Raises:
+        ValueError: they differ; or nobody can tell, because there is no process group.
+    """
+    share = _share(options.get("rank"), options.get("ranks"))
+    if share.ranks == 1:
+        return
+    require_seed(options)
+    role = role_number(options.get("role", 0))
+    if (first := agree(_next_name(role), seed)) != seed:
+        raise ValueError(
+            f"[generator] expected generators in the same state on all {share.ranks} ranks, which draw one seed, "
+            f"got {seed} on rank {share.rank} and {first} on another; give them one manual_seed, or give seed="
         )
 
 
 def _common_seed(role: int) -> int:
+    return agree(_next_name(role), secrets.randbits(63))
+
+
+def _next_name(role: int) -> str:
+    """Of what ranks agree on for their next loader of this role. All make their loaders in the same order."""
     number, _seeds_drawn[role] = _seeds_drawn[role], _seeds_drawn[role] + 1
-    return agree(f"script/{role}/{number}", secrets.randbits(63))
+    return f"script/{role}/{number}"
 
 
 def _has_group() -> bool:

@@ -10,7 +10,9 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-__all__ = ["Grid", "gaussian_weights", "grid", "padding_of", "sizes_of", "steps_of"]
+from .given import check_step, sizes_of, voxels_of
+
+__all__ = ["Grid", "gaussian_weights", "grid", "padding_of", "steps_of"]
 
 _TRUNCATE = 4.0  # standard deviations on each side of a Gaussian, as in SciPy
 
@@ -116,12 +118,11 @@ def grid(image_or_shape: Any, patch_size: Sequence[int], step: float = 0.5) -> G
         ValueError: the sizes or the step are not as above.
     """
     patch = sizes_of("patch_size", patch_size)
-    if not 0 < step <= 1:
-        raise ValueError(f"[step] expected a part of the patch size above 0 and at most 1, got {step}")
+    check_step(step)
     shape = getattr(image_or_shape, "shape", None)
     image = None
     if shape is not None and len(shape) > 1:
-        image = torch.as_tensor(image_or_shape)
+        image = voxels_of(image_or_shape, "image_or_shape")
         shape = shape[1:]
     else:
         shape = image_or_shape
@@ -129,14 +130,3 @@ def grid(image_or_shape: Any, patch_size: Sequence[int], step: float = 0.5) -> G
     if len(sizes) != len(patch):
         raise ValueError(f"[patch_size] expected {len(sizes)} sizes, as the image has, got {patch}")
     return Grid(sizes, patch, step, image)
-
-
-def sizes_of(name: str, given: Sequence[int]) -> tuple[int, ...]:
-    """Return two or three sizes. Raises ValueError for anything else."""
-    try:
-        sizes = tuple(int(n) for n in given)
-        if len(sizes) in (2, 3) and all(n > 0 for n in sizes) and all(n == m for n, m in zip(sizes, given, strict=True)):
-            return sizes
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"[{name}] expected 2 or 3 whole numbers above 0, got {given!r}")

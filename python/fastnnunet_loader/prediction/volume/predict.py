@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from ...errors import MemoryBudgetError
-from ...settings import in_units, parse_bytes
+from ...settings import BYTES, COUNT, above_0, in_units, parse_bytes
 from ..sliding_window.passage import Passage, best_passage
 from ..sliding_window.passing import pass_over, windows_by_start
 from ..sliding_window.waiting import Waiting
-from .grid import gaussian_weights, padding_of, sizes_of, steps_of
+from .given import check_step, sizes_of, voxels_of, whole_numbers
+from .grid import gaussian_weights, padding_of, steps_of
 from .results import OUTPUTS, Output, Result
 from .windows import Windows, device_of, evaluating, precision
 
@@ -89,8 +90,12 @@ def predict_volume(
         RuntimeError: logits do not fit into half precision.
     """
     as_array = not isinstance(image, torch.Tensor)
-    volume = torch.as_tensor(image).detach()
+    volume = voxels_of(image)
     patch = sizes_of("patch_size", patch_size)
+    if not callable(network):
+        raise ValueError(f"[network] expected a module or a function, got {type(network).__name__}")
+    if progress is not None and not callable(progress):
+        raise ValueError(f"[progress] expected a function of two numbers, or None, got {progress!r}")
     flat = volume.ndim == 3
     if volume.ndim not in (3, 4) or len(patch) > volume.ndim - 1 or 0 in volume.shape:
         raise ValueError(
@@ -98,7 +103,7 @@ def predict_volume(
             f"got {tuple(volume.shape)} for a patch of {patch}"
         )
     _check(output, step, batch_size, out)
-    mirrored = tuple(int(axis) for axis in mirror_axes)
+    mirrored = whole_numbers("mirror_axes", mirror_axes)
     if any(not 0 <= axis < len(patch) for axis in mirrored) or len(set(mirrored)) < len(mirrored):
         raise ValueError(f"[mirror_axes] expected different axes from 0 to {len(patch) - 1}, got {mirror_axes!r}")
     where, axis = _new_shape(volume.shape[1:], shape, spacing, new_spacing)
@@ -111,8 +116,12 @@ def predict_volume(
     passage = best_passage(size, patch, lambda whole, window: steps_of(whole, window, step))
     windows = Windows(network, patch, int(batch_size), mirrored, device_of(network, device), progress)
     run = _Volume(volume, passage, patch, step, gaussian, windows)
+    for name, value, kind in (("memory_budget", memory_budget, BYTES), ("threads", threads, COUNT)):
+        if value is not None:
+            kind.check(name, value)
     budget = None if memory_budget is None else parse_bytes(memory_budget)
-    result = Result(output, size, passage.along, where or size, axis, regions_class_order, out, flat, threads)
+    regions = None if regions_class_order is None else whole_numbers("regions_class_order", regions_class_order)
+    result = Result(output, size, passage.along, where or size, axis, regions, out, flat, threads)
     with torch.inference_mode(), evaluating(network), precision(run.device, autocast):
         if sums_on_device and run.device.type != "cpu":
             try:
@@ -128,10 +137,8 @@ def predict_volume(
 def _check(output: str, step: float, batch_size: int, out: Any) -> None:
     if output not in OUTPUTS:
         raise ValueError(f"[output] expected one of {', '.join(OUTPUTS)}, got {output!r}")
-    if not 0 < step <= 1:
-        raise ValueError(f"[step] expected a part of the patch size above 0 and at most 1, got {step}")
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"[batch_size] expected a whole number above 0, got {batch_size!r}")
+    check_step(step)
+    above_0("batch_size", batch_size)
     if out is not None and output == "labels":
         raise ValueError("[out] expected output 'logits' or 'probabilities' with it, got 'labels'")
 
@@ -146,7 +153,7 @@ def _new_shape(
     made = None if shape is None else sizes_of("shape", shape)
     if spacing is not None and new_spacing is not None:
         for name, given in (("spacing", spacing), ("new_spacing", new_spacing)):
-            if len(given) != len(old) or not all(value > 0 for value in given):
+            if not _are_spacings(given, len(old)):
                 raise ValueError(f"[{name}] expected {len(old)} numbers above 0, in mm, got {given!r}")
         if made is None:
             made = tuple(round(i / j * k) for i, j, k in zip(spacing, new_spacing, old, strict=True))
@@ -157,6 +164,13 @@ def _new_shape(
     if made is not None and (len(made) != len(old) or 0 in made):
         raise ValueError(f"[shape] expected {len(old)} sizes above 0, as the image has axes, got {made}")
     return made, axis
+
+
+def _are_spacings(given: Any, count: int) -> bool:
+    try:
+        return len(given) == count and all(0 < float(value) < math.inf for value in given)
+    except (TypeError, ValueError):
+        return False
 
 
 class _Volume:

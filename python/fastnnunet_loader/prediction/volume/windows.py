@@ -71,7 +71,10 @@ def _words(shape: Sequence[Any]) -> str:
 def device_of(network: Any, device: str | torch.device | None) -> torch.device:
     """Return the device of the network's parameters. Raises ValueError if another one is asked for."""
     parameter = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
-    asked = None if device is None else torch.device(device)
+    try:
+        asked = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"[device] expected a device of torch, such as 'cuda', got {device!r}") from None
     if parameter is None:
         return asked or torch.device("cpu")
     of_network: torch.device = parameter.device
@@ -83,6 +86,8 @@ def device_of(network: Any, device: str | torch.device | None) -> torch.device:
 
 def precision(device: torch.device, autocast: bool | torch.dtype | None) -> AbstractContextManager[Any]:
     """Return the context in which the network runs: by default nnU-Net's, autocast on CUDA only."""
+    if not isinstance(autocast, (bool, torch.dtype, type(None))):
+        raise ValueError(f"[autocast] expected None, True, False or a dtype of torch, got {autocast!r}")
     if autocast is None:
         autocast = device.type == "cuda"
     if autocast is False:
