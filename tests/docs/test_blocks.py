@@ -32,6 +32,7 @@ NOT_RUN = {
     "start/docker.md: docker run --gpus all --memory 16g": DOCKER,
     "examples.md: export nnUNet_extTrainer": "tests/examples/test_custom_trainer.py runs it",
     "preprocessing.md: fastnnunet plan_and_preprocess": "tests/preprocessing/test_planning_commands.py runs the commands",
+    "scale.md: fastnnunet train": "needs several GPUs; test_ddp.py and test_torchrun.py of tests/nnunet run them on CPUs",
     "settings.md: fl.install": "shows three ways side by side; tests/package/test_settings.py uses each",
     "clusters.md: pip install": "installs Ray; tests/cluster predicts so",
     "storage.md: fastnnunet train 1 3d_fullres 0 --cache-dir": "tests/nnunet/test_slow_storage_training.py trains so",

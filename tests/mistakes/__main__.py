@@ -18,13 +18,14 @@ from .fifth import FIFTH
 from .first import FIRST
 from .fourth import FOURTH
 from .mistake import Mistake
+from .ranks import RANKS
 from .scripts import SCRIPTS
 from .second import SECOND
 from .sixth import SIXTH
 from .third import THIRD
 from .translated import TRANSLATED
 
-MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *TRANSLATED, *SCRIPTS]
+MISTAKES = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *TRANSLATED, *SCRIPTS, *RANKS]
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95
 LIMIT = 1200  # seconds for the tests of one mistake: one that never ends is one that was noticed

@@ -179,8 +179,8 @@ THIRD = [
     Mistake(
         f"{PACKAGE}/loading/sample_lines.py",
         "the line that tells how to make a sample again lacks the number of ranks",
-        "sample.named(origin.ranks)",
-        "sample.named()",
+        "share).named(origin.ranks)",
+        "share).named()",
         "tests/loader tests/preview tests/nnunet",
     ),
     Mistake(

@@ -61,7 +61,7 @@ def seen(nnunet_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
         ("all", ["--val", "--rows", "1", "--targets"], "validation", 0, 1, 0, 1, 1),
         ("0", ["--reproduce", "seed=3,step=4,slot=1"], "training", 3, 0, 0, 1, 1),
         ("0", ["--reproduce", "seed=3,step=4,slot=0,role=val,attempt=2"], "validation", 3, 1, 0, 1, 1),
-        ("0", ["--reproduce", "seed=3,step=4,slot=0,role=2,rank=1,ranks=2"], "training", 3, 2, 1, 2, 1),
+        ("0", ["--reproduce", "seed=3,step=4,slot=5,role=2,rank=1,ranks=2"], "training", 3, 2, 1, 2, 1),
     ],
 )
 def test_every_option_reaches_what_it_is_for(
@@ -73,7 +73,10 @@ def test_every_option_reaches_what_it_is_for(
     assert capsys.readouterr().out == f"{file}\n"
     where = (dataset.name, "2d", fold if fold == "all" else int(fold), "nnUNetTrainer", "nnUNetPlans")
     assert seen["opened"] == (where, {"rank": rank, "ranks": ranks})
-    assert seen["cases"] is (seen["source"].val if kind == "validation" else seen["source"].train)
+    if ranks == 1:
+        assert seen["cases"] is (seen["source"].val if kind == "validation" else seen["source"].train)
+    else:
+        assert str(seen["cases"].share) == f"{rank} of {ranks}"
     assert seen["loader"] == {"threads": 1, "seed": seed, "rank": rank, "role": role}
     assert seen["targets"] is ("--targets" in options)
     title = f"{dataset.name}   2d   fold {fold}   {kind}   seed {seed}"
@@ -82,7 +85,8 @@ def test_every_option_reaches_what_it_is_for(
     assert ways == {"draws" if "--draws" in options else "stages"}
     if "--reproduce" in options:
         sample = dict(part.split("=") for part in options[1].split(","))
-        assert seen["asked"] == [("stages", 4, int(sample["slot"]), int(sample.get("attempt", 0)))]
+        first = rank * seen["source"].train.batch_size  # the slots of ranks count through the whole batch
+        assert seen["asked"] == [("stages", 4, int(sample["slot"]) - first, int(sample.get("attempt", 0)))]
     elif "--draws" in options:
         assert [(step >= 7, draws) for _, step, _, draws in seen["asked"]] == [(True, 2)] * 2
 

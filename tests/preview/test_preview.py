@@ -114,12 +114,16 @@ def test_the_line_of_a_validation_sample_draws_it(nnunet_dataset: Any, tmp_path:
     sample = "seed=3,step=4,slot=0"
     validation = preview(dataset, "2d", tmp_path / "one.png", "--seed", "3", "--step", "4", "--rows", "1", "--val")
     assert np.array_equal(validation, preview(dataset, "2d", tmp_path / "two.png", "--reproduce", f"{sample},role=val"))
-    rank = preview(dataset, "2d", tmp_path / "rank.png", "--reproduce", f"{sample},rank=1,ranks=2")
-    first = preview(dataset, "2d", tmp_path / "first.png", "--reproduce", f"{sample},ranks=2")
-    assert rank.shape != first.shape or not np.array_equal(rank, first)
+    # Ranks share each batch: slots count in the whole of it.
     batch = int(dataset.plans["configurations"]["2d"]["batch_size"])
+    half = f"seed=3,step=4,slot={batch // 2}"
+    rank = preview(dataset, "2d", tmp_path / "rank.png", "--reproduce", f"{half},rank=1,ranks=2")
+    assert np.array_equal(rank, preview(dataset, "2d", tmp_path / "alone.png", "--reproduce", half))
     capsys.readouterr()
     arguments = ["preview", dataset.name, "2d", "0", "-o", str(tmp_path / "x.png"), "--reproduce"]
+    assert main([*arguments, f"{sample},rank=1,ranks=2"]) == 2
+    told = f"[--reproduce] expected a slot from {batch // 2} to {batch - 1} of rank 1, got 0"
+    assert told in capsys.readouterr().err
     assert main([*arguments, f"seed=3,step=4,slot={batch}"]) == 2
     assert f"[--reproduce] expected a slot below {batch}, got {batch}" in capsys.readouterr().err
     assert main([*arguments, f"seed=3,step=4,slot={batch - 1}"]) == 0

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     check_dataset(folder, args.p, args.configuration, args.fold, args.tr)
 
     from ..loading.loader import DataLoader
+    from ..nnunet.distributed.shares import first_slot, shared
     from ..nnunet.sources import open_source
     from ..preview.pictures import draw_rows
     from ..preview.views import Viewer
@@ -82,12 +83,17 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(folder.name, args.configuration, number, args.tr, args.p, rank=sample.rank, ranks=ranks)
     validation = role_name(sample.role) == "val"
     cases = source.val if validation else source.train
+    if ranks > 1:
+        cases = shared(cases, source.trainer, sample.rank, ranks)
+    first = first_slot(cases)
     with DataLoader.from_nnunet(cases, threads=1, seed=sample.seed, rank=sample.rank, role=sample.role) as loader:
         viewer = Viewer(source, loader, targets=args.targets)
-        if args.reproduce and sample.slot >= loader.batch_size:
-            raise CommandError(f"[--reproduce] expected a slot below {loader.batch_size}, got {sample.slot}")
+        end = first + loader.batch_size
+        if args.reproduce and not first <= sample.slot < end:
+            expected = f"from {first} to {end - 1} of rank {sample.rank}" if ranks > 1 else f"below {end}"
+            raise CommandError(f"[--reproduce] expected a slot {expected}, got {sample.slot}")
         if args.reproduce:
-            rows = [viewer.stages(sample.step, sample.slot, sample.attempt)]
+            rows = [viewer.stages(sample.step, sample.slot - first, sample.attempt)]
         else:
             rows = [
                 viewer.draws(step, slot, args.draws) if args.draws else viewer.stages(step, slot)

@@ -6,13 +6,18 @@ import argparse
 import os
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..checkpoints import naming_checkpoints
 from ..errors import CommandError
 from ..folders import check_dataset, dataset_folder, inherited, nnunet_folders, read_json
 from ..loading.storage.preprocessed import mirror_preprocessed
+from ..nnunet.distributed.launch import launched
 from .arguments import count, fold
 from .loader_options import add_loader_options, check_loader_options, install_arguments
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["add_arguments", "check_trainer_exists", "run", "use_device"]
 
@@ -52,17 +57,33 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
+    launch = launched()
+    use_device(args.device, args.num_gpus, 1 if launch is None else launch.ranks_here)
+    results = folders["nnUNet_results"] / dataset.name
+    if launch is None:
+        _train(args, dataset.name, results, torch.device(args.device), args.seed)
+        return 0
+
+    from ..nnunet.checkpoint import agents_of
+    from ..nnunet.distributed.group import joined
+
+    with joined(launch, args.device, agents_of) as group:
+        _train(args, dataset.name, results, group.device, group.seed if args.seed is None else args.seed)
+    return 0
+
+
+def _train(args: argparse.Namespace, dataset: str, results: Path, device: torch.device, seed: int | None) -> None:
+    """Train on a device with nnU-Net's own function."""
     from .. import install
 
-    use_device(args.device, args.num_gpus)
-    install(**install_arguments(args))
-    _check_trainer(args, folders["nnUNet_results"] / dataset.name)
+    install(**{**install_arguments(args), "seed": seed})
+    _check_trainer(args, results)
 
     from nnunetv2.run.run_training import run_training
 
     with naming_checkpoints():
         run_training(
-            dataset.name,
+            dataset,
             args.configuration,
             args.fold,
             args.tr,
@@ -74,13 +95,15 @@ def run(args: argparse.Namespace) -> int:
             args.val,
             args.disable_checkpointing,
             args.val_best,
-            device=torch.device(args.device),
+            device=device,
         )
-    return 0
 
 
-def use_device(device: str, gpus: int = 1) -> None:
-    """Give torch as many threads as it needs beside the device. Raises CommandError if there are not so many GPUs."""
+def use_device(device: str, gpus: int = 1, ranks_here: int = 1) -> None:
+    """Give torch as many threads as it needs beside the device. Raises CommandError if there are not so many GPUs.
+
+    ranks_here: how many ranks of torchrun share the cores of this machine.
+    """
     import torch
 
     from .. import available_cores
@@ -93,7 +116,7 @@ def use_device(device: str, gpus: int = 1) -> None:
         if torch.get_num_interop_threads() != 1:  # torch accepts this only once per process
             torch.set_num_interop_threads(1)
     elif device == "cpu":
-        torch.set_num_threads(available_cores())
+        torch.set_num_threads(max(1, available_cores() // ranks_here))
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -103,6 +126,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise CommandError("[--val_best] expected a checkpoint to be saved, got --disable_checkpointing")
     if args.num_gpus > 1 and args.device != "cuda":
         raise CommandError(f"[-num_gpus] expected -device cuda with several, got -device {args.device}")
+    if launched() is not None:
+        if args.num_gpus > 1:
+            raise CommandError(f"[-num_gpus] expected 1 under torchrun, which starts the ranks, got {args.num_gpus}")
+        if args.device == "mps":
+            raise CommandError("[-device] expected cuda or cpu under torchrun, got mps")
     check_loader_options(args)
     if args.pretrained_weights is not None:
         if args.c:

@@ -192,11 +192,16 @@ class CoreLoader:
     @property
     def global_batch_size(self) -> int:
         """The number of samples in a batch of all ranks together, if they share batches; else `batch_size`."""
-        return self.batch_size * (1 if self._share is None else self._share.ranks)
+        return self.batch_size if self._share is None else self._share.global_batch_size(self.batch_size)
+
+    @property
+    def shares_batches(self) -> bool:
+        """Whether this loader's samples are a part of a batch that ranks make together."""
+        return self._share is not None
 
     @property
     def _first_slot(self) -> int:
-        return 0 if self._share is None else self.batch_size * self._share.rank
+        return 0 if self._share is None else self._share.first_slot(self.batch_size)
 
     @property
     def _rank_of_streams(self) -> int:
@@ -291,7 +296,7 @@ class CoreLoader:
         """Return a line of Python that makes the sample of an error or a skipped case again, and the command that draws it."""
         sample = of.sample if isinstance(of, SampleError) else self._address(of.step, of.slot, of.attempt)
         text = line(self.origin, sample, self._share, self._first_slot)
-        return text if self.origin is None else f"{text}\n{command(self.origin, sample)}"
+        return text if self.origin is None else f"{text}\n{command(self.origin, sample, self._share)}"
 
     def _add_reproduction(self, error: SampleError) -> None:
         text = self.reproduction(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..sample_id import SampleId
@@ -40,16 +40,21 @@ def line(origin: Origin | None, sample: SampleId, share: Share | None = None, fi
     named: dict[str, Any] = {name: value for name, (value, default) in given.items() if value != default}
     if origin.check_finite:
         named["check_finite"] = True
-    named |= sample.named(origin.ranks)
+    named |= _made_by(sample, share).named(origin.ranks)
     arguments = [repr(origin.dataset), repr(origin.configuration), repr(origin.fold)]
     arguments += [f"{name}={value!r}" for name, value in named.items()]
     return f"import fastnnunet_loader as fl; fl.reproduce({', '.join(arguments)})"
 
 
-def command(origin: Origin, sample: SampleId) -> str:
+def _made_by(sample: SampleId, share: Share | None) -> SampleId:
+    """The sample with the rank that made it: its cases may be that rank's own, also where its random numbers are not."""
+    return sample if share is None else replace(sample, rank=share.rank)
+
+
+def command(origin: Origin, sample: SampleId, share: Share | None = None) -> str:
     """The command that draws the sample."""
     options = [] if origin.trainer == "nnUNetTrainer" else ["-tr", origin.trainer]
     options += [] if origin.plans == "nnUNetPlans" else ["-p", origin.plans]
     what = [str(part) for part in (origin.dataset, origin.configuration, origin.fold)]
-    of = ["--reproduce", sample.as_text(origin.ranks)]
+    of = ["--reproduce", _made_by(sample, share).as_text(origin.ranks)]
     return shlex.join(["fastnnunet", "preview", *what, *options, "-o", "sample.png", *of])

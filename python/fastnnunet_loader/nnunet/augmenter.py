@@ -27,7 +27,8 @@ from ..loading.sample_lines import Origin
 from ..loading.storage.mirrors import mirrored
 from ..settings import LOADERS
 from ..system import available_cores, given_threads, threads_of
-from .distributed.ranks import once, rank, ranks, ranks_here
+from .distributed.ranks import in_group, once, rank, ranks, ranks_here
+from .distributed.shares import shared
 from .log import say_here, sayer
 from .replacing.patches import Patches
 from .runs import current, installation, unattended
@@ -72,8 +73,13 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
         if attributes.get("transform") is not None:
             raise NotSupportedError("[augmenter] expected transforms in the data loader, got some for whole batches")
         _unpack(data_loader._data)
+        made_here = data_loader
+        if in_group() and trainer is not None:
+            made_here = shared(data_loader, trainer, rank(), ranks(), run.oversample)
+            if made_here is data_loader and ranks() > 1:
+                _say_not_shared(data_loader, trainer, place)
         self.loader = DataLoader.from_nnunet(
-            data_loader,
+            made_here,
             threads=rank_threads(),
             seed=run.share_seed(trainer, settings),
             rank=rank(),
@@ -212,6 +218,15 @@ def patch_augmenters(patches: Patches) -> None:
                 _init(self, _kind, _original, args, kwargs)
 
         patches.set(kind, "__init__", functools.wraps(original)(init))
+
+
+def _say_not_shared(data_loader: Any, trainer: Any, place: int) -> None:
+    name = f", {LOADERS[place]}" if place < len(LOADERS) else ""
+    whole, count = trainer.configuration_manager.batch_size, ranks()
+    say_here(
+        f"fastnnunet_loader{name}: a rank makes {data_loader.batch_size} sample(s) of a batch, not what nnU-Net gives it of "
+        f"{whole} among {count} ranks. It draws batches of its own; another number of ranks would draw others"
+    )
 
 
 def _pinned(wanted: bool) -> bool:

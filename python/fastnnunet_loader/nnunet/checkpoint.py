@@ -9,18 +9,35 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .distributed.launch import training_agents
 from .distributed.ranks import of_ranks, publish, rank, ranks
 from .replacing.patches import Patches
 from .runs import Run
 
-__all__ = ["KEY", "number_of_ranks", "patch_torch", "reading", "state_for", "state_of", "writing"]
+if TYPE_CHECKING:
+    from ..loading.loader import DataLoader
+
+__all__ = [
+    "KEY",
+    "agents_of",
+    "follows",
+    "number_of_ranks",
+    "patch_torch",
+    "reading",
+    "state_for",
+    "state_of",
+    "writing",
+]
 
 KEY = "fastnnunet_loader"
 """Of the loaders' state in a checkpoint. nnU-Net ignores it."""
+
+_VERSION = 2
+"""Of the state. Version 1, or none: ranks had batches of their own. Version 2: they make each batch together."""
 
 _here = threading.local()  # .writing, .reading: of the thread whose checkpoint it is; other threads save and load as always
 
@@ -29,7 +46,14 @@ def state_for(run: Run) -> dict[str, Any]:
     """Return what a checkpoint that is saved now has to hold: plain numbers and strings."""
     if not run.augmenters and run.closed is None and run.pending is not None:
         return run.pending  # it was loaded, and nothing has been trained since
-    state: dict[str, Any] = {"loaders": run.states(), "seed": run.seed, "number_of_ranks": ranks()}
+    state: dict[str, Any] = {
+        "version": _VERSION,
+        "loaders": run.states(),
+        "seed": run.seed,
+        "number_of_ranks": ranks(),
+    }
+    if agents := training_agents():
+        state["agents"] = agents
     others = {str(number): told for number, told in of_ranks().items()}
     if others:
         state["ranks"] = others
@@ -56,7 +80,7 @@ def state_of(pending: dict[str, Any], role: int, fingerprint: str) -> dict[str, 
         return None
     others = pending.get("ranks", {})
     if number_of_ranks(pending) != ranks():
-        # The batches will be others whatever we do; a case that one rank found to be bad is bad for all.
+        # A case that one rank found to be bad is bad for all.
         excluded, skipped = dict(found["excluded"]), dict(found.get("skipped", {}))  # older checkpoints tell less
         for told in others.values():
             details = told.get("skipped", {}).get(str(role), {})
@@ -71,6 +95,26 @@ def state_of(pending: dict[str, Any], role: int, fingerprint: str) -> dict[str, 
     told = others.get(str(rank()), {})
     own = {key: told.get(key, {}).get(str(role), {}) for key in ("excluded", "skipped")}
     return {**found, "seed": told.get("seed", found["seed"]), **own, "fingerprint": fingerprint}
+
+
+def follows(pending: dict[str, Any], loader: DataLoader) -> bool:
+    """Whether the batches of a loader are those that would have followed what a checkpoint has, as far as ranks matter."""
+    state = next(state for state in pending["loaders"] if state["role"] == loader.role)
+    before, here = number_of_ranks(pending), ranks()
+    together = "global_batch_size" in state  # ranks made each batch together
+    if before == here:
+        return here == 1 or together == loader.shares_batches
+    same = state["fingerprint"] == loader.fingerprint  # a trainer may give each rank cases of its own
+    return same and (before == 1 or together) and (here == 1 or loader.shares_batches)
+
+
+def agents_of(file: Path) -> list[str]:
+    """Return which torchruns trained together when a checkpoint was saved; [] if none did, or if the file cannot be read."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=False, mmap=True)
+        return [str(agent) for agent in content[KEY]["agents"]]
+    except Exception:  # there is none, it was saved without this package, or it is damaged
+        return []
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..loading.loader import DataLoader
 from ..sample_id import role_number
+from .distributed.shares import first_slot, shared
 from .sources import open_source
 
 __all__ = ["reproduce"]
@@ -34,10 +35,10 @@ def reproduce(
     Args:
         seed: of the training; its log has it.
         step: the number of the batch.
-        slot: the position in it.
+        slot: the position in it, in the batch of all ranks.
         role: "train", "val", or the number of a further loader.
         rank: of torch.distributed.
-        ranks: how many ranks there were; each makes its share of a batch.
+        ranks: how many ranks there were; each makes its share of a batch, and the slot has to be one of this rank's.
         attempt: how many times this sample was drawn before because its case was bad.
         check_finite: as the training had it.
 
@@ -47,10 +48,14 @@ def reproduce(
 
     Raises:
         SampleError: the error of the training.
+        ValueError: the rank has no such slot.
     """
     source = open_source(dataset, configuration, fold, trainer, plans, rank=rank, ranks=ranks)
+    cases = source.val if role_number(role) == 1 else source.train
+    if ranks > 1:
+        cases = shared(cases, source.trainer, rank, ranks)
     with DataLoader.from_nnunet(
-        source.val if role_number(role) == 1 else source.train,
+        cases,
         threads=1,
         prefetch=1,
         seed=seed,
@@ -58,4 +63,8 @@ def reproduce(
         role=role,
         check_finite=check_finite,
     ) as loader:
-        return loader.sample(step, slot, attempt)
+        first = first_slot(cases)
+        if first and not first <= slot < first + loader.batch_size:
+            last = first + loader.batch_size - 1
+            raise ValueError(f"[slot] expected a number from {first} to {last}, as rank {rank} of {ranks} has them, got {slot}")
+        return loader.sample(step, slot - first, attempt)

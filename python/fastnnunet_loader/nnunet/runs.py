@@ -56,6 +56,7 @@ class Run:
     starting: bool = False  # on_train_start is at work
     started: bool = False  # loaders that are made anew go on where those before them were
     seed: int | None = None
+    oversample: float | None = None  # the trainer's share of samples with foreground, before it is divided among ranks
     budget: int | None = None  # bytes for all loaders together
     log_file: str | None = None  # of rank 0, as far as another rank knows it
     unwritten: list[str] = field(default_factory=list)  # what another rank has to say, until it knows that file

@@ -12,7 +12,7 @@ from typing import Any
 from ..prediction.replacements.validation import predicting_validation
 from ..system import memory
 from .augmenter import InProcessAugmenter, named, rank_threads
-from .checkpoint import number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
+from .checkpoint import follows, number_of_ranks, reading, state_for, state_of, tell_other_ranks, writing
 from .distributed.ranks import divide, ranks, ranks_here
 from .log import announce, recording, say, sayer, write_out
 from .replacing.patches import Patches
@@ -47,6 +47,12 @@ class _Hooks:
         return result
 
     @staticmethod
+    def _set_batch_size_and_oversample(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        # nnU-Net divides the share of samples with foreground among the ranks.
+        run_of(trainer).oversample = float(trainer.oversample_foreground_percent)
+        return original(trainer, *args, **kwargs)
+
+    @staticmethod
     def get_dataloaders(original: Method, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         run, states = run_of(trainer), []
         announce(trainer)
@@ -64,7 +70,7 @@ class _Hooks:
         for augmenter, state in zip(run.augmenters, states, strict=False):
             # Other patches or transforms are what such a trainer wants.
             own = {"fingerprint": augmenter.loader.fingerprint, "transforms": augmenter.loader.pipeline.digest}
-            augmenter.loader.load_state_dict({**state, **own})
+            _load(augmenter, {**state, **own})
         _name_workers(trainer, result)
         return result
 
@@ -168,13 +174,8 @@ def _restore(run: Run, trainer: Any) -> None:
             "batches start anew.",
         )
         return
-    saved_by = number_of_ranks(pending)
-    if known and saved_by != ranks():
-        say(
-            trainer,
-            f"fastnnunet_loader: the checkpoint is of {saved_by} rank(s), this training has {ranks()}. Seed, batch number and "
-            "bad cases go on; the batches are not those that would have followed.",
-        )
+    if known:
+        _tell_of_ranks(run, trainer, pending)
     for (name, augmenter), state in zip(run.names(), known, strict=True):
         if changed := augmenter.loader.differences(state):
             say(
@@ -183,12 +184,34 @@ def _restore(run: Run, trainer: Any) -> None:
                 "those that would have followed.",
             )
         told = ("versions", "transforms")  # which the loader would warn of
-        augmenter.loader.load_state_dict({key: value for key, value in state.items() if key not in told})
+        _load(augmenter, {key: value for key, value in state.items() if key not in told})
         run.seed = augmenter.loader.seed
     if known:
         steps = ", ".join(str(augmenter.loader.step) for augmenter in run.augmenters)
         say(trainer, f"fastnnunet_loader: continuing with seed {run.seed} at batch {steps}.")
         report_bad_cases(run, trainer)
+
+
+def _load(augmenter: InProcessAugmenter, state: dict[str, Any]) -> None:
+    """Continue a loader. A trainer may go on with another batch size than the state's, which is no error here."""
+    loader = augmenter.loader
+    size = {"global_batch_size": loader.global_batch_size} if loader.shares_batches else {}
+    loader.load_state_dict({**state, **size})
+
+
+def _tell_of_ranks(run: Run, trainer: Any, pending: dict[str, Any]) -> None:
+    """Say whether the batches are those that would have followed, if the checkpoint is of other ranks."""
+    saved_by, here = number_of_ranks(pending), ranks()
+    exactly = all(follows(pending, augmenter.loader) for augmenter in run.augmenters)
+    if exactly and saved_by == here:
+        return
+    others = f"of {saved_by} rank(s), this training has {here}."
+    if saved_by == here:
+        others = "of ranks that drew batches of their own, as earlier versions of fastnnunet_loader did."
+    goes_on = "Seed, batch number and bad cases go on; the batches are not those that would have followed."
+    if exactly:
+        goes_on = "The batches are those that would have followed."
+    say(trainer, f"fastnnunet_loader: the checkpoint is {others} {goes_on}")
 
 
 def _name_workers(trainer: Any, made: Any) -> None:
@@ -260,7 +283,7 @@ def patch_trainer(patches: Patches) -> None:
     """Put the hooks around the methods of nnUNetTrainer and of all of its subclasses."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    hooks = {name: getattr(_Hooks, name) for name in vars(_Hooks) if not name.startswith("_")}
+    hooks = {name: getattr(_Hooks, name) for name in vars(_Hooks) if not name.startswith("__")}
 
     def wrap(cls: Any) -> None:
         # Each class's own methods: one that overrides a method may never call its base's.

@@ -167,7 +167,8 @@ class Viewer:
     def _note(self, patch: Patch, step: int, slot: int) -> str:
         window = ", ".join(f"{lower}:{upper}" for lower, upper in patch.window)
         forced = "   foreground forced" if patch.forced_foreground else ""
-        return f"step {step}, slot {slot}   patch [{window}]{forced}"
+        # Of ranks that share batches, the slot of the whole batch, by which errors name it.
+        return f"step {step}, slot {self._loader.sample_id(step, slot).slot}   patch [{window}]{forced}"
 
     def _view(self, patch: Patch, image: npt.NDArray[np.float32], segmentation: Any) -> View:
         several = segmentation if isinstance(segmentation, (list, tuple)) else [segmentation]

@@ -40,10 +40,20 @@ class BatchKeys:
 
 @dataclass(frozen=True)
 class Share:
-    """Which samples of a batch a rank makes: as many as every other, from the slot `rank` times that many on."""
+    """Which samples of a batch a rank makes: those that follow the samples of the ranks before it."""
 
     rank: int = 0
     ranks: int = 1
+    sizes: tuple[int, ...] = ()
+    """How many samples each rank makes; () if all make as many."""
+
+    def first_slot(self, batch_size: int) -> int:
+        """Return the slot of the whole batch at which the rank's `batch_size` samples begin."""
+        return sum(self.sizes[: self.rank]) if self.sizes else batch_size * self.rank
+
+    def global_batch_size(self, batch_size: int) -> int:
+        """Return how many samples all ranks make together, where this one makes `batch_size`."""
+        return sum(self.sizes) if self.sizes else batch_size * self.ranks
 
     def __str__(self) -> str:
         return f"{self.rank}" if self.ranks == 1 else f"{self.rank} of {self.ranks}"

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from ...loading.scripts.ranks import agree
 from ...system import tasks_of_step
 
-__all__ = ["agree", "divide", "of_ranks", "once", "publish", "rank", "ranks", "ranks_here", "tell", "told"]
+__all__ = ["agree", "divide", "in_group", "of_ranks", "once", "publish", "rank", "ranks", "ranks_here", "tell", "told"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,14 +24,19 @@ _GONE = (RuntimeError, ValueError)
 """The store is there no more: the rank that keeps it is dead, as whoever trains will notice, or it was let go."""
 
 
+def in_group() -> bool:
+    """Whether there is a process group, which may be of one rank."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def rank() -> int:
     """Return this process's number."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if in_group() else 0
 
 
 def ranks() -> int:
     """Return how many there are, on all machines."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if in_group() else 1
 
 
 def ranks_here() -> int:
