@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Any
 
 import pytest
 
 from fastnnunet_loader.cli.command import main
+from nnunet.processes import small_shared_memory
+from nnunet.programs import call
 
 
 @pytest.mark.slow
@@ -39,3 +43,22 @@ def test_lengths_that_are_none_are_refused(capsys: pytest.CaptureFixture[str], s
     with pytest.raises(SystemExit):
         main(["bench", "1", "2d", "0", "--seconds", seconds])
     assert "expected seconds above 0" in capsys.readouterr().err
+
+
+def test_nnunets_loader_is_given_up_where_shared_memory_is_too_small(nnunet_dataset: Any) -> None:
+    # Its worker processes make batches that they cannot hand over, and nnU-Net waits for them forever.
+    under = small_shared_memory("64k")  # as much as a semaphore needs
+    if not under:
+        pytest.skip("expected the right to mount, for a /dev/shm of 64 KiB")
+    dataset = nnunet_dataset()
+    program = (
+        "from fastnnunet_loader.bench import measure as measuring\n"
+        "from fastnnunet_loader.cli import main\n"
+        "measuring.LOST = 2.0\n"
+        f"raise SystemExit(main(['bench', '{dataset.id}', '3d_fullres', '0', '--threads', '1', '--seconds', '0.1']))\n"
+    )
+    done = call(*under, sys.executable, "-c", program, environment={**os.environ, **dataset.env})
+    assert done.returncode == 1, done.stderr
+    assert "nnU-Net's own loader made no batches here: " in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "samples per second" in done.stdout

@@ -63,9 +63,9 @@ def deaf(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def small_shared_memory() -> list[str]:
+def small_shared_memory(size: str = "4k") -> list[str]:
     """A command before another one, which then has 4 KiB of /dev/shm; nothing where the system does not let one mount it."""
-    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
     for options in (["-m"], ["-r", "-m"]):
         command = ["unshare", *options, "sh", "-c", script, "sh"]
         if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["LOADERS", "Measurement", "PeakMemory", "measure", "process_tree", "tree_cpu_seconds", "tree_memory"]
 
 LOADERS = ("fastnnunet", "nnunet")
+
+NO_BATCH = 600.0
+"""Seconds after which a loader that makes no batch is given up."""
+
+LOST = 30.0
+"""The same after a worker process has said that it cannot hand its batch over: nnU-Net waits for it forever."""
+
+_LOST = re.compile(r"shared memory|/torch_\d|No space left on device|Bus error|Too many open files")
 
 
 def process_tree(pid: int) -> list[psutil.Process]:
@@ -120,7 +129,7 @@ def measure(
     loader: one of LOADERS. workers: threads, or processes of nnU-Net's. seconds: at least so long, after a warm-up.
     keep_blocks: as of DataLoader.from_nnunet. watch_memory: also find the peak of memory, which takes some of the time of a
     core: the pages of all processes are counted ten times a second. The environment names nnU-Net's folders. Raises
-    RuntimeError, with what was printed, if the loader fails.
+    RuntimeError, with what was printed, if the loader fails or makes no batch.
     """
     if loader not in LOADERS:
         raise ValueError(f"[measure] expected one of {LOADERS}, got {loader!r}")
@@ -135,12 +144,47 @@ def measure(
         ) as process,
         PeakMemory(process.pid) if watch_memory else contextlib.nullcontext() as peak,
     ):
-        printed, errors = process.communicate()
+        printed, errors, without = _communicated(process)
+    if without is not None:
+        raise RuntimeError(f"[measure] expected batches of {loader}, got none for {without:.0f} s:\n{errors}")
     if process.returncode != 0:
         raise RuntimeError(f"[measure] expected figures of {loader}, got exit code {process.returncode}:\n{errors}")
     figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
     figures["patch_size"] = tuple(figures["patch_size"])
     return Measurement(**{**figures, "peak_memory": 0 if peak is None else peak.bytes})
+
+
+def _communicated(process: subprocess.Popen[str]) -> tuple[str, str, float | None]:
+    """Return what a measuring process prints, its errors, and for how many seconds it made no batch if it was ended for that."""
+    printed: list[str] = []
+    errors: list[str] = []
+    heard = time.monotonic()
+
+    def read(stream: Any, lines: list[str]) -> None:
+        nonlocal heard
+        for line in stream:
+            lines.append(line)
+            if lines is printed:  # a line for each batch
+                heard = time.monotonic()
+
+    streams = ((process.stdout, printed), (process.stderr, errors))
+    threads = [threading.Thread(target=read, args=of, name="fastnnunet-measured", daemon=True) for of in streams]
+    for thread in threads:
+        thread.start()
+    without = None
+    while process.poll() is None:
+        time.sleep(0.05)
+        limit = LOST if any(_LOST.search(line) for line in errors) else NO_BATCH
+        if time.monotonic() - heard > limit:
+            without = limit
+            for one in reversed(process_tree(process.pid)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            break
+    for thread in threads:
+        thread.join(5.0)  # a worker that outlives its loader keeps the pipe
+    process.wait()
+    return "".join(printed), "".join(errors), without
 
 
 def _make_loader(kind: str, source: Any, workers: int, seed: int, keep_blocks: bool) -> Any:
@@ -191,15 +235,15 @@ def _measure_here(args: argparse.Namespace) -> Measurement:
 
     started = time.perf_counter()
     loader = _make_loader(args.loader, source, args.workers, args.seed, not args.no_blocks)
-    next(loader)
+    _next(loader)
     first_batch = time.perf_counter() - started
     for _ in range(2 * args.workers + 2):
-        next(loader)
+        _next(loader)
 
     here = os.getpid()
     cpu, started, batches = tree_cpu_seconds(here), time.perf_counter(), 0
     while time.perf_counter() - started < args.seconds or batches < 4:
-        next(loader)
+        _next(loader)
         batches += 1
     elapsed, cpu = time.perf_counter() - started, tree_cpu_seconds(here) - cpu
     stages = _stages(loader.stats()) if args.loader == "fastnnunet" else {}
@@ -217,6 +261,11 @@ def _measure_here(args: argparse.Namespace) -> Measurement:
         peak_memory=0,
         stages=stages,
     )
+
+
+def _next(loader: Any) -> None:
+    next(loader)
+    print("batch", flush=True)  # whoever watches knows that there is one
 
 
 def _stages(stats: LoaderStats) -> dict[str, float]:

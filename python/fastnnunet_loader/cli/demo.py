@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import CommandError
 from ..settings import Settings
 from .arguments import count, seconds, seed
-from .bench import comparison
+from .bench import comparison, last_line
 
 if TYPE_CHECKING:
     from ..bench.measure import Measurement
@@ -259,8 +259,15 @@ def _measure(name: str, args: argparse.Namespace, steps: Steps) -> list[Measurem
     with steps.step("both loaders on this data") as step:
         measured = []
         for loader in LOADERS:
-            measured.append(
-                measure(loader, name, CONFIGURATION, workers=workers, seconds=args.seconds, trainer=TRAINER, seed=args.seed)
-            )
+            try:
+                measured.append(
+                    measure(loader, name, CONFIGURATION, workers=workers, seconds=args.seconds, trainer=TRAINER, seed=args.seed)
+                )
+            except RuntimeError as error:
+                if loader == LOADERS[0]:
+                    raise
+                print(error)  # into the log
+                step.progress(f"nnU-Net's own loader made no batches here: {last_line(error)}")
+                continue
             step.progress(loader)
     return measured
