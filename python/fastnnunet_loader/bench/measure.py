@@ -155,7 +155,7 @@ def measure(
 
 
 def _communicated(process: subprocess.Popen[str]) -> tuple[str, str, float | None]:
-    """Return what a measuring process prints, its errors, and for how many seconds it made no batch if it was ended for that."""
+    """Return what a measuring process prints, its errors, and the seconds without a batch for which it was ended, or None."""
     printed: list[str] = []
     errors: list[str] = []
     heard = time.monotonic()
