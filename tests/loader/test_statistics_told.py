@@ -149,25 +149,32 @@ def test_a_gpu_of_any_loader_is_told_without_what_the_driver_does_not_tell(tmp_p
     assert of_gpu == {"fastnnunet_gpu_memory_used_bytes": 3, "fastnnunet_gpu_memory_total_bytes": 7}
 
 
-BEFORE = {"batches": 10, "running": 20.0, "waited": 5.0, "cache_hits": 100, "cache_misses": 50, "bytes_read": 2**30}
+BEFORE = {
+    "samples": 1000,
+    "sample_time": 0.02,
+    "batches": 10,
+    "running": 20.0,
+    "waited": 5.0,
+    "cache_hits": 100,
+    "cache_misses": 50,
+    "bytes_read": 2**30,
+}
 NOW = {
     "batches": 40, "running": 30.0, "waited": 7.5, "cache_hits": 160, "cache_misses": 70, "bytes_read": 3 * 2**30,
     "ready_batches": 2, "prefetch": 6, "prefetch_limit": 8, "sample_median": 0.00512, "sample_p99": 0.0256,
     "memory_used": 2**29, "memory_budget": 2**31, "process_memory": 3 * 2**30, "memory_available": 5 * 2**30,
-    "memory_limit": 2**33, "python_share": 0.42, "skipped_cases": 3,
+    "memory_limit": 2**33, "python_share": 0.42, "skipped_cases": 3, "samples": 3000, "sample_time": 0.02, "threads": 2,
     "gpu": fl.GpuStats("GPU", 0.834, 2**32, 2**34),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_line_in_full(first: bool) -> None:
-    since = (
-        "80.0 samples/s, waited 7.5 s of 30.0 s", "3.0 GiB read, 70 % of blocks cached"
-    ) if first else (
-        "180.0 samples/s, waited 2.5 s of 10.0 s", "2.0 GiB read, 75 % of blocks cached"
-    )  # fmt: skip
+    since = ("80.0", "7.5 s of 30.0 s", 3, "3.0 GiB read, 70") if first else ("180.0", "2.5 s of 10.0 s", 5, "2.0 GiB read, 75")
     assert line(figures(1, **NOW), None if first else figures(1, **BEFORE), 60) == (
-        f"{since[0]}, 2 of 6 batches ready, a sample takes 5.12 ms, at most 25.6 ms in 99 of 100, {since[1]}, "
+        f"{since[0]} samples/s, waited {since[1]}, bound by the loader, without waiting 1.33 times as fast, which takes {since[2]} "
+        "threads instead of 2, 2 of 6 batches ready, a sample takes 5.12 ms, at most 25.6 ms in 99 of 100, "
+        f"{since[3]} % of blocks cached, "
         "loader 512.0 MiB of 2.0 GiB, process 3.0 GiB, 5.0 GiB of 8.0 GiB free, GPU 83 % busy, 4.0 GiB of 16.0 GiB, "
         "42 % of the time in Python, 3 cases skipped"
     )
