@@ -38,7 +38,8 @@ class Verdict:
         gained = f"{faster:.2f} times as fast" if faster < 10 else "10 times as fast and more"
         if self.threads_needed <= self.threads:  # waits that have other reasons: a slow disk, a first batch, an uneven load
             return f"bound by the loader, without waiting {gained}; its {self.threads} threads would do for an even load"
-        return f"bound by the loader, without waiting {gained}, which takes {self.threads_needed} threads instead of {self.threads}"
+        takes = f"{self.threads_needed} threads instead of {self.threads}"
+        return f"bound by the loader, without waiting {gained}, which takes {takes}"
 
 
 def verdict_of(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> Verdict | None:
