@@ -173,7 +173,8 @@ def test_a_line_in_full(first: bool) -> None:
     since = ("80.0", "7.5 s of 30.0 s", 3, "3.0 GiB read, 70") if first else ("180.0", "2.5 s of 10.0 s", 5, "2.0 GiB read, 75")
     assert line(figures(1, **NOW), None if first else figures(1, **BEFORE), 60) == (
         f"{since[0]} samples/s, waited {since[1]}, bound by the loader, without waiting 1.33 times as fast, "
-        f"which takes {since[2]} threads instead of 2, 2 of 6 batches ready, a sample takes 5.12 ms, at most 25.6 ms in 99 of 100, "
+        f"which takes {since[2]} threads instead of 2, 2 of 6 batches ready, "
+        "a sample takes 5.12 ms, at most 25.6 ms in 99 of 100, "
         f"{since[3]} % of blocks cached, "
         "loader 512.0 MiB of 2.0 GiB, process 3.0 GiB, 5.0 GiB of 8.0 GiB free, GPU 83 % busy, 4.0 GiB of 16.0 GiB, "
         "42 % of the time in Python, 3 cases skipped"
