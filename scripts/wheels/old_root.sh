@@ -9,16 +9,22 @@ set -euo pipefail
 root=$1 build=$1.build archive=http://archive.ubuntu.com/ubuntu
 
 # Debian does not have Ubuntu's keys, so what is fetched here is not checked.
-bionic() { # FOLDER, PACKAGES
+# CPython 3.12 asks for OpenSSL 1.1.1, which came with an update.
+bionic() { # FOLDER, PACKAGES, PACKAGES OF UPDATES
   debootstrap --variant=minbase --no-check-gpg --components=main,universe "--include=$2" bionic "$1" $archive >"$1.log" 2>&1 ||
     { tail -n 5 "$1.log" >&2 && fail "expected debootstrap to make $1"; }
+  cp /etc/resolv.conf "$1/etc/resolv.conf"
+  printf 'deb [trusted=yes] %s %s main\n' "$archive" bionic "$archive" bionic-updates >"$1/etc/apt/sources.list"
+  chroot "$1" bash -euc "apt-get -o APT::Sandbox::User=root -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -o APT::Sandbox::User=root -qq install --yes $3" >>"$1.log" 2>&1 ||
+    { tail -n 5 "$1.log" >&2 && fail "expected updates of $3 in $1"; }
 }
 
 if [ ! -e "$build/made" ]; then
   say "compiler of Ubuntu 18.04"
   rm -rf --one-file-system "$build"
   mkdir -p "$build"
-  bionic "$build" build-essential,bison,gawk,python3,libssl-dev,zlib1g-dev,libffi-dev,libbz2-dev,liblzma-dev,xz-utils
+  bionic "$build" build-essential,bison,gawk,python3,zlib1g-dev,libffi-dev,libbz2-dev,liblzma-dev,xz-utils libssl-dev
   mkdir "$build/build"
   if [ -n "${GLIBC:-}" ]; then
     cp -r "$GLIBC" "$build/build/glibc-2.28"
@@ -42,7 +48,7 @@ fi
 
 rm -rf --one-file-system "$root"
 mkdir -p "$root"
-bionic "$root" ca-certificates,libssl1.1,libffi6,zlib1g,libbz2-1.0,liblzma5,libstdc++6,libgomp1
+bionic "$root" ca-certificates,libffi6,zlib1g,libbz2-1.0,liblzma5,libstdc++6,libgomp1 libssl1.1
 cp -r "$build/opt/python3.12" "$root/opt/"
 ln -s /opt/python3.12/bin/python3 "$root/usr/local/bin/python3"
 # Names of the old files that no link of the new ones replaces are taken away, so that no program finds both.
@@ -51,4 +57,4 @@ rm -f "$root"/lib/x86_64-linux-gnu/*-2.27.so
 ln -sfn /lib/x86_64-linux-gnu/ld-2.28.so "$root/lib64/ld-linux-x86-64.so.2"
 cp "$build/build/glibc/usr/bin/ldd" "$root/usr/bin/ldd"
 chroot "$root" /sbin/ldconfig
-[ "$(chroot "$root" python3 -c 'import platform; print(platform.libc_ver()[1])')" = 2.28 ] || fail "expected glibc 2.28 in $root"
+[ "$(chroot "$root" python3 -c 'import platform, ssl; print(platform.libc_ver()[1])')" = 2.28 ] || fail "expected glibc 2.28 in $root"

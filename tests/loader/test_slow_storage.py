@@ -246,7 +246,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         memory.pipe_file(f"/cases/{file.name}", file.read_bytes())
     with pytest.raises(ValueError, match=r"\[cache_dir\] expected a folder on a disk .* memory://cases/case_0.b2nd"):
         open_folder("memory://cases")
-    with pytest.raises(ModuleNotFoundError, match=r"reads s3:// addresses.*\n.*fastnnunet-loader\[remote\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"reads s3:// addresses.*\n  pip install 'fsspec\[s3\]'"):
         monkeypatch.setitem(sys.modules, "s3fs", None)
         open_folder("s3://bucket/cases", cache_dir=tmp_path / "cache")
     monkeypatch.setitem(sys.modules, "fsspec", None)

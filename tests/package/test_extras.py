@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
@@ -20,6 +19,20 @@ else:  # pytest brings it
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_no_line_to_run_takes_the_package_from_an_index_that_does_not_have_it() -> None:
+    # Until there is a release, somebody else may own the name there.
+    by_name = re.compile(r"pip install[^\n`#]*(?<![\w/.-])fastnnunet[-_]loader(?![\w.-]*\.whl|-\*|[^\s]*\s*@)")
+    files = [file for folder in ("docs", "python", "examples", "scripts") for file in (ROOT / folder).rglob("*")]
+    told = {}
+    for file in [ROOT / "README.md", *files]:
+        if file.suffix in (".md", ".py", ".sh", ".ipynb", ".html", ".txt", "") and file.is_file():
+            found = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if by_name.search(line)]
+            told.update({str(file.relative_to(ROOT)): line for line in found if "does not work" not in line})
+    assert not told
+    for line in ("pip install fastnnunet-loader", 'pip install "fastnnunet-loader[ray]"', "pip install -U fastnnunet_loader"):
+        assert by_name.search(line), line
 
 
 def plain(name: str) -> str:

@@ -11,4 +11,4 @@ def missing() -> str | None:
     """Say which package is not there, or None."""
     if importlib.util.find_spec("ray") is not None:
         return None
-    return "expected the package ray, got no such package\n  pip install 'fastnnunet-loader[ray]'"
+    return "expected the package ray, got no such package\n  pip install ray"

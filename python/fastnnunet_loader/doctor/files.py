@@ -187,8 +187,9 @@ def _speed(reports: list[CaseReport], title: str, threads: int, seconds: float) 
         f"{in_units(voxels)} of voxels checked at {in_units(voxels / max(seconds, 1e-9))}/s"
     )
     if read >= ENOUGH_TO_TIME and each < SLOW:
-        why = "A GPU may wait for such storage."
-        return Check(name, Verdict.WARNING, found, why, "copy nnUNet_preprocessed to a local disk")
+        why = "A GPU may wait for such storage. A cache pays: after the first epochs, files are read from a local disk."
+        mend = "fastnnunet train ... --cache-dir DIR    (on a local disk; docs/storage.md)"
+        return Check(name, Verdict.WARNING, found, why, mend)
     return Check(name, Verdict.OK, found)
 
 

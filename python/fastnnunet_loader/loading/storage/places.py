@@ -44,6 +44,9 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 _MARKS = ("etag", "content-md5", "md5hash", "crc32c", "generation", "versionid", "last-modified", "lastmodified", "mtime")
 _MARKS_OF_OTHERS = ("last_modified", "modified", "updated", "created")
 
+# Extras of fsspec that bring what reads these protocols.
+_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "abfs", "az": "abfs"}
+
 # Errors of a disk that is written to; reading gives none of them.
 _WRITING = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
 
@@ -194,9 +197,9 @@ def _file_system(address: str) -> Any:
 
 def _missing(address: str, package: str) -> ModuleNotFoundError:
     protocol = address.partition(":")[0]
+    wanted = f"'fsspec[{_EXTRAS[protocol]}]'" if protocol in _EXTRAS else "fsspec"
     return ModuleNotFoundError(
-        f"[{address}] expected a package that reads {protocol}:// addresses, got none: {package}\n"
-        "  pip install 'fastnnunet-loader[remote]'"
+        f"[{address}] expected a package that reads {protocol}:// addresses, got none: {package}\n  pip install {wanted}"
     )
 
 
