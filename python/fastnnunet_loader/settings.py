@@ -78,13 +78,11 @@ class Kind:
             ValueError: "expected ..., got ...".
         """
         try:
-            value = self.read(text)
-            valid = self.valid(value)
+            if self.valid(value := self.read(text)):
+                return value
         except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(f"expected {self.expected}, got {text!r}")
-        return value
+            pass
+        raise ValueError(f"expected {self.expected}, got {text!r}")
 
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError if a value is out of range, or of another type."""
@@ -264,10 +262,7 @@ class LoaderSettings:
     )
     stall_after: float = field(
         default=STALL_AFTER,
-        metadata=_told(
-            SECONDS_ABOVE_0,
-            "seconds after which the log reports a slow batch, with what each thread is doing",
-        ),
+        metadata=_told(SECONDS_ABOVE_0, "seconds after which the log reports a slow batch, with what each thread is doing"),
     )
     abort_after: float | None = field(
         default=None,
@@ -287,7 +282,6 @@ class LoaderSettings:
             more="By default, a case whose `CASE.pkl` holds anything that nnU-Net does not write is a bad case.",
         ),
     )
-
     cache_dir: str | os.PathLike[str] | None = field(
         default=None,
         metadata=_told(

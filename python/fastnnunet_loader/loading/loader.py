@@ -99,8 +99,7 @@ class DataLoader(TorchLoader[B]):
 
         Args:
             data_loader: nnU-Net's nnUNetDataLoader. It is only read.
-            threads: number of threads that make samples; None for `default_threads()`. Loaders with the same number share
-                their threads.
+            threads: number of threads that make samples; None for `default_threads()`. Loaders with the same number share them.
             seed: of all random numbers, below 2**64; None to draw one, which is then in `.seed`.
             rank: of torch.distributed. Ranks have disjoint random streams.
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
@@ -110,16 +109,13 @@ class DataLoader(TorchLoader[B]):
             max_skipped: largest share of the cases that "skip" may skip, rounded down; one case may always be skipped. If
                 more cases are bad, the next batch raises a SampleError that lists them.
             patience: seconds for which reading is retried if a disk or file server does not answer (EIO, ESTALE, ETIMEDOUT
-                and similar errors), or if a file disappeared; 0 gives up at once. The wait is reported as a stall. The
-                batches stay the same.
+                and similar errors), or if a file disappeared; 0 gives up at once. The wait is reported as a stall.
             pin_memory: whether batches are in pinned memory; None pins them if there is an accelerator.
             prefetch: largest number of prefetched batches; None chooses it by threads and batch size. At first as many are
                 prefetched as keep the threads busy, and one more whenever the training waited while a thread was idle.
             check_finite: treat cases with NaN or infinite voxels as bad cases.
-            keep_blocks: keep blocks of the files decompressed as far as the budget allows. The batches are the same either
-                way.
-            budget_binds: whether a budget that is too small is an error, or is exceeded and reported; None makes it an error
-                if a budget is given.
+            keep_blocks: keep blocks of the files decompressed as far as the budget allows; batches are the same.
+            budget_binds: whether a budget that is too small is an error, or is exceeded and reported; None: an error if given.
             unrestricted_pickles: read properties (`CASE.pkl`) with Python's own unpickler, which runs any code in the file.
                 By default, a case whose properties hold anything that nnU-Net does not write is a bad case.
             stall_after: seconds after which a slow batch is reported once, with what each thread is doing.
