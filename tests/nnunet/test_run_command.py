@@ -219,7 +219,7 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path, monkeypatc
         "--threads 3 --seed 4 --memory-budget 2GB --on-bad-case skip --max-skipped 0.2 --patience 60 --stall-after 5 "
         "--abort-after 600 --check-finite --unrestricted-pickles "
         f"--leave-to-nnunet validation --live --log-stats --stats {tmp_path}/s.jsonl --stats-every 30 "
-        f"--metrics {tmp_path}/m.prom"
+        f"--metrics {tmp_path}/m.prom --cache-dir {tmp_path}/cache --cache-size 1GB"
     )
     parser = argparse.ArgumentParser()
     add_loader_options(parser)
@@ -231,11 +231,12 @@ def test_the_options_of_a_training_are_those_of_a_run(tmp_path: Path, monkeypatc
     assert from_text(as_text(args)) == wanted
     # Files are those that the command was given, in whichever folder the training's processes work.
     monkeypatch.chdir(tmp_path)
-    relative = as_text(parser.parse_args(["--stats", "s.jsonl", "--metrics", "below/m.prom"]))
+    relative = as_text(parser.parse_args(["--stats", "s.jsonl", "--metrics", "below/m.prom", "--cache-dir", "c"]))
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     found = from_text(relative)
     assert (found["stats"], found["metrics"]) == (tmp_path / "s.jsonl", tmp_path / "below" / "m.prom")
+    assert found["cache_dir"] == tmp_path / "c"
     assert from_text("1") == from_text("") == install_arguments(parser.parse_args([]))
     parameters = inspect.signature(fl.install).parameters
     assert wanted.keys() == parameters.keys()

@@ -134,7 +134,7 @@ def test_a_checkpoint_of_other_transforms_is_told_for_the_loader_that_it_is_of(e
     trainer = prepared(environment, Short)
     next(trainer.dataloader_val)
     state = state_for(runs.run_of(trainer))
-    assert (state["seed"], state["number_of_ranks"], set(state)) == (5, 1, {"seed", "number_of_ranks", "loaders"})
+    assert (state["seed"], state["number_of_ranks"], set(state)) == (5, 1, {"version", "seed", "number_of_ranks", "loaders"})
     assert [(one["role"], one["step"]) for one in state["loaders"]] == [(0, 1), (1, 2)]
     close(trainer)
     state["loaders"][1]["transforms"] = "others"
@@ -172,11 +172,13 @@ def test_the_line_of_a_training_makes_its_sample_again(environment: Any, role: s
     assert torch.equal(sample["data"], batch["data"][1])
     for ours, whole in zip(sample["target"], batch["target"], strict=True):
         assert torch.equal(ours, whole[1])
-    for other in ({"seed": 12}, {"step": step + 1}, {"slot": 0}, {"attempt": 1}, {"rank": 1}, {"rank": 1, "ranks": 2}):
-        named: dict[str, Any] = {"seed": 11, "step": step, "slot": 0 if other.get("ranks") else 1, "role": role, **other}
+    for other in ({"seed": 12}, {"step": step + 1}, {"slot": 0}, {"attempt": 1}, {"rank": 1}):
+        named: dict[str, Any] = {"seed": 11, "step": step, "slot": 1, "role": role, **other}
         again = fl.reproduce(environment.name, "3d_fullres", 0, **named)
         assert again["data"].shape == sample["data"].shape
         assert not torch.equal(again["data"], sample["data"]), other
+    of_two = fl.reproduce(environment.name, "3d_fullres", 0, seed=11, step=step, slot=1, role=role, rank=1, ranks=2)
+    assert torch.equal(of_two["data"], sample["data"]), "a slot's sample is the same, whichever rank makes it"
     assert sorted(Path(os.environ["nnUNet_results"]).rglob("*")) == results
     assert variables == {name: os.environ.get(name) for name in variables}
     close(trainer)
