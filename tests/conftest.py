@@ -50,6 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "FASTNNUNET_LONG_TESTS" not in os.environ:
+        left_out = pytest.mark.skip(reason="FASTNNUNET_LONG_TESTS=1 runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(left_out)
     # Files with trainings first: of two workers none is left with a long one at the end.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

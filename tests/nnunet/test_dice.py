@@ -50,6 +50,7 @@ def final_dice(loader: str, seed: int, dataset: Any, folder: Path) -> float:
     return float(json.loads(summary.read_text(encoding="utf-8"))["foreground_mean"]["Dice"])
 
 
+@pytest.mark.long
 def test_final_dice_agrees_within_the_spread_of_seeds(nnunet_dataset: Any, tmp_path: Path) -> None:
     dataset = nnunet_dataset("default")
     dice = {

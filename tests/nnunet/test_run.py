@@ -340,7 +340,10 @@ def environment(nnunet_dataset: Any, tmp_path: Path) -> tuple[Any, dict[str, str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["console script", "bash", "variable", "python -m", "own script", "fastnnunet train"])
+@pytest.mark.parametrize(
+    "kind",
+    ["console script", pytest.param("bash", marks=pytest.mark.long), "variable", "python -m", "own script", "fastnnunet train"],
+)
 def test_trainings_see_the_batches_of_fastnnunet_train(
     environment: tuple[Any, dict[str, str]], expected: dict[str, list[str]], tmp_path: Path, kind: str
 ) -> None:

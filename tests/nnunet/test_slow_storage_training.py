@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from serving import serving
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("FASTNNUNET_LONG_TESTS" not in os.environ, reason="takes a minute; FASTNNUNET_LONG_TESTS=1 runs it")
+@pytest.mark.long
 def test_a_training_at_an_address(nnunet_dataset: Any, tmp_path: Path) -> None:
     """Batches, final validation and metrics, with files copied once; nothing but JSON and references stays in the mirror."""
     dataset, cache = nnunet_dataset("default"), tmp_path / "cache"

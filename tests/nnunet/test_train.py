@@ -52,7 +52,14 @@ def check_statistics(stats: Path, metrics: Path, log: str) -> None:
 
 
 # A cascade's second stage needs the first (below).
-@pytest.mark.parametrize(("variant", "configuration"), [kind for kind in KINDS_OF_DATA if kind[0] != "cascade"])
+@pytest.mark.parametrize(
+    ("variant", "configuration"),
+    [
+        pytest.param(*kind, marks=() if kind[0] in ("default", "regions") else pytest.mark.long)
+        for kind in KINDS_OF_DATA
+        if kind[0] != "cascade"
+    ],
+)
 def test_training_runs_to_the_metrics(nnunet_dataset: Any, tmp_path: Path, variant: str, configuration: str) -> None:
     dataset, trace = nnunet_dataset(variant), Trace(tmp_path / "trace.txt")
     stats, metrics = tmp_path / "stats.jsonl", tmp_path / "stats.prom"

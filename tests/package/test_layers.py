@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
@@ -9,6 +11,16 @@ import pytest
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """The linter silences every logger that there is, of other tests as well."""
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    silent = {logger: logger.disabled for logger in loggers}
+    yield
+    for logger, disabled in silent.items():
+        logger.disabled = disabled
 
 
 @pytest.mark.parametrize("contract", ["layers", "prediction", "circles"])
