@@ -99,12 +99,13 @@ def scripts_chart(figures: dict[str, Any], file: Path) -> None:
         return statistics.median(value(run) for run in runs[name])
 
     panels: list[tuple[str, Callable[[dict[str, float]], float]]] = [
+        ("CPU s a sample, batches alone", lambda run: run["batch_cpu_seconds_per_sample"]),
         ("iterations/s (more is better)", lambda run: run["iterations_per_second"]),
         ("CPU s a sample, all processes, with the training", lambda run: run["cpu_seconds_per_sample"]),
         ("peak memory, GiB", lambda run: run["peak_memory"] / 2**30),
         ("first batch, s", lambda run: run["first_batch_seconds"]),
     ]
-    figure = Figure(figsize=(12, 0.42 * len(runs) + 1.6), layout="constrained")
+    figure = Figure(figsize=(14, 0.42 * len(runs) + 1.6), layout="constrained")
     colours = [OURS if name == "fastnnunet-loader" else THEIRS for name in runs]
     for axes, (label, value) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
         values = [middle(name, value) for name in runs]
