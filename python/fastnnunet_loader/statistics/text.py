@@ -6,7 +6,7 @@ from rich.table import Table
 
 from ..loading.statistics import LoaderStats
 from ..settings import in_units
-from .verdict import verdict_of
+from .bottleneck import bottleneck_of
 
 __all__ = ["line", "table"]
 
@@ -36,8 +36,8 @@ def line(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> str:
         f"process {in_units(now.process_memory)}",
         f"{in_units(now.memory_available)} of {in_units(now.memory_limit)} free",
     ]
-    if (verdict := verdict_of(now, before, batch_size)) is not None:
-        parts.insert(2, str(verdict))
+    if (bottleneck := bottleneck_of(now, before, batch_size)) is not None:
+        parts.insert(2, str(bottleneck))
     if now.gpu is not None:
         share = "" if now.gpu.utilization is None else f"{100 * now.gpu.utilization:.0f} % busy, "
         parts.append(f"GPU {share}{in_units(now.gpu.memory_used)} of {in_units(now.gpu.memory_total)}")

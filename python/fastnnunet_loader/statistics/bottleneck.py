@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from ..loading.statistics import LoaderStats
 
-__all__ = ["Verdict", "verdict_of"]
+__all__ = ["Bottleneck", "bottleneck_of"]
 
 NOTHING = 0.02
 """A share of waiting that no training notices."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Bottleneck:
     """Of a time in which batches were handed out."""
 
     waited: float
@@ -42,8 +42,8 @@ class Verdict:
         return f"bound by the loader, without waiting {gained}, which takes {takes}"
 
 
-def verdict_of(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> Verdict | None:
-    """Return the verdict on the time since `before` (None: since the first batch was asked for).
+def bottleneck_of(now: LoaderStats, before: LoaderStats | None, batch_size: int) -> Bottleneck | None:
+    """Return the bottleneck in the time since `before` (None: since the first batch was asked for).
 
     batch_size: samples of a batch. Returns None if no batch was handed out, or if nobody did anything with one.
     """
@@ -57,4 +57,4 @@ def verdict_of(now: LoaderStats, before: LoaderStats | None, batch_size: int) ->
     rate = batches / used
     # A millionth less: quotients that are whole but for their rounding.
     needed = max(1, math.ceil(rate * batch_size * thread_time / samples - 1e-6))
-    return Verdict(max(0.0, 1 - used / seconds), rate, needed, now.threads)
+    return Bottleneck(max(0.0, 1 - used / seconds), rate, needed, now.threads)
