@@ -136,6 +136,7 @@ class FileCache:
                     self._remove_others(partial.file)
                     try:
                         partial.make()
+                        self._count(self._bytes_on_disk(partial.file))  # much where a file system stores no holes
                     except OSError as error:
                         raise self._no_room(place, error.strerror or str(error)) from error
         return partial
