@@ -44,7 +44,8 @@ def read_ranges(place: str, stamp: Stamp, ranges: Ranges, stopped: Stopped) -> l
         else:
             path = files._strip_protocol(place)
             begins, ends = [begin for begin, _ in ranges], [end for _, end in ranges]
-            parts = files.cat_ranges([path] * len(ranges), begins, ends, on_error="raise")
+            at_once = {"batch_size": AT_ONCE} if files.async_impl else {}
+            parts = files.cat_ranges([path] * len(ranges), begins, ends, on_error="raise", **at_once)
             if stamp_of(place) != stamp:
                 raise failed(place, _OTHER)
         for (begin, end), part in zip(ranges, parts, strict=True):
