@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from .places import Stamp
 from .ranges import Ranges
 
@@ -69,18 +66,16 @@ class Partial:
         Raises:
             FileNotFoundError: the file was removed.
         """
-        wanted = np.zeros(self._pieces, np.bool_)
-        for begin, end in ranges:
-            wanted[begin // PIECE : -(-end // PIECE)] = True
-        at = np.flatnonzero(wanted & (self._noted() != 1))
-        if not at.size:
-            return []
-        cuts = np.flatnonzero(np.diff(at) > 1 + REQUEST // PIECE)
-        begins, ends = at[np.r_[0, cuts + 1]], at[np.r_[cuts, -1]] + 1
-        return [
-            (begin * PIECE, min(end * PIECE, self.stamp.size))
-            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
-        ]
+        noted, found = self._noted(), list[list[int]]()
+        for begin, end in sorted(ranges):
+            for piece in range(begin // PIECE, -(-end // PIECE)):
+                if noted[piece] == 1 or (found and piece < found[-1][1]):
+                    continue
+                if found and piece - found[-1][1] <= REQUEST // PIECE:
+                    found[-1][1] = piece + 1
+                else:
+                    found.append([piece, piece + 1])
+        return [(first * PIECE, min(last * PIECE, self.stamp.size)) for first, last in found]
 
     def write(self, parts: Iterable[tuple[int, bytes]]) -> None:
         """Write parts that begin and end with a piece, at these bytes of the source.
@@ -99,10 +94,10 @@ class Partial:
                 target.seek(self._map + begin // PIECE)
                 target.write(b"\1" * -(-len(data) // PIECE))
 
-    def _noted(self) -> npt.NDArray[np.uint8]:
+    def _noted(self) -> bytes:
         with self.file.open("rb") as source:
             source.seek(self._map)
-            found = np.frombuffer(source.read(self._pieces), np.uint8)
-        if found.size != self._pieces:
+            found = source.read(self._pieces)
+        if len(found) != self._pieces:
             raise FileNotFoundError(self.file)
         return found
