@@ -242,9 +242,9 @@ void add_loader(py::module_& module) {
 
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
-                       std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool budget_binds, bool skip_bad_cases, double max_skipped, double patience, bool check_finite,
-                       bool keep_blocks, const py::object& places) {
+                       std::uint32_t rank, std::uint32_t role, int threads, int most_threads, int prefetch,
+                       std::size_t memory_budget, bool budget_binds, bool skip_bad_cases, double max_skipped,
+                       double patience, bool check_finite, bool keep_blocks, const py::object& places) {
              LoaderOptions options;
              options.places = file_places(places);
              options.cases = std::move(cases);
@@ -254,6 +254,7 @@ void add_loader(py::module_& module) {
              options.rank = rank;
              options.role = role;
              options.threads = threads;
+             options.most_threads = most_threads;
              options.prefetch = prefetch;
              options.memory_budget = memory_budget;
              options.budget_binds = budget_binds;
@@ -265,9 +266,9 @@ void add_loader(py::module_& module) {
              return options;
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
-           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"), py::arg("budget_binds"),
-           py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"), py::arg("check_finite"),
-           py::arg("keep_blocks"), py::arg("places") = py::none());
+           py::arg("role"), py::arg("threads"), py::arg("most_threads"), py::arg("prefetch"), py::arg("memory_budget"),
+           py::arg("budget_binds"), py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"),
+           py::arg("check_finite"), py::arg("keep_blocks"), py::arg("places") = py::none());
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)

@@ -238,6 +238,7 @@ class LoaderOptions:
         rank: int,
         role: int,
         threads: int,
+        most_threads: int,
         prefetch: int,
         memory_budget: int,
         budget_binds: bool,

@@ -27,7 +27,7 @@ from ..loading.reading.cases import Source, check_augmenter, read_off
 from ..loading.sample_lines import Origin
 from ..loading.storage.mirrors import mirrored
 from ..settings import LOADERS
-from ..system import available_cores, given_threads, threads_of
+from ..system import available_cores, given_threads, most_threads, threads_of
 from .distributed.ranks import in_group, once, rank, ranks, ranks_here
 from .distributed.shares import shared
 from .log import say_here, sayer
@@ -42,13 +42,20 @@ _FOLLOWED = {"__init__", "__iter__", "__next__", "next", "__len__", "__doc__", "
 
 def rank_threads() -> int:
     """Return how many threads make the batches of this rank."""
+    return numbers_of_rank()[0]
+
+
+def numbers_of_rank() -> tuple[int, int]:
+    """Return how many threads make the batches of this rank, and how many there may be while the training waits for them."""
     installed = installation()
     assert installed is not None
-    if installed.settings.threads is not None:
-        return installed.settings.threads
+    if (asked := installed.settings.threads) is not None:
+        return asked, asked
     share, given = max(1, available_cores() // ranks_here()), given_threads()
+    if given is None:
+        return threads_of(share), most_threads(share)
     # nnU-Net's number is one for each rank. As there, more than the cores are of no use.
-    return threads_of(share) if given is None else min(given, share)
+    return min(given, share), min(given, share)
 
 
 class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
@@ -82,9 +89,11 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
         if settings.cache_dir is not None:
             source = made_here if isinstance(made_here, Source) else read_off(made_here)
             made_here = replace(source, batches=batches_to_come(trainer, place))
+        threads, most = numbers_of_rank()
         self.loader = DataLoader.from_nnunet(
             made_here,
-            threads=rank_threads(),
+            threads=threads,
+            most_threads=most,
             seed=run.share_seed(trainer, settings),
             rank=rank(),
             role=run.made,

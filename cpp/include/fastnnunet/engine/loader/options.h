@@ -29,6 +29,9 @@ struct LoaderOptions {
   std::uint32_t rank = 0;
   std::uint32_t role = 0;
   int threads = 1;
+  // As many as there may be while the consumer waits for batches and every thread is busy, as far as the memory budget
+  // has room for them; not more than `threads`: their number stays.
+  int most_threads = 0;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
   bool budget_binds = true;       // a budget that is too small is an error; else the least that is needed is taken
