@@ -19,27 +19,14 @@ namespace {
 using BadCaseTuple =
     std::tuple<std::string, std::string, std::string, std::uint64_t, std::uint32_t, std::uint32_t, std::string>;
 
-// What Python raised while it read a file, as the core's error.
-[[noreturn]] void raise_storage_error(py::error_already_set& error) {
-  const py::object type = py::module_::import("fastnnunet_loader.errors").attr("StorageError");
-  if (!error.matches(type)) throw;
-  const auto file = py::cast<std::string>(error.value().attr("file"));
-  const auto reason = py::cast<std::string>(error.value().attr("reason"));
-  const py::object code = error.value().attr("errno");
-  if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
-  Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
-  if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
-  throw PythonStorageError(file, reason, may_pass, std::move(error));
-}
-
-// `places(case_number, which)` gives a path.
+// `places(case_number, which)` gives a place, see `to_place`.
 FilePlaces file_places(const py::object& places) {
   if (places.is_none()) return {};
   const SharedObject held = share(places);
   return [held](std::size_t case_number, int which) {
     const py::gil_scoped_acquire lock;
     try {
-      return py::cast<std::filesystem::path>((*held)(case_number, which));
+      return to_place((*held)(case_number, which));
     } catch (py::error_already_set& error) {
       raise_storage_error(error);
     }

@@ -427,4 +427,18 @@ SIXTH = [
         "for number in core.cases_of(first):",
         "tests/loader",
     ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/ranges.py",
+        "parts of a file that was replaced by another of its size are mixed with those of the file before",
+        "if told and known in stamp.mark and known + told not in stamp.mark:",
+        "if told and known in stamp.mark and not stamp.size:",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/cache.py",
+        "parts of files take more than the size of the cache",
+        "if not self._admitted(None, count, again=again):",
+        "if count < 0:",
+        "tests/loader",
+    ),
 ]

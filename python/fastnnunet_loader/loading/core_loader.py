@@ -104,7 +104,10 @@ class CoreLoader:
         opened.add(self)
 
     def _make(self) -> _core.Loader:
-        copies = copies_of(self._source.cases, None if self._source.kept else self._cache, self.report)
+        cache = None if self._source.kept else self._cache
+        batches = self._source.batches
+        samples = None if batches is None else batches * self.global_batch_size
+        copies = copies_of(self._source.cases, cache, self._sampling["patch_size"], samples, self.report)
         try:
             core = self._made_with(copies)
         except BaseException:

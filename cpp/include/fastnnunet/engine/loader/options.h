@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <vector>
 
 #include "fastnnunet/engine/loader/case_files.h"
+#include "fastnnunet/platform/file_place.h"
 #include "fastnnunet/random/sample_id.h"
 #include "fastnnunet/sampling/options.h"
 
@@ -16,8 +16,8 @@ namespace fastnnunet {
 
 // Where a file of a case is read from, in place of the path that the case has; `which` is as in CaseFiles. It is called
 // by the thread that is about to open the file, by several threads at once, and may take long. Its StorageErrors are
-// those of the file.
-using FilePlaces = std::function<std::filesystem::path(std::size_t case_number, int which)>;
+// those of the file. It is called again if what it named was removed meanwhile.
+using FilePlaces = std::function<FilePlace(std::size_t case_number, int which)>;
 
 struct LoaderOptions {
   std::vector<CaseFiles> cases;
