@@ -1,9 +1,12 @@
-"""A server of files for tests: it lists folders, sends files whole, and counts what it sent."""
+"""A server of files for tests: it lists folders, sends files whole, slowly if asked to, and counts what it sent."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
+import io
+import os
 import threading
 import time
 from collections import Counter
@@ -11,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+CHUNK = 1 << 16
 
 
 class Served:
@@ -23,6 +28,13 @@ class Served:
         """How often each file was sent, by its name."""
         self.delay = 0.0
         """Seconds before a file is sent."""
+        self.rate = 0.0
+        """Bytes per second that are sent of a file; 0 for as many as there are."""
+        self.goes_on = threading.Event()
+        """The second half of a file is sent when this is set."""
+        self.goes_on.set()
+        self.half_way = threading.Semaphore(0)
+        """Released whenever half of a file was sent."""
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -34,6 +46,20 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._served.sent[Path(self.path).name] += 1
         time.sleep(self._served.delay)
         super().do_GET()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        if isinstance(source, io.BytesIO):  # the names in a folder
+            return super().copyfile(source, outputfile)
+        left = os.fstat(source.fileno()).st_size // 2
+        with contextlib.suppress(ConnectionError):  # whoever asked was killed
+            while chunk := source.read(min(CHUNK, left) if left > 0 else CHUNK):
+                outputfile.write(chunk)
+                left -= len(chunk)
+                if left == 0:
+                    self._served.half_way.release()
+                    self._served.goes_on.wait()
+                if self._served.rate:
+                    time.sleep(len(chunk) / self._served.rate)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -50,7 +76,8 @@ def serving(folder: Path) -> Iterator[Served]:
     try:
         yield served
     finally:
-        served.delay = 0.0
+        served.delay = served.rate = 0.0
+        served.goes_on.set()
         server.shutdown()
         server.server_close()
         thread.join()

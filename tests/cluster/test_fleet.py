@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
-import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +15,18 @@ from raw_images import copy_images
 from fastnnunet_loader.cli.command import main
 from fastnnunet_loader.cluster.fleet import Shares, shares
 from fastnnunet_loader.errors import CommandError
+from strikes import struck
 
 FAST = ("--disable_tta", "-step_size", "1")
-
-
-class Killer(threading.Thread):
-    """Kills whoever begins to write a case's files, again and again."""
-
-    def __init__(self, output: Path, case: str) -> None:
-        super().__init__(daemon=True)
-        self.killed: list[int] = []
-        self.stop = threading.Event()
-        self._pattern = f".{case}-*/held.json"
-        self._output = output
-
-    def run(self) -> None:
-        while not self.stop.wait(0.005):
-            for held in self._output.glob(self._pattern):
-                with contextlib.suppress(OSError, ValueError):
-                    worker = json.loads(held.read_text(encoding="utf-8"))["pid"]
-                    if worker not in self.killed:
-                        os.kill(worker, signal.SIGKILL)
-                        self.killed.append(worker)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_worker_that_dies_loses_no_case_and_a_case_that_kills_is_given_up(trained: Any, tmp_path: Path) -> None:
+def test_a_worker_that_dies_loses_no_case_and_a_case_that_kills_is_given_up(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has written the files of brain_001, and is about to move them, is killed."""
     dataset, model = trained()
     images, ours, theirs = copy_images(dataset, tmp_path / "images", 4, (1, 1, 1)), tmp_path / "ours", tmp_path / "theirs"
     alone = copy_images(dataset, tmp_path / "alone", 1, (1, 1, 1))
@@ -55,15 +35,14 @@ def test_a_worker_that_dies_loses_no_case_and_a_case_that_kills_is_given_up(trai
     done_before = ours / "brain_003.nii.gz"  # by a fleet that was ended
     done_before.write_bytes((theirs / "brain_000.nii.gz").read_bytes())
     stamp = done_before.stat().st_mtime_ns
-    killer = Killer(ours, "brain_001")
-    killer.start()
+    variables, record = struck(tmp_path / "site", r"brain_001\.nii\.gz", signal.SIGKILL)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     options = ("--ray", "local", "--ray-cpus", "1", "--ray-tries", "2", "--on-bad-case", "skip", "--continue_prediction")
     done = run(OURS, dataset, model, images, ours, *FAST, *options)
-    killer.stop.set()
-    killer.join()
     said = done.stdout + done.stderr
     assert done.returncode == 1, said[-3000:]
-    assert len(killer.killed) == 2, said[-3000:]
+    assert len(set(record.read_text(encoding="utf-8").split())) == 2, said[-3000:]
     assert said.count("died with") == 2
     assert "1 bad cases were left out" in said and "2 cases predicted" in said
     assert "[brain_001]" in said and "2 workers died while they had the case" in said

@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import SimpleITK
 
 from fastnnunet_loader.cli.command import main
 from fastnnunet_loader.termination import EXIT_CODE
+from strikes import strike
 
 from .fault import expect, fault, not_tried
 from .scene import Scene
@@ -284,6 +284,7 @@ def _ended_and_again(scene: Scene, number: signal.Signals, code: int) -> str:
         from fastnnunet_loader.termination import Terminated, ends_on_sigterm
 
         ending = 9
+        strike(r"brain_\d+\.b2nd", number, after=1)
         try:
             with ends_on_sigterm():
                 data.preprocess("-np", "1")
@@ -291,10 +292,6 @@ def _ended_and_again(scene: Scene, number: signal.Signals, code: int) -> str:
             ending = EXIT_CODE
         finally:
             os._exit(ending)
-    begin = time.monotonic()
-    while not data.recorded() and time.monotonic() < begin + 30:
-        time.sleep(0.002)
-    os.kill(child, number)
     _, status = os.waitpid(child, 0)
     found = os.waitstatus_to_exitcode(status)
     expect(found == code, f"it ended with {found}")

@@ -124,11 +124,11 @@ def slowly(target, chunk):
     time.sleep(slow)
 places._write = slowly
 cache = FileCache(Path(sys.argv[1]), None, print)
-print(cache.local(Path(sys.argv[2])), cache.copied, flush=True)
+print(cache.local(places.place_of(sys.argv[2])), cache.copied, flush=True)
 """
 
 
-def copying(cache: Path, file: Path, slow: float) -> subprocess.Popen[str]:
+def copying(cache: Path, file: Path | str, slow: float) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     return subprocess.Popen(
         [sys.executable, "-c", COPY, cache, file, str(slow)], stdout=subprocess.PIPE, encoding="utf-8", env=environment
@@ -157,6 +157,40 @@ def test_two_runs_copy_a_file_once_and_a_killed_one_leaves_nothing_behind(tmp_pa
     FileCache(cache, None, print)
     assert kept(cache) == [copy]
     assert int((cache / "fastnnunet_cache" / "used").read_text(encoding="ascii")) == file.stat().st_size
+
+
+def test_a_run_is_killed_while_a_slow_server_sends_and_two_others_copy_the_file_once(served: Served, tmp_path: Path) -> None:
+    file, cache, address = served.folder / "case.npy", tmp_path / "cache", f"{served.address}/case.npy"
+    file.write_bytes(os.urandom(3 << 20))
+    served.rate = 4e6
+    served.goes_on.clear()
+    killed = copying(cache, address, 0.0)
+    assert served.half_way.acquire(timeout=60)
+    killed.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    killed.communicate()
+    assert [part.suffix for part in kept(cache)] == [".part"]
+    served.goes_on.set()
+    both = [copying(cache, address, 0.0) for _ in range(2)]
+    lines = [process.communicate(timeout=60)[0].splitlines() for process in both]
+    (copy,) = kept(cache)
+    assert copy.read_bytes() == file.read_bytes()
+    assert sorted(line[-1] for line in lines) == [f"{copy} 0", f"{copy} 1"]
+    assert served.sent["case.npy"] == 2  # to the one that was killed, and to one of the others
+
+
+def test_what_changed_at_an_address_is_sent_anew_and_nothing_else(served: Served, tmp_path: Path) -> None:
+    folder, settings = numpy_folder(served.folder / "cases", "b2nd", cases=3), {"cache_dir": tmp_path / "cache"}
+    address = f"{served.address}/cases"
+    first = taken(open_folder(address, cache=tmp_path / "classes", **settings))
+    served.sent.clear()
+    changed = ("case_0.b2nd", "case_0_seg.b2nd")
+    for name in changed:
+        (folder / name).write_bytes((folder / name.replace("_0", "_1")).read_bytes())
+        os.utime(folder / name, (0, time.time() + 60))  # a server tells whole seconds
+    wanted = taken(open_folder(folder))
+    ours = taken(open_folder(address, cache=tmp_path / "classes", **settings))
+    assert same(ours, wanted) and not same(ours, first)
+    assert {name: served.sent[name] for name in served.sent if name.endswith(".b2nd")} == dict.fromkeys(changed, 1)
 
 
 def test_a_full_disk_goes_on_from_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +282,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_folder("memory://cases")
     with pytest.raises(ModuleNotFoundError, match=r"reads s3:// addresses.*\n  pip install 'fsspec\[s3\]'"):
         monkeypatch.setitem(sys.modules, "s3fs", None)
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # found by another test
         open_folder("s3://bucket/cases", cache_dir=tmp_path / "cache")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ModuleNotFoundError, match=r"reads memory:// addresses, got none: fsspec\n"):

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from training_runs import assert_finished, output_folder, train
+from training_runs import assert_finished, batches, output_folder, train
 
 import fastnnunet_loader as fl
+from buckets import bucket
 from fastnnunet_loader.cli.train import add_arguments, run
 from fastnnunet_loader.errors import CommandError
 from fastnnunet_loader.loading.storage.preprocessed import mirror_preprocessed
 from fastnnunet_loader.nnunet.augmenter import batches_to_come
 from fastnnunet_loader.nnunet.sources import open_source
 from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
+from nnunet.trainers.nnUNetTrainerRecording import digest_of
 from serving import serving
 
 
@@ -34,6 +36,24 @@ def test_a_training_at_an_address(nnunet_dataset: Any, tmp_path: Path) -> None:
     mirror = next((cache / "fastnnunet_cache" / "mirrors").glob("*/Dataset*"))
     filled = {file.suffix for file in mirror.rglob("*") if file.is_file() and file.stat().st_size}
     assert filled == {".json", ".gz"}
+
+
+def test_a_training_in_a_bucket_has_the_batches_of_the_folder(
+    environment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fastnnunet train` with nnUNet_preprocessed=s3://..., and the keys in the environment."""
+    dataset, results = environment, tmp_path / "results"
+    settings: dict[str, Any] = {"seed": 4, "threads": 2, "pin_memory": False}
+    source = open_source(dataset.name, "3d_fullres", 0, "nnUNetTrainerRecording")
+    with fl.DataLoader.from_nnunet(source.train, **settings) as loader:
+        next(loader)  # nnU-Net takes one before the first epoch
+        wanted = [f"train 0 {digest_of(next(loader))}" for _ in range(3)]
+    with bucket() as cases:
+        address = cases.put(dataset.preprocessed, "nnUNet_preprocessed")
+        at = {**cases.environment, "nnUNet_preprocessed": address, "RECORD_STOP_AFTER": "1"}
+        done = train(dataset, results, "--cache-dir", str(tmp_path / "cache"), "--seed", "4", environment=at)
+    assert done.returncode == 130, done.stdout[-2000:] + done.stderr[-3000:]  # stopped after an epoch
+    assert batches(results)[:3] == wanted
 
 
 def test_loaders_and_validation_at_an_address(environment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from packed_inputs import labels_of, quietly, read, volume, write, write_cases, 
 
 import fastnnunet_loader as fl
 from fastnnunet_loader import cli
+from strikes import struck
 
 COMMAND = (sys.executable, "-m", "fastnnunet_loader.cli", "pack")
 
@@ -194,19 +195,18 @@ def test_an_interrupted_run_leaves_whole_cases_and_is_continued(tmp_path: Path, 
     out = tmp_path / "out"
     arguments = [tmp_path / "images", "--labels", tmp_path / "labels", "-o", out, "--spacing", 0.5, 0.5, 1, "--threads", 1]
     for sent, wanted in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)):
-        before = len(list(out.glob("case_?.b2nd")))
-        with subprocess.Popen(
+        variables, _ = struck(tmp_path / sent.name, r"case_\d\.b2nd", sent, after=1)
+        done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
+            env={**os.environ, **variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-        ) as process:
-            end = time.monotonic() + 60
-            while len(list(out.glob("case_?.b2nd"))) <= before and process.poll() is None and time.monotonic() < end:
-                time.sleep(0.002)
-            process.send_signal(sent)
-            said = process.communicate(timeout=60)[1]
-            assert process.returncode == wanted, said
+            timeout=120,
+            check=False,
+        )
+        said = done.stderr
+        assert done.returncode == wanted, said
         found = {file.stem for file in out.glob("case_?.b2nd")}
         assert 0 < len(found) < 8
         assert all((out / f"{name}_seg.b2nd").is_file() and (out / f"{name}.pkl").is_file() for name in found)

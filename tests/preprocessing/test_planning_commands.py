@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from same_cases import assert_same_cases
 from datasets import CASES
 from nnunet.processes import SHORT_PROGRAMS, created_processes, small_shared_memory
 from nnunet.programs import RUN, SCRIPTS, call, needs_the_installed_package
+from strikes import struck
 
 OURS = (sys.executable, "-m", "fastnnunet_loader.cli")
 
@@ -88,19 +87,16 @@ def test_an_interrupted_run_is_continued(nnunet_dataset: Any, tmp_path: Path) ->
     dataset, folder = nnunet_dataset(), tmp_path / "preprocessed"
     made = plans_of(dataset, folder) / "nnUNetPlans_3d_fullres"
     command = [*OURS, "preprocess", "-d", str(dataset.id), "-c", "3d_fullres", "-np", "1", "--threads", "1"]
-    variables = environment(dataset, folder)
     for number, wanted in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         before = found(made)
-        with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            end = time.monotonic() + 120
-            while len(found(made)) <= len(before) and process.poll() is None and time.monotonic() < end:
-                time.sleep(0.005)
-            process.send_signal(number)
-            assert process.wait(60) == wanted
+        variables, _ = struck(tmp_path / number.name, r"brain_\d+\.b2nd", number, after=1)
+        done = call(*command, environment={**environment(dataset, folder), **variables})
+        assert done.returncode == wanted, done.stdout[-2000:] + done.stderr[-3000:]
+        assert len(before) < len(found(made)) < CASES
         for name in found(made):
             assert (made / f"{name}_seg.b2nd").is_file()
             assert (made / f"{name}.pkl").is_file()
-    done = call(*command, environment=variables)
+    done = call(*command, environment=environment(dataset, folder))
     assert done.returncode == 0, done.stderr
     assert "by a run that did not end" in done.stderr
     assert_same_cases(made, dataset.folder("3d_fullres"), CASES)

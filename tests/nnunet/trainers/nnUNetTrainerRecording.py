@@ -13,6 +13,14 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
+def digest_of(batch: dict[str, Any]) -> str:
+    target = batch["target"]
+    digest = hashlib.sha256(repr(list(batch["keys"])).encode())
+    for tensor in [batch["data"], *(target if isinstance(target, list) else [target])]:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
 class nnUNetTrainerRecording(nnUNetTrainer):
     def __init__(
         self,
@@ -48,9 +56,5 @@ class nnUNetTrainerRecording(nnUNetTrainer):
             raise KeyboardInterrupt
 
     def _record(self, phase: str, batch: dict[str, Any]) -> None:
-        target = batch["target"]
-        digest = hashlib.sha256(repr(list(batch["keys"])).encode())
-        for tensor in [batch["data"], *(target if isinstance(target, list) else [target])]:
-            digest.update(tensor.numpy().tobytes())
         with Path(os.environ["RECORD_FILE"]).open("a", encoding="utf-8") as file:
-            file.write(f"{phase} {self.current_epoch} {digest.hexdigest()}\n")
+            file.write(f"{phase} {self.current_epoch} {digest_of(batch)}\n")
