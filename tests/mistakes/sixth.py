@@ -112,8 +112,8 @@ SIXTH = [
     Mistake(
         f"{CORE}/engine/loader/batch_queue_reports.cpp",
         "dump() and reports of stalls exchange how long a thread has been in its stage and how long in its sample",
-        "seconds(now - thread.stage_since), seconds(now - thread.sample_since)});",
-        "seconds(now - thread.sample_since), seconds(now - thread.stage_since)});",
+        "in_seconds(now - thread.stage_since), in_seconds(now - thread.sample_since)});",
+        "in_seconds(now - thread.sample_since), in_seconds(now - thread.stage_since)});",
         _SAMPLES,
     ),
     Mistake(
