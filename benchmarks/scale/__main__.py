@@ -9,7 +9,7 @@ while copying, two runs at once, a full disk, files that changed at the source; 
 cases on two Ray nodes of this machine, one of them killed in the middle, beside the single process.
 
 Every scene is checked, and the command exits with 1 where one does not hold. storage needs root, nginx, iproute2 and util-linux
-(`apt-get install nginx iproute2`); fleet needs `pip install ray`. `--short` takes about two minutes, on brains of 4 mm: its
+(`apt-get install nginx iproute2`); fleet needs `pip install ray`. `--short` takes some minutes in all, on brains of 4 mm: its
 figures mean nothing. `--markdown docs/scale.md` writes what docs/scale.md says of a complete file of figures.
 """
 
