@@ -1,0 +1,1 @@
+"""What a training or a fleet of predictions takes that is larger than one GPU on one machine."""
