@@ -4,9 +4,9 @@
 
 labels: chests with 61 labels. lungs: chests of 512 x 512 x 50, 1 label. small: 25 slices of 256 x 256 as MR, 1 label. Volumes
 are those of the source distribution of `pyradiomics`; spacings vary by case, so that everything is resized. Each side runs
-whole commands in processes of their own, nnU-Net with two worker processes: `extract_fingerprint`, and `preprocess` of
-3d_fullres with the same plans. CPU seconds are those of the process and all that it started; memory is that of the whole
-process tree.
+whole commands in processes of their own, nnU-Net with two worker processes: `extract_fingerprint`, `preprocess` of 3d_fullres
+with the same plans, and from raw images to 3d_fullres in one command, `plan_and_preprocess`. CPU seconds are those of the
+process and all that it started; memory is that of the whole process tree.
 floor: one thread reads each case with nnU-Net's reader, and packs what preprocessing writes.
 """
 
@@ -35,7 +35,7 @@ from .machine import machine
 
 SIDES = ("nnunet", "fastnnunet", "floor")
 PARTS = ("labels", "lungs", "small")
-STEPS = ("extract_fingerprint", "preprocess")
+STEPS = ("extract_fingerprint", "preprocess", "plan_and_preprocess")
 CASES = {"labels": 3, "lungs": 3, "small": 3}
 ID = 150
 MIB = 2**20
@@ -114,10 +114,12 @@ MODULE = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
 
 def command(side: str, step: str, number: int) -> list[str]:
     options = ["-d", str(number)]
-    if step == "preprocess":
+    if step in ("preprocess", "plan_and_preprocess"):
         options += ["-c", "3d_fullres", "-np", "2"]
     if step == "extract_fingerprint":
         options += ["-np", "2"]
+    if step == "plan_and_preprocess":
+        options += ["-npfp", "2"]
     if side == "floor":
         return [sys.executable, "-m", "benchmarks.preprocessing", "--floor", str(number)]
     if side == "fastnnunet":
@@ -127,8 +129,9 @@ def command(side: str, step: str, number: int) -> list[str]:
 
 def measured(side: str, part: str, step: str, number: int, root: Path) -> Figures:
     """Run a command to its end."""
-    folders = {name: str(root / (name if name != "nnUNet_preprocessed" else f"{side}_preprocessed")) for name in
-               ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}  # fmt: skip
+    preprocessed = root / f"{side}_{'whole' if step == 'plan_and_preprocess' else 'preprocessed'}"
+    folders = {"nnUNet_raw": str(root / "nnUNet_raw"), "nnUNet_preprocessed": str(preprocessed),
+               "nnUNet_results": str(root / "nnUNet_results")}  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     with subprocess.Popen(
@@ -164,11 +167,11 @@ def floor(number: int) -> None:
             target.write_bytes(packed)
 
 
-def compare(part: str, number: int, root: Path) -> None:
+def compare(part: str, number: int, root: Path, folder: str) -> None:
     """Raise AssertionError unless both sides made the same."""
     import blosc2
 
-    ours, theirs = (root / f"{side}_preprocessed" / f"Dataset{number}_{part}" for side in ("fastnnunet", "nnunet"))
+    ours, theirs = (root / f"{side}_{folder}" / f"Dataset{number}_{part}" for side in ("fastnnunet", "nnunet"))
     fingerprints = [json.loads((one / "dataset_fingerprint.json").read_text(encoding="utf-8")) for one in (ours, theirs)]
     assert fingerprints[0] == fingerprints[1]
     files = sorted((theirs / "nnUNetPlans_3d_fullres").glob("*.b2nd"))
@@ -195,7 +198,11 @@ def run(part: str, scans: Path) -> list[Figures]:
         for file in ("nnUNetPlans.json", "dataset.json"):
             shutil.copy(root / "nnunet_preprocessed" / name / file, root / "fastnnunet_preprocessed" / name / file)
         found += [measured(side, part, "preprocess", number, root) for side in ("fastnnunet", "nnunet")]
-        compare(part, number, root)
+        compare(part, number, root, "preprocessed")
+        for side in ("fastnnunet", "nnunet"):
+            (root / f"{side}_whole").mkdir()
+            found.append(measured(side, part, "plan_and_preprocess", number, root))
+        compare(part, number, root, "whole")
         (root / "floor_preprocessed").symlink_to(root / "fastnnunet_preprocessed")
         found.append(measured("floor", part, "preprocess", number, root))
     return found

@@ -7,8 +7,8 @@ files of brains into memory, normalises them, and feeds a SegResNet with batches
 processes, and with ThreadDataLoader's threads; TorchIO: its Queue with worker processes; this loader: `from_arrays` with
 `from_monai` of MONAI's transforms. The recipe is MONAI's; what the others do otherwise stands beside their figures.
 
-Before anything is timed, batches of each side are checked: shape, type, finite voxels, labels, and mean, deviation and
-foreground within a range of MONAI's. CPU time and memory are those of all processes of a side. Each side is run twice: with the
+Before anything is timed, batches of each side are checked: shape, type, finite voxels, labels, share of foreground, and mean and
+deviation of its voxels within a range of MONAI's. CPU time and memory are those of all processes of a side. Each side is run twice: with the
 training, and with nobody who uses its batches, which says what the batches alone cost. "First batch" is the time from the first
 file to the first batch. `--short` is for trying it: brains of 4 mm, small patches, few iterations.
 """
@@ -185,7 +185,8 @@ def checked(batch: dict[str, Any], form: Form) -> dict[str, float]:
         raise RuntimeError(f"expected finite float32, got {image.dtype}")
     if not {float(value) for value in label.unique()} <= set(range(CLASSES)):
         raise RuntimeError(f"expected labels below {CLASSES}, got {label.unique().tolist()}")
-    return {"mean": float(image.mean()), "deviation": float(image.std()), "foreground": float((label > 0).float().mean())}
+    inside = image[label > 0]  # what lies around it depends on where a sampler may put its patches
+    return {"mean": float(inside.mean()), "deviation": float(inside.std()), "foreground": float((label > 0).float().mean())}
 
 
 def facts_here(side: str, files: list[dict[str, str]], form: Form, workers: int) -> dict[str, float]:
@@ -198,7 +199,8 @@ def agree(facts: dict[str, dict[str, float]]) -> None:
     """Raise RuntimeError if a side's batches are not like MONAI's."""
     reference = facts["MONAI, processes"]
     for side, found in facts.items():
-        for name, tolerance in (("mean", 0.35), ("deviation", 0.25), ("foreground", 0.15)):
+        # MONAI moves patches that reach over the border, TorchIO and nnU-Net draw from those that do not: they see more brain.
+        for name, tolerance in (("mean", 0.15), ("deviation", 0.15), ("foreground", 0.3)):
             if abs(found[name] - reference[name]) > tolerance:
                 raise RuntimeError(f"[{side}] expected a {name} near MONAI's, {reference[name]:.3f}, got {found[name]:.3f}")
 

@@ -5,6 +5,7 @@
 #
 #   neighbours     symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
 #   pythons        digests and tests of the installed wheel, for each CPython
+#   alone          loaders of scripts where nnU-Net is not installed
 #   free_threaded  tests in several threads at once, for a CPython without Python's lock
 #   torches        the same wheel beside other versions of torch
 #   sdist          the source distribution, which pip builds
@@ -20,7 +21,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
-[ $# -gt 0 ] || steps=(neighbours pythons free_threaded torches sdist systems aarch64)
+[ $# -gt 0 ] || steps=(neighbours pythons alone free_threaded torches sdist systems aarch64)
 work=$ROOT/build/try_wheels
 mkdir -p "$work"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -77,6 +78,20 @@ pythons() {
     rm -rf "${work:?}/$tag"
   done
   [ ${#failed[@]} -eq 0 ] || fail "tests failed for: ${failed[*]}"
+}
+
+# With the extra for transforms, and without nnU-Net, whose prepared data sets the other steps use.
+alone() {
+  local folder=$work/alone python
+  python=$(interpreter 3.12)
+  [ -n "$python" ] || fail "expected CPython 3.12, found none"
+  rm -rf "$folder"
+  "$python" -m venv "$folder"
+  pip_in "$folder" "fastnnunet-loader[transforms,images] @ file://$(wheel_of cp312 x86_64)" "pytest>=8" hypothesis blosc2
+  "$folder/bin/python" -c 'import importlib.util as i; assert i.find_spec("nnunetv2") is None'
+  "$folder/bin/python" -m pytest -q -p no:cacheprovider --noconftest -o pythonpath="tests tests/transforms tests/loader ." \
+    tests/loader/test_from_arrays.py tests/loader/test_targets.py tests/loader/test_wrong_inputs.py tests/transforms/test_callables.py
+  rm -rf "$folder"
 }
 
 # nnU-Net's packages are not there for it. Transforms in Python make torch import Triton, which asks for the lock.
@@ -310,7 +325,7 @@ windows() {
 
 for step in "${steps[@]}"; do
   case $step in
-    neighbours | pythons | free_threaded | torches | sdist | systems | aarch64 | windows) ;;
+    neighbours | pythons | alone | free_threaded | torches | sdist | systems | aarch64 | windows) ;;
     *) fail "expected steps of: neighbours pythons free_threaded torches sdist systems aarch64 windows, got: $step" ;;
   esac
 done

@@ -13,6 +13,7 @@
 #include "fastnnunet/base/mutex.h"
 #include "fastnnunet/engine/batch_ring.h"
 #include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/platform/file_place.h"
 #include "fastnnunet/transforms/record.h"
 #include "fastnnunet/transforms/transform.h"
 
@@ -49,6 +50,13 @@ class PythonStorageError final : public StorageError {
  private:
   py::error_already_set original_;
 };
+
+// What Python raised while it read a file, as the core's error; to be called in the handler. Python's lock is held.
+[[noreturn]] void raise_storage_error(py::error_already_set& error);
+
+// A path; or (path, size, piece, content, fetch) as in FileParts, where `fetch` is None or called with a list of
+// (begin, end). Python's lock is held.
+FilePlace to_place(const py::object& place);
 
 Record to_record(const py::dict& values, const std::string& owner);
 py::dict to_dict(const Record& record);

@@ -2,6 +2,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/engine/sample_error.h"
 #include "fastnnunet/pipeline/pipeline.h"
+#include "fastnnunet/platform/system_errors.h"
 
 namespace fastnnunet::bindings {
 namespace {
@@ -63,6 +64,17 @@ py::object to_python(const std::exception_ptr& error) {
   } catch (const std::exception& e) {
     return py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(e.what());
   }
+}
+
+void raise_storage_error(py::error_already_set& error) {
+  if (!error.matches(exception_type("StorageError"))) throw;
+  const auto file = py::cast<std::string>(error.value().attr("file"));
+  const auto reason = py::cast<std::string>(error.value().attr("reason"));
+  const py::object code = error.value().attr("errno");
+  if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
+  Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
+  if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
+  throw PythonStorageError(file, reason, may_pass, std::move(error));
 }
 
 void add_errors(py::module_&) {

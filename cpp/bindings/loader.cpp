@@ -19,27 +19,14 @@ namespace {
 using BadCaseTuple =
     std::tuple<std::string, std::string, std::string, std::uint64_t, std::uint32_t, std::uint32_t, std::string>;
 
-// What Python raised while it read a file, as the core's error.
-[[noreturn]] void raise_storage_error(py::error_already_set& error) {
-  const py::object type = py::module_::import("fastnnunet_loader.errors").attr("StorageError");
-  if (!error.matches(type)) throw;
-  const auto file = py::cast<std::string>(error.value().attr("file"));
-  const auto reason = py::cast<std::string>(error.value().attr("reason"));
-  const py::object code = error.value().attr("errno");
-  if (!code.is_none() && platform::is_limit_errno(py::cast<int>(code))) throw ResourceError(file, reason);
-  Passing may_pass = code.is_none() ? Passing::no : platform::passing_errno(py::cast<int>(code));
-  if (py::cast<bool>(error.value().attr("passing"))) may_pass = Passing::yes;
-  throw PythonStorageError(file, reason, may_pass, std::move(error));
-}
-
-// `places(case_number, which)` gives a path.
+// `places(case_number, which)` gives a place, see `to_place`.
 FilePlaces file_places(const py::object& places) {
   if (places.is_none()) return {};
   const SharedObject held = share(places);
   return [held](std::size_t case_number, int which) {
     const py::gil_scoped_acquire lock;
     try {
-      return py::cast<std::filesystem::path>((*held)(case_number, which));
+      return to_place((*held)(case_number, which));
     } catch (py::error_already_set& error) {
       raise_storage_error(error);
     }
@@ -255,9 +242,9 @@ void add_loader(py::module_& module) {
 
   py::class_<LoaderOptions>(module, "LoaderOptions")
       .def(py::init([](std::vector<CaseFiles> cases, const SamplingOptions& sampling, int dims, std::uint64_t seed,
-                       std::uint32_t rank, std::uint32_t role, int threads, int prefetch, std::size_t memory_budget,
-                       bool budget_binds, bool skip_bad_cases, double max_skipped, double patience, bool check_finite,
-                       bool keep_blocks, const py::object& places) {
+                       std::uint32_t rank, std::uint32_t role, int threads, int most_threads, int prefetch,
+                       std::size_t memory_budget, bool budget_binds, bool skip_bad_cases, double max_skipped,
+                       double patience, bool check_finite, bool keep_blocks, const py::object& places) {
              LoaderOptions options;
              options.places = file_places(places);
              options.cases = std::move(cases);
@@ -267,6 +254,7 @@ void add_loader(py::module_& module) {
              options.rank = rank;
              options.role = role;
              options.threads = threads;
+             options.most_threads = most_threads;
              options.prefetch = prefetch;
              options.memory_budget = memory_budget;
              options.budget_binds = budget_binds;
@@ -278,9 +266,9 @@ void add_loader(py::module_& module) {
              return options;
            }),
            py::kw_only(), py::arg("cases"), py::arg("sampling"), py::arg("dims"), py::arg("seed"), py::arg("rank"),
-           py::arg("role"), py::arg("threads"), py::arg("prefetch"), py::arg("memory_budget"), py::arg("budget_binds"),
-           py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"), py::arg("check_finite"),
-           py::arg("keep_blocks"), py::arg("places") = py::none());
+           py::arg("role"), py::arg("threads"), py::arg("most_threads"), py::arg("prefetch"), py::arg("memory_budget"),
+           py::arg("budget_binds"), py::arg("skip_bad_cases"), py::arg("max_skipped"), py::arg("patience"),
+           py::arg("check_finite"), py::arg("keep_blocks"), py::arg("places") = py::none());
 
   py::class_<Durations::Summary>(module, "Durations")
       .def_readonly("count", &Durations::Summary::count)

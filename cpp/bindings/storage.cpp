@@ -114,6 +114,14 @@ void add_storage(py::module_& module) {
                                const Index3& s = volume.shape();
                                return py::make_tuple(volume.channels(), s[0], s[1], s[2]);
                              })
+      .def_property_readonly(
+          "tiling",
+          [](const Volume& volume) -> py::object {
+            const std::optional<Tiling> tiling = volume.tiling();
+            if (!tiling) return py::none();
+            return py::make_tuple(tiling->chunk, tiling->block);
+          },
+          "Voxels of a chunk and of a block, (X, Y, Z) each; None where voxels are not compressed.")
       .def(
           "read_image",
           [](Volume& volume, const Index3& lower, const Index3& upper, float outside) {
@@ -154,8 +162,10 @@ void add_storage(py::module_& module) {
       py::arg("ignored") = py::none());
   module.def(
       "open_volume",
-      [](const std::filesystem::path& file, const std::string& member) {
-        auto volume = open_volume(file, member);
+      [](const py::object& file, const std::string& member) {
+        const FilePlace place = to_place(file);
+        const py::gil_scoped_release release;
+        auto volume = open_volume(place, member);
         volume->content();  // so that it is read on where the file is touched or moved
         return volume;
       },

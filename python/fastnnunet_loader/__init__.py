@@ -115,7 +115,8 @@ def install(
 
     Args:
         threads: number of threads that make batches (None: nnUNet_n_proc_DA, else one less than the cores, at most 8). The
-            environment variable counts at most as the number of cores, and 0 counts as 1.
+            environment variable counts at most as the number of cores, and 0 counts as 1. With neither, threads are added while
+            the training waits for batches and all are busy, up to one less than the cores, at most 32.
         seed: seed of all batches (None: drawn at random and logged).
         memory_budget: memory limit of all loaders of a training, such as 4GB (None: half of the free memory, at most 32GB). A
             number is in bytes. Only a limit that is given refuses what does not fit; by default the loaders take the least that

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_FilePlace = tuple[Path, int, int, int, Callable[[list[tuple[int, int]]], None] | None]
+
 __version__: str
 open_files_memory: int
 
@@ -29,7 +31,7 @@ def find_class_locations(
     classes: Sequence[Sequence[int]] | None = None,
     ignored: int | None = None,
 ) -> list[tuple[list[int], bool, npt.NDArray[np.int64]]]: ...
-def open_volume(file: Path, member: str = "data") -> Volume: ...
+def open_volume(file: Path | _FilePlace, member: str = "data") -> Volume: ...
 def nonzero_box(image: npt.NDArray[np.float32], *, threads: int) -> tuple[list[int], list[int]]: ...
 def nonzero_mask(image: npt.NDArray[np.float32], *, threads: int) -> npt.NDArray[np.uint8] | None: ...
 def fill_holes(mask: npt.NDArray[np.uint8]) -> None: ...
@@ -131,6 +133,8 @@ class Volume:
     def file(self) -> str: ...
     @property
     def shape(self) -> tuple[int, int, int, int]: ...
+    @property
+    def tiling(self) -> tuple[list[int], list[int]] | None: ...
     def read_image(self, lower: Sequence[int], upper: Sequence[int], outside: float = 0.0) -> npt.NDArray[np.float32]: ...
     def read_segmentation(self, lower: Sequence[int], upper: Sequence[int], outside: int = -1) -> npt.NDArray[np.int16]: ...
 
@@ -234,6 +238,7 @@ class LoaderOptions:
         rank: int,
         role: int,
         threads: int,
+        most_threads: int,
         prefetch: int,
         memory_budget: int,
         budget_binds: bool,
@@ -242,7 +247,7 @@ class LoaderOptions:
         patience: float,
         check_finite: bool,
         keep_blocks: bool,
-        places: Callable[[int, int], Path] | None = None,
+        places: Callable[[int, int], Path | _FilePlace] | None = None,
     ) -> None: ...
 
 class Durations:

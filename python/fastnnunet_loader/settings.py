@@ -221,7 +221,8 @@ class LoaderSettings:
             "number of threads that make batches",
             unset="one less than the cores, at most 8",
             variable="nnUNet_n_proc_DA",
-            more="The environment variable counts at most as the number of cores, and 0 counts as 1.",
+            more="The environment variable counts at most as the number of cores, and 0 counts as 1. With neither, threads are "
+            "added while the training waits for batches and all are busy, up to one less than the cores, at most 32.",
         ),
     )
     seed: int | None = field(default=None, metadata=_told(SEED, "seed of all batches", unset="drawn at random and logged"))

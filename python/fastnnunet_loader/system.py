@@ -51,6 +51,8 @@ __all__ = [
     "default_threads",
     "given_threads",
     "memory",
+    "most_threads",
+    "numbers_of_threads",
     "physical_memory",
     "tasks_of_step",
     "threads_of",
@@ -160,6 +162,24 @@ def default_threads() -> int:
     """
     given = given_threads()
     return threads_of(available_cores()) if given is None else min(given, available_cores())
+
+
+def numbers_of_threads(threads: int | None, most: int | None) -> tuple[int, int]:
+    """Return the number of a loader's threads, and how many there may be while its batches are waited for.
+
+    Args:
+        threads: as the user gave them; None for `default_threads()`.
+        most: as the user gave them; None for `most_threads()`, if neither the user nor nnUNet_n_proc_DA gave `threads`.
+    """
+    count = default_threads() if threads is None else int(threads)
+    if most is None:
+        most = most_threads(available_cores()) if threads is None and given_threads() is None else count
+    return count, max(count, int(most))
+
+
+def most_threads(count: int) -> int:
+    """Return how many threads a loader may have on `count` cores while its batches are waited for, from 1 to 32."""
+    return max(1, min(count - 1, 4 * MOST_THREADS))
 
 
 def threads_of(count: int, beside: int = 1) -> int:

@@ -200,7 +200,7 @@ def test_memory_is_told_with_what_limits_it(
     ("given", "usable", "found", "verdict"),
     [
         ("", 4, "3: one less than the cores, and at most 8", Verdict.OK),
-        ("", 64, "8: one less than the cores, and at most 8", Verdict.OK),
+        ("", 64, "8: one less than the cores, and at most 8; up to 32 while a training waits for them", Verdict.OK),
         ("3", 4, "3, from nnUNet_n_proc_DA", Verdict.OK),
         ("4", 4, "4, from nnUNet_n_proc_DA", Verdict.OK),
         ("5", 4, "4; nnUNet_n_proc_DA asks for 5", Verdict.NOTE),

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -222,6 +223,57 @@ def _(scene: Scene) -> str:
     finally:
         subprocess.run(["umount", "-l", data.planned], check=False)
     return f"{len(before)} cases were made before, the others after"
+
+
+@fault(
+    "address space used up while cases are preprocessed, in many amounts",
+    "said in one sentence, unless the process ends without one (docs/reliability.md, Not mended); no half of a case is there; "
+    "with memory again the rest follows",
+    limit=240,
+)
+def _(scene: Scene) -> str:
+    data = _data(scene)
+    data.preprocess("--memory-budget", "1MB")  # what is imported late is there before the limits are
+    seen = {"ended": 0, "said": 0, "all cases": 0}
+    told = ""
+    for more in range(4, 36, 4):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code, said = 99, ""
+            signal.alarm(25)  # see the same place of docs/reliability.md
+            try:
+                used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+                resource.setrlimit(resource.RLIMIT_AS, (used + (more << 20), resource.RLIM_INFINITY))
+                code, said = data.preprocess()
+            except BaseException as error:
+                said = f"unclear {type(error).__name__}: {error}"
+            os.write(writing, said[-4000:].encode())
+            os._exit(code)
+        os.close(writing)
+        with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
+            said = pipe.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        made = data.made()
+        if code == 0:
+            expect(len(made) == len(data.images), f"exit code 0 with {made}")
+            seen["all cases"] += 1
+            shutil.rmtree(data.output)
+        elif code == 1:
+            expect(len(made) < len(data.images), f"exit code 1 with all cases: {said[-500:]}")
+            lines = [line for line in said.splitlines() if line.startswith("fastnnunet: error: ")]
+            expect(bool(lines) and "Traceback" not in said, said[-1500:])
+            expect(all("memory" in line.lower() or "thread" in line for line in lines), "\n".join(lines))
+            seen["said"] += 1
+            told = told or lines[0].removeprefix("fastnnunet: error: ")[-100:]
+        else:
+            expect(not said.startswith("unclear"), said)
+            seen["ended"] += 1
+    expect(seen["said"] + seen["ended"] > 0 and seen["all cases"] > 0, str(seen))
+    code, again = data.preprocess()
+    expect(code == 0, again[-500:])
+    expect(len(data.made()) == len(data.images), f"{data.made()} are there")
+    return f"{seen}: {told}"
 
 
 def _ended_and_again(scene: Scene, number: signal.Signals, code: int) -> str:

@@ -55,7 +55,8 @@ def test_every_argument_reaches_the_loader(small: Any, monkeypatch: pytest.Monke
     said: list[str] = []
     origin = Origin("Dataset001_A", "3d_fullres", 0, "nnUNetTrainer", "nnUNetPlans")
     asked: dict[str, Any] = {
-        "threads": 3, "seed": 2**64 - 1, "rank": 5, "role": 7, "on_bad_case": "skip", "max_skipped": 0.25, "patience": 4.5,
+        "threads": 3, "most_threads": 5, "seed": 2**64 - 1, "rank": 5, "role": 7, "on_bad_case": "skip", "max_skipped": 0.25,
+        "patience": 4.5,
         "stall_after": 6.5, "abort_after": 8.5, "origin": origin, "report": said.append, "pin_memory": False,
     }  # fmt: skip
     of_the_core = {"prefetch": 5, "check_finite": True, "keep_blocks": False, "budget_binds": False}
@@ -67,7 +68,15 @@ def test_every_argument_reaches_the_loader(small: Any, monkeypatch: pytest.Monke
         assert loader.batch_size == 2
         assert loader.stats().prefetch_limit == 5
         (core,) = given
-        for name, value in {**of_the_core, "threads": 3, "seed": 2**64 - 1, "rank": 5, "role": 7, "patience": 4.5}.items():
+        for name, value in {
+            **of_the_core,
+            "threads": 3,
+            "most_threads": 5,
+            "seed": 2**64 - 1,
+            "rank": 5,
+            "role": 7,
+            "patience": 4.5,
+        }.items():
             assert core[name] == value, name
         assert (core["skip_bad_cases"], core["max_skipped"], core["memory_budget"]) == (True, 0.25, 700 * 2**20)
         assert (core["dims"], len(core["cases"])) == (3, len(small.indices))

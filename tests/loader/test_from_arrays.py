@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,19 @@ def test_labels_go_with_images_by_name() -> None:
 def test_what_does_not_fit_is_one_sentence(images: Any, labels: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_arrays(images, labels, **settings).close()
+
+
+def test_threads_are_added_while_batches_are_waited_for(tmp_path: Path) -> None:
+    images, labels = volumes(tmp_path / "cases")
+    made = {"transforms": fl.augmentation.nnunet((64, 64, 64)), "patch_size": (64, 64, 64)}
+    with open_arrays(images, labels, threads=1, most_threads=2, **made) as grown:
+        assert grown.stats().threads == 1
+        end = time.monotonic() + 60
+        while grown.stats().threads == 1 and time.monotonic() < end:  # nothing is done with a batch
+            next(grown)
+        assert grown.stats().threads == 2
+        with open_arrays(images, labels, threads=1, **made) as fixed:
+            fixed.load_state_dict(grown.state_dict())
+            for _ in range(5):
+                assert torch.equal(next(grown)["image"], next(fixed)["image"])
+            assert fixed.stats().threads == 1

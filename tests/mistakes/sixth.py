@@ -112,8 +112,8 @@ SIXTH = [
     Mistake(
         f"{CORE}/engine/loader/batch_queue_reports.cpp",
         "dump() and reports of stalls exchange how long a thread has been in its stage and how long in its sample",
-        "seconds(now - thread.stage_since), seconds(now - thread.sample_since)});",
-        "seconds(now - thread.sample_since), seconds(now - thread.stage_since)});",
+        "in_seconds(now - thread.stage_since), in_seconds(now - thread.sample_since)});",
+        "in_seconds(now - thread.sample_since), in_seconds(now - thread.stage_since)});",
         _SAMPLES,
     ),
     Mistake(
@@ -425,6 +425,20 @@ SIXTH = [
         "only the cases of one batch are copied ahead",
         "for number in core.cases_of(step):",
         "for number in core.cases_of(first):",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/ranges.py",
+        "parts of a file that was replaced by another of its size are mixed with those of the file before",
+        "if told and known in stamp.mark and known + told not in stamp.mark:",
+        "if told and known in stamp.mark and not stamp.size:",
+        "tests/loader",
+    ),
+    Mistake(
+        f"{PACKAGE}/loading/storage/cache.py",
+        "parts of files take more than the size of the cache",
+        "if not self._admitted(None, count, again=again):",
+        "if count < 0:",
         "tests/loader",
     ),
 ]

@@ -41,6 +41,18 @@ assert not [finder for finder in sys.meta_path if type(finder).__module__.starts
 print("as before")
 """
 
+UNTOUCHED = """
+import sys
+from fastnnunet_loader.nnunet.installing.planning import THE_REST, installed_for_planning
+from fastnnunet_loader.settings import Settings
+
+with installed_for_planning(Settings(threads=2)):
+    from nnunetv2.experiment_planning import plan_and_preprocess_api
+heavy = {"torch._dynamo", "seaborn", "matplotlib", *THE_REST} & sys.modules.keys()
+assert not heavy, heavy
+print("none")
+"""
+
 INSTALLED = """
 import fastnnunet_loader as fl
 from fastnnunet_loader import nnunet
@@ -68,6 +80,10 @@ def said_by(code: str) -> str:
 
 def test_trainers_are_left_until_somebody_imports_them() -> None:
     assert said_by(PLANNING).endswith("as before\n")
+
+
+def test_nothing_is_imported_to_undo_what_was_not_installed() -> None:
+    assert said_by(UNTOUCHED).endswith("none\n")
 
 
 def test_an_install_before_is_used_and_kept() -> None:

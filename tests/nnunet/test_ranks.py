@@ -61,15 +61,15 @@ def installed() -> Iterator[None]:
 def test_threads_are_divided_among_ranks(places: Places, monkeypatch: pytest.MonkeyPatch, installed: None) -> None:
     monkeypatch.setattr(augmenter, "available_cores", lambda: 12)  # this machine has too few to tell
     monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
-    assert augmenter.rank_threads() == 8  # as many as are needed
+    assert augmenter.numbers_of_rank() == (8, 11)  # as many as are needed, and while a training waits all but one core
     with places.of(1):
-        assert augmenter.rank_threads() == 5
+        assert augmenter.numbers_of_rank() == (5, 5)
         monkeypatch.setenv("nnUNet_n_proc_DA", "28")  # more than this rank's cores
-        assert augmenter.rank_threads() == 6
+        assert augmenter.numbers_of_rank() == (6, 6)
         monkeypatch.setenv("nnUNet_n_proc_DA", "3")  # nnU-Net's is of each rank
-        assert augmenter.rank_threads() == 3
+        assert augmenter.numbers_of_rank() == (3, 3)
         fl.install(threads=2)
-        assert augmenter.rank_threads() == 2
+        assert augmenter.numbers_of_rank() == (2, 2)
 
 
 @pytest.mark.parametrize("budget", ["1GB", None])

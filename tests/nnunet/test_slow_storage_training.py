@@ -15,6 +15,7 @@ from buckets import bucket
 from fastnnunet_loader.cli.train import add_arguments, run
 from fastnnunet_loader.errors import CommandError
 from fastnnunet_loader.loading.storage.preprocessed import mirror_preprocessed
+from fastnnunet_loader.nnunet.augmenter import batches_to_come
 from fastnnunet_loader.nnunet.sources import open_source
 from fastnnunet_loader.nnunet.validation_cases import naming_bad_cases
 from nnunet.trainers.nnUNetTrainerRecording import digest_of
@@ -72,6 +73,11 @@ def test_loaders_and_validation_at_an_address(environment: Any, tmp_path: Path, 
         trainer, batches = opened()
         for ours, theirs in zip(batches, wanted, strict=True):
             assert ours["keys"] == theirs["keys"] and torch.equal(ours["data"], theirs["data"])
+        trainer.num_epochs, trainer.current_epoch = 10, 4
+        assert batches_to_come(trainer, 0) == 6 * trainer.num_iterations_per_epoch
+        assert batches_to_come(trainer, 1) == 6 * trainer.num_val_iterations_per_epoch
+        assert batches_to_come(trainer, 2) is None
+        assert batches_to_come(None, 0) is None
         case = trainer.do_split()[1][0]
         with naming_bad_cases(trainer, False, False, print, cache=cache):
             data, segmentation, _, properties = trainer.dataset_class(trainer.preprocessed_dataset_folder, [case]).load_case(

@@ -189,6 +189,28 @@ def test_everybody_goes_by_what_the_batch_system_says() -> None:
         assert "SLURM_CPUS_ON_NODE" in said["doctor"][0]
 
 
+@pytest.mark.parametrize(
+    ("cores", "given", "threads", "most", "numbers"),
+    [
+        (1, "", None, None, (1, 1)),
+        (6, "", None, None, (5, 5)),
+        (24, "", None, None, (8, 23)),
+        (128, "", None, None, (8, 32)),
+        (128, "", None, 100, (8, 100)),
+        (24, "12", None, None, (12, 12)),  # who says how many threads there are, gets these
+        (24, "", 3, None, (3, 3)),
+        (24, "", 3, 6, (3, 6)),
+        (24, "", 3, 2, (3, 3)),
+    ],
+)
+def test_threads_may_be_added_where_nobody_said_how_many(
+    cores: int, given: str, threads: int | None, most: int | None, numbers: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "available_cores", lambda: cores)
+    monkeypatch.setenv("nnUNet_n_proc_DA", given)
+    assert system.numbers_of_threads(threads, most) == numbers
+
+
 def test_a_batch_system_cannot_give_more_than_there_is() -> None:
     said = tell({**SLURM, "SLURM_CPUS_ON_NODE": "100000", "SLURM_MEM_PER_NODE": str(10**9), "nnUNet_n_proc_DA": "0"})
     assert (said["cores"], said["limit"]) == (fl.available_cores(), fl.memory().limit)

@@ -6,7 +6,6 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
-#include <oneapi/tbb/task_group.h>
 
 #include <chrono>
 #include <exception>
@@ -18,6 +17,7 @@
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/mutex.h"
+#include "fastnnunet/engine/arena_scheduler.h"
 #include "fastnnunet/platform/buffer.h"
 #include "fastnnunet/platform/process.h"
 #include "fastnnunet/platform/thread.h"
@@ -39,7 +39,7 @@ struct Registry {
   explicit Registry(std::uint64_t of) : process(of) {}
   const std::uint64_t process;
   base::Mutex mutex;
-  std::map<int, std::weak_ptr<Arena>> arenas FASTNNUNET_GUARDED_BY(mutex);
+  std::map<std::pair<int, int>, std::weak_ptr<Arena>> arenas FASTNNUNET_GUARDED_BY(mutex);  // by threads and most
   std::atomic<int> living{0};  // arenas that may have threads; also read by a forked child
 };
 
@@ -64,61 +64,6 @@ ThreadError no_threads(int wanted, const std::string& reason) {
 }
 
 }  // namespace
-
-// A thread's way to help with loops: it waits for its group, which is what oneTBB's threads do that take up ranges of
-// others, and the group waits for a task that never runs. Whoever destroys the task lets the thread go.
-struct Arena::Helper {
-  std::unique_ptr<tbb::task_group> group = std::make_unique<tbb::task_group>();
-  tbb::task_handle door;
-};
-
-struct Arena::Scheduler {
-  // All places are for threads that enter it, so oneTBB has no thread of its own to send.
-  explicit Scheduler(int places) : arena(places, static_cast<unsigned>(places)) {
-    threads.reserve(static_cast<std::size_t>(places));
-    helpers.reserve(static_cast<std::size_t>(places));
-  }
-
-  // Calls up to `most` threads that wait. Returns how many.
-  int call(int most) FASTNNUNET_REQUIRES(mutex);
-  void wait_for_call(base::MutexLock& lock, bool stay_alert) FASTNNUNET_REQUIRES(mutex);
-  // Calls up to `most` of the threads that loops could use. Whoever comes calls more of them: loops that are over soon
-  // wake up few.
-  void invite(int most) FASTNNUNET_REQUIRES(mutex);
-  // The first task in the queue, on this thread.
-  void run_next(Arena& of) FASTNNUNET_REQUIRES(mutex);
-  // Works on ranges of loops until there are none, or this thread is needed for a task. False where it cannot.
-  bool help(Helper& helper) FASTNNUNET_REQUIRES(mutex);
-  void let_go(Helper& helper) FASTNNUNET_REQUIRES(mutex);
-  // Between two ranges: lets a helper go that is needed for a task, this thread if it is one.
-  void answer_recall();
-
-  static inline thread_local Helper* this_helper = nullptr;
-
-  tbb::task_arena arena;
-  std::vector<platform::Thread> threads;
-
-  base::Mutex mutex;
-  base::Condition start;                            // any of the next three
-  bool begin FASTNNUNET_GUARDED_BY(mutex) = false;  // all threads are there, or it is to be stopped
-  int entered FASTNNUNET_GUARDED_BY(mutex) = 0;     // threads that have entered the arena, or failed to
-  std::exception_ptr failure FASTNNUNET_GUARDED_BY(mutex);
-  bool stop FASTNNUNET_GUARDED_BY(mutex) = false;
-
-  Task* first FASTNNUNET_GUARDED_BY(mutex) = nullptr;
-  Task* last FASTNNUNET_GUARDED_BY(mutex) = nullptr;
-  std::vector<ThreadState*> free_states FASTNNUNET_GUARDED_BY(mutex);
-  // A thread has a task, waits to be called, helps, or is on its way from one to the other and looks into the queue. A
-  // queued task finds one that is on its way, or all have tasks.
-  base::Condition called;
-  int waiting FASTNNUNET_GUARDED_BY(mutex) = 0;  // and not called yet
-  int alert FASTNNUNET_GUARDED_BY(mutex) = 0;    // of these and of the called ones, those that do not sleep
-  std::atomic<int> calls{0};                     // that no thread has heard yet; changed under the mutex
-  std::vector<Helper*> helpers FASTNNUNET_GUARDED_BY(mutex);
-  int loops FASTNNUNET_GUARDED_BY(mutex) = 0;   // with ranges that nobody has begun
-  int wanted FASTNNUNET_GUARDED_BY(mutex) = 0;  // threads that these could use and nobody has called
-  std::atomic<int> recalls{0};                  // helpers that are needed for tasks; changed under the mutex
-};
 
 // Of a loop that several threads work on, as long as there are ranges that nobody has begun.
 class Arena::SharedLoop {
@@ -225,21 +170,22 @@ void Arena::Scheduler::answer_recall() {
   let_go(this_helper->door ? *this_helper : *helpers.back());
 }
 
-std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files) {
+std::shared_ptr<Arena> Arena::shared(int threads, std::size_t open_files, int most) {
   if (threads < 1) throw InvalidArgument("loader", "at least one thread", std::to_string(threads));
   Registry& here = registry();
   const base::MutexLock lock(here.mutex);
-  std::weak_ptr<Arena>& known = here.arenas[threads];
+  most = std::max(most, threads);
+  std::weak_ptr<Arena>& known = here.arenas[{threads, most}];
   if (auto arena = known.lock()) return arena;
-  std::shared_ptr<Arena> arena(new Arena(threads, open_files, here.living));
-  arena->start();
+  std::shared_ptr<Arena> arena(new Arena(most, open_files, here.living));
+  arena->start(threads);
   known = arena;
   return arena;
 }
 
-Arena::Arena(int threads, std::size_t open_files, std::atomic<int>& living)
-    : threads_(threads), living_(living), scheduler_(std::make_unique<Scheduler>(threads)) {
-  for (int i = 0; i < threads; ++i) states_.push_back(std::make_unique<ThreadState>(open_files, *this));
+Arena::Arena(int most, std::size_t open_files, std::atomic<int>& living)
+    : most_(most), living_(living), scheduler_(std::make_unique<Scheduler>(most)) {
+  for (int i = 0; i < most; ++i) states_.push_back(std::make_unique<ThreadState>(open_files, *this));
   {
     const base::MutexLock lock(scheduler_->mutex);
     for (const auto& state : states_) scheduler_->free_states.push_back(state.get());
@@ -251,48 +197,73 @@ Arena::~Arena() {
   {
     const base::MutexLock lock(scheduler_->mutex);
     scheduler_->stop = true;
-    scheduler_->call(threads_);
+    scheduler_->call(most_);
   }
   for (platform::Thread& thread : scheduler_->threads) thread.join();
   scheduler_.reset();
   --living_;
 }
 
-void Arena::start() {
-  Scheduler& scheduler = *scheduler_;
-  std::exception_ptr failure;
-  try {
-    platform::Buffer room;
-    room.reserve<char>(kRoom * static_cast<std::size_t>(threads_));
-    // A thread whose stack is smaller than oneTBB's own have takes up no ranges of others.
-    const std::size_t stack = tbb::global_control::active_value(tbb::global_control::thread_stack_size);
-    for (int i = 0; i < threads_; ++i) scheduler.threads.emplace_back(stack, [this] { enter(); });
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  {
-    base::MutexLock lock(scheduler.mutex);
-    scheduler.begin = true;
-    scheduler.stop = failure != nullptr;
-    scheduler.start.notify_all();
-    while (!scheduler.stop && scheduler.entered < threads_) scheduler.start.wait(lock);
-    if (!failure) failure = scheduler.failure;
-  }
+void Arena::start(int threads) {
+  const base::MutexLock growing(scheduler_->growing);
+  const std::exception_ptr failure = add(threads);
   try {
     if (failure) std::rethrow_exception(failure);
   } catch (const std::bad_alloc&) {
-    throw no_threads(threads_, "no memory");
+    throw no_threads(threads, "no memory");
   } catch (const std::exception& error) {
-    throw no_threads(threads_, error.what());
+    throw no_threads(threads, error.what());
   }
 }
 
+void Arena::grow(int threads) noexcept {
+  const base::MutexLock growing(scheduler_->growing);
+  const auto there = static_cast<int>(scheduler_->threads.size());
+  if (const int wanted = std::min(threads, most_); wanted > there) (void)add(wanted - there);
+}
+
+std::exception_ptr Arena::add(int count) noexcept {
+  Scheduler& scheduler = *scheduler_;
+  std::vector<platform::Thread>& threads = scheduler.threads;
+  const auto before = static_cast<int>(threads.size());
+  try {
+    platform::Buffer room;
+    room.reserve<char>(kRoom * static_cast<std::size_t>(count));
+    // A thread whose stack is smaller than oneTBB's own have takes up no ranges of others.
+    const std::size_t stack = tbb::global_control::active_value(tbb::global_control::thread_stack_size);
+    for (int number = before; number < before + count; ++number)
+      threads.emplace_back(stack, [this, number] { enter(number); });
+  } catch (...) {
+    dismiss(before);
+    return std::current_exception();
+  }
+  base::MutexLock lock(scheduler.mutex);
+  scheduler.may_enter = before + count;
+  scheduler.start.notify_all();
+  while (scheduler.entered + scheduler.failed < scheduler.may_enter) scheduler.start.wait(lock);
+  threads_ = scheduler.entered;
+  return scheduler.failure;
+}
+
+// Threads that have not been told to enter, from this one on.
+void Arena::dismiss(int first) noexcept {
+  Scheduler& scheduler = *scheduler_;
+  {
+    const base::MutexLock lock(scheduler.mutex);
+    scheduler.dismissed = true;
+    scheduler.start.notify_all();
+  }
+  for (; std::ssize(scheduler.threads) > first; scheduler.threads.pop_back()) scheduler.threads.back().join();
+  const base::MutexLock lock(scheduler.mutex);
+  scheduler.dismissed = false;
+}
+
 // One thread, from its beginning to its end.
-void Arena::enter() noexcept {
+void Arena::enter(int number) noexcept {
   {
     base::MutexLock lock(scheduler_->mutex);
-    while (!scheduler_->begin) scheduler_->start.wait(lock);
-    if (scheduler_->stop) return;
+    while (number >= scheduler_->may_enter && !scheduler_->dismissed) scheduler_->start.wait(lock);
+    if (number >= scheduler_->may_enter) return;
   }
   // Has the thread's variables made, also those of whoever throws, while there is room.
   Scheduler::this_helper = nullptr;
@@ -310,7 +281,7 @@ void Arena::enter() noexcept {
 
 void Arena::note_entered(const std::exception_ptr& failure) {
   const base::MutexLock lock(scheduler_->mutex);
-  ++scheduler_->entered;
+  ++(failure ? scheduler_->failed : scheduler_->entered);
   if (failure) scheduler_->failure = failure;
   scheduler_->start.notify_all();
 }

@@ -1,5 +1,5 @@
 // The threads of the process that work on pixels, and the memory that each of them works in. Loaders that ask for the
-// same number of threads share them; when the last such loader is closed, the threads end.
+// same numbers of threads share them; when the last such loader is closed, the threads end.
 #pragma once
 
 #include <algorithm>
@@ -40,16 +40,20 @@ class Arena final : public base::Crew {
     Task* next_ = nullptr;
   };
 
-  // `open_files` is the most that one thread holds open; that of the first caller holds. Throws ThreadError where the
-  // system does not give the process so many threads: they are all started here.
-  static std::shared_ptr<Arena> shared(int threads, std::size_t open_files);
+  // `open_files` is the most that one thread holds open; that of the first caller holds. `most`: as many threads as
+  // grow() may make of them. Throws ThreadError where the system does not give the process so many threads: they are
+  // all started here.
+  static std::shared_ptr<Arena> shared(int threads, std::size_t open_files, int most = 0);
   ~Arena() override;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  int threads() const { return threads_; }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+  // Starts threads until there are `threads`, at the most as many as the arena has room for. Where the system gives
+  // fewer, there are fewer.
+  void grow(int threads) noexcept;
   // Threads without a task: they help with the loops of those that have one. What finished tasks did is visible then.
-  int idle() const override { return std::max(threads_ - unfinished_.load(std::memory_order_acquire), 0); }
+  int idle() const override { return std::max(threads() - unfinished_.load(std::memory_order_acquire), 0); }
   // See Crew. The caller is one of the threads.
   void share(std::int64_t count, const base::RangeBody& body) const override;
   // Runs `task` on one of the threads; tasks start in the order of the calls. A thread that helps with a loop takes it
@@ -68,19 +72,23 @@ class Arena final : public base::Crew {
   }
 
  private:
-  Arena(int threads, std::size_t open_files, std::atomic<int>& living);
+  Arena(int most, std::size_t open_files, std::atomic<int>& living);
   struct Helper;
   struct Scheduler;
   class SharedLoop;
-  void start();
-  void enter() noexcept;
+  void start(int threads);
+  // `count` threads, or none where the system does not give so many. Returns what went wrong, if anything.
+  std::exception_ptr add(int count) noexcept;
+  void dismiss(int first) noexcept;
+  void enter(int number) noexcept;
   void note_entered(const std::exception_ptr& failure);
   void work(Helper& helper) noexcept;
 
-  int threads_;
-  std::atomic<int>& living_;        // arenas of this process
-  std::atomic<int> unfinished_{0};  // tasks
-  std::vector<std::unique_ptr<ThreadState>> states_;
+  const int most_;
+  std::atomic<int> threads_{0};
+  std::atomic<int>& living_;                          // arenas of this process
+  std::atomic<int> unfinished_{0};                    // tasks
+  std::vector<std::unique_ptr<ThreadState>> states_;  // one for each thread that there may be
   std::unique_ptr<Scheduler> scheduler_;
 };
 

@@ -73,7 +73,11 @@ class WindowSource final : public sample::Source<T> {
       return;
     }
     if (file.cached != nullptr && number == 0) file.cached->missed(inner);
-    files_->patiently([&] { files_->volume(file.which).read(number, in_image, out, kOutsideImage<T>); });
+    files_->patiently([&] {
+      Volume& volume = files_->volume(file.which);
+      volume.fetch(inner);
+      volume.read(number, in_image, out, kOutsideImage<T>);
+    });
     if (check_finite_) require_finite(file, number, sample::SourceView<T>::dense(out, in_image));
   }
 
@@ -120,7 +124,11 @@ class WindowSource final : public sample::Source<T> {
     if (file.cached == nullptr) return false;
     if (!file.cached->has(box, channel == 0)) {
       const bool provided = files_->patiently([&] {
-        return file.cached->has_place() && file.cached->provide(files_->volume(file.which), box, channel == 0);
+        if (!file.cached->has_place()) return false;
+        Volume& volume = files_->volume(file.which);
+        // Before a block is another thread's to wait for.
+        volume.fetch(box);
+        return file.cached->provide(volume, box, channel == 0);
       });
       if (!provided) return false;
     }

@@ -1,6 +1,7 @@
 #include "fastnnunet/platform/input_file.h"
 
 #include <algorithm>
+#include <array>
 #include <system_error>
 #include <utility>
 
@@ -32,6 +33,42 @@ void InputFile::require(std::uint64_t offset, std::size_t count) const {
   }
 }
 
+void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
+  require(offset, count);
+  if (in_parts() && !is_there({offset, offset + count})) {
+    std::vector<ByteRange> range{{offset, offset + count}};
+    fetch(range);
+  }
+  read_here(offset, to, count);
+}
+
+bool InputFile::is_there(const ByteRange& range) const {
+  if (range.begin >= range.end) return true;
+  const std::uint64_t piece = parts_->piece;
+  const std::uint64_t map = (parts_->size + piece - 1) / piece * piece;
+  const std::uint64_t end = (range.end - 1) / piece + 1;
+  std::array<std::byte, 256> noted;
+  for (std::uint64_t at = range.begin / piece; at < end;) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(end - at, noted.size()));
+    read_here(map + at, noted.data(), count);
+    if (std::any_of(noted.begin(), noted.begin() + static_cast<std::ptrdiff_t>(count),
+                    [](std::byte one) { return one != std::byte{1}; }))
+      return false;
+    at += count;
+  }
+  return true;
+}
+
+void InputFile::fetch(std::vector<ByteRange>& ranges) const {
+  if (!in_parts()) return;
+  std::erase_if(ranges, [&](const ByteRange& range) { return is_there(range); });
+  if (ranges.empty()) return;
+  parts_->fetch(ranges);
+  // The path may lead to another file by now, which then has them.
+  for (const ByteRange& range : ranges)
+    if (!is_there(range)) throw StorageError(name_, "file was replaced while parts of it were fetched", Passing::yes);
+}
+
 bool InputFile::current() const { return stamp_at_path() == stamp_; }
 
 void InputFile::changed(const FileStamp& now) const {
@@ -46,6 +83,7 @@ void InputFile::changed(const FileStamp& now) const {
 }
 
 std::uint64_t InputFile::content() const {
+  if (parts_) return parts_->content;
   constexpr std::uint64_t kFirst = 4096, kLast = 16384, kPiece = 4096, kPieces = 16;
   const std::uint64_t total = size();
   std::uint64_t result = hash(0xcbf29ce484222325u, &total, sizeof(total));
@@ -66,7 +104,7 @@ std::uint64_t InputFile::content() const {
 }
 
 void InputFile::reopen(std::optional<std::uint64_t> content) {
-  InputFile now(path_);
+  InputFile now(path_, parts_);
   if (!content || now.size() != size() || now.content() != *content) changed(now.stamp_);
   std::swap(stamp_, now.stamp_);
   std::swap(handle_, now.handle_);
@@ -91,7 +129,10 @@ std::optional<FileStamp> stamp_of(const std::filesystem::path& path) {
 FileStamp InputFile::stamp_at_path() const {
   FileStamp stamp;
   const int code = find_stamp(path_, stamp);
-  if (code == 0) return stamp;
+  if (code == 0) {
+    if (parts_) stamp.modified = 0;  // parts are written into it
+    return stamp;
+  }
   const bool gone = passing(code) == Passing::if_it_was_there;
   const std::string reason = gone ? "file is gone since it was opened: " : "cannot be examined: ";
   throw StorageError(name_, reason + std::system_category().message(code), gone ? Passing::yes : passing(code));

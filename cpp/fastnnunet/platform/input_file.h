@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "fastnnunet/platform/file_place.h"
+
 namespace fastnnunet::platform {
 
 // What the system says of a file. Where it is as it was, the content is; where it is not, the content may be all the
@@ -26,7 +28,8 @@ std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
 // The same: 0 and the stamp, or the number of the system's error.
 int find_stamp(const std::filesystem::path& path, FileStamp& stamp);
 
-// A file open for reading. It notices when the file is no longer the one that was opened.
+// A file open for reading. It notices when the file is no longer the one that was opened. Of a file that is there in
+// parts, bytes that are missing are fetched before they are read.
 //
 // Errors that may be over after a while say so (error.h, Passing): EIO, ESTALE, ETIMEDOUT, EAGAIN, ENOTCONN, EHOSTDOWN
 // and the like, as file servers give them that are away for a moment. Nobody waits here.
@@ -36,13 +39,13 @@ class InputFile {
   static constexpr std::uint64_t kShortGap = 16384;
 
   // Throws StorageError.
-  explicit InputFile(const std::filesystem::path& path);
+  explicit InputFile(const std::filesystem::path& path, std::optional<FileParts> parts = {});
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
 
   const std::string& name() const { return name_; }  // UTF-8, for messages
-  std::uint64_t size() const { return stamp_.size; }
+  std::uint64_t size() const { return parts_ ? parts_->size : stamp_.size; }
   const FileStamp& stamp() const { return stamp_; }
 
   // Whether the path still leads to the file that was opened, untouched. Throws StorageError where it leads to none.
@@ -62,14 +65,24 @@ class InputFile {
   const std::byte* bytes(std::uint64_t offset, std::size_t count, std::vector<std::byte>& scratch) const;
   void read(std::uint64_t offset, void* to, std::size_t count) const;
 
+  // Whether some of the file may be missing here.
+  bool in_parts() const { return parts_ && parts_->fetch; }
+  // Makes sure that all of these ranges are there, with one request for what is missing; without it, reads fetch what
+  // they need one by one. `ranges` is left with what was missing. Throws StorageError.
+  void fetch(std::vector<ByteRange>& ranges) const;
+
  private:
   void require(std::uint64_t offset, std::size_t count) const;
+  // What is at `offset` of the file here, whether it was brought there or not.
+  void read_here(std::uint64_t offset, void* to, std::size_t count) const;
+  bool is_there(const ByteRange& range) const;
   // Throws StorageError where there is none.
   FileStamp stamp_at_path() const;
   [[noreturn]] void changed(const FileStamp& now) const;
 
   std::filesystem::path path_;
   std::string name_;
+  std::optional<FileParts> parts_;
   FileStamp stamp_;
 #ifdef _WIN32
   void* handle_ = nullptr;

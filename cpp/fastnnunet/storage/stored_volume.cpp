@@ -65,22 +65,30 @@ void StoredVolume::read_as(std::int64_t first, std::int64_t last, const Box& box
     for (std::int64_t c = 0; c < last - first; ++c) base::fill_outside(box, inner, out + c * voxels(extent), outside);
   }
   if (inner.empty()) return;
-  read_checked(first, last, inner,
-               VoxelWriter(element_, out + base::offset_in(box, inner.lower),
-                           {voxels(extent), extent[1] * extent[2], extent[2]}));
+  const VoxelWriter writer(element_, out + base::offset_in(box, inner.lower),
+                           {voxels(extent), extent[1] * extent[2], extent[2]});
+  checked([&] { read_inside(first, last, inner, writer); });
 }
 
 template <typename T>
 void StoredVolume::read_part(const Box& box, T* corner, const Steps& steps) {
   if (box.empty() || !base::contains(Box::of_shape(shape()), box))
     throw InvalidArgument(file(), "a box inside the image", text_of(box));
-  read_checked(0, channels(), box, VoxelWriter(element_, corner, steps));
+  const VoxelWriter writer(element_, corner, steps);
+  checked([&] { read_inside(0, channels(), box, writer); });
 }
 
-void StoredVolume::read_checked(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer) {
+void StoredVolume::fetch(const Box& box) {
+  if (!input_->in_parts()) return;
+  const Box inner = box.intersect(Box::of_shape(shape()));
+  if (!inner.empty()) checked([&] { fetch_inside(inner); });
+}
+
+template <typename Read>
+void StoredVolume::checked(Read read) {
   if (unchecked_) check();
   try {
-    read_inside(first, last, box, writer);
+    read();
   } catch (const StorageError& error) {
     suspect_ = suspect_ || error.passing() == Passing::yes;
     unchecked_ = true;

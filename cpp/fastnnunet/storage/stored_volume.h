@@ -64,6 +64,7 @@ class StoredVolume : public Volume {
   void read_channels(const Box& box, std::int16_t* out, std::int16_t outside) final;
   void read_channels(const Box& box, float* corner, const Steps& steps) final;
   void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) final;
+  void fetch(const Box& box) final;
   std::uint64_t bytes_read() const final { return bytes_read_; }
 
   void check() final;
@@ -87,14 +88,17 @@ class StoredVolume : public Volume {
 
   // Channels [first, last) of `box`, which is not empty and wholly inside the image.
   virtual void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer) = 0;
+  // Fetches what all channels of such a box need.
+  virtual void fetch_inside(const Box& box) { static_cast<void>(box); }
 
  private:
   template <typename T>
   void read_as(std::int64_t first, std::int64_t last, const Box& box, T* out, T outside);
   template <typename T>
   void read_part(const Box& box, T* corner, const Steps& steps);
-  // Checks the file, where that is due, before it reads.
-  void read_checked(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& writer);
+  // Checks the file, where that is due, before it is read.
+  template <typename Read>
+  void checked(Read read);
 
   std::unique_ptr<platform::InputFile> input_;
   Element element_;

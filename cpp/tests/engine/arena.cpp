@@ -11,6 +11,7 @@
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "catch.h"
 #include "engine/tasks.h"
@@ -95,6 +96,51 @@ TEST_CASE("arena: as many tasks at once as there are threads, also beyond the co
     CHECK(std::ssize(states) == threads);
     CHECK(std::ssize(ids) == threads);
     CHECK_FALSE(ids.contains(std::this_thread::get_id()));
+  }
+}
+
+TEST_CASE("arena: it grows while its threads work, as far as it has room", "[engine]") {
+  const auto arena = Arena::shared(2, 8, 5);
+  CHECK(Arena::shared(2, 8, 5) == arena);
+  CHECK(Arena::shared(2, 8) != arena);
+  Tasks tasks(arena);
+  Countdown two(2), four(4), five(5), done(5);
+  for (int i = 0; i < 5; ++i)
+    tasks.enqueue([&](Arena::ThreadState&) {
+      two.tick();
+      four.tick();
+      five.tick();
+      five.wait();
+      done.tick();
+    });
+  REQUIRE(two.wait());
+  CHECK(arena->idle() == 0);
+  arena->grow(4);
+  CHECK(arena->threads() == 4);
+  REQUIRE(four.wait());
+  arena->grow(3);
+  CHECK(arena->threads() == 4);
+  arena->grow(100);
+  CHECK(arena->threads() == 5);
+  REQUIRE(done.wait());
+  CHECK(helped(arena));
+}
+
+TEST_CASE("arena: several grow it at once", "[engine]") {
+  for (int repetition = 0; repetition < 20; ++repetition) {
+    const auto arena = Arena::shared(1, 8, 6);
+    std::vector<std::thread> growers;
+    for (int wanted = 2; wanted <= 6; ++wanted) growers.emplace_back([&, wanted] { arena->grow(wanted); });
+    for (std::thread& grower : growers) grower.join();
+    REQUIRE(arena->threads() == 6);
+    Tasks tasks(arena);
+    Countdown all(6);
+    for (int i = 0; i < 6; ++i)
+      tasks.enqueue([&](Arena::ThreadState&) {
+        all.tick();
+        all.wait();
+      });
+    REQUIRE(all.wait());
   }
 }
 

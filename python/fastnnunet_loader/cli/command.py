@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import CommandError, FastnnUNetError, PredictionError, PreprocessingError, RankError, log_of
+from ..errors import CommandError, FastnnUNetError, PredictionError, PreprocessingError, RankError, ResourceError, log_of
 from ..listening import listens
 from ..termination import EXIT_CODE, Terminated, ends_on_sigterm
 from .loader_options import VARIABLE
@@ -167,7 +167,8 @@ def _explains_itself(error: Exception) -> bool:
     if isinstance(error, CommandError) or (isinstance(error, (PredictionError, PreprocessingError)) and error.stage == "check"):
         return True
     cause = error.__cause__
-    return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError))
+    limits = isinstance(error, ResourceError) or isinstance(cause, MemoryError)  # of the system, not of the code
+    return isinstance(error, FastnnUNetError) and (cause is None or isinstance(cause, FastnnUNetError) or limits)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,11 @@ def threads() -> Check:
         count, asked = system.default_threads(), system.given_threads()
     except ValueError as error:
         return Check(name, Verdict.FAIL, str(error), "A training stops at this.", "unset nnUNet_n_proc_DA")
+    more = f"; up to {most} while a training waits for them" if (most := system.most_threads(usable)) > count else ""
     found = (
-        f"{count}, from nnUNet_n_proc_DA" if given else f"{count}: one less than the cores, and at most {system.MOST_THREADS}"
+        f"{count}, from nnUNet_n_proc_DA"
+        if given
+        else f"{count}: one less than the cores, and at most {system.MOST_THREADS}{more}"
     )
     if asked is not None and asked > usable:
         found = f"{count}; nnUNet_n_proc_DA asks for {asked}"

@@ -38,7 +38,8 @@ class CoreLoader:
     Args:
         source: cases, sampling and transforms.
         settings: with a number of threads and a seed.
-        memory_budget, budget_binds, rank, role, pin_memory, prefetch, keep_blocks, origin, report: as `from_nnunet` has them.
+        memory_budget, budget_binds, rank, role, pin_memory, most_threads, prefetch: as `from_nnunet` has them.
+        keep_blocks, origin, report: as `from_nnunet` has them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class CoreLoader:
         rank: int,
         role: int,
         pin_memory: bool,
+        most_threads: int,
         prefetch: int,
         keep_blocks: bool,
         origin: Origin | None,
@@ -64,6 +66,7 @@ class CoreLoader:
         self.rank = rank if source.share is None else source.share.rank
         self.role = role
         self.threads = settings.threads
+        self.most_threads = most_threads
         self.memory_budget = self._asked = memory_budget
         self.on_bad_case = settings.on_bad_case
         self.max_skipped = settings.max_skipped
@@ -101,7 +104,10 @@ class CoreLoader:
         opened.add(self)
 
     def _make(self) -> _core.Loader:
-        copies = copies_of(self._source.cases, None if self._source.kept else self._cache, self.report)
+        cache = None if self._source.kept else self._cache
+        batches = self._source.batches
+        samples = None if batches is None else batches * self.global_batch_size
+        copies = copies_of(self._source.cases, cache, self._sampling["patch_size"], samples, self.report)
         try:
             core = self._made_with(copies)
         except BaseException:
@@ -139,6 +145,7 @@ class CoreLoader:
             rank=self._rank_of_streams,
             role=self.role,
             threads=self.threads,
+            most_threads=self.most_threads,
             prefetch=self._prefetch,
             memory_budget=self.memory_budget,
             budget_binds=self._budget_binds,

@@ -16,7 +16,7 @@ import torch
 from ..errors import SampleError
 from ..sample_id import role_number
 from ..settings import COUNT, MAX_SKIPPED, PATIENCE, SEED, STALL_AFTER, LoaderSettings, parse_bytes
-from ..system import Memory, available_cores, default_budget, default_threads, memory
+from ..system import Memory, available_cores, default_budget, default_threads, memory, numbers_of_threads
 from . import torch_memory
 from .opened import dump
 from .pytorch.arguments import loader_options
@@ -75,6 +75,7 @@ class DataLoader(TorchLoader[B]):
         data_loader: Any,
         *,
         threads: int | None = None,
+        most_threads: int | None = None,
         seed: int | None = None,
         rank: int = 0,
         role: str | int = "train",
@@ -99,15 +100,15 @@ class DataLoader(TorchLoader[B]):
 
         Args:
             data_loader: nnU-Net's nnUNetDataLoader. It is only read.
-            threads: number of threads that make samples; None for `default_threads()`. Loaders with the same number share them.
+            threads: number of threads that make samples; None for `default_threads()`. Loaders with the same numbers share.
+            most_threads: as many as may be added while the training waits; None for none if `threads` are given, else for one
+                less than the cores, at most 32.
             seed: of all random numbers, below 2**64; None to draw one, which is then in `.seed`.
             rank: of torch.distributed. Ranks have disjoint random streams.
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
-            memory_budget: memory limit in bytes, or as text such as "4GB"; None for a quarter of the free memory, at most
-                16 GiB.
+            memory_budget: in bytes, or as text such as "4GB"; None for a quarter of the free memory, at most 16 GiB.
             on_bad_case: "raise", or "skip" to skip cases whose files are bad.
-            max_skipped: largest share of the cases that "skip" may skip, rounded down; one case may always be skipped. If
-                more cases are bad, the next batch raises a SampleError that lists them.
+            max_skipped: share of the cases that "skip" may skip, at least one; a SampleError lists them where more are bad.
             patience: seconds for which reading is retried if a disk or file server does not answer (EIO, ESTALE, ETIMEDOUT
                 and similar errors), or if a file disappeared; 0 gives up at once. The wait is reported as a stall.
             pin_memory: whether batches are in pinned memory; None pins them if there is an accelerator.
@@ -133,16 +134,15 @@ class DataLoader(TorchLoader[B]):
             ResourceError: the system does not give the process so many threads.
             ValueError: an argument is out of range.
         """
-        for name, value, kind in (("threads", threads, COUNT), ("prefetch", prefetch, COUNT), ("seed", seed, SEED)):
+        for name, value in {"threads": threads, "most_threads": most_threads, "prefetch": prefetch, "seed": seed}.items():
             if value is not None:
-                kind.check(name, value)
+                (SEED if name == "seed" else COUNT).check(name, value)
         source = data_loader if isinstance(data_loader, Source) else read_off(data_loader)
-        threads = default_threads() if threads is None else int(threads)
+        threads, most_threads = numbers_of_threads(threads, most_threads)
         if memory_budget is None:
             memory_budget, budget_binds = default_budget() // 2, bool(budget_binds)
         if prefetch is None:
-            prefetch = math.ceil(threads / source.sampling["batch_size"]) + 2
-        pin_memory = torch_memory.is_pinned(pin_memory)
+            prefetch = math.ceil(most_threads / source.sampling["batch_size"]) + 2
         settings = LoaderSettings(
             threads=threads,
             seed=draw_seed() if seed is None else int(seed),
@@ -164,8 +164,9 @@ class DataLoader(TorchLoader[B]):
             budget_binds=budget_binds is None or budget_binds,
             rank=int(rank),
             role=role_number(role),
-            pin_memory=bool(pin_memory),
+            pin_memory=bool(torch_memory.is_pinned(pin_memory)),
             prefetch=int(prefetch),
+            most_threads=most_threads,
             keep_blocks=keep_blocks,
             origin=origin,
             report=report,
@@ -371,8 +372,7 @@ class DataLoader(TorchLoader[B]):
             self._report_bad_cases()
         keys = self._source.keys
         batch: dict[str, Any] = {keys.image: self._tensor(data)}
-        tensors = [self._tensor(target) for target in targets]
-        if tensors:
+        if tensors := [self._tensor(target) for target in targets]:
             batch[keys.label] = tensors if core.target_is_list else tensors[0]
         if moved is not None:
             batch[keys.target] = self._tensor(moved)

@@ -5,6 +5,7 @@ Importing this room imports none of nnU-Net: the commands that plan and preproce
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def install(settings: Settings) -> None:
 
 def uninstall() -> None:
     """See `fastnnunet_loader.uninstall`."""
-    from .installing.everything import uninstall as uninstall_all
-
-    uninstall_all()
+    everything = sys.modules.get(f"{__name__}.installing.everything")
+    if everything is not None:  # else nothing was installed, and importing it takes seconds
+        everything.uninstall()
 
 
 def installed() -> bool:

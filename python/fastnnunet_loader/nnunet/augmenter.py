@@ -12,6 +12,7 @@ import inspect
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,18 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 from ..errors import NotSupportedError
 from ..loading import torch_memory
 from ..loading.loader import DataLoader
-from ..loading.reading.cases import check_augmenter
+from ..loading.reading.cases import Source, check_augmenter, read_off
 from ..loading.sample_lines import Origin
 from ..loading.storage.mirrors import mirrored
 from ..settings import LOADERS
-from ..system import available_cores, given_threads, threads_of
+from ..system import available_cores, given_threads, most_threads, threads_of
 from .distributed.ranks import in_group, once, rank, ranks, ranks_here
 from .distributed.shares import shared
 from .log import say_here, sayer
 from .replacing.patches import Patches
 from .runs import current, installation, unattended
 
-__all__ = ["InProcessAugmenter", "patch_augmenters", "rank_threads"]
+__all__ = ["InProcessAugmenter", "batches_to_come", "patch_augmenters", "rank_threads"]
 
 # What a subclass may have of its own: it may ask its base for batches, and not for the base's worker processes.
 _FOLLOWED = {"__init__", "__iter__", "__next__", "next", "__len__", "__doc__", "__module__", "__del__"}
@@ -41,13 +42,20 @@ _FOLLOWED = {"__init__", "__iter__", "__next__", "next", "__len__", "__doc__", "
 
 def rank_threads() -> int:
     """Return how many threads make the batches of this rank."""
+    return numbers_of_rank()[0]
+
+
+def numbers_of_rank() -> tuple[int, int]:
+    """Return how many threads make the batches of this rank, and how many there may be while the training waits for them."""
     installed = installation()
     assert installed is not None
-    if installed.settings.threads is not None:
-        return installed.settings.threads
+    if (asked := installed.settings.threads) is not None:
+        return asked, asked
     share, given = max(1, available_cores() // ranks_here()), given_threads()
+    if given is None:
+        return threads_of(share), most_threads(share)
     # nnU-Net's number is one for each rank. As there, more than the cores are of no use.
-    return threads_of(share) if given is None else min(given, share)
+    return min(given, share), min(given, share)
 
 
 class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
@@ -78,9 +86,14 @@ class InProcessAugmenter(NonDetMultiThreadedAugmenter):  # type: ignore[misc]
             made_here = shared(data_loader, trainer, rank(), ranks(), run.oversample)
             if made_here is data_loader and ranks() > 1:
                 _say_not_shared(data_loader, trainer, place)
+        if settings.cache_dir is not None:
+            source = made_here if isinstance(made_here, Source) else read_off(made_here)
+            made_here = replace(source, batches=batches_to_come(trainer, place))
+        threads, most = numbers_of_rank()
         self.loader = DataLoader.from_nnunet(
             made_here,
-            threads=rank_threads(),
+            threads=threads,
+            most_threads=most,
             seed=run.share_seed(trainer, settings),
             rank=rank(),
             role=run.made,
@@ -204,6 +217,19 @@ def _init(self: Any, kind: type, original: Callable[..., None], args: tuple[Any,
         original(self, *args, **kwargs)
         named.add(self)
     # After any other exception the object keeps its new class, whose end does not miss what batchgenerators' would.
+
+
+def batches_to_come(trainer: Any, place: int) -> int | None:
+    """Return how many batches a training will take of its loader; None if that is not known.
+
+    place: of the loader in `LOADERS`.
+    """
+    names = {"training": "num_iterations_per_epoch", "validation": "num_val_iterations_per_epoch"}
+    try:
+        epochs = int(trainer.num_epochs) - int(trainer.current_epoch)
+        return max(1, epochs) * int(getattr(trainer, names[LOADERS[place]]))
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None  # another loader, or a trainer that counts in another way
 
 
 def patch_augmenters(patches: Patches) -> None:

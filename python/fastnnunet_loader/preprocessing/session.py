@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import PreprocessingError
+from ..errors import PreprocessingError, ResourceError
 from ..prediction.session.memory import Budget
 from ..prediction.session.progress import Progress
 from ..settings import in_units
@@ -94,13 +94,18 @@ class Session:
         if progress is not None:
             progress.skipped(done_before)
         self._progress = progress
-        crew = [
-            threading.Thread(target=self._work, name=f"fastnnunet-{self._stage}-{number}", daemon=True)
-            for number in range(min(self._most_cases, len(fitting)))
-        ]
-        for thread in crew:
-            thread.start()
+        crew: list[threading.Thread] = []
         try:
+            for number in range(min(self._most_cases, len(fitting))):
+                thread = threading.Thread(target=self._work, name=f"fastnnunet-{self._stage}-{number}", daemon=True)
+                try:
+                    thread.start()
+                except (RuntimeError, MemoryError) as error:
+                    if not crew:
+                        reason = "got none: the process is at a limit of threads or memory"
+                        raise ResourceError(f"[{self._stage}] expected a thread for the cases, {reason}") from error
+                    break  # those that there are do all of it
+                crew.append(thread)
             for thread in crew:
                 while thread.is_alive():
                     thread.join(0.1)  # in the main thread, so that Ctrl-C arrives

@@ -36,7 +36,9 @@ BatchQueue::BatchQueue(const LoaderOptions& options, SampleMaker& maker, BadCase
       lock_(lock),
       bad_(bad),
       process_(platform::process_id()),
-      arena_(Arena::shared(options.threads, files_per_thread(options.threads))) {}
+      arena_(Arena::shared(options.threads, files_per_thread(std::max(options.threads, options.most_threads)),
+                           options.most_threads)),
+      growth_(options.threads) {}
 
 void BatchQueue::open(Layout layout, std::shared_ptr<BatchRing> ring, const MemoryPlan& plan) {
   layout_ = std::move(layout);
@@ -44,6 +46,7 @@ void BatchQueue::open(Layout layout, std::shared_ptr<BatchRing> ring, const Memo
   most_ahead_ = plan.prefetch;
   const base::MutexLock lock(lock_.mutex);
   ahead_ = plan.ahead;
+  growth_ = ThreadGrowth(plan.most_threads);
 }
 
 Batch BatchQueue::next(const std::function<void()>& poll) {
@@ -73,6 +76,7 @@ Batch BatchQueue::next(const std::function<void()>& poll) {
       waits_.add(waited);
       if (error) std::rethrow_exception(error);
       if (batches_++ == 0) first_batch_ = Clock::now() - *first_request_;
+      grow();
       return batch;
     }
     if (count(Job::State::being_made) + count(Job::State::ready) == 0 && !acquiring_) {
@@ -98,6 +102,19 @@ Batch BatchQueue::hand_out(Job& job, std::exception_ptr& error) {
   job.state = Job::State::unused;
   ++step_;
   return batch;
+}
+
+void BatchQueue::grow() {
+  if (lock_.closed || !growth_.may_grow(arena_->threads())) return;
+  const Progress now{batches_, in_seconds(Clock::now() - *first_request_), in_seconds(waited_),
+                     sample_times_.summary().total};
+  const int wanted = growth_.after_batch(now, arena_->threads());
+  if (wanted <= arena_->threads()) return;
+  const std::shared_ptr<Arena> arena = arena_;
+  lock_.mutex.unlock();  // threads take a while to start
+  arena->grow(wanted);
+  lock_.mutex.lock();
+  if (arena->threads() < wanted) growth_.settle(arena->threads());
 }
 
 std::uint64_t BatchQueue::step() const {
@@ -313,7 +330,7 @@ void BatchQueue::work(Arena::ThreadState& thread, Job& job, std::uint32_t slot) 
   }
   thread.workspace.activity().end();
   const base::MutexLock lock(lock_.mutex);
-  if (--running_ < options_.threads) idled_ = true;
+  if (--running_ < arena_->threads()) idled_ = true;
   bytes_read_ += thread.files.bytes_read() - read_before;
   if (wanted) {
     ++samples_;

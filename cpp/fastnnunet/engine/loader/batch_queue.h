@@ -21,6 +21,7 @@
 #include "fastnnunet/engine/loader/options.h"
 #include "fastnnunet/engine/loader/reports.h"
 #include "fastnnunet/engine/loader/sample_maker.h"
+#include "fastnnunet/engine/loader/thread_growth.h"
 
 namespace fastnnunet::engine {
 
@@ -98,6 +99,8 @@ class BatchQueue {
                                std::size_t& case_number) noexcept;
 
   Batch hand_out(Job& job, std::exception_ptr& error) FASTNNUNET_REQUIRES(lock_.mutex);
+  // More threads, where the consumer waits for those that there are.
+  void grow() FASTNNUNET_REQUIRES(lock_.mutex);
   int start(Job& job) FASTNNUNET_REQUIRES(lock_.mutex);
   std::size_t count(Job::State state) const FASTNNUNET_REQUIRES(lock_.mutex);
   Job* ready_job(std::uint64_t step) FASTNNUNET_REQUIRES(lock_.mutex);
@@ -115,6 +118,7 @@ class BatchQueue {
   Layout layout_;
   std::shared_ptr<BatchRing> ring_;
   int most_ahead_ = 1;
+  ThreadGrowth growth_ FASTNNUNET_GUARDED_BY(lock_.mutex);
 
   // As many as there ever were at a time; they stay where they are.
   std::deque<Job> jobs_ FASTNNUNET_GUARDED_BY(lock_.mutex);

@@ -7,19 +7,13 @@
 #include "fastnnunet/platform/process.h"
 
 namespace fastnnunet::engine {
-namespace {
-
-double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
-
-}  // namespace
-
 void BatchQueue::report(LoaderStatistics& s) const {
   const base::MutexLock lock(lock_.mutex);
   s.batches = batches_;
   s.samples = samples_;
-  s.waited_seconds = seconds(waited_);
-  s.first_batch_seconds = seconds(first_batch_);
-  if (first_request_) s.running_seconds = seconds(Clock::now() - *first_request_);
+  s.waited_seconds = in_seconds(waited_);
+  s.first_batch_seconds = in_seconds(first_batch_);
+  if (first_request_) s.running_seconds = in_seconds(Clock::now() - *first_request_);
   s.wait = waits_.summary();
   s.sample = sample_times_.summary();
   s.bytes_read = bytes_read_;
@@ -32,7 +26,7 @@ void BatchQueue::report(LoaderStatistics& s) const {
     s.open_file_bytes = arena_->open_file_bytes();
   }
   s.memory_budget = options_.memory_budget;
-  s.threads = options_.threads;
+  s.threads = arena_ ? arena_->threads() : options_.threads;
   s.prefetch = ahead_;
   s.prefetch_limit = most_ahead_;
 }
@@ -55,7 +49,7 @@ LoaderActivity BatchQueue::activity() const {
     if (!thread.detail.empty()) stage.append(": ").append(thread.detail);
     found.threads.push_back({thread.thread, thread.step, thread.slot,
                              chosen ? options_.cases[thread.case_number].name : std::string(), std::move(stage),
-                             seconds(now - thread.stage_since), seconds(now - thread.sample_since)});
+                             in_seconds(now - thread.stage_since), in_seconds(now - thread.sample_since)});
   });
   return found;
 }

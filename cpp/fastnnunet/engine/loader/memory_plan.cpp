@@ -20,7 +20,14 @@ MemoryPlan plan_memory(const LoaderOptions& options, std::size_t workspaces, std
                           " threads: " + megabytes(workspaces) +
                           " of working memory and open files, and 2 batches of " + megabytes(batch) + ")",
                       "less; give more memory or fewer threads");
-  const std::size_t spare = plan.budget - least;
+  std::size_t spare = plan.budget - least;
+  // More threads may have a quarter of what is spare.
+  const std::size_t of_one = std::max<std::size_t>(workspaces / static_cast<std::size_t>(options.threads), 1);
+  const auto more = static_cast<int>(std::min<std::size_t>(
+      spare / 4 / of_one, static_cast<std::size_t>(std::max(options.most_threads - options.threads, 0))));
+  plan.most_threads = options.threads + more;
+  const std::size_t reserved = static_cast<std::size_t>(more) * of_one;
+  spare -= reserved;
   const auto affordable = static_cast<int>(std::min<std::size_t>((spare - spare / 4) / batch + 1, 1000));
   plan.prefetch = std::clamp(options.prefetch, 1, affordable);
   // Work for every thread while the next batch waits for its consumer.
@@ -32,7 +39,7 @@ MemoryPlan plan_memory(const LoaderOptions& options, std::size_t workspaces, std
   const std::size_t rest = spare - (planned - 2 * batch);
   plan.blocks = options.keep_blocks ? rest / 2 : 0;
   plan.locations = rest / 4;
-  plan.batches = plan.budget - workspaces - plan.blocks - plan.locations;
+  plan.batches = plan.budget - workspaces - reserved - plan.blocks - plan.locations;
   return plan;
 }
 

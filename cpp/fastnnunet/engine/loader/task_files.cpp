@@ -10,6 +10,19 @@
 #include "fastnnunet/platform/input_file.h"
 
 namespace fastnnunet::engine {
+namespace {
+
+// Whether the file is still at its path. It is not checked again in this sample.
+bool still_there(Volume& volume) {
+  try {
+    volume.check();
+    return true;
+  } catch (const StorageError&) {
+    return false;
+  }
+}
+
+}  // namespace
 
 Attempts::Clock::duration LoaderFiles::patience() const {
   // Capped so that it fits the clock's ticks.
@@ -18,9 +31,9 @@ Attempts::Clock::duration LoaderFiles::patience() const {
 }
 
 Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int which) {
-  const auto [path, member] = of_case(number).volume(which);
   const std::uint32_t file = file_number(number, which);
-  const auto close = [&, path = path, member = member] {
+  const auto close = [&] {
+    const auto [path, member] = of_case(number).volume(which);
     // A case whose previous stage is its own segmentation has one handle for both, and it may be in use.
     for (int other = 0; other < CaseFiles::kVolumes; ++other)
       if (const auto [its, its_member] = of_case(number).volume(other);
@@ -32,10 +45,16 @@ Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int
   if (known_.find(file) == nullptr) close();
   for (bool first = true;; first = false) {
     try {
-      Volume& volume = get(handles, number, which);
-      volume.check_once();
-      known_.admit(file, volume);
-      return volume;
+      Volume* volume = &get(handles, number, which);
+      volume->check_once();
+      // A copy may have been removed for others since it was opened. The next one is asked for, not waited for.
+      if (options_.places && !still_there(*volume)) {
+        close();
+        volume = &get(handles, number, which);
+        volume->check_once();
+      }
+      known_.admit(file, *volume);
+      return *volume;
     } catch (const StorageError& error) {
       // Another handle may have the right content.
       if (error.passing() != Passing::no) close();
@@ -46,6 +65,13 @@ Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int
       if (error.passing() == Passing::no) throw StorageError(error.file(), error.reason(), Passing::if_it_changes);
       throw;
     }
+  }
+}
+
+void LoaderFiles::close(storage::OpenVolumes& handles, std::size_t number) const {
+  for (int which = 0; which < CaseFiles::kVolumes; ++which) {
+    const auto [path, member] = of_case(number).volume(which);
+    handles.close(*path, *member);
   }
 }
 
@@ -95,6 +121,10 @@ bool TaskFiles::wait(const StorageError& error, Attempts& attempts) {
   const auto pause = attempts.pause_after(error, files_->patience());
   gave_up_ = !pause && error.passing() == Passing::yes && files_->patience().count() > 0;
   if (pause) files_->wait(*activity_, error, *pause, wanted_);
+  if (pause && files_->has_places()) {  // which may have others to tell
+    files_->close(*handles_, number_);
+    opened_ = {};
+  }
   return pause.has_value();
 }
 

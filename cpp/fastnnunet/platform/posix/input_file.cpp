@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/system_errors.h"
@@ -28,7 +29,8 @@ int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   return 0;
 }
 
-InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf8(path)) {
+InputFile::InputFile(const std::filesystem::path& path, std::optional<FileParts> parts)
+    : path_(path), name_(utf8(path)), parts_(std::move(parts)) {
   // Not blocking, for a named pipe without a writer; it means nothing to a file.
   handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle_ < 0) throw_system_error(name_, "cannot be opened", errno);
@@ -53,8 +55,7 @@ InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf
 
 InputFile::~InputFile() { ::close(handle_); }
 
-void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
-  require(offset, count);
+void InputFile::read_here(std::uint64_t offset, void* to, std::size_t count) const {
   char* next = static_cast<char*>(to);
   while (count > 0) {
     const ssize_t got =

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/platform/system_errors.h"
@@ -43,7 +44,8 @@ std::filesystem::path system_path(const std::filesystem::path& path) {
   return LR"(\\?\)" + full;
 }
 
-InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf8(path)) {
+InputFile::InputFile(const std::filesystem::path& path, std::optional<FileParts> parts)
+    : path_(path), name_(utf8(path)), parts_(std::move(parts)) {
   // Deleting and renaming stay allowed to others, as on other systems.
   const std::filesystem::path full = system_path(path);
   const HANDLE handle = CreateFileW(full.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
@@ -65,6 +67,7 @@ InputFile::InputFile(const std::filesystem::path& path) : path_(path), name_(utf
     }
     // Size and time alone: the index would need the path to be opened anew at every check.
     stamp_ = {joined(information.nFileSizeHigh, information.nFileSizeLow), 0, 0, ticks(information.ftLastWriteTime)};
+    if (parts_) stamp_.modified = 0;  // parts are written into it
   } catch (...) {
     CloseHandle(handle);
     throw;
@@ -82,8 +85,7 @@ int find_stamp(const std::filesystem::path& path, FileStamp& stamp) {
   return 0;
 }
 
-void InputFile::read(std::uint64_t offset, void* to, std::size_t count) const {
-  require(offset, count);
+void InputFile::read_here(std::uint64_t offset, void* to, std::size_t count) const {
   char* next = static_cast<char*>(to);
   while (count > 0) {
     OVERLAPPED position{};

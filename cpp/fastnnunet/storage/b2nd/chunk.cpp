@@ -58,6 +58,10 @@ void ChunkReader::damaged(const std::string& reason) const {
                      "damaged data in " + (what_.empty() ? "chunk " + std::to_string(number_) : what_) + ": " + reason);
 }
 
+std::uint64_t ChunkReader::head_bytes(std::int64_t blocks) {
+  return kHeader + static_cast<std::uint64_t>(blocks) * kStart;
+}
+
 void ChunkReader::open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block_bytes,
                        std::size_t voxel, Chunk& chunk) {
   if (offset > end || end - offset < kHeader) damaged("it lies outside the file");

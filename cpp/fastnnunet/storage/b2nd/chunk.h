@@ -45,6 +45,9 @@ class ChunkReader {
   void name_next(std::int64_t number);
   [[noreturn]] void damaged(const std::string& reason) const;
 
+  // Of the header and the table of a chunk with so many blocks, from its offset on.
+  static std::uint64_t head_bytes(std::int64_t blocks);
+
   // Reads a chunk's header and the table of its blocks. `end` is where no byte of a chunk may lie, `block_bytes` what a
   // block has to have, 0 for any: c-blosc2 takes memory by what the chunk says. `voxel`: bytes of a voxel.
   void open(std::uint64_t offset, std::uint64_t end, std::int64_t uncompressed, std::int64_t block_bytes,

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,7 @@ class B2ndVolume final : public StoredVolume {
         header_(header),
         voxel_(size_of(header.element)),
         reader_(input()),
+        longest_gap_(input().in_parts() ? 0 : static_cast<std::int64_t>(platform::InputFile::kShortGap)),
         kept_(static_cast<std::size_t>(std::min(header.chunks[0], kMostKept))) {
     read_offsets();
   }
@@ -72,6 +74,7 @@ class B2ndVolume final : public StoredVolume {
   std::size_t memory() const override {
     std::size_t bytes = sizeof(*this) + sizeof(platform::InputFile) + offsets_.capacity() * sizeof(std::int64_t) +
                         block_.capacity() + wanted_.capacity() * sizeof(Wanted) +
+                        ranges_.capacity() * sizeof(ByteRange) +
                         (decompressed_ ? 4 * static_cast<std::size_t>(header_.block_bytes) : 0);
     for (const Kept& kept : kept_) bytes += sizeof(Kept) + kept.chunk.memory();
     return bytes;
@@ -126,6 +129,34 @@ class B2ndVolume final : public StoredVolume {
     reader_.make_constant(static_cast<unsigned>(static_cast<std::uint64_t>(offset) >> 56), voxel_, chunk);
   }
 
+  // First what tells where the blocks are, of all chunks, then the blocks.
+  void fetch_inside(const Box& box) override {
+    const Index4 lower = {0, box.lower[0], box.lower[1], box.lower[2]};
+    const Index4 upper = {channels(), box.upper[0], box.upper[1], box.upper[2]};
+    const auto& blocks = header_.blocks;
+    const auto head = ChunkReader::head_bytes(blocks[0] * blocks[1] * blocks[2] * blocks[3]);
+    ranges_.clear();
+    for_each_tile(lower, upper, header_.chunk, header_.chunks, [&](const Index4&, std::int64_t number) {
+      const std::int64_t offset = offsets_[static_cast<std::size_t>(number)];
+      if (offset < 0) return;
+      const std::uint64_t begin = header_.data + static_cast<std::uint64_t>(offset);
+      if (begin < header_.index) ranges_.push_back({begin, std::min(begin + head, header_.index)});
+    });
+    input().fetch(ranges_);
+    ranges_.clear();
+    for_each_tile(lower, upper, header_.chunk, header_.chunks, [&](const Index4& origin, std::int64_t number) {
+      const Chunk& chunk = open_chunk(number, origin[0] / header_.chunk[0]);
+      if (chunk.kind == Chunk::Kind::constant) return;
+      const Part part = part_of(lower, upper, origin, header_.chunk);
+      for_each_tile(part.lower, part.upper, header_.block, header_.blocks, [&](const Index4&, std::int64_t block) {
+        const auto at = static_cast<std::size_t>(block);
+        ranges_.push_back({chunk.offset + static_cast<std::uint64_t>(chunk.begin[at]),
+                           chunk.offset + static_cast<std::uint64_t>(chunk.end[at])});
+      });
+    });
+    input().fetch(ranges_);
+  }
+
   void read_inside(std::int64_t first, std::int64_t last, const Box& box, const VoxelWriter& target) override {
     const Index4 lower = {first, box.lower[0], box.lower[1], box.lower[2]};
     const Index4 upper = {last, box.upper[0], box.upper[1], box.upper[2]};
@@ -154,7 +185,7 @@ class B2ndVolume final : public StoredVolume {
     for (std::size_t first = 0, next = 0; first < wanted_.size(); first = next) {
       std::int64_t to = end(wanted_[first]);
       for (next = first + 1; next < wanted_.size(); ++next) {
-        if (begin(wanted_[next]) - to > static_cast<std::int64_t>(platform::InputFile::kShortGap)) break;
+        if (begin(wanted_[next]) - to > longest_gap_) break;
         to = std::max(to, end(wanted_[next]));
       }
       reader_.load(begin(wanted_[first]), to, chunk);
@@ -210,17 +241,19 @@ class B2ndVolume final : public StoredVolume {
   B2ndHeader header_;
   std::size_t voxel_;
   ChunkReader reader_;
+  std::int64_t longest_gap_;  // bytes that are read along; none that may have to be fetched
   std::vector<Kept> kept_;
   std::vector<std::int64_t> offsets_;  // of each chunk from header_.data, or what it is made of
   std::vector<Wanted> wanted_;
+  std::vector<ByteRange> ranges_;
   std::vector<std::byte> block_;
   bool decompressed_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path) {
-  auto file = std::make_unique<platform::InputFile>(path);
+std::unique_ptr<Volume> open_b2nd(const std::filesystem::path& path, const std::optional<FileParts>& parts) {
+  auto file = std::make_unique<platform::InputFile>(path, parts);
   const B2ndHeader header = read_b2nd_header(*file);
   return std::make_unique<B2ndVolume>(std::move(file), header);
 }

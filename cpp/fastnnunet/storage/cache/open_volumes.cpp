@@ -16,12 +16,12 @@ OpenVolumes::OpenVolumes(std::size_t limit, std::size_t memory)
     : limit_(std::max<std::size_t>(limit, 1)), memory_limit_(memory) {}
 
 Volume& OpenVolumes::get(const std::filesystem::path& file, const std::string& member,
-                         const std::function<std::filesystem::path()>& place) {
+                         const std::function<FilePlace()>& place) {
   if (const auto found = by_key_.find(KeyView{file, member}); found != by_key_.end()) {
     entries_.splice(entries_.begin(), entries_, found->second);
     return *entries_.front().volume;
   }
-  const std::filesystem::path found_at = place ? place() : file;
+  const FilePlace found_at = place ? place() : FilePlace(file);
   // Room first: with the limit at the system's own, opening would fail.
   while (entries_.size() >= limit_) close_last();
   while (entries_.size() >= kOfOneSample && memory() > memory_limit_) close_last();

@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "fastnnunet/platform/file_place.h"
 #include "fastnnunet/storage/volume.h"
 
 namespace fastnnunet::storage {
@@ -25,7 +26,7 @@ class OpenVolumes {
   // The reference stays valid until the next call. A file that is not open is opened where `place` says, if that is
   // given. Throws StorageError.
   Volume& get(const std::filesystem::path& file, const std::string& member,
-              const std::function<std::filesystem::path()>& place = {});
+              const std::function<FilePlace()>& place = {});
   // Closes a file, if it is open.
   void close(const std::filesystem::path& file, const std::string& member);
   void clear();

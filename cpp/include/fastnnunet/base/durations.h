@@ -11,6 +11,8 @@
 
 namespace fastnnunet {
 
+inline double in_seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
 class Durations {
  public:
   struct Summary {

@@ -12,6 +12,7 @@
 
 #include "fastnnunet/base/api.h"
 #include "fastnnunet/base/box.h"
+#include "fastnnunet/platform/file_place.h"
 
 namespace fastnnunet {
 
@@ -64,6 +65,10 @@ class FASTNNUNET_API Volume {
   virtual void read_channels(const Box& box, float* corner, const Steps& steps) = 0;
   virtual void read_channels(const Box& box, std::int16_t* corner, const Steps& steps) = 0;
 
+  // Of a file that is there in parts: brings what reading `box` needs, all channels of it, with few requests. Reading
+  // without that requests block after block. Throws StorageError.
+  virtual void fetch(const Box& box) { static_cast<void>(box); }
+
   // None where voxels are not compressed.
   virtual std::optional<Tiling> tiling() const { return std::nullopt; }
 
@@ -105,5 +110,7 @@ class FASTNNUNET_API Volume {
 // Opens .b2nd, .npy or .npz by its ending. `member` names the array inside an .npz ("data" or "seg"); the others ignore
 // it. A handle belongs to one thread at a time. Throws StorageError.
 FASTNNUNET_API std::unique_ptr<Volume> open_volume(const std::filesystem::path& file, const std::string& member);
+// The same, also of a .b2nd file that is there in parts.
+FASTNNUNET_API std::unique_ptr<Volume> open_volume(const FilePlace& place, const std::string& member);
 
 }  // namespace fastnnunet

@@ -57,6 +57,21 @@ TEST_CASE("loader: memory that a transform keeps is not written again, though it
   CHECK(loader.statistics().batches_in_use >= 2);
 }
 
+TEST_CASE("loader: threads are added while its consumer waits, and the batches are the same", "[engine]") {
+  const Cases cases(3);
+  LoaderOptions options = options_for(cases, 1, 3);
+  const auto fixed = loader_of(options);
+  options.most_threads = 2;
+  const auto grown = loader_of(options);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  // Nothing is done with a batch.
+  while (grown->statistics().threads < 2 && std::chrono::steady_clock::now() < end) (void)grown->next({});
+  CHECK(grown->statistics().threads == 2);
+  fixed->set_step(grown->step(), {}, {});
+  CHECK(take(*grown, 12) == take(*fixed, 12));
+  CHECK(fixed->statistics().threads == 1);
+}
+
 TEST_CASE("loader: a consumer that keeps batches is told, not left waiting", "[engine]") {
   const Cases cases(3);
   LoaderOptions options = options_for(cases, 2, 2);

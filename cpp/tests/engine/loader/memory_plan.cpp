@@ -1,5 +1,6 @@
 #include "fastnnunet/engine/loader/memory_plan.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -39,6 +40,24 @@ TEST_CASE("memory plan: all of the budget is given out, and what is needed comes
           CHECK(plan_memory(options, workspaces, batch).budget == workspaces + 2 * batch);
           options.budget_binds = true;
         }
+}
+
+TEST_CASE("memory plan: threads that may be added have a quarter of what is spare", "[engine]") {
+  LoaderOptions options;
+  options.threads = 2;
+  options.sampling.batch_size = 2;
+  constexpr std::size_t kOfOne = 5'000, kWorkspaces = 2 * kOfOne, kBatch = 1'000;
+  for (const std::size_t spare : {0u, 19'999u, 20'000u, 59'999u, 12'345'678u})
+    for (const int most : {0, 2, 3, 30}) {
+      CAPTURE(spare, most);
+      options.memory_budget = kWorkspaces + 2 * kBatch + spare;
+      options.most_threads = most;
+      const MemoryPlan plan = plan_memory(options, kWorkspaces, kBatch);
+      const int affordable = static_cast<int>(spare / 4 / kOfOne);
+      CHECK(plan.most_threads == 2 + std::clamp(most - 2, 0, affordable));
+      const std::size_t added = static_cast<std::size_t>(plan.most_threads - 2) * kOfOne;
+      CHECK(kWorkspaces + added + plan.batches + plan.blocks + plan.locations == plan.budget);
+    }
 }
 
 TEST_CASE("memory plan: batches ahead leave a quarter of what is spare, for blocks and class locations", "[engine]") {

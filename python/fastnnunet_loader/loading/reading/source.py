@@ -74,6 +74,8 @@ class Source:
     per_case: Mapping[str, Any] = field(default_factory=dict)
     """What comes along in batches under a name of its own: a tensor or a list, with an item for each case."""
     batches_per_epoch: int | None = None
+    batches: int | None = None
+    """How many batches will be taken about; None if nobody knows. It decides how files are read, and nothing of batches."""
     share: Share | None = None
     """Of ranks that make each batch together; None where each rank has batches of its own."""
     targets: bool = False

@@ -20,6 +20,7 @@ class LoaderKeywords(TypedDict, total=False):
     max_skipped: float
     patience: float
     pin_memory: bool | None
+    most_threads: int | None
     prefetch: int | None
     check_finite: bool
     keep_blocks: bool

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch.distributed as dist
 
 from ...sample_id import role_number
-from ...system import available_cores, default_budget, threads_of
+from ...system import available_cores, default_budget, most_threads, threads_of
 from ..reading.source import Share
 from .options import LoaderKeywords, ScriptKeywords
 
@@ -50,7 +50,9 @@ def of_this_rank(options: ScriptKeywords) -> tuple[Share, LoaderKeywords]:
             made["memory_budget"] = default_budget() // 2 // here
             made.setdefault("budget_binds", False)
         if made.get("threads") is None:
-            made["threads"] = threads_of(max(1, available_cores() // here))
+            cores = max(1, available_cores() // here)
+            made["threads"] = threads_of(cores)
+            made.setdefault("most_threads", most_threads(cores))
     return share, made
 
 

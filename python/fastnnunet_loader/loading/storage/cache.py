@@ -5,6 +5,8 @@ is whole and of that content or not there. Locks are of the system's kind, which
 leaves at most an incomplete file that the next process to make room removes. A copy was last used when it was last accessed.
 
     DIR/fastnnunet_cache/files/DIGEST OF THE SOURCE'S FOLDER/CASE.DIGEST OF ITS STAMP.b2nd
+
+Parts of files (`partial.py`) lie in `parts` in the same way. They count with the disk space that they take.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from filelock import FileLock, Timeout
 from ...errors import StorageError
 from ...settings import in_units
 from . import places
-from .places import Place, Stamp
+from .partial import Partial
+from .places import Place, Stamp, Stopped
+from .ranges import Ranges, read_ranges
 
 __all__ = ["FileCache"]
 
@@ -54,9 +58,9 @@ class FileCache:
 
     def __init__(self, folder: Path, size: int | None, say: Callable[[str], None]) -> None:
         self.root = folder / "fastnnunet_cache"
-        self._files, self._locks = self.root / "files", self.root / "locks"
+        self._files, self._parts, self._locks = self.root / "files", self.root / "parts", self.root / "locks"
         try:
-            for needed in (self._files, self._locks):
+            for needed in (self._files, self._parts, self._locks):
                 needed.mkdir(parents=True, exist_ok=True)
             with FileLock(self._locks / "size"):
                 used = self._scan()[0] if self._read_used() is None else self._read_used()
@@ -71,11 +75,14 @@ class FileCache:
         self._told = False
         self._full_until = 0.0
         self._known: dict[str, tuple[Path, int]] = {}  # of sources that this process has examined
+        self._stamps: dict[str, Stamp] = {}  # of those that parts are read of
         self._lock = threading.Lock()
         self.copied = 0
         self.copied_bytes = 0
+        self.requests = 0
+        self.requested_bytes = 0
 
-    def local(self, place: Place, stopped: Callable[[], bool] = lambda: False) -> Path | None:
+    def local(self, place: Place, stopped: Stopped = lambda: False) -> Path | None:
         """Return a copy of a file, which is made if there is none; None if there is no room for it.
 
         The source is examined when this process asks for it first, and whenever a copy is made.
@@ -101,6 +108,82 @@ class FileCache:
         self._known[str(place)] = (file, stamp.size)
         return file
 
+    def stamp_of(self, place: str) -> Stamp:
+        """Return the stamp of a file at an address, which is asked for once.
+
+        Raises:
+            StorageError: it cannot be examined.
+        """
+        if place not in self._stamps:
+            self._stamps[place] = places.stamp_of(place)
+        return self._stamps[place]
+
+    def partial(self, place: str, stopped: Stopped = lambda: False) -> Partial:
+        """Return a file that has parts of a file at an address, and is made if there is none; or the copy of all of it.
+
+        Raises:
+            StorageError: the source cannot be examined, or the file cannot be made.
+            CopyStopped: `stopped()` became true.
+        """
+        stamp = self.stamp_of(place)
+        copy = self._file_of(place, stamp)
+        if self._use(copy, stamp.size):
+            return Partial(place, stamp, copy, whole=True)
+        partial = Partial(place, stamp, self._parts / copy.relative_to(self._files))
+        if not self._use(partial.file, partial.size):
+            with self._locked(partial.file, stopped):
+                if not self._use(partial.file, partial.size):
+                    self._remove_others(partial.file)
+                    try:
+                        partial.make()
+                        self._count(self._bytes_on_disk(partial.file))  # much where a file system stores no holes
+                    except OSError as error:
+                        raise self._no_room(place, error.strerror or str(error)) from error
+        return partial
+
+    def fetch(self, partial: Partial, ranges: Ranges, stopped: Stopped = lambda: False) -> None:
+        """Bring ranges of a source into the file with its parts, as far as they are not there.
+
+        Raises:
+            StorageError: the source cannot be read, is another one now, or there is no room for parts of it.
+            CopyStopped: `stopped()` became true.
+        """
+        try:
+            if partial.whole or not partial.missing(ranges):
+                return
+            with self._locked(partial.file, stopped):
+                for again in (False, True):
+                    missing = partial.missing(ranges)  # others may have fetched them
+                    if not missing or self._fetched(partial, missing, again, stopped):
+                        return
+        except FileNotFoundError as error:
+            raise self._no_room(partial.place, "its parts were removed for others") from error
+
+    def _fetched(self, partial: Partial, missing: Ranges, again: bool, stopped: Stopped) -> bool:
+        """Whether ranges were fetched; False where the disk is full, and may have room `again`."""
+        count = sum(end - begin for begin, end in missing)
+        if not self._admitted(None, count, again=again):
+            raise self._no_room(partial.place, f"{in_units(self.size)} are too little beside what is in use")
+        try:
+            data = read_ranges(partial.place, partial.stamp, missing, stopped)
+            partial.write((begin, part) for (begin, _), part in zip(missing, data, strict=True))
+        except BaseException as error:
+            self._count(-count)
+            if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+                raise
+            if again:  # of the disk with the parts: those of the source are StorageErrors
+                raise self._no_room(partial.place, error.strerror or str(error)) from error
+            return False
+        self._use(partial.file, partial.size)
+        with self._lock:
+            self.requests += len(missing)
+            self.requested_bytes += count
+        return True
+
+    def _no_room(self, place: str, why: str) -> StorageError:
+        reason = f"expected room for parts of it in {self.root.parent}, got none: {why}"
+        return places.failed(place, reason, errno.ENOSPC, passing=True)
+
     def bytes_of(self, place: Place) -> int:
         """Return the size of a file that was asked for; 0 if it was not."""
         return self._known.get(str(place), (None, 0))[1]
@@ -124,7 +207,7 @@ class FileCache:
         return True
 
     @contextlib.contextmanager
-    def _locked(self, file: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    def _locked(self, file: Path, stopped: Stopped) -> Iterator[None]:
         lock = self._lock_of(file)
         while True:
             try:
@@ -142,7 +225,7 @@ class FileCache:
         number = zlib.crc32(f"{file.parent.name}/{file.name}".encode()) % _LOCKS
         return FileLock(self._locks / f"{number:02d}", thread_local=False)
 
-    def _copied(self, place: Place, stamp: Stamp, stopped: Callable[[], bool]) -> tuple[Path, Stamp] | None:
+    def _copied(self, place: Place, stamp: Stamp, stopped: Stopped) -> tuple[Path, Stamp] | None:
         for last in (False, True):
             file = self._file_of(place, stamp)
             part = file.with_name(f".{stamp.size}.{file.name}{_PART}")
@@ -190,12 +273,15 @@ class FileCache:
         for other in file.parent.glob(f"{_literal(name)}.????????????{_literal(suffix)}"):
             if other != file:
                 with contextlib.suppress(OSError):
-                    size = other.stat().st_size
+                    size = self._bytes_on_disk(other)
                     other.unlink()
                     self._count(-size)
 
-    def _admitted(self, part: Path, size: int, *, again: bool) -> bool:
-        """Whether there is room for a file, which is then counted; `part` is there from now on. `again`: the disk was full."""
+    def _admitted(self, part: Path | None, size: int, *, again: bool) -> bool:
+        """Whether there is room for a file, which is then counted; `part` is there from now on. `again`: the disk was full.
+
+        part: None for parts of files, which are there already.
+        """
         with FileLock(self._locks / "size", thread_local=False):
             used = self._read_used()
             if used is None or used + size > self.size or again:
@@ -203,8 +289,9 @@ class FileCache:
             if used + size > self.size:
                 self._write_used(used)
                 return False
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.touch()
+            if part is not None:
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.touch()
             self._write_used(used + size)
             return True
 
@@ -227,16 +314,16 @@ class FileCache:
     def _scan(self) -> tuple[int, list[tuple[float, int, Path]]]:
         """Return the bytes of everything, and of each copy the last access, the bytes and the file, the oldest first."""
         used, copies = 0, []
-        for folder in list(os.scandir(self._files)):
+        for folder in [*os.scandir(self._files), *os.scandir(self._parts)]:
             if not folder.is_dir():
                 continue
             for entry in list(os.scandir(folder.path)):
                 file = Path(entry.path)
                 with contextlib.suppress(OSError, ValueError):
                     if not entry.name.endswith(_PART):
-                        status = file.stat()
-                        copies.append((status.st_atime, status.st_size, file))
-                        used += status.st_size
+                        count = self._bytes_on_disk(file)
+                        copies.append((file.stat().st_atime, count, file))
+                        used += count
                         continue
                     _, size, name = entry.name.split(".", 2)
                     lock = self._lock_of(file.with_name(name.removesuffix(_PART)))
@@ -251,6 +338,12 @@ class FileCache:
                         lock.release()
         copies.sort(key=lambda one: one[0])
         return used, copies
+
+    def _bytes_on_disk(self, file: Path) -> int:
+        status = file.stat()
+        if file.is_relative_to(self._parts):
+            return int(getattr(status, "st_blocks", -(-status.st_size // 512))) * 512  # not all systems tell
+        return status.st_size
 
     def _gave_up(self, part: Path, size: int) -> None:
         with contextlib.suppress(OSError):

@@ -19,10 +19,14 @@ __all__ = [
     "CopyStopped",
     "Place",
     "Stamp",
+    "Stopped",
     "copy",
+    "failed",
+    "file_system",
     "is_address",
     "join",
     "names",
+    "naming",
     "place_of",
     "stamp_of",
     "tree",
@@ -33,6 +37,7 @@ Place = Path | str
 """A path of this machine, or an address as text."""
 
 Stopped = Callable[[], bool]
+"""Whether what is being done is not wanted any more."""
 
 CHUNK = 4 << 20
 """Bytes that are read at once: after each of them a copy can end."""
@@ -99,14 +104,14 @@ def stamp_of(place: Place) -> Stamp:
         StorageError: it cannot be examined.
         ModuleNotFoundError: fsspec, or what it needs for the address, is not installed.
     """
-    with _naming(place):
+    with naming(place):
         if isinstance(place, Path):
             status = place.stat()
             return Stamp(status.st_size, f"{status.st_mtime_ns:x}")
-        info = _file_system(place).info(place)
+        info = file_system(place).info(place)
         told = {str(key).lower(): value for key, value in info.items()}
         if not isinstance(told.get("size"), int):
-            raise _error(place, "expected a server that tells the size of a file, got none")
+            raise failed(place, "expected a server that tells the size of a file, got none")
         marks = [f"{key}={told[key]}" for key in (*_MARKS, *_MARKS_OF_OTHERS) if told.get(key)]
         return Stamp(told["size"], " ".join(marks))
 
@@ -118,10 +123,10 @@ def names(folder: Place) -> list[str]:
         StorageError: it cannot be listed.
         ModuleNotFoundError: as `stamp_of`.
     """
-    with _naming(folder):
+    with naming(folder):
         if isinstance(folder, Path):
             return sorted(file.name for file in folder.iterdir())
-        found = _file_system(folder).ls(folder + "/", detail=False)
+        found = file_system(folder).ls(folder + "/", detail=False)
         return sorted({PurePosixPath(str(one).rstrip("/")).name for one in found} - {""})
 
 
@@ -131,10 +136,10 @@ def tree(folder: Place) -> list[str]:
     Raises:
         StorageError, ModuleNotFoundError: as `names`.
     """
-    with _naming(folder):
+    with naming(folder):
         if isinstance(folder, Path):
             return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-        files = _file_system(folder)
+        files = file_system(folder)
         root = PurePosixPath(str(files._strip_protocol(folder)))
         found = [PurePosixPath(str(one)) for one in files.find(folder + "/")]
         return sorted(one.relative_to(root).as_posix() for one in found)
@@ -155,14 +160,14 @@ def copy(place: Place, to: Path, stopped: Stopped) -> None:
 
     check()
     with to.open("wb") as target:
-        with _naming(place):
+        with naming(place):
             if isinstance(place, Path):
                 with place.open("rb", buffering=0) as source:
                     while chunk := source.read(CHUNK):
                         _write(target, chunk)
                         check()
             else:
-                _file_system(place).get_file(place, str(to), callback=_callback(check))
+                file_system(place).get_file(place, str(to), callback=_callback(check))
         os.fsync(target.fileno())  # also of what fsspec wrote through a handle of its own
 
 
@@ -183,7 +188,12 @@ def _write(target: Any, chunk: bytes) -> None:
         raise _WriteError(error.errno, error.strerror) from error
 
 
-def _file_system(address: str) -> Any:
+def file_system(address: str) -> Any:
+    """Return fsspec's file system of an address.
+
+    Raises:
+        ModuleNotFoundError: fsspec, or what it needs for the address, is not installed.
+    """
     try:
         import fsspec
     except ModuleNotFoundError:
@@ -213,7 +223,8 @@ def _callback(check: Callable[[], None]) -> Any:
     return Checking()
 
 
-def _error(place: Place, reason: str, number: int | None = None, passing: bool | None = None) -> StorageError:
+def failed(place: Place, reason: str, number: int | None = None, passing: bool | None = None) -> StorageError:
+    """Return the error of a place."""
     return StorageError(f"[{place}] {reason}", file=str(place), reason=reason, errno=number, passing=passing)
 
 
@@ -225,7 +236,7 @@ def _did_not_answer(error: FileNotFoundError) -> bool:
 
 
 @contextmanager
-def _naming(place: Place) -> Iterator[None]:
+def naming(place: Place) -> Iterator[None]:
     """Inside, an error of reading becomes a StorageError that names the place."""
     try:
         yield
@@ -235,12 +246,12 @@ def _naming(place: Place) -> Iterator[None]:
         if write_failed(error):
             raise
         if isinstance(error, FileNotFoundError) and not _did_not_answer(error):
-            raise _error(place, "expected a file, got none", errno.ENOENT) from error
+            raise failed(place, "expected a file, got none", errno.ENOENT) from error
         remote = not isinstance(place, Path) and not isinstance(error, PermissionError)
         said = str(error.__cause__ or "") or error.strerror or str(error) or type(error).__name__
         reason = f"expected a file that can be read, got {said}"
-        raise _error(place, reason, error.errno, True if remote else None) from error
+        raise failed(place, reason, error.errno, True if remote else None) from error
     except Exception as error:
         # Packages of file systems have errors of their own: a server that does not answer may do so later.
         reason = f"expected a file that can be read, got {type(error).__name__}: {error}"
-        raise _error(place, reason, passing=not isinstance(error, (ValueError, TypeError))) from error
+        raise failed(place, reason, passing=not isinstance(error, (ValueError, TypeError))) from error

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <vector>
 
 #include "fastnnunet/engine/loader/case_files.h"
+#include "fastnnunet/platform/file_place.h"
 #include "fastnnunet/random/sample_id.h"
 #include "fastnnunet/sampling/options.h"
 
@@ -16,8 +16,8 @@ namespace fastnnunet {
 
 // Where a file of a case is read from, in place of the path that the case has; `which` is as in CaseFiles. It is called
 // by the thread that is about to open the file, by several threads at once, and may take long. Its StorageErrors are
-// those of the file.
-using FilePlaces = std::function<std::filesystem::path(std::size_t case_number, int which)>;
+// those of the file. It is called again if what it named was removed meanwhile.
+using FilePlaces = std::function<FilePlace(std::size_t case_number, int which)>;
 
 struct LoaderOptions {
   std::vector<CaseFiles> cases;
@@ -29,6 +29,9 @@ struct LoaderOptions {
   std::uint32_t rank = 0;
   std::uint32_t role = 0;
   int threads = 1;
+  // As many as there may be while the consumer waits for batches and every thread is busy, as far as the memory budget
+  // has room for them; not more than `threads`: their number stays.
+  int most_threads = 0;
   int prefetch = 4;               // batches made ahead, at the most; fewer as long as the consumer need not wait
   std::size_t memory_budget = 0;  // bytes of everything that the loader holds
   bool budget_binds = true;       // a budget that is too small is an error; else the least that is needed is taken
