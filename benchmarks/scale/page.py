@@ -156,6 +156,7 @@ def section(figures: dict[str, Any]) -> str:
         "prefix_nodes": f"{PER_PREFIX / node_requests:.1f}",
         **{f"disk_{name.lower()}": f"{one * BATCH * NODE * costs.blocks / GB:.2f}" for name, one in rate.items()},
         "half": f"{samples_8 / 2:.0f}",
+        "half_blocks_gb": f"{samples_8 / 2 * costs.blocks / GB:.2f}",
         "half_gb": f"{samples_8 / 2 * costs.file / GB:.2f}",
         "open_ms": f"{1000 * samples['open_seconds_of_a_case']:.2f}",
         "open": f"{CASES * samples['open_seconds_of_a_case']:.0f}",
