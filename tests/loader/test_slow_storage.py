@@ -214,6 +214,29 @@ def test_a_full_disk_goes_on_from_the_source(tmp_path: Path, monkeypatch: pytest
     assert not [file for file in kept(cache) if file.suffix == ".part"]
 
 
+def test_a_full_disk_is_waited_for_where_a_file_is_at_an_address(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has room again after a second: not the minute for which files of folders are read from where they are."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no file that is always full")
+    numpy_folder(served.folder / "cases", "b2nd")
+    wanted = taken(open_folder(served.folder / "cases"))
+    refused: list[float] = []
+
+    def copy(*given: Any, copy: Any = places.copy) -> None:
+        now = time.monotonic()
+        if not refused or now < refused[0] + 1:
+            refused.append(now)
+            Path("/dev/full").write_bytes(bytes(10))
+        copy(*given)
+
+    monkeypatch.setattr(places, "copy", copy)
+    settings: dict[str, Any] = {"cache_dir": tmp_path / "cache", "cache": tmp_path / "classes"}
+    assert same(taken(open_folder(f"{served.address}/cases", **settings)), wanted)
+    assert refused and time.monotonic() < refused[0] + 30
+
+
 def test_a_folder_may_be_at_an_address(served: Served, tmp_path: Path) -> None:
     root, address = served.folder, served.address
     numpy_folder(root / "cases", "b2nd")

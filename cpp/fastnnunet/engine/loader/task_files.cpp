@@ -68,13 +68,6 @@ Volume& LoaderFiles::open(storage::OpenVolumes& handles, std::size_t number, int
   }
 }
 
-void LoaderFiles::close(storage::OpenVolumes& handles, std::size_t number) const {
-  for (int which = 0; which < CaseFiles::kVolumes; ++which) {
-    const auto [path, member] = of_case(number).volume(which);
-    handles.close(*path, *member);
-  }
-}
-
 Volume& LoaderFiles::get(storage::OpenVolumes& handles, std::size_t number, int which) const {
   const auto [path, member] = of_case(number).volume(which);
   if (!options_.places) return handles.get(*path, *member);
@@ -120,11 +113,12 @@ std::string TaskFiles::name(int which) const { return platform::utf8(*files_->of
 bool TaskFiles::wait(const StorageError& error, Attempts& attempts) {
   const auto pause = attempts.pause_after(error, files_->patience());
   gave_up_ = !pause && error.passing() == Passing::yes && files_->patience().count() > 0;
-  if (pause) files_->wait(*activity_, error, *pause, wanted_);
-  if (pause && files_->has_places()) {  // which may have others to tell
-    files_->close(*handles_, number_);
+  if (pause && files_->has_places()) {
+    // The next time the case may have others; and copies that were removed for others take room while they are open.
+    handles_->clear();
     opened_ = {};
   }
+  if (pause) files_->wait(*activity_, error, *pause, wanted_);
   return pause.has_value();
 }
 

@@ -29,8 +29,6 @@ class LoaderFiles {
 
   // Whether a file may be elsewhere the next time that it is opened.
   bool has_places() const { return static_cast<bool>(options_.places); }
-  // Closes the files of a case.
-  void close(storage::OpenVolumes& handles, std::size_t number) const;
 
   // The same of any handles, with whatever content. Throws StorageError.
   Volume& get(storage::OpenVolumes& handles, std::size_t number, int which) const;

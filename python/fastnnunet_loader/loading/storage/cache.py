@@ -37,7 +37,7 @@ GRACE = 5.0
 """Seconds for which a copy that was given out is not removed: somebody is about to open it."""
 
 FULL_FOR = 60.0
-"""Seconds after which a disk that was full is tried again."""
+"""Seconds after which a disk that was full is tried again for a file that can be read from where it is."""
 
 _LOCKS = 64
 _SLACK = 50  # a fiftieth of the size is free after room was made, so that not every copy has to make some
@@ -97,7 +97,7 @@ class FileCache:
         stamp = places.stamp_of(place)
         file = self._file_of(place, stamp)
         if not self._use(file, stamp.size):
-            if time.monotonic() < self._full_until:
+            if isinstance(place, Path) and time.monotonic() < self._full_until:
                 return None
             with self._locked(file, stopped):
                 if not self._use(file, stamp.size):
@@ -231,7 +231,7 @@ class FileCache:
             part = file.with_name(f".{stamp.size}.{file.name}{_PART}")
             try:
                 if not self._admitted(part, stamp.size, again=last):
-                    self._without(f"{in_units(self.size)} are too little for {place} beside what is in use")
+                    self._without(place, f"{in_units(self.size)} are too little for {place} beside what is in use")
                     return None
                 try:
                     if shutil.disk_usage(self.root).free < stamp.size:
@@ -250,7 +250,7 @@ class FileCache:
                 # Of the disk with the copies: those of the source are StorageErrors.
                 if last:
                     self._full_until = time.monotonic() + FULL_FOR
-                    self._without(f"{error.strerror or error}")
+                    self._without(place, f"{error.strerror or error}")
                     return None
                 continue
             with self._lock:
@@ -259,8 +259,8 @@ class FileCache:
             return file, stamp
         return None
 
-    def _without(self, reason: str) -> None:
-        if not self._told:
+    def _without(self, place: Place, reason: str) -> None:
+        if isinstance(place, Path) and not self._told:  # for others, room is waited for
             self._told = True
             self._say(
                 f"fastnnunet_loader: the cache in {self.root.parent} has no room ({reason}); what is not in it is read from "
