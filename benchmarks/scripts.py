@@ -7,10 +7,10 @@ files of brains into memory, normalises them, and feeds a SegResNet with batches
 processes, and with ThreadDataLoader's threads; TorchIO: its Queue with worker processes; this loader: `from_arrays` with
 `from_monai` of MONAI's transforms. The recipe is MONAI's; what the others do otherwise stands beside their figures.
 
-Before anything is timed, batches of each side are checked: shape, type, finite voxels, labels, share of foreground, and mean and
-deviation of its voxels within a range of MONAI's. CPU time and memory are those of all processes of a side. Each side is run twice: with the
-training, and with nobody who uses its batches, which says what the batches alone cost. "First batch" is the time from the first
-file to the first batch. `--short` is for trying it: brains of 4 mm, small patches, few iterations.
+Before anything is timed, batches of each side are checked: shape, type, finite voxels, labels, share of foreground, and mean
+and deviation of its voxels within a range of MONAI's. CPU time and memory are those of all processes of a side. Each side is
+run twice: with the training, and with nobody who uses its batches, which says what the batches alone cost. "First batch" is the
+time from the first file to the first batch. `--short` is for trying it: brains of 4 mm, small patches, few iterations.
 """
 
 from __future__ import annotations

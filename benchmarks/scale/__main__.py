@@ -1,16 +1,18 @@
 """How far training and prediction go beyond one GPU and one machine: what they cost, and what holds on slow storage and on Ray.
 
-    python -m benchmarks.scale [samples] [cases] [storage] [fleet] [--json benchmarks/results/scale.json] [--short]
+    python -m benchmarks.scale [samples] [cases] [storage] [fleet] [hosts] [--json benchmarks/results/scale.json] [--short]
 
 samples: CPU seconds of a sample of nnU-Net's default training (128^3, real brains of 1 mm) on one core, samples per second on
 two, and bytes that are read of the files. cases: the same of a case that is preprocessed, and of what a prediction does beside
 the network. storage: epochs from nginx behind a cable of limited rate (`tc`, two network namespaces): a second epoch, kill -9
 while copying, two runs at once, a full disk, files that changed at the source; bytes are counted at the server. fleet: 20
-cases on two Ray nodes of this machine, one of them killed in the middle, beside the single process.
+cases on two Ray nodes of this machine, one of them killed in the middle, beside the single process. hosts: `python -m
+tests.hosts`, trainings under torchrun on two hosts that are network namespaces, with killed ranks and a lost host.
 
-Every scene is checked, and the command exits with 1 where one does not hold. storage needs root, nginx, iproute2 and util-linux
-(`apt-get install nginx iproute2`); fleet needs `pip install ray`. `--short` takes some minutes in all, on brains of 4 mm: its
-figures mean nothing. `--markdown docs/scale.md` writes what docs/scale.md says of a complete file of figures.
+Every scene is checked, and the command exits with 1 where one does not hold. storage and hosts need root, storage also nginx,
+iproute2 and util-linux (`apt-get install nginx iproute2`); fleet needs `pip install ray`. `--short` takes some minutes in all,
+on brains of 4 mm: its figures mean nothing. `--markdown docs/scale.md` writes what docs/scale.md says of a complete file of
+figures.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -38,7 +41,7 @@ from . import costs, fleet, page, server, storage
 
 sys.path.append(str(Path(__file__).parents[2] / "tests" / "prediction"))
 
-PARTS = ("samples", "cases", "storage", "fleet")
+PARTS = ("samples", "cases", "storage", "fleet", "hosts")
 MIB = 2**20
 
 
@@ -137,7 +140,7 @@ def told(holds: dict[str, bool]) -> str:
 def failures(written: dict[str, Any]) -> list[str]:
     """What does not hold."""
     rows = [(row["scene"], row["holds"]) for row in written.get("storage", {}).get("rows", [])]
-    rows.append(("fleet", written.get("fleet", {}).get("holds", {})))
+    rows += [(part, written.get(part, {}).get("holds", {})) for part in ("fleet", "hosts")]
     return [f"{scene}: {what}" for scene, holds in rows for what, true in holds.items() if not true]
 
 
@@ -159,6 +162,10 @@ def measure(parts: list[str], form: Form, data: Data, console: Console, say: Cal
         written["fleet"] = fleet.measure(*data.model(), say)
         console.print(fleet_table(written["fleet"]))
         facts["versions"]["ray"] = importlib.metadata.version("ray")
+    if "hosts" in parts:
+        say("hosts: python -m tests.hosts")
+        done = subprocess.run([sys.executable, "-m", "tests.hosts"], check=False)
+        written["hosts"] = {"holds": {"all checks of python -m tests.hosts": done.returncode == 0}}
     console.print(described(facts), style="dim")
     return written
 

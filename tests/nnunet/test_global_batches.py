@@ -101,6 +101,10 @@ def test_the_global_batch_is_the_same_bytes_for_any_number_of_ranks(environment:
         assert global_batches(environment, ranks, trainer=trainer) == alone, f"{ranks} ranks"
 
 
+def test_the_global_batch_is_the_same_bytes_on_eight_ranks(environment: Any, installed: None) -> None:
+    assert global_batches(environment, 8, batch=9) == global_batches(environment, None, batch=9)  # one makes two
+
+
 @pytest.mark.parametrize("batch", [2, 3, 4, 5, 7, 9])
 def test_a_batch_is_divided_as_nnunet_divides_it(environment: Any, batch: int) -> None:
     for ranks in range(1, batch + 1):
