@@ -6,11 +6,13 @@ import gc
 import importlib
 import multiprocessing
 import os
+import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -330,6 +332,15 @@ def test_error_in_a_pool_reaches_the_caller() -> None:
         evaluate_predictions.multiprocessing.get_context("spawn").Pool(2) as pool,
     ):
         pool.starmap(divmod, [(1, 1), (1, 0)])
+
+
+def test_what_only_calls_itself_a_module_is_left_alone() -> None:
+    """A library of cffi's among the modules has no names. cryptography, which clients of S3 import, brings one."""
+    importlib.import_module("cryptography.hazmat.bindings._rust")
+    there = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    assert not all(issubclass(type(module), ModuleType) for module in there)
+    fl.install()
+    fl.uninstall()
 
 
 def test_uninstall_puts_everything_back(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:

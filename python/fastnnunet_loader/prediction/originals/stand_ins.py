@@ -160,7 +160,8 @@ STAND_INS: list[StandIn] = []
 def replace_everywhere(patches: Patches, original: Any, replacement: Any) -> None:
     """Replace a function under each name that a loaded module has for it, `from ... import` included."""
     for module in list(sys.modules.values()):
-        if not isinstance(module, ModuleType):
+        # By its type: cffi's libraries are there as well, and call themselves modules, but have no names to replace.
+        if not issubclass(type(module), ModuleType):
             continue
         names = object.__getattribute__(module, "__dict__")  # does not load lazy modules
         for name in [name for name, value in list(names.items()) if value is original]:
