@@ -339,6 +339,7 @@ def test_what_only_calls_itself_a_module_is_left_alone() -> None:
     importlib.import_module("cryptography.hazmat.bindings._rust")
     there = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
     assert not all(issubclass(type(module), ModuleType) for module in there)
+    fl.uninstall()
     fl.install()
     fl.uninstall()
 
