@@ -36,7 +36,7 @@ from .machine import machine
 SIDES = ("nnunet", "fastnnunet", "floor")
 PARTS = ("labels", "lungs", "small")
 STEPS = ("extract_fingerprint", "preprocess", "plan_and_preprocess")
-CASES = {"labels": 4, "lungs": 4, "small": 4}  # an even number: none has the median spacing, so all are resized
+CASES = {"labels": 3, "lungs": 3, "small": 3}
 ID = 150
 MIB = 2**20
 
