@@ -138,7 +138,9 @@ def test_what_rank_1_says_is_in_the_log(trained: Trained) -> None:
     # And at the end the cases of all ranks, once.
     without = [line for line in whole.splitlines() if "trained without bad cases" in line]
     assert len(without) == 1
-    assert without[0].rstrip().endswith(": brain_000, brain_001, brain_003")
+    named = without[0].rstrip().rpartition(": ")[2]
+    # The seed is a drawn one: with some, no batch of the validations takes the damaged case.
+    assert named in ("brain_000, brain_001", "brain_000, brain_001, brain_003")
 
 
 def test_bad_cases_of_all_ranks_are_in_the_checkpoint(trained: Trained) -> None:
