@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,15 +69,24 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 def serving(folder: Path) -> Iterator[Served]:
     """Serve a folder over HTTP."""
     served = Served(folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, served=served))
-    served.address = f"http://127.0.0.1:{server.server_address[1]}"
+    with listening(functools.partial(_Handler, served=served)) as served.address:
+        try:
+            yield served
+        finally:
+            served.delay = served.rate = 0.0
+            served.goes_on.set()
+
+
+@contextmanager
+def listening(handler: Callable[..., Any], *, connections_stay: bool = False) -> Iterator[str]:
+    """Answer requests on a port of this machine; yields the address. connections_stay: nobody waits for their end."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads, server.block_on_close = connections_stay, not connections_stay
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield served
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
-        served.delay = served.rate = 0.0
-        served.goes_on.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serving import listening
+
 
 class RangesServed:
     """A folder at an address."""
@@ -80,16 +82,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 def serving_ranges(folder: Path) -> Iterator[RangesServed]:
     """Serve a folder over HTTP."""
     served = RangesServed(folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, served=served))
-    server.daemon_threads = True  # connections stay open
-    server.block_on_close = False
-    served.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.hold.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(functools.partial(_Handler, served=served), connections_stay=True) as served.address:
+        try:
+            yield served
+        finally:
+            served.hold.set()

@@ -7,6 +7,7 @@ from typing import Any
 
 import blosc2
 import numpy as np
+import torch
 
 import fastnnunet_loader as fl
 
@@ -41,3 +42,15 @@ def write_case(root: Path, name: str, image: Any, segmentation: Any, ending: str
 def open_folder(root: Path, **settings: Any) -> fl.DataLoader:
     given: dict[str, Any] = {"patch_size": (8, 8, 8), "batch_size": 3, "threads": 2, "seed": 5, "pin_memory": False}
     return fl.DataLoader.from_folder(root, **{**given, **settings})
+
+
+def taken(loader: fl.DataLoader, count: int = 6) -> list[dict[str, Any]]:
+    with loader:
+        return [next(loader) for _ in range(count)]
+
+
+def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
+    return all(
+        a["case"] == b["case"] and torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"])
+        for a, b in zip(ours, theirs, strict=True)
+    )

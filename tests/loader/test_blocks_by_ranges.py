@@ -14,7 +14,7 @@ from typing import Any
 import blosc2
 import numpy as np
 import pytest
-import torch
+from small_folders import same, taken
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import BadCaseError
@@ -64,18 +64,6 @@ def served(cases: Path, tmp_path: Path) -> Iterator[RangesServed]:
 def opened(place: str | Path, **settings: Any) -> fl.DataLoader:
     given: dict[str, Any] = {"patch_size": (12, 12, 12), "batch_size": 2, "threads": 2, "seed": 7, "pin_memory": False}
     return fl.DataLoader.from_folder(place, **{**given, "oversample_foreground": 0.0, "cache": None, **settings})
-
-
-def taken(loader: fl.DataLoader, count: int = 6) -> list[dict[str, Any]]:
-    with loader:
-        return [next(loader) for _ in range(count)]
-
-
-def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
-    return all(
-        a["case"] == b["case"] and torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"])
-        for a, b in zip(ours, theirs, strict=True)
-    )
 
 
 def test_blocks_are_requested_where_copies_would_be_removed_before_they_pay() -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from small_folders import numpy_folder, open_folder
+from small_folders import numpy_folder, open_folder, same, taken
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.errors import StorageError
@@ -24,18 +23,6 @@ from fastnnunet_loader.loading.storage.cache import FileCache
 from serving import Served, serving
 
 PACKAGE = Path(fl.__file__).parents[1]
-
-
-def taken(loader: fl.DataLoader, count: int = 6) -> list[dict[str, Any]]:
-    with loader:
-        return [next(loader) for _ in range(count)]
-
-
-def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
-    return all(
-        a["case"] == b["case"] and torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"])
-        for a, b in zip(ours, theirs, strict=True)
-    )
 
 
 def kept(cache: Path) -> list[Path]:

@@ -108,7 +108,7 @@ class DataLoader(TorchLoader[B]):
             role: "train", "val", or a number from 2 on. Loaders of one run with different roles have disjoint streams.
             memory_budget: in bytes, or as text such as "4GB"; None for a quarter of the free memory, at most 16 GiB.
             on_bad_case: "raise", or "skip" to skip cases whose files are bad.
-            max_skipped: share of the cases that "skip" may skip, at least one; a SampleError lists them where more are bad.
+            max_skipped: largest share of cases to skip, rounded down, or one case; more raise a SampleError that lists them.
             patience: seconds for which reading is retried if a disk or file server does not answer (EIO, ESTALE, ETIMEDOUT
                 and similar errors), or if a file disappeared; 0 gives up at once. The wait is reported as a stall.
             pin_memory: whether batches are in pinned memory; None pins them if there is an accelerator.
