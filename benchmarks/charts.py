@@ -2,8 +2,8 @@
 
     python -m benchmarks.charts
 
-Draws docs/images/training.png, loader.png, stages.png, transforms.png, peers.png, scripts.png and prediction.png from the JSON
-that the benchmarks wrote.
+Draws docs/images/training.png, loader.png, stages.png, transforms.png, peers.png, scripts.png, preprocessing.png and
+prediction.png from the JSON that the benchmarks wrote.
 """
 
 from __future__ import annotations
@@ -116,6 +116,28 @@ def scripts_chart(figures: dict[str, Any], file: Path) -> None:
     _save(figure, figures["machine"], file)
 
 
+def preprocessing_chart(figures: dict[str, Any], file: Path) -> None:
+    """CPU seconds of whole commands, for each data set."""
+    found = {(one["data"], one["step"], one["side"]): one["cpu_seconds"] for one in figures["figures"]}
+    parts = list(dict.fromkeys(one["data"] for one in figures["figures"]))
+    steps = list(dict.fromkeys(one["step"] for one in figures["figures"]))
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    for axes, part in zip(figure.subplots(1, len(parts), sharey=True), parts, strict=True):
+        for shift, side, label, colour in ((0.2, "nnunet", "nnU-Net", THEIRS), (-0.2, "fastnnunet", "fastnnunet", OURS)):
+            values = [found[part, step, side] for step in steps]
+            bars = axes.barh([-i + shift for i in range(len(steps))], values, 0.38, color=colour, label=label)
+            axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=8)
+        for place, step in enumerate(steps):
+            if (part, step, "floor") in found:
+                label = "floor: reading and compressing"
+                axes.vlines(found[part, step, "floor"], -place - 0.42, -place + 0.42, color=FLOOR, linewidth=2, label=label)
+        axes.set_yticks([-i for i in range(len(steps))], steps)
+        axes.set(xlabel="CPU seconds (less is better)", title=part)
+        axes.margins(x=0.18)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    _save(figure, figures["machine"], file)
+
+
 def training_chart(figures: list[dict[str, Any]], file: Path) -> None:
     """Iterations per second on a GPU, for each set-up that was measured."""
     sides = (("fastnnunet", "fed by fastnnunet-loader", OURS), ("nnunet", "fed by nnU-Net's loader", THEIRS))
@@ -219,6 +241,7 @@ def main() -> int:
         ("transforms", transforms_chart, "transforms"),
         ("peers", peers_chart, "peers"),
         ("scripts", scripts_chart, "scripts"),
+        ("preprocessing", preprocessing_chart, "preprocessing"),
         ("prediction", prediction_chart, "prediction"),
     )
     for name, draw, picture in charts:

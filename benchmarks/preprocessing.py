@@ -1,13 +1,14 @@
 """Fingerprint and preprocessing, here and in nnU-Net, on real images, in one run.
 
     python -m benchmarks.preprocessing [labels] [lungs] [small] [--json FILE]
+    python -m benchmarks.preprocessing --rows FILE     # the table of docs/preprocessing.md, from such a file
 
-labels: chests with 61 labels. lungs: chests of 512 x 512 x 50, 1 label. small: 25 slices of 256 x 256 as MR, 1 label. Volumes
-are those of the source distribution of `pyradiomics`; spacings vary by case, so that everything is resized. Each side runs
+labels: chests with 61 labels. lungs: chests of 512 x 512 x 50, 1 label. small: brains of 256 x 256 x 25, 1 label. Volumes are
+those of the source distribution of `pyradiomics`; spacings vary by case, so that everything is resized. Each side runs
 whole commands in processes of their own, nnU-Net with two worker processes: `extract_fingerprint`, `preprocess` of 3d_fullres
 with the same plans, and from raw images to 3d_fullres in one command, `plan_and_preprocess`. CPU seconds are those of the
 process and all that it started; memory is that of the whole process tree.
-floor: one thread reads each case with nnU-Net's reader, and packs what preprocessing writes.
+floor: one thread reads each case with nnU-Net's reader, and compresses what preprocessing writes, with the filters found there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from .machine import machine
 SIDES = ("nnunet", "fastnnunet", "floor")
 PARTS = ("labels", "lungs", "small")
 STEPS = ("extract_fingerprint", "preprocess", "plan_and_preprocess")
-CASES = {"labels": 3, "lungs": 3, "small": 3}
+CASES = {"labels": 10, "lungs": 10, "small": 10}
 ID = 150
 MIB = 2**20
 
@@ -64,8 +65,8 @@ def volumes(part: str, scans: Path) -> list[tuple[Any, Any, tuple[float, float, 
 
     made = []
     for number in range(CASES[part]):
-        image, label = read(("lung1", "lung2")[number % 2])
-        scale = 1 + 0.07 * number
+        image, label = read(("brain" if part == "small" else "lung") + "12"[number % 2])
+        scale = 1 + 0.03 * number
         if part == "labels":
             image = image[:, 60:-60:3, 40:-40:3][: 48 - number]
             image = np.repeat(image, 3, axis=0)
@@ -76,8 +77,7 @@ def volumes(part: str, scans: Path) -> list[tuple[Any, Any, tuple[float, float, 
         elif part == "lungs":
             image, label = image[:50], label[:50]
             spacing = (5.0, 0.6 * scale, 0.6 * scale)
-        else:  # in the size of a brain's MR
-            image, label = image[:50:2, ::2, ::2] + 1024, label[:50:2, ::2, ::2]
+        else:
             spacing = (6.0, 0.8 * scale, 0.8 * scale)
         made.append((image.astype(np.int16), label.astype(np.uint8), spacing))
     return made
@@ -148,6 +148,7 @@ def measured(side: str, part: str, step: str, number: int, root: Path) -> Figure
 
 def floor(number: int) -> None:
     """Read each raw case, and pack what is in the preprocessed folder once more."""
+    import blosc2
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
@@ -163,7 +164,9 @@ def floor(number: int) -> None:
     target = folder.parent / "floor"
     for case in data.identifiers:
         for array in data.load_case(case)[:2]:
-            packed = _core.pack_b2nd(case, array[:], chunks=array.chunks, blocks=array.blocks, threads=1)
+            shuffle = blosc2.Filter.SHUFFLE in array.schunk.cparams.filters
+            layout: dict[str, Any] = {"chunks": array.chunks, "blocks": array.blocks, "shuffle": shuffle}
+            packed = _core.pack_b2nd(case, array[:], **layout, threads=1)
             target.write_bytes(packed)
 
 
@@ -221,16 +224,41 @@ def table(found: list[Figures]) -> Table:
     return shown
 
 
+def rows(figures: list[dict[str, Any]]) -> list[str]:
+    """Lines of a Markdown table: a row for each data set and command, nnU-Net's, here and floor."""
+    found = {(one["data"], one["step"], one["side"]): one for one in figures}
+    titles = ["data", "command", "nnU-Net, CPU s", "here, CPU s", "times less", "floor, CPU s", "nnU-Net, s", "here, s"]
+    titles += ["nnU-Net, MiB", "here, MiB"]
+    made = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for part in PARTS:
+        for step in STEPS:
+            theirs, ours = found[part, step, "nnunet"], found[part, step, "fastnnunet"]
+            floor_of_it = found.get((part, step, "floor"))
+            shown = [
+                f"{theirs['cpu_seconds']:.1f}", f"{ours['cpu_seconds']:.1f}",
+                f"{theirs['cpu_seconds'] / ours['cpu_seconds']:.1f}",
+                f"{floor_of_it['cpu_seconds']:.1f}" if floor_of_it else "",
+                f"{theirs['wall_seconds']:.1f}", f"{ours['wall_seconds']:.1f}",
+                f"{theirs['peak_memory'] / MIB:.0f}", f"{ours['peak_memory'] / MIB:.0f}",
+            ]  # fmt: skip
+            made.append(f"| {part} | `{step}` | {' | '.join(shown)} |")
+    return made
+
+
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=(*PARTS, []), help="data sets; all if none is given")
     parser.add_argument("--json", type=Path, help="write the figures to a file")
     parser.add_argument("--scans", type=Path, help="where the volumes are kept between runs")
+    parser.add_argument("--rows", type=Path, help="print the table of figures in a file, and measure nothing")
     parser.add_argument("--floor", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.floor is not None:
         floor(options.floor)
+        return
+    if options.rows is not None:
+        print("\n".join(rows(json.loads(options.rows.read_text(encoding="utf-8"))["figures"])))
         return
     from tests.scans import scans_folder
 

@@ -1,6 +1,7 @@
-"""Real CTs: two chests, which pyradiomics carries in its source distribution for its own tests (BSD 3-Clause licence).
+"""Real images that pyradiomics carries in its source distribution for its own tests (BSD 3-Clause licence).
 
-They have what a brain has not: large parts of one value, for nnU-Net clips CTs (`CTNormalization`) and air lies below.
+CTs of two chests have what a brain has not: large parts of one value, for nnU-Net clips CTs (`CTNormalization`) and air lies
+below. The two brains are MR of few, thick slices.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from pathlib import Path
 import numpy as np
 
 PACKAGE = "pyradiomics==3.0.1"
-NAMES = ("lung1", "lung2")
+NAMES = ("lung1", "lung2", "brain1", "brain2")
 
 
 def scans_folder(cache: Path) -> Path:
-    """The folder with `lung1_image.nrrd`, `lung1_label.nrrd` and so on, fetched now if the cache does not have it.
+    """The folder with `lung1_image.nrrd`, `lung1_label.nrrd`, `brain1_image.nrrd` and so on, fetched now if the cache has none.
 
     Safe to call from several processes at once.
     """
-    root = cache / PACKAGE.replace("==", "-")
+    root = cache / f"{PACKAGE.replace('==', '-')}-chests-and-brains"
     if root.is_dir():
         return root
     cache.mkdir(parents=True, exist_ok=True)

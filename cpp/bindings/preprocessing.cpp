@@ -9,6 +9,7 @@
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/preprocessing/foreground.h"
 #include "fastnnunet/preprocessing/locations.h"
+#include "fastnnunet/preprocessing/moments.h"
 #include "fastnnunet/preprocessing/nonzero.h"
 #include "fastnnunet/preprocessing/normalize.h"
 #include "fastnnunet/preprocessing/order_statistics.h"
@@ -166,6 +167,18 @@ void add_preprocessing(py::module_& module) {
         return preprocessing::order_statistics(data, count, ranks, threads);
       },
       py::arg("values").noconvert(), py::arg("ranks"), py::kw_only(), py::arg("threads"));
+  module.def(
+      "moments",
+      [](const Image& values) {
+        const float* data = values.data();
+        const std::int64_t count = values.size();
+        const auto found = [&] {
+          const py::gil_scoped_release release;
+          return preprocessing::moments(data, count);
+        }();
+        return py::make_tuple(found.mean, found.deviation, found.least, found.most);
+      },
+      py::arg("values").noconvert(), "Mean, standard deviation, minimum and maximum, as NumPy finds them.");
 }
 
 }  // namespace fastnnunet::bindings

@@ -73,11 +73,11 @@ void add_packing(py::module_& module) {
         if (!voxels) throw py::error_already_set();
         const storage::PackLayout layout = layout_of(voxels, chunks, blocks);
         const storage::Element element = element_of(voxels);
-        storage::PackOptions options{codec, level, shuffle.value_or(false), threads};
+        const storage::PackOptions options{codec, level, shuffle.value_or(false), threads};
         const auto* data = static_cast<const std::byte*>(voxels.data());
         const py::gil_scoped_release release;
-        if (!shuffle) options.shuffle = storage::shuffled_is_smaller(file, data, element, layout, options);
-        return std::make_unique<PackedBytes>(storage::pack_b2nd(file, data, element, layout, options));
+        const auto pack = shuffle ? storage::pack_b2nd : storage::pack_smaller;
+        return std::make_unique<PackedBytes>(pack(file, data, element, layout, options));
       },
       py::arg("file"), py::arg("array"), py::kw_only(), py::arg("chunks"), py::arg("blocks"),
       py::arg("shuffle") = py::none(), py::arg("codec") = 2, py::arg("level") = 5, py::arg("threads"),

@@ -15,7 +15,7 @@ from spoiling import add_nan, as_nrrd
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.preprocessing.fingerprint import own_analysis
-from fastnnunet_loader.preprocessing.intensities import PERCENTILES, percentiles
+from fastnnunet_loader.preprocessing.intensities import PERCENTILES, intensity_properties, percentiles
 
 SAMPLES = 40_000
 
@@ -38,6 +38,15 @@ def test_what_is_known_is_native() -> None:
 def test_percentiles_are_numpys(count: int, dtype: type) -> None:
     values = (np.random.default_rng(count).normal(size=count) * 300).astype(dtype)
     assert np.array_equal(percentiles(values, 2), np.percentile(values, PERCENTILES))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 129, 1000, 2_000_003])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mean_and_deviation_are_numpys_to_the_last_bit(count: int, dtype: type) -> None:
+    values = (np.random.default_rng(count).normal(size=count) * 300 + 40).astype(dtype)
+    found = intensity_properties(values, 2)
+    numpys = {"mean": np.mean(values), "std": np.std(values), "min": np.min(values), "max": np.max(values)}
+    assert {name: found[name] for name in numpys} == {name: float(value) for name, value in numpys.items()}
 
 
 @pytest.mark.parametrize("variant", ["default", "two_channels"])

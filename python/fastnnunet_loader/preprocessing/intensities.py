@@ -52,12 +52,16 @@ class Foreground:
 def intensity_properties(values: npt.NDArray[Any], threads: int) -> dict[str, float]:
     """Return what nnU-Net's plans have of a channel as `foreground_intensity_properties_per_channel`."""
     low, median, high = percentiles(values, threads)
+    if values.dtype == np.float32 and values.size:
+        mean, std, least, most = _core.moments(values)
+    else:
+        mean, std, least, most = (float(of(values)) for of in (np.mean, np.std, np.min, np.max))
     return {
-        "mean": float(np.mean(values)),
+        "mean": mean,
         "median": float(median),
-        "std": float(np.std(values)),
-        "min": float(np.min(values)),
-        "max": float(np.max(values)),
+        "std": std,
+        "min": least,
+        "max": most,
         "percentile_99_5": float(high),
         "percentile_00_5": float(low),
     }

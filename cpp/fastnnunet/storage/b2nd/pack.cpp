@@ -7,11 +7,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "fastnnunet/base/error.h"
 #include "fastnnunet/base/parallel.h"
 #include "fastnnunet/platform/buffer.h"
+#include "fastnnunet/storage/b2nd/lz4_bound.h"
 
 namespace fastnnunet::storage {
 
@@ -148,12 +151,20 @@ class Compressor {
 
   std::byte* plain() const { return plain_; }
   std::byte* packed() const { return plain_ + bytes_; }
+  std::int64_t most() const { return bytes_ + BLOSC2_MAX_OVERHEAD; }
 
   // Bytes that the chunk in plain() takes in packed().
   std::int32_t compress() {
+    const std::int32_t size = compress_within(most());
+    if (size == 0) failed(0);
+    return size;
+  }
+
+  // The same, or 0 where it may take more than `limit` bytes.
+  std::int32_t compress_within(std::int64_t limit) {
     const int size = blosc2_compress_ctx(context_.get(), plain(), static_cast<std::int32_t>(bytes_), packed(),
-                                         static_cast<std::int32_t>(bytes_ + BLOSC2_MAX_OVERHEAD));
-    if (size <= 0) failed(size);
+                                         static_cast<std::int32_t>(std::min(limit, most())));
+    if (size < 0) failed(size);
     return size;
   }
 
@@ -231,28 +242,85 @@ struct FreeBytes {
   void operator()(std::byte* bytes) const { std::free(bytes); }
 };
 
-}  // namespace
+// A compressed chunk; none where it was not kept.
+using Chunk = std::unique_ptr<std::byte, FreeBytes>;
 
-void Packed::release(std::byte* bytes) { std::free(bytes); }
+Chunk copy_of(const std::string& file, const std::byte* packed, std::int32_t size) {
+  Chunk chunk(static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(size))));
+  if (!chunk) throw ResourceError(file, "no memory is left for its chunks");
+  std::memcpy(chunk.get(), packed, static_cast<std::size_t>(size));
+  return chunk;
+}
 
-Packed pack_b2nd(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
-                 const PackOptions& options) {
+// A filter, and the chunk of the array that was compressed to find it.
+struct Choice {
+  bool shuffle = false;
+  std::int64_t number = -1;
+  Chunk chunk;
+};
+
+// The filter that makes a slab of at most a chunk, in the middle of the array, smaller: nnU-Net's rule.
+Choice choose(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+              const PackOptions& options) {
+  const std::size_t voxel = size_of(element);
+  const Grid whole(layout, voxel);
+  PackLayout slab = layout;
+  Index4 origin;
+  Choice choice;
+  choice.number = 0;
+  for (std::size_t axis = 0; axis < 4; ++axis) {
+    slab.chunk[axis] = std::min(layout.chunk[axis], layout.shape[axis]);
+    slab.block[axis] = std::min(layout.block[axis], slab.chunk[axis]);
+    origin[axis] = (layout.shape[axis] - slab.chunk[axis]) / 2;
+    const bool is_chunk = slab.chunk[axis] == layout.chunk[axis] && slab.block[axis] == layout.block[axis] &&
+                          origin[axis] % layout.chunk[axis] == 0;
+    if (!is_chunk || choice.number < 0)
+      choice.number = -1;
+    else
+      choice.number = choice.number * whole.chunks[axis] + origin[axis] / layout.chunk[axis];
+  }
+  const Grid grid(slab, voxel);
+  PackOptions tried = options;
+  tried.shuffle = true;
+  Compressor shuffled(file, tried, voxel, grid);
+  gather_chunk(voxels, voxel, slab, grid, origin, shuffled.plain());
+  const std::int32_t size = shuffled.compress();
+  const bool is_lz4 = options.codec == BLOSC_LZ4 || options.codec == BLOSC_LZ4HC;
+  choice.shuffle = true;
+  std::int32_t other = 0;
+  std::optional<Compressor> plain;
+  if (!is_lz4 || !lz4_surely_takes_more(shuffled.plain(), grid.chunk_bytes, grid.block_bytes, size)) {
+    tried.shuffle = false;
+    plain.emplace(file, tried, voxel, grid);
+    std::memcpy(plain->plain(), shuffled.plain(), static_cast<std::size_t>(grid.chunk_bytes));
+    // What is larger need not be compressed to its end. LZ4 may give up within this distance of a limit.
+    other = plain->compress_within(size + grid.block_bytes / 64 + 256);
+    choice.shuffle = other == 0 || size < other;
+  }
+  if (choice.number >= 0)
+    choice.chunk = choice.shuffle ? copy_of(file, shuffled.packed(), size) : copy_of(file, plain->packed(), other);
+  return choice;
+}
+
+Packed packed_with(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                   const PackOptions& options, Choice done) {
   const std::size_t voxel = size_of(element);
   const Grid grid(layout, voxel);
-  std::vector<std::unique_ptr<std::byte, FreeBytes>> chunks(static_cast<std::size_t>(grid.count));
+  std::vector<Chunk> chunks(static_cast<std::size_t>(grid.count));
+  if (done.chunk) chunks[static_cast<std::size_t>(done.number)] = std::move(done.chunk);
   base::parallel_for(options.threads, grid.count, [&](std::int64_t begin, std::int64_t end) {
-    Compressor compressor(file, options, voxel, grid);
+    std::optional<Compressor> compressor;
     for (std::int64_t number = begin; number < end; ++number) {
+      auto& chunk = chunks[static_cast<std::size_t>(number)];
+      if (chunk) continue;
+      if (!compressor) compressor.emplace(file, options, voxel, grid);
       Index4 origin;
       std::int64_t left = number;
       for (std::size_t axis = 4; axis-- > 0; left /= grid.chunks[axis])
         origin[axis] = left % grid.chunks[axis] * layout.chunk[axis];
-      gather_chunk(voxels, voxel, layout, grid, origin, compressor.plain());
-      const auto size = static_cast<std::size_t>(compressor.compress());
-      auto& chunk = chunks[static_cast<std::size_t>(number)];
-      chunk.reset(static_cast<std::byte*>(std::malloc(size)));
-      if (!chunk) throw ResourceError(file, "no memory is left for its chunks");
-      std::memcpy(chunk.get(), compressor.packed(), size);
+      gather_chunk(voxels, voxel, layout, grid, origin, compressor->plain());
+      const std::int32_t size = compressor->compress();
+      chunk = copy_of(file, compressor->packed(), size);
     }
   });
   Frame frame(file, element, layout, options, grid);
@@ -261,28 +329,21 @@ Packed pack_b2nd(const std::string& file, const std::byte* voxels, Element eleme
   return frame.bytes();
 }
 
-bool shuffled_is_smaller(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
-                         const PackOptions& options) {
-  const std::size_t voxel = size_of(element);
-  PackLayout slab = layout;
-  Index4 origin;
-  for (std::size_t axis = 0; axis < 4; ++axis) {
-    slab.chunk[axis] = std::min(layout.chunk[axis], layout.shape[axis]);
-    slab.block[axis] = std::min(layout.block[axis], slab.chunk[axis]);
-    origin[axis] = (layout.shape[axis] - slab.chunk[axis]) / 2;
-  }
-  const Grid grid(slab, voxel);
-  std::int32_t sizes[2];
-  base::parallel_for(options.threads, 2, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t shuffle = begin; shuffle < end; ++shuffle) {
-      PackOptions tried = options;
-      tried.shuffle = shuffle != 0;
-      Compressor compressor(file, tried, voxel, grid);
-      gather_chunk(voxels, voxel, slab, grid, origin, compressor.plain());
-      sizes[shuffle] = compressor.compress();
-    }
-  });
-  return sizes[1] < sizes[0];
+}  // namespace
+
+void Packed::release(std::byte* bytes) { std::free(bytes); }
+
+Packed pack_b2nd(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                 const PackOptions& options) {
+  return packed_with(file, voxels, element, layout, options, {});
+}
+
+Packed pack_smaller(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                    const PackOptions& options) {
+  Choice choice = choose(file, voxels, element, layout, options);
+  PackOptions chosen = options;
+  chosen.shuffle = choice.shuffle;
+  return packed_with(file, voxels, element, layout, chosen, std::move(choice));
 }
 
 }  // namespace fastnnunet::storage

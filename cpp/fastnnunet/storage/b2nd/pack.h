@@ -43,9 +43,9 @@ class Packed {
 Packed pack_b2nd(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
                  const PackOptions& options);
 
-// Whether the voxels take less space with `shuffle`, judged as nnU-Net does: by a slab of at most a chunk in the
-// middle.
-bool shuffled_is_smaller(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
-                         const PackOptions& options);
+// The same, with the filter that takes less space, judged as nnU-Net does: by a slab of at most a chunk in the middle.
+// Which one `options` names does not matter.
+Packed pack_smaller(const std::string& file, const std::byte* voxels, Element element, const PackLayout& layout,
+                    const PackOptions& options);
 
 }  // namespace fastnnunet::storage

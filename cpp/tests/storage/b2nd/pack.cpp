@@ -1,5 +1,6 @@
 #include "fastnnunet/storage/b2nd/pack.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <memory>
@@ -23,6 +24,8 @@ std::vector<float> ramp(std::size_t count) {
 Packed pack(const std::vector<float>& values, const PackLayout& layout, const PackOptions& options) {
   return pack_b2nd("case.b2nd", reinterpret_cast<const std::byte*>(values.data()), Element::float32, layout, options);
 }
+
+std::string bytes_of(const Packed& packed) { return {reinterpret_cast<const char*>(packed.data()), packed.size()}; }
 
 TEST_CASE("storage: what is packed is read as it was", "[storage]") {
   const testing::TemporaryFolder folder;
@@ -58,19 +61,60 @@ TEST_CASE("storage: the number of threads does not change what is packed", "[sto
   const PackLayout layout{{1, 40, 40, 40}, {1, 16, 16, 16}, {1, 8, 8, 8}};
   const std::vector<float> values = ramp(64000);
   const Packed one = pack(values, layout, {2, 5, true, 1}), three = pack(values, layout, {2, 5, true, 3});
-  CHECK(std::string(reinterpret_cast<const char*>(one.data()), one.size()) ==
-        std::string(reinterpret_cast<const char*>(three.data()), three.size()));
+  CHECK(bytes_of(one) == bytes_of(three));
 }
 
-TEST_CASE("storage: bytes are shuffled where that is smaller", "[storage]") {
-  const PackLayout layout{{1, 32, 32, 32}, {1, 32, 32, 32}, {1, 16, 16, 16}};
-  std::vector<float> smooth(32768), constant(32768, 2.0f);
-  for (std::size_t i = 0; i < smooth.size(); ++i) smooth[i] = 100.0f + 0.001f * static_cast<float>(i);
-  const auto smaller = [&](const std::vector<float>& values) {
-    return shuffled_is_smaller("x", reinterpret_cast<const std::byte*>(values.data()), Element::float32, layout, {});
+// What nnU-Net does: a slab of at most a chunk in the middle is packed both ways.
+bool slab_is_smaller_shuffled(const std::vector<float>& values, const PackLayout& layout) {
+  PackLayout slab;
+  Index4 origin;
+  for (std::size_t axis = 0; axis < 4; ++axis) {
+    slab.shape[axis] = slab.chunk[axis] = std::min(layout.chunk[axis], layout.shape[axis]);
+    slab.block[axis] = std::min(layout.block[axis], slab.chunk[axis]);
+    origin[axis] = (layout.shape[axis] - slab.chunk[axis]) / 2;
+  }
+  std::vector<float> middle;
+  const Index4 &s = layout.shape, &o = origin, &n = slab.shape;
+  for (std::int64_t c = o[0]; c < o[0] + n[0]; ++c)
+    for (std::int64_t x = o[1]; x < o[1] + n[1]; ++x)
+      for (std::int64_t y = o[2]; y < o[2] + n[2]; ++y)
+        for (std::int64_t z = o[3]; z < o[3] + n[3]; ++z)
+          middle.push_back(values[static_cast<std::size_t>(((c * s[1] + x) * s[2] + y) * s[3] + z)]);
+  return pack(middle, slab, {2, 5, true, 1}).size() < pack(middle, slab, {2, 5, false, 1}).size();
+}
+
+TEST_CASE("storage: bytes are shuffled where a slab in the middle is smaller then", "[storage]") {
+  // One chunk, which is the slab; three, of which the middle one is; two and a half, of which none is; one with
+  // padding.
+  const std::vector<PackLayout> layouts = {
+      {{1, 32, 32, 32}, {1, 32, 32, 32}, {1, 16, 16, 16}},
+      {{1, 48, 32, 32}, {1, 16, 32, 32}, {1, 16, 16, 16}},
+      {{2, 40, 32, 32}, {1, 16, 32, 32}, {1, 16, 16, 16}},
+      {{1, 31, 30, 29}, {1, 32, 32, 32}, {1, 16, 16, 16}},
   };
-  CHECK(smaller(smooth));
-  CHECK_FALSE(smaller(constant));  // equal: nnU-Net then takes none
+  for (const PackLayout& layout : layouts) {
+    const Index4& s = layout.shape;
+    const auto count = static_cast<std::size_t>(s[0] * s[1] * s[2] * s[3]);
+    std::vector<float> smooth(count), constant(count, 2.0f), few(count), edges(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      smooth[i] = 100.0f + 0.001f * static_cast<float>(i);
+      few[i] = static_cast<float>(i * 2654435761u % 7919 % 30) * 0.37f;
+      edges[i] = i > count / 3 && i < count - count / 3 ? few[i] : smooth[i];
+    }
+    int shuffled = 0;
+    for (const std::vector<float>& values : {smooth, constant, few, edges}) {
+      const bool shuffle = slab_is_smaller_shuffled(values, layout);
+      shuffled += shuffle ? 1 : 0;
+      for (const int threads : {1, 2}) {
+        const auto* data = reinterpret_cast<const std::byte*>(values.data());
+        const Packed found = pack_smaller("x", data, Element::float32, layout, {2, 5, !shuffle, threads});
+        const bool same = bytes_of(found) == bytes_of(pack(values, layout, {2, 5, shuffle, 1}));
+        CHECK(same);
+      }
+    }
+    CHECK(shuffled > 0);
+    CHECK(shuffled < 4);  // constant: both are equal, and nnU-Net takes none
+  }
 }
 
 TEST_CASE("storage: layouts that cannot be are told", "[storage]") {

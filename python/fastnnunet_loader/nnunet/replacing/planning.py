@@ -1,9 +1,11 @@
-"""nnUNetv2_plan_and_preprocess reads each case once, where memory allows: preprocessing takes what the fingerprint has read."""
+"""nnU-Net's planning with less work: each case is read once, and networks that are only measured have no weights."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -16,24 +18,56 @@ __all__ = ["patch_planning"]
 
 MODULE = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
 COMMAND = "plan_and_preprocess_entry"
+PLANNER = "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner"
+ESTIMATE = "static_estimate_VRAM_usage"
 
 
 def patch_planning(patches: Patches) -> None:
-    """Keep cases from the beginning to the end of nnU-Net's command. Its module is changed when somebody imports it."""
+    """Change nnU-Net's command, and its planners. The modules are changed when somebody imports them."""
+    _patch_when_imported(patches, MODULE, functools.partial(_read_once, patches))
+    _patch_when_imported(patches, PLANNER, functools.partial(_measure_without_weights, patches))
 
-    def imported(module: ModuleType) -> None:
-        original: Any = vars(module).get(COMMAND)
-        if original is None or not is_nnunets(original, MODULE):
-            return
 
-        @functools.wraps(original)
-        def command(*args: Any, **kwargs: Any) -> Any:
-            with keeping():
-                return original(*args, **kwargs)
+def _patch_when_imported(patches: Patches, name: str, change: Callable[[ModuleType], None]) -> None:
+    if name in sys.modules:
+        change(sys.modules[name])
+    patches.on_undo(when_imported((name,), change))
 
-        command.__module__ = __name__
-        patches.set(module, COMMAND, command)
 
-    if MODULE in sys.modules:
-        imported(sys.modules[MODULE])
-    patches.on_undo(when_imported((MODULE,), imported))
+def _read_once(patches: Patches, module: ModuleType) -> None:
+    """What the fingerprint reads of the cases is kept for preprocessing, where memory allows."""
+    original: Any = vars(module).get(COMMAND)
+    if original is None or not is_nnunets(original, MODULE):
+        return
+
+    @functools.wraps(original)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        with keeping():
+            return original(*args, **kwargs)
+
+    command.__module__ = __name__
+    patches.set(module, COMMAND, command)
+
+
+def _measure_without_weights(patches: Patches, module: ModuleType) -> None:
+    """Make networks on torch's meta device where the planner only multiplies the shapes of their feature maps.
+
+    It makes one for every patch size that it tries; to fill their weights with random numbers takes most of a planning.
+    """
+    planner = getattr(module, "ExperimentPlanner", None)
+    found = None if planner is None else vars(planner).get(ESTIMATE)
+    if not isinstance(found, staticmethod) or not is_nnunets(found.__func__, PLANNER):
+        return
+    original = found.__func__
+
+    @functools.wraps(original)
+    def estimate(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        # A network that looks at its weights fails there, and is made again; any other error comes again.
+        with contextlib.suppress(Exception), torch.device("meta"):
+            return original(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    estimate.__module__ = __name__
+    patches.set(planner, ESTIMATE, staticmethod(estimate))

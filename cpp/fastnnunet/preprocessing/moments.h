@@ -1,0 +1,19 @@
+// Mean and standard deviation of many intensities, bit for bit as NumPy finds them.
+#pragma once
+
+#include <cstdint>
+
+namespace fastnnunet::preprocessing {
+
+struct Moments {
+  float mean;
+  float deviation;  // of the population
+  float least;
+  float most;
+};
+
+// np.mean, np.std, np.min and np.max of a contiguous float32 array with pairwise summation, as NumPy sums, without its
+// arrays of differences and of squares. Throws InvalidArgument if there are no values. No value is NaN.
+Moments moments(const float* values, std::int64_t count);
+
+}  // namespace fastnnunet::preprocessing
