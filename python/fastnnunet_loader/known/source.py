@@ -79,13 +79,21 @@ class _File:
         tree = ast.parse(text)
         self.lines = text.splitlines(keepends=True)
         self.nodes: dict[tuple[int, str], ast.FunctionDef | ast.AsyncFunctionDef] = {}
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 self.nodes[first, node.name] = node
         self.codes = {
             (code.co_firstlineno, code.co_name): code for code in _nested(compile(tree, name, "exec", dont_inherit=True))
         }
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements in a node; expressions, which are many more, hold none."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for part in getattr(node, field, ()):
+            yield part
+            yield from _statements(part)
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -122,16 +130,16 @@ def _read(function: FunctionType) -> Described:
     except (TokenError, SyntaxError) as error:
         raise UnknownSourceError("whose source cannot be read") from error
     names = {name for nested in _nested(code) for name in nested.co_names}
-    loaded = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-    attributes = {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
-    attributes |= names - loaded  # and private ones as they are inside of their class
-    return Described(found, tuple(sorted(names & loaded)), tuple(sorted(attributes)), tuple(sorted(_imports(node))))
-
-
-def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    loaded, attributes, imports = set(), set(), set()
     for part in ast.walk(node):
-        if isinstance(part, ast.ImportFrom) and part.module is not None and not part.level:
-            yield from ((part.module, alias.name) for alias in part.names)
+        if isinstance(part, ast.Name):
+            loaded.add(part.id)
+        elif isinstance(part, ast.Attribute):
+            attributes.add(part.attr)
+        elif isinstance(part, ast.ImportFrom) and part.module is not None and not part.level:
+            imports |= {(part.module, alias.name) for alias in part.names}
+    attributes |= names - loaded  # and private ones as they are inside of their class
+    return Described(found, tuple(sorted(names & loaded)), tuple(sorted(attributes)), tuple(sorted(imports)))
 
 
 def _has_its_defaults(function: FunctionType, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
