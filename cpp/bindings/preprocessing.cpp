@@ -13,6 +13,7 @@
 #include "fastnnunet/preprocessing/nonzero.h"
 #include "fastnnunet/preprocessing/normalize.h"
 #include "fastnnunet/preprocessing/order_statistics.h"
+#include "fastnnunet/preprocessing/parts.h"
 
 namespace fastnnunet::bindings {
 namespace {
@@ -43,6 +44,23 @@ py::list rows_of(const std::vector<std::vector<std::int64_t>>& found) {
     result.append(array);
   }
   return result;
+}
+
+// Contiguous arrays of float32 or int16.
+preprocessing::Parts parts_of(const std::vector<py::array>& arrays) {
+  std::vector<preprocessing::Part> parts;
+  for (const py::array& array : arrays) {
+    preprocessing::Part part;
+    part.count = array.size();
+    if (py::isinstance<Image>(array))
+      part.values = static_cast<const float*>(array.data());
+    else if (py::isinstance<Labels>(array))
+      part.whole = static_cast<const std::int16_t*>(array.data());
+    else
+      throw InvalidArgument("values", "contiguous float32 or int16", py::cast<std::string>(py::str(array.dtype())));
+    parts.push_back(part);
+  }
+  return preprocessing::Parts(std::move(parts));
 }
 
 }  // namespace
@@ -140,45 +158,57 @@ void add_preprocessing(py::module_& module) {
       py::arg("least") = 10000, py::arg("least_coverage") = 0.01, "(n, 4) of int64 for each class.");
   module.def(
       "draw_foreground",
-      [](const Image& image, const Image& labels, Image& out, std::int64_t first, std::int64_t samples,
-         std::uint32_t seed) {
+      [](const Image& image, const Image& labels, std::int64_t samples, std::uint32_t seed) {
         const Index3 shape = shape_of("image", image, 4);
         if (shape_of("labels", labels, 3) != shape)
           throw InvalidArgument("labels", "the shape of the image", "another");
+        if (samples < 0) throw InvalidArgument("samples", "0 or more", std::to_string(samples));
         const std::int64_t channels = image.shape(0);
-        if (out.ndim() != 2 || out.shape(0) != channels || first < 0 || samples < 0 || first > out.shape(1) - samples)
-          throw InvalidArgument("out", "(C, " + std::to_string(first + samples) + " or more)", "another shape");
         const float* voxels = image.data();
         const float* of = labels.data();
-        const std::int64_t stride = out.shape(1);
-        float* to = out.mutable_data() + first;
-        const py::gil_scoped_release release;
-        return preprocessing::draw_foreground(voxels, channels, of, shape, seed, samples, stride, to);
+        py::list drawn;
+        const auto place = [&](bool whole) {
+          const py::gil_scoped_acquire acquire;
+          preprocessing::Drawn out;
+          if (whole) {
+            Labels array(samples);
+            out.whole = array.mutable_data();
+            drawn.append(array);
+          } else {
+            Image array(samples);
+            out.values = array.mutable_data();
+            drawn.append(array);
+          }
+          return out;
+        };
+        {
+          const py::gil_scoped_release release;
+          preprocessing::draw_foreground(voxels, channels, of, shape, seed, samples, place);
+        }
+        return drawn;
       },
-      py::arg("image").noconvert(), py::arg("labels").noconvert(), py::arg("out").noconvert(), py::kw_only(),
-      py::arg("first"), py::arg("samples"), py::arg("seed") = 1234u,
-      "Into out[:, first : first + samples]; returns the number of foreground voxels.");
+      py::arg("image").noconvert(), py::arg("labels").noconvert(), py::kw_only(), py::arg("samples"),
+      py::arg("seed") = 1234u,
+      "An array for each channel, of int16 where its foreground is whole numbers; none without foreground.");
   module.def(
       "order_statistics",
-      [](const Image& values, const std::vector<std::int64_t>& ranks, int threads) {
-        const float* data = values.data();
-        const std::int64_t count = values.size();
+      [](const std::vector<py::array>& values, const std::vector<std::int64_t>& ranks, int threads) {
+        const preprocessing::Parts parts = parts_of(values);
         const py::gil_scoped_release release;
-        return preprocessing::order_statistics(data, count, ranks, threads);
+        return preprocessing::order_statistics(parts, ranks, threads);
       },
-      py::arg("values").noconvert(), py::arg("ranks"), py::kw_only(), py::arg("threads"));
+      py::arg("values"), py::arg("ranks"), py::kw_only(), py::arg("threads"));
   module.def(
       "moments",
-      [](const Image& values) {
-        const float* data = values.data();
-        const std::int64_t count = values.size();
+      [](const std::vector<py::array>& values) {
+        const preprocessing::Parts parts = parts_of(values);
         const auto found = [&] {
           const py::gil_scoped_release release;
-          return preprocessing::moments(data, count);
+          return preprocessing::moments(parts);
         }();
         return py::make_tuple(found.mean, found.deviation, found.least, found.most);
       },
-      py::arg("values").noconvert(), "Mean, standard deviation, minimum and maximum, as NumPy finds them.");
+      py::arg("values"), "Mean, standard deviation, minimum and maximum, as NumPy finds them of float32.");
 }
 
 }  // namespace fastnnunet::bindings

@@ -15,7 +15,7 @@ from spoiling import add_nan, as_nrrd
 
 import fastnnunet_loader as fl
 from fastnnunet_loader.preprocessing.fingerprint import own_analysis
-from fastnnunet_loader.preprocessing.intensities import PERCENTILES, intensity_properties, percentiles
+from fastnnunet_loader.preprocessing.intensities import PERCENTILES, Foreground, intensity_properties, percentiles
 
 SAMPLES = 40_000
 
@@ -37,16 +37,43 @@ def test_what_is_known_is_native() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_percentiles_are_numpys(count: int, dtype: type) -> None:
     values = (np.random.default_rng(count).normal(size=count) * 300).astype(dtype)
-    assert np.array_equal(percentiles(values, 2), np.percentile(values, PERCENTILES))
+    assert np.array_equal(percentiles([values], 2), np.percentile(values, PERCENTILES))
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 129, 1000, 2_000_003])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_mean_and_deviation_are_numpys_to_the_last_bit(count: int, dtype: type) -> None:
     values = (np.random.default_rng(count).normal(size=count) * 300 + 40).astype(dtype)
-    found = intensity_properties(values, 2)
+    assert_numpys(intensity_properties([values], 2), values)
+
+
+def test_whole_numbers_count_as_in_float32() -> None:
+    """Cases whose images are whole numbers lie beside others, and nnU-Net has all in one array."""
+    random = np.random.default_rng(3)
+    whole = random.integers(-1000, 3000, 50_001).astype(np.int16)
+    parts = [whole, (random.normal(size=70_000) * 300).astype(np.float32), whole[:1], whole[::-1].copy()]
+    values = np.concatenate([part.astype(np.float32) for part in parts])
+    assert_numpys(intensity_properties(parts, 2), values)
+    assert np.array_equal(percentiles(parts, 2), np.percentile(values, PERCENTILES))
+
+
+def assert_numpys(found: dict[str, float], values: Any) -> None:
     numpys = {"mean": np.mean(values), "std": np.std(values), "min": np.min(values), "max": np.max(values)}
     assert {name: found[name] for name in numpys} == {name: float(value) for name, value in numpys.items()}
+
+
+@pytest.mark.parametrize(("scale", "kept"), [(1.0, np.int16), (0.5, np.float32)])
+def test_what_is_drawn_is_nnunets_in_the_smallest_type(scale: float, kept: type) -> None:
+    random = np.random.default_rng(0)
+    image = (random.integers(0, 900, (2, 9, 8, 7)) * scale).astype(np.float32)
+    labels = (random.random((9, 8, 7)) < 0.3).astype(np.float32)
+    theirs, _ = module.DatasetFingerprintExtractor.collect_foreground_intensities(labels[None], image, num_samples=5000)
+    foreground = Foreground(1, 2, 5000)
+    foreground.draw(0, image, labels)
+    for channel in (0, 1):
+        (ours,) = foreground.of(channel)
+        assert ours.dtype == kept
+        assert np.array_equal(ours, theirs[channel])
 
 
 @pytest.mark.parametrize("variant", ["default", "two_channels"])

@@ -1,7 +1,7 @@
 // Mean and standard deviation of many intensities, bit for bit as NumPy finds them.
 #pragma once
 
-#include <cstdint>
+#include "fastnnunet/preprocessing/parts.h"
 
 namespace fastnnunet::preprocessing {
 
@@ -12,8 +12,8 @@ struct Moments {
   float most;
 };
 
-// np.mean, np.std, np.min and np.max of a contiguous float32 array with pairwise summation, as NumPy sums, without its
-// arrays of differences and of squares. Throws InvalidArgument if there are no values. No value is NaN.
-Moments moments(const float* values, std::int64_t count);
+// np.mean, np.std, np.min and np.max of one float32 array with pairwise summation, as NumPy sums, without its arrays of
+// differences and of squares. Throws InvalidArgument if there are no values. No value is NaN.
+Moments moments(const Parts& values);
 
 }  // namespace fastnnunet::preprocessing

@@ -32,12 +32,12 @@ std::size_t find_digit(const std::int64_t* histogram, std::int64_t& rank) {
 
 // Adds count(key, histogram) for all values, in histograms of `size`.
 template <typename Count>
-Histogram histogram_of(const float* values, std::int64_t count, std::size_t size, int threads, const Count& add) {
+Histogram histogram_of(const Parts& values, std::size_t size, int threads, const Count& add) {
   Histogram all(size);
   base::Mutex mutex;
-  base::parallel_for(threads, count, [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(threads, values.size(), [&](std::int64_t begin, std::int64_t end) {
     Histogram part(size);
-    for (std::int64_t i = begin; i < end; ++i) add(key_of(values[i]), part.data());
+    values.each(begin, end, [&](float value) { add(key_of(value), part.data()); });
     const base::MutexLock lock(mutex);
     for (std::size_t digit = 0; digit < size; ++digit) all[digit] += part[digit];
   });
@@ -46,13 +46,13 @@ Histogram histogram_of(const float* values, std::int64_t count, std::size_t size
 
 }  // namespace
 
-std::vector<float> order_statistics(const float* values, std::int64_t count, const std::vector<std::int64_t>& ranks,
-                                    int threads) {
+std::vector<float> order_statistics(const Parts& values, const std::vector<std::int64_t>& ranks, int threads) {
+  const std::int64_t count = values.size();
   std::vector<std::int64_t> left = ranks;
   for (const std::int64_t rank : ranks)
     if (rank < 0 || rank >= count)
       throw InvalidArgument("ranks", "numbers from 0 to " + std::to_string(count - 1), std::to_string(rank));
-  const Histogram high = histogram_of(values, count, kDigits, threads,
+  const Histogram high = histogram_of(values, kDigits, threads,
                                       [](std::uint32_t key, std::int64_t* histogram) { ++histogram[key >> 16]; });
   // The upper digits that matter, and for each a histogram of the lower; the last is of all others.
   std::vector<std::size_t> digits;
@@ -63,7 +63,7 @@ std::vector<float> order_statistics(const float* values, std::int64_t count, con
   std::vector<std::uint8_t> slots(kDigits, static_cast<std::uint8_t>(distinct.size()));
   for (std::size_t slot = 0; slot < distinct.size(); ++slot) slots[distinct[slot]] = static_cast<std::uint8_t>(slot);
   const Histogram low = histogram_of(
-      values, count, (distinct.size() + 1) * kDigits, threads,
+      values, (distinct.size() + 1) * kDigits, threads,
       [&](std::uint32_t key, std::int64_t* histogram) { ++histogram[slots[key >> 16] * kDigits + (key & 0xffffu)]; });
   std::vector<float> result;
   for (std::size_t i = 0; i < ranks.size(); ++i) {

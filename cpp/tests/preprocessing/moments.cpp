@@ -27,14 +27,29 @@ TEST_CASE("preprocessing: moments are those of sums in double precision", "[prep
     }
     const double mean = sum / static_cast<double>(count);
     for (const float value : values) squares += (value - mean) * (value - mean);
-    const Moments found = moments(values.data(), count);
+    const Moments found = moments(Parts({{values.data(), nullptr, count}}));
     CHECK(std::abs(found.mean - mean) < 1e-6 * std::abs(mean));
     CHECK(std::abs(found.deviation - std::sqrt(squares / static_cast<double>(count))) < 2e-4);
     CHECK(found.least == least);
     CHECK(found.most == most);
   }
-  const float none = 0.0f;
-  CHECK_THROWS_AS(moments(&none, 0), InvalidArgument);
+  CHECK_THROWS_AS(moments(Parts({})), InvalidArgument);
+}
+
+TEST_CASE("preprocessing: moments do not depend on how values are divided, and on their type", "[preprocessing]") {
+  std::mt19937 engine(6);
+  std::vector<std::int16_t> whole(5000);
+  for (std::int16_t& value : whole) value = static_cast<std::int16_t>(engine() % 4000) - 1000;
+  const std::vector<float> values(whole.begin(), whole.end());
+  const Moments expected = moments(Parts({{values.data(), nullptr, 5000}}));
+  const Moments found = moments(Parts({{nullptr, whole.data(), 1},
+                                       {nullptr, nullptr, 0},
+                                       {values.data() + 1, nullptr, 2998},
+                                       {nullptr, whole.data() + 2999, 2001}}));
+  CHECK(found.mean == expected.mean);
+  CHECK(found.deviation == expected.deviation);
+  CHECK(found.least == expected.least);
+  CHECK(found.most == expected.most);
 }
 
 }  // namespace

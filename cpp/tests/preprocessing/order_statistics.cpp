@@ -24,13 +24,14 @@ TEST_CASE("preprocessing: values at ranks are those of the sorted values", "[pre
   std::sort(sorted.begin(), sorted.end());
   const std::vector<std::int64_t> ranks = {0, 1, 25, 26, 2501, 2502, 4977, 5002, 0};
   for (const int threads : {1, 3}) {
-    const std::vector<float> found =
-        order_statistics(values.data(), static_cast<std::int64_t>(values.size()), ranks, threads);
+    const auto count = static_cast<std::int64_t>(values.size());
+    const Parts parts({{values.data(), nullptr, 100}, {values.data() + 100, nullptr, count - 100}});
+    const std::vector<float> found = order_statistics(parts, ranks, threads);
     REQUIRE(found.size() == ranks.size());
     for (std::size_t i = 0; i < ranks.size(); ++i) CHECK(found[i] == sorted[static_cast<std::size_t>(ranks[i])]);
   }
-  CHECK_THROWS_AS(order_statistics(values.data(), 10, {10}, 1), InvalidArgument);
-  CHECK_THROWS_AS(order_statistics(values.data(), 10, {-1}, 1), InvalidArgument);
+  CHECK_THROWS_AS(order_statistics(Parts({{values.data(), nullptr, 10}}), {10}, 1), InvalidArgument);
+  CHECK_THROWS_AS(order_statistics(Parts({{values.data(), nullptr, 10}}), {-1}, 1), InvalidArgument);
 }
 
 }  // namespace

@@ -310,12 +310,8 @@ class _Run:
 
         left = Budget(max(1, self._budget.limit - 4 * channels * SAMPLES), self._budget.given)
         failed = self._session("intensities", left).run([job(number, one) for number, one in enumerate(seen)])
-        gone = {error.case for error in failed}
-        for number, one in enumerate(seen):
-            if one.case.name in gone:
-                foreground.leave_out(number)
         drawn = [foreground.of(channel) for channel in range(channels)]
-        if not drawn[0].size:
+        if not any(part.size for part in drawn[0]):
             if failed:
                 raise_all(failed)
             raise ValueError("[normalize] expected foreground in the labels to find the intensities for ct, got none")

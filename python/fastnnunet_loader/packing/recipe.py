@@ -84,7 +84,7 @@ class _Percentiles(NativeScheme):
         self._percents = (low, high)
 
     def run(self, channel: npt.NDArray[np.float32], segmentation: npt.NDArray[Any] | None, threads: int) -> None:
-        low, high = (float(value) for value in percentiles(channel.reshape(-1), threads, self._percents))
+        low, high = (float(value) for value in percentiles([channel.reshape(-1)], threads, self._percents))
         _core.normalize_ct(channel, lower=low, upper=high, mean=low, deviation=max(high - low, EPSILON), threads=threads)
 
 
