@@ -39,8 +39,6 @@ from fastnnunet_loader import demo
 
 from . import costs, fleet, page, server, storage
 
-sys.path.append(str(Path(__file__).parents[2] / "tests" / "prediction"))
-
 PARTS = ("samples", "cases", "storage", "fleet", "hosts")
 MIB = 2**20
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import strikes
 
-OBJECT_STORE = 80 * 2**20
+from .nodes import Cluster, cluster
+
 DONE = re.compile(r"(\d+) of (\d+) cases")
 LIMIT = 1800.0
 """Seconds for one command."""
@@ -46,9 +44,9 @@ def stamps(output: Path) -> dict[str, Stamp]:
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in output.glob("*.nii.gz")}
 
 
-def predict(name: str, words: list[str], seen: Callable[[int], None] = lambda _: None) -> tuple[Run, str]:
-    """Run `fastnnunet predict`. seen: called with the number of finished cases."""
-    command = [sys.executable, "-u", "-W", "ignore", "-m", "fastnnunet_loader.cli", "predict", *words]
+def predict(name: str, options: list[str]) -> tuple[Run, str]:
+    """Run `fastnnunet predict`; return how long it took, and what it said."""
+    command = [sys.executable, "-u", "-W", "ignore", "-m", "fastnnunet_loader.cli", "predict", *options]
     begin = time.monotonic()
     said, at = [], {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as process:
@@ -60,7 +58,6 @@ def predict(name: str, words: list[str], seen: Callable[[int], None] = lambda _:
             found = DONE.match(line)
             if found and (count := int(found[1])) and count not in at:
                 at[count] = time.monotonic() - begin
-                seen(count)
         process.wait()
         watch.cancel()
     seconds = time.monotonic() - begin
@@ -70,87 +67,6 @@ def predict(name: str, words: list[str], seen: Callable[[int], None] = lambda _:
     first, last = min(at), max(at)
     each = (at[last] - at[first]) / max(1, last - first)
     return Run(name, at[first], each, seconds, process.returncode), text
-
-
-class Node:
-    """A node of a Ray cluster: `ray start`, and all that it starts."""
-
-    def __init__(self, *words: str) -> None:
-        common = ["--block", "--object-store-memory", str(OBJECT_STORE), "--disable-usage-stats"]
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed at its end
-        self._process = psutil.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *common, *words],
-            stdout=self._said,
-            stderr=subprocess.STDOUT,
-        )
-
-    def processes(self) -> list[psutil.Process]:
-        """All of them."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [*self._process.children(recursive=True), self._process]
-        return []
-
-    def kill(self) -> int:
-        """SIGKILL to every process of the node, its workers included; how many there were."""
-        found = self.processes()
-        for process in found:  # none of them starts another one meanwhile
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGSTOP)
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._process.wait()
-        self._said.close()
-        return len(found)
-
-
-@contextlib.contextmanager
-def cluster(cpus: int) -> Iterator[tuple[str, list[Node]]]:
-    """Yield the address of a cluster of two nodes that have so many processors each, and a head without any."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as scratch:
-        port = _free_port()
-        address = f"127.0.0.1:{port}"
-        head = ["--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", "--temp-dir", scratch]
-        # `ray start` wants a token where an earlier program has left one (~/.ray/auth_token), and other programs send none.
-        before = os.environ.get("RAY_AUTH_MODE")
-        os.environ["RAY_AUTH_MODE"] = "disabled"
-        nodes = [Node(*head)]
-        try:
-            _alive(address, 1)
-            for _ in range(2):
-                nodes.append(Node("--address", address, "--num-cpus", str(cpus)))
-                _alive(address, len(nodes))
-            yield address, nodes[1:]
-        finally:
-            for node in reversed(nodes):
-                node.kill()
-            if before is None:
-                del os.environ["RAY_AUTH_MODE"]
-            else:
-                os.environ["RAY_AUTH_MODE"] = before
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _alive(address: str, count: int) -> None:
-    """Wait for so many nodes."""
-    look = (
-        "import ray, sys\n"
-        f"ray.init(address={address!r}, log_to_driver=False, configure_logging=False)\n"
-        "print(sum(node['Alive'] for node in ray.nodes()))\n"
-    )
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", look], capture_output=True, encoding="utf-8", check=False)
-        if done.returncode == 0 and int(done.stdout.split()[-1]) >= count:
-            return
-        time.sleep(0.5)
-    raise RuntimeError(f"[fleet] expected {count} nodes of Ray at {address}, got none:\n{done.stderr[-2000:]}")
 
 
 def equal(ours: Path, theirs: Path) -> bool:
@@ -167,59 +83,109 @@ def equal(ours: Path, theirs: Path) -> bool:
     )
 
 
+def words(model: Path, images: Path, output: Path, *more: str) -> list[str]:
+    """The options of `fastnnunet predict` for all commands here."""
+    common = ["-i", str(images), "-m", str(model), "-f", "0", "-device", "cpu", "--disable_tta", "-step_size", "1"]
+    return [*common, "-o", str(output), *more]
+
+
+def on_ray(cluster: Cluster) -> list[str]:
+    """The options of a prediction on a cluster."""
+    return ["--ray", cluster.address, "--ray-cpus", "1"]
+
+
+class NodeKilled:
+    """A prediction on two nodes, one of which is killed in the middle: nothing is lost, and nothing computed again.
+
+    The first node's worker writes the files of some cases, and is killed with its node when it is about to move those of the
+    next one to their place. The other node's worker waits for that after its own first case, so that enough are left, however
+    slowly the first one starts. folder: for what this writes.
+    """
+
+    DONE = 2
+    """Cases that the first node finishes."""
+
+    def __init__(self, folder: Path) -> None:
+        name = r"[^.].*\.nii\.gz"
+        self._killed_file = folder / "killed"
+        first, self._first = strikes.held(folder / "first", name, self.DONE, self._killed_file)
+        other, self._other = strikes.held(folder / "other", name, 1, self._killed_file)
+        self._variables = (first, other)
+
+    def cluster(self) -> contextlib.AbstractContextManager[Cluster]:
+        """Two nodes with a processor each, as `cluster` gives them."""
+        return cluster(1, self._variables)
+
+    def run(self, nodes: Cluster, model: Path, images: Path, plain: Path, output: Path) -> tuple[Run, dict[str, bool]]:
+        """Predict on nodes that `cluster` gave; return what holds.
+
+        plain: folder with what the single process predicts. output: an empty folder.
+        """
+        cases = sorted(file.name.removesuffix("_0000.nii.gz") for file in images.iterdir())
+        shutil.copy(plain / f"{cases[0]}.nii.gz", output)  # of an earlier run that was ended
+        before, there = stamps(output), dict[str, Stamp]()
+        incomplete, killed, ended = list[Path](), [0], threading.Event()
+
+        def kill() -> None:
+            while len(_moves(self._first)) <= self.DONE:
+                if ended.wait(0.05):
+                    return
+            try:
+                killed[0] = nodes.nodes[0].kill()
+                there.update(stamps(output))
+                incomplete.extend(output.glob(".*"))
+            finally:
+                self._killed_file.touch()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            run, said = predict(
+                "one of two nodes killed", words(model, images, output, *on_ray(nodes), "--continue_prediction")
+            )
+        finally:
+            ended.set()
+            killer.join()
+        after, first, other = stamps(output), _moves(self._first), _moves(self._other)
+        lost = first[self.DONE :]  # that the worker was about to move when it was killed
+        return run, {
+            "a node was killed in the middle, with a worker that had cases": killed[0] > 0
+            and bool(incomplete)
+            and len(lost) == 1
+            and re.search(rf"died with [^:]*\b{lost[0].removesuffix('.nii.gz')}\b", said) is not None,
+            "the command ends well": run.code == 0,
+            "none is missing, and every output is the single process's": equal(output, plain),
+            "what was there before is not computed again": all(after.get(name) == stamp for name, stamp in before.items()),
+            "what was there when the node died is not computed again": len(there) > self.DONE
+            and all(after.get(name) == stamp for name, stamp in there.items()),
+            "no other is computed twice": sorted([*first[: self.DONE], *other]) == [f"{case}.nii.gz" for case in cases[1:]],
+            "nothing incomplete is left": not list(output.glob(".*")),
+        }
+
+
+def _moves(file: Path) -> list[str]:
+    """The segmentations that the processes of a node have moved to their place, or were about to."""
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+
+
 def measure(model: Path, images: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Predict all cases of a folder in one process, on two nodes, and on two nodes of which one is killed in the middle."""
-    cases = sorted(file.name.removesuffix("_0000.nii.gz") for file in images.iterdir())
     with tempfile.TemporaryDirectory(prefix="fastnnunet-fleet-") as name:
-        scratch = Path(name)
-        common = ["-i", str(images), "-m", str(model), "-f", "0", "-device", "cpu", "--disable_tta", "-step_size", "1"]
-
-        def words(output: str, *more: str) -> list[str]:
-            return [*common, "-o", str(scratch / output), *more]
-
-        runs, holds = [], {}
+        plain, whole, killed = (Path(name, output) for output in ("plain", "whole", "killed"))
         say("fleet: one process")
-        plain, _ = predict("one process", words("plain"))
-        runs.append(plain)
-        with cluster(1) as (address, nodes):
-            say("fleet: two nodes")
-            whole, _ = predict("two nodes of Ray", words("whole", "--ray", address, "--ray-cpus", "1"))
-            runs.append(whole)
-            holds["two nodes: every output is the single process's"] = whole.code == 0 and equal(
-                scratch / "whole", scratch / "plain"
-            )
-
-            say("fleet: a node is killed")
-            output, killed, there = scratch / "killed", [0], {}
-            output.mkdir()
-            shutil.copy(scratch / "plain" / f"{cases[0]}.nii.gz", output)
-            before = stamps(output)
-
-            def kill(done: int) -> None:
-                if done >= len(cases) // 3 and not there:
-                    there.update(stamps(output))
-                    killed[0] = nodes[0].kill()
-
-            lost, said = predict(
-                "one of two nodes killed", words("killed", "--ray", address, "--ray-cpus", "1", "--continue_prediction"), kill
-            )
-            runs.append(lost)
-            after = stamps(output)
-            holds["a node was killed in the middle, with a worker that had cases"] = killed[0] > 0 and any(
-                f"died with {case}" in said for case in cases
-            )
-            holds["the command ends well"] = lost.code == 0
-            holds["none is missing, and every output is the single process's"] = equal(output, scratch / "plain")
-            holds["what was there before is not computed again"] = all(
-                after.get(name) == stamp for name, stamp in before.items()
-            )
-            holds["what was there when the node died is not computed again"] = len(there) > 1 and all(
-                after.get(name) == stamp for name, stamp in there.items()
-            )
-            holds["nothing incomplete is left"] = not list(output.glob(".*"))
+        alone, _ = predict("one process", words(model, images, plain))
+        say("fleet: two nodes")
+        with cluster(1) as nodes:
+            both, _ = predict("two nodes of Ray", words(model, images, whole, *on_ray(nodes)))
+        say("fleet: a node is killed")
+        killed.mkdir()
+        scene = NodeKilled(Path(name, "scene"))
+        with scene.cluster() as nodes:
+            lost, holds = scene.run(nodes, model, images, plain, killed)
+        same = both.code == 0 and equal(whole, plain)
     return {
-        "cases": len(cases),
-        "runs": [asdict(run) for run in runs],
-        "overhead": {"start_seconds": whole.first - plain.first},
-        "holds": holds,
+        "cases": len(list(images.iterdir())),
+        "runs": [asdict(run) for run in (alone, both, lost)],
+        "overhead": {"start_seconds": both.first - alone.first},
+        "holds": {"two nodes: every output is the single process's": same, **holds},
     }

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "tests"))
-
 from hosts.namespaces import INTERFACE, Host, two_hosts
 
 PORT = 8080

@@ -37,6 +37,7 @@ __all__ = [
     "shared_memory",
     "signal_thread",
     "start_of",
+    "thread_limits",
 ]
 
 STATUS_SIGNAL: int | None = getattr(signal, "SIGUSR1", None)
@@ -98,6 +99,44 @@ def _status(key: str) -> int:
         return 0
     match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
     return 1024 * int(match[1]) if match else 0
+
+
+def thread_limits() -> Iterator[tuple[str, int, int | None]]:
+    """Yield (name, limit of threads, how many there are, or None) for each limit that is set. None on Windows.
+
+    `ulimit -u` counts the threads of all processes of a user; Linux's control groups (version 1 and 2) those of a container or
+    a job. The group that has least left is told.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    number = getattr(resource, "RLIMIT_NPROC", None)
+    if number is not None and (soft := resource.getrlimit(number)[0]) != resource.RLIM_INFINITY:
+        yield "ulimit -u", soft, None
+    groups = []
+    for folder in _groups_of_processes():
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            limit = int((folder / "pids.max").read_text(encoding="ascii"))
+            groups.append((limit, int((folder / "pids.current").read_text(encoding="ascii"))))
+    if groups:
+        limit, used = min(groups, key=lambda group: group[0] - group[1])
+        yield "pids.max of the control group", limit, used
+
+
+def _groups_of_processes() -> Iterator[Path]:
+    """Yield the folders of the control groups that may limit the number of threads of this process."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "pids" not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup", "pids" if controllers else "")
+        folder = root / path.lstrip("/")
+        yield from [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
 
 
 def file_limits() -> tuple[int | None, int | None] | None:

@@ -1,4 +1,7 @@
-"""A pool with the interface of `multiprocessing.Pool` whose workers are threads of this process.
+"""Threads of Python: how they are started, and pools of them, one with the interface of `multiprocessing.Pool`.
+
+Every thread is started here, so that one that the system refuses is a ResourceError which says what limits the process. Python
+raises a RuntimeError without a reason. Where the work can do without a thread, its caller catches the error and says so.
 
 The standard library's `multiprocessing.pool.ThreadPool` is not enough: it creates a semaphore, and that lies in
 shared memory.
@@ -6,15 +9,84 @@ shared memory.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from multiprocessing import TimeoutError as PoolTimeoutError
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
+from .errors import ResourceError
+from .operating_system import memory_limits, thread_limits
+from .settings import in_units
+
 T = TypeVar("T")
+
+
+def start(thread: threading.Thread, what: str) -> None:
+    """Start a thread.
+
+    Args:
+        thread: that has not been started.
+        what: whose it is and what was expected, as "[place] expected a thread that ...".
+
+    Raises:
+        ResourceError: the system gives the process no more threads.
+    """
+    with needed(what):
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            time.sleep(0.1)  # one that has just ended may still be counted
+            thread.start()
+
+
+@contextlib.contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Inside, a thread that the system refuses is a ResourceError; `what` as of `start`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not is_refusal(error):
+            raise
+        raise refusal(what) from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether this is Python's error of a thread that the system refused."""
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def refusal(what: str) -> ResourceError:
+    """Return the error of a thread that the system refused; `what` as of `start`."""
+    return ResourceError(f"{what}, got none: the process is at a limit of threads or memory{limits()}")
+
+
+def limits() -> str:
+    """Return what the system allows, and what to do: the end of a sentence about a thread that it refused."""
+    told = [f"{name} {limit}" + ("" if used is None else f", {used} in use") for name, limit, used in thread_limits()]
+    told += [f"{name} {in_units(limit)}, {in_units(used)} in use" for limit, used, name in memory_limits()]
+    return f"{' (' if told else ''}{'; '.join(told)}{')' if told else ''}; use fewer threads or processes, or raise the limit"
+
+
+class Executor(ThreadPoolExecutor):
+    """ThreadPoolExecutor, which goes on with the threads that it has where the system gives no more.
+
+    Raises:
+        ResourceError: from `submit` and `map`, if it has none.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        # Python calls it for each task, which is in the queue then.
+        try:
+            with needed("[threads] expected a thread of a pool"):
+                super()._adjust_thread_count()
+        except ResourceError:
+            if not self._threads:
+                raise
 
 
 class AsyncResult(Generic[T]):
@@ -80,7 +152,7 @@ class ThreadPool:
         if processes is not None and processes < 1:
             raise ValueError(f"[ThreadPool] expected processes >= 1, got {processes}")
         count = min(processes or cores, cores)
-        self._executor = ThreadPoolExecutor(count, "fastnnunet-pool", cast(Any, initializer), tuple(initargs))
+        self._executor = Executor(count, "fastnnunet-pool", cast(Any, initializer), tuple(initargs))
         self._pool = [WorkerThread(index) for index in range(count)]
         self._closed = False
         self._torch_threads = _torch_threads()
@@ -211,4 +283,4 @@ def _torch_threads() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-__all__ = ["AsyncResult", "ThreadPool"]
+__all__ = ["AsyncResult", "Executor", "ThreadPool", "is_refusal", "limits", "needed", "refusal", "start"]

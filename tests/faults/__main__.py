@@ -13,7 +13,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from datasets import prepared
-from faults import disks, files, limits, lives, preprocessing, python_code, signals  # noqa: F401
+from faults import disks, files, limits, lives, preprocessing, python_code, signals, threads  # noqa: F401
 from faults.fault import FAULTS
 from faults.harness import Faults
 

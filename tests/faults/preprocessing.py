@@ -80,7 +80,8 @@ class Data:
         return self.call("preprocess", "-c", CONFIGURATION, "--threads", "2", *options)
 
 
-def _data(scene: Scene) -> Data:
+def data_of(scene: Scene) -> Data:
+    """A copy of the data set's raw files and plans, which nnU-Net's variables then name."""
     name = os.environ["FAULTS_DATASET"]
     places = [scene.root / folder / name for folder in FOLDERS]
     shutil.copytree(Path(os.environ["nnUNet_raw"], name), places[0])
@@ -124,7 +125,7 @@ def _spoiled(file: Path) -> Path:
 
 @fault("raw image cut off", OTHERS, limit=60)
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     bad = _spoiled(data.images[2])
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
     return _one_bad(data, bad)
@@ -132,7 +133,7 @@ def _(scene: Scene) -> str:
 
 @fault("raw labels of another shape than the image", OTHERS, limit=60)
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     bad = _spoiled(data.labels[2])
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(bad))[:, :, 1:], str(bad))
     return _one_bad(data, bad)
@@ -140,7 +141,7 @@ def _(scene: Scene) -> str:
 
 @fault("raw image with four axes", OTHERS, limit=60)
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     bad = _spoiled(data.images[2])
     image = SimpleITK.ReadImage(str(bad))
     SimpleITK.WriteImage(SimpleITK.JoinSeries([image, image]), str(bad))
@@ -149,7 +150,7 @@ def _(scene: Scene) -> str:
 
 @fault("raw labels that dataset.json lacks", "the integrity check names the file and the label before any work", limit=60)
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     bad = data.labels[2]
     image = SimpleITK.ReadImage(str(bad))
     labels = SimpleITK.GetArrayFromImage(image)
@@ -166,7 +167,7 @@ def _(scene: Scene) -> str:
 
 @fault("raw image with NaN", "the fingerprint names the case and the file", limit=60)
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     # NIfTI's readers make 0 of NaN.
     for file in (*data.images, *data.labels):
         image = SimpleITK.ReadImage(str(file))
@@ -188,7 +189,7 @@ def _(scene: Scene) -> str:
 
 @fault("memory budget too small for one case", "said of every case before the first, with what it needs; nothing is written")
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     code, said = data.preprocess("--memory-budget", "1MB")
     expect(code == 1, f"exit code {code}")
     expect("expected a memory budget of at least" in said, said[-500:])
@@ -204,7 +205,7 @@ def _(scene: Scene) -> str:
 def _(scene: Scene) -> str:
     if not scene.may_mount():
         return not_tried("nothing can be mounted here")
-    data = _data(scene)
+    data = data_of(scene)
     kept = scene.root / "kept"
     shutil.move(data.planned, kept)
     data.planned.mkdir()
@@ -232,7 +233,7 @@ def _(scene: Scene) -> str:
     limit=240,
 )
 def _(scene: Scene) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     data.preprocess("--memory-budget", "1MB")  # what is imported late is there before the limits are
     seen = {"ended": 0, "said": 0, "all cases": 0}
     told = ""
@@ -277,7 +278,7 @@ def _(scene: Scene) -> str:
 
 
 def _ended_and_again(scene: Scene, number: signal.Signals, code: int) -> str:
-    data = _data(scene)
+    data = data_of(scene)
     child = os.fork()
     if child == 0:
         # As a command's own process.

@@ -132,6 +132,24 @@ class Scene:
             if not thread.daemon and thread is not threading.current_thread():
                 thread.join(5)
 
+    def keep(self) -> int:
+        """Return how many threads there are, which count as there from the beginning: libraries keep some, such as torch."""
+        self.settle()
+        since, found = time.monotonic(), _count("task")
+        while time.monotonic() < since + 0.3:  # one that has ended stays in the list for a moment
+            time.sleep(0.02)
+            if (now := _count("task")) != found:
+                since, found = time.monotonic(), now
+        self._threads = found
+        return found
+
+    def threads_within(self, count: int) -> bool:
+        """Wait for threads that have ended; return whether there are no more than so many."""
+        deadline = time.monotonic() + 2  # one that has ended stays in the list for a moment
+        while _count("task") > count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return _count("task") <= count
+
     # What the harness uses
 
     def left(self) -> Left:
@@ -145,9 +163,7 @@ class Scene:
         buffers = sum(core.statistics().batches_in_use for _, core in self._made)
         self._made.clear()
         gc.collect()
-        deadline = time.monotonic() + 2  # a thread that has ended stays in the list for a moment
-        while _count("task") > self._threads and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.threads_within(self._threads)
         return Left(_count("task") - self._threads, _count("fd") - self._handles, buffers)
 
 

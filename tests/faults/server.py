@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import disks, files, limits, lives, preprocessing, python_code, signals  # noqa: F401  they fill FAULTS
+from . import disks, files, limits, lives, preprocessing, python_code, signals, threads  # noqa: F401  they fill FAULTS
 from .fault import FAULTS, Difference, Ending, Fault
 from .scene import Scene
 

@@ -9,7 +9,7 @@ import pytest
 
 from datasets import prepared
 
-from . import disks, files, limits, lives, preprocessing, python_code, signals  # noqa: F401  they fill FAULTS
+from . import disks, files, limits, lives, preprocessing, python_code, signals, threads  # noqa: F401  they fill FAULTS
 from .fault import FAULTS
 from .harness import Faults
 

@@ -34,6 +34,18 @@ def copy_images(dataset: Any, folder: Path, count: int = 2, scale: tuple[float, 
     return folder
 
 
+def cut_images(dataset: Any, folder: Path, count: int, shape: tuple[int, int, int]) -> Path:
+    """Write images of so many voxels, each another part of one of a data set's images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = sorted(folder_of_images(dataset).glob("*_0000.nii.gz"))
+    for number in range(count):
+        image = nibabel.load(whole[number % len(whole)])
+        begin = [(have - want) // 2 + number // len(whole) for have, want in zip(image.shape, shape, strict=True)]
+        part = image.slicer[tuple(slice(first, first + want) for first, want in zip(begin, shape, strict=True))]
+        nibabel.save(part, folder / f"brain_{number:03}_0000.nii.gz")
+    return folder
+
+
 def images_of(folder: Path, case: str) -> list[str]:
     """The files of a case, one for each channel."""
     return [str(file) for file in sorted(folder.glob(f"{case}_*"))]

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from ..threads import start
+
 if TYPE_CHECKING:
     from ..loading.statistics import LoaderStats
 
@@ -80,7 +82,7 @@ class PeakMemory:
             self._end.wait(self._interval)
 
     def __enter__(self) -> PeakMemory:
-        self._thread.start()
+        start(self._thread, "[memory] expected a thread that watches it")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -170,7 +172,7 @@ def _communicated(process: subprocess.Popen[str]) -> tuple[str, str, float | Non
     streams = ((process.stdout, printed), (process.stderr, errors))
     threads = [threading.Thread(target=read, args=of, name="fastnnunet-measured", daemon=True) for of in streams]
     for thread in threads:
-        thread.start()
+        start(thread, "[measure] expected a thread that reads what a loader prints")
     without = None
     while process.poll() is None:
         time.sleep(0.05)

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import CommandError, FastnnUNetError, PredictionError
 from ..prediction.images.checks import Checked
 from ..prediction.session.predictor import PredictorOptions
+from ..threads import start
 
 __all__ = ["Failure", "Orders", "Worker"]
 
@@ -68,6 +69,7 @@ class Worker:
 
         Raises:
             CommandError: the machine has another version of this package, or lacks a folder or a device.
+            ResourceError: the machine gives the process no more threads.
         """
         from .. import __version__
         from ..prediction.export.outputs import remove_leftovers
@@ -97,7 +99,8 @@ class Worker:
             progress=False,
             patience=orders.patience,
         )
-        threading.Thread(target=self._run, name="fastnnunet predictions", daemon=True).start()
+        thread = threading.Thread(target=self._run, name="fastnnunet predictions", daemon=True)
+        start(thread, f"[--ray] expected a thread that predicts on {host}")
         return host
 
     def predict(self, checked: Checked) -> Failure | None:

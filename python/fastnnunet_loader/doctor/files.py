@@ -6,7 +6,6 @@ import math
 import shlex
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..loading.reading.pickles import read_properties
 from ..prediction.images import unwritable
 from ..settings import in_units
 from ..system import memory
+from ..threads import Executor
 from .machine import MIB
 from .report import Check, Verdict, progress
 
@@ -113,7 +113,7 @@ def check_folder(folder: Path, title: str, expected: Expected, preprocess: str, 
 
     started = time.perf_counter()
     with progress(f"reading {title}", len(chosen)) as advance:
-        pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="fastnnunet-doctor")
+        pool = Executor(max_workers=threads, thread_name_prefix="fastnnunet-doctor")
         try:
             reports = list(pool.map(work, chosen))
         finally:

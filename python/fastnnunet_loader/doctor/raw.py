@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ..errors import PredictionError
 from ..prediction.images.cases import Case, find_cases, name_of
 from ..prediction.images.checks import CaseChecks
+from ..threads import Executor
 from .report import Check, Verdict, progress
 
 __all__ = ["check_raw"]
@@ -50,7 +50,7 @@ def check_raw(folder: Path, plans: dict[str, Any], threads: int, quick: bool) ->
         advance()
         return lines
 
-    with progress("headers of raw files", len(cases)) as advance, ThreadPoolExecutor(max_workers=threads) as pool:
+    with progress("headers of raw files", len(cases)) as advance, Executor(max_workers=threads) as pool:
         for lines in pool.map(look, cases):
             problems += lines
     if problems:

@@ -184,9 +184,10 @@ def progress(what: str, total: int, stream: TextIO | None = None) -> Iterator[Ca
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+        # Without a thread that shows it anew.
+        with Progress(*columns, console=Console(file=stream), transient=True, auto_refresh=False) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
+            yield lambda: bar.update(task, advance=1, refresh=True)
         return
 
     done, said = 0, time.monotonic()

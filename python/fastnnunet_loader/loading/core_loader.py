@@ -9,9 +9,10 @@ from dataclasses import astuple
 from typing import Any
 
 from .. import _core
-from ..errors import FastnnUNetError, LoaderClosedError, SampleError
+from ..errors import FastnnUNetError, LoaderClosedError, ResourceError, SampleError
 from ..sample_id import SampleId
 from ..settings import LoaderSettings, in_units
+from ..threads import limits
 from ..transforms.origins import differences
 from ..transforms.pipeline import compile_transforms
 from ..transforms.python import makes_a_sample, noted
@@ -164,7 +165,11 @@ class CoreLoader:
             with noted():
                 return read(number, unrestricted, find)
 
-        core = _core.Loader(options, self.pipeline.core, locations, self._memory, self._stalls.first_look, self._first_stall)
+        seen = (self._memory, self._stalls.first_look, self._first_stall)
+        try:
+            core = _core.Loader(options, self.pipeline.core, locations, *seen)
+        except ResourceError as error:  # too few threads
+            raise ResourceError(f"{error}{limits()}") from error
         taken = core.statistics().memory_budget
         if taken > self.memory_budget:
             self.report(

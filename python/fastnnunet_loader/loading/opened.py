@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Protocol, TextIO
 
 from .. import _core
+from ..errors import ResourceError
+from ..threads import start
 from ..transforms.python import interrupt
 
 __all__ = ["Open", "activity_of_all", "dump", "end", "end_elsewhere", "opened"]
@@ -25,6 +27,8 @@ class Open(Protocol):
 
 
 opened: weakref.WeakSet[Open] = weakref.WeakSet()
+_unended: list[_core.Loader] = []
+"""For whose end the system gave no thread."""
 
 
 def activity_of_all() -> str:
@@ -48,12 +52,20 @@ def _close_all() -> None:
     # Threads must be gone before the interpreter takes its modules apart.
     for loader in list(opened):
         loader.close()
+    while _unended:
+        end(_unended.pop())
 
 
 def end_elsewhere(core: _core.Loader) -> None:
     """Close from a thread of its own; nothing new is begun."""
     core.close(timedelta(0))
-    threading.Thread(target=end, args=(core,), name="fastnnunet_loader close").start()
+    try:
+        start(
+            threading.Thread(target=end, args=(core,), name="fastnnunet_loader close"),
+            "[loader] expected a thread that closes it",
+        )
+    except ResourceError:
+        _unended.append(core)  # for this thread may be one that the core waits for
 
 
 def end(core: _core.Loader) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from ..errors import PreprocessingError
 from ..loading.reading.patience import Patience, may_pass
 from ..prediction.images import Header
+from ..threads import Executor
 from .cases import PackCase, bad
 from .formats import Look, load, look
 from .grids import Grid, Turn, difference, turn_to
@@ -74,7 +74,7 @@ class Checks:
         """Return what the headers of the cases say, and an error for each of the others. Headers are read on threads."""
         good: list[Seen] = []
         errors = []
-        pool = ThreadPoolExecutor(threads, "headers")
+        pool = Executor(threads, "headers")
         try:
             # Reading waits for a disk or a server; comparing takes no time, and begins with the first case.
             for case, found in zip(cases, pool.map(self._headers, cases), strict=True):

@@ -16,6 +16,7 @@ from ..errors import PreprocessingError, ResourceError
 from ..prediction.session.memory import Budget
 from ..prediction.session.progress import Progress
 from ..settings import in_units
+from ..threads import start
 from .cases import RawCase, as_error
 from .reading import Kept
 
@@ -99,11 +100,10 @@ class Session:
             for number in range(min(self._most_cases, len(fitting))):
                 thread = threading.Thread(target=self._work, name=f"fastnnunet-{self._stage}-{number}", daemon=True)
                 try:
-                    thread.start()
-                except (RuntimeError, MemoryError) as error:
+                    start(thread, f"[{self._stage}] expected a thread for the cases")
+                except ResourceError:
                     if not crew:
-                        reason = "got none: the process is at a limit of threads or memory"
-                        raise ResourceError(f"[{self._stage}] expected a thread for the cases, {reason}") from error
+                        raise
                     break  # those that there are do all of it
                 crew.append(thread)
             for thread in crew:

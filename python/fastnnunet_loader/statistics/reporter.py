@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.live import Live
 
-from ..errors import LoaderClosedError
+from ..errors import LoaderClosedError, ResourceError
 from ..loading.statistics import LoaderStats
 from ..settings import STATS_EVERY
+from ..threads import start
 from .files import append_json, write_metrics
 from .text import line, table
 
@@ -86,8 +87,16 @@ class Reporter:
             self._live.start()
         self._thread: threading.Thread | None = None
         if options.live or options.stats is not None or options.metrics is not None:
-            self._thread = threading.Thread(target=self._run, name="fastnnunet statistics", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="fastnnunet statistics", daemon=True)
+            try:
+                start(thread, "[statistics] expected a thread that tells of them")
+            except ResourceError as error:
+                log(f"fastnnunet_loader: warning: {error}. Statistics are told at the ends of epochs only.")
+                if self._live is not None:
+                    self._live.stop()
+                    self._live = None
+            else:
+                self._thread = thread
 
     def _now(self) -> dict[str, LoaderStats]:
         now = {}

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ... import _core
-from ...errors import FastnnUNetError, StorageError
+from ...errors import FastnnUNetError, ResourceError, StorageError
 from ...settings import in_units
+from ...threads import start
 from ...transforms.python import noted
 from .cache import FileCache
 from .choice import Choice, Volume, choose, requests_alone, samples_of_a_copy
@@ -190,11 +191,19 @@ class CaseCopies:
         return located(case, self.find)
 
     def follow(self, core: _Upcoming) -> None:
-        """Copy the cases of the next batches from now on, in threads that end with `close`."""
+        """Copy the cases of the next batches from now on, in threads that end with `close`.
+
+        If the system gives no threads, the user is told, and files are copied when they are needed.
+        """
         for number in range(THREADS):
-            name = f"fastnnunet_loader copies {number}"
-            self._threads.append(threading.Thread(target=self._ahead, args=(core,), name=name, daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._ahead, args=(core,), name=f"fastnnunet_loader copies {number}", daemon=True)
+            try:
+                start(thread, "[cache_dir] expected a thread that copies files ahead")
+            except ResourceError as error:
+                if not self._threads:
+                    self._say(f"fastnnunet_loader: warning: {error}. Files are copied when they are needed.")
+                return
+            self._threads.append(thread)
 
     def close(self) -> None:
         """End what is being copied, and copy no more."""

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from ...errors import LoaderClosedError, StorageError
+from ...errors import LoaderClosedError, ResourceError, StorageError
+from ...threads import needed
 
 __all__ = [
     "CopyStopped",
@@ -193,14 +194,16 @@ def file_system(address: str) -> Any:
 
     Raises:
         ModuleNotFoundError: fsspec, or what it needs for the address, is not installed.
+        ResourceError: the system gives the process no more threads.
     """
     try:
         import fsspec
     except ModuleNotFoundError:
         raise _missing(address, "fsspec") from None
     try:
-        # A listing that is kept would hide what changes at the source.
-        return fsspec.core.url_to_fs(address, use_listings_cache=False)[0]
+        with needed(f"[{address}] expected a thread of fsspec"):
+            # A listing that is kept would hide what changes at the source.
+            return fsspec.core.url_to_fs(address, use_listings_cache=False)[0]
     except ImportError as error:
         raise _missing(address, str(error)) from error
 
@@ -240,7 +243,7 @@ def naming(place: Place) -> Iterator[None]:
     """Inside, an error of reading becomes a StorageError that names the place."""
     try:
         yield
-    except (StorageError, LoaderClosedError, ModuleNotFoundError):
+    except (StorageError, LoaderClosedError, ModuleNotFoundError, ResourceError):
         raise
     except OSError as error:
         if write_failed(error):

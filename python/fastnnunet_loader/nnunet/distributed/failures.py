@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import FastnnUNetError
+from ...threads import start
 
 __all__ = ["Failures"]
 
@@ -47,10 +48,11 @@ class Failures:
 
         Raises:
             SystemExit: another rank failed before this one, for which it did.
+            ResourceError: the system gives the process no more threads.
         """
         watching = threading.Thread(target=self._watch, name="fastnnunet_loader ranks", daemon=True)
-        watching.start()
         try:
+            start(watching, "[ranks] expected a thread that hears of other ranks' errors")
             yield
         except Exception as error:
             self._tell(error)

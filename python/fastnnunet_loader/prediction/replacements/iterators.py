@@ -11,7 +11,9 @@ from typing import Any
 from nnunetv2.inference import data_iterators
 from nnunetv2.utilities import utils
 
+from ...errors import ResourceError
 from ...loading.reading.patience import Patience
+from ...threads import start
 from ..images.cases import Case, name_of
 from ..images.checks import CaseChecks
 from ..originals.stand_ins import stands_for
@@ -157,8 +159,13 @@ def _ahead(items: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         except BaseException as error:
             put(error)
 
-    thread = threading.Thread(target=make, name="fastnnunet-reader", daemon=True)
-    thread.start()
+    try:
+        thread = threading.Thread(target=make, name="fastnnunet-reader", daemon=True)
+        start(thread, "[prediction] expected a thread that preprocesses the next case")
+    except ResourceError as error:
+        say(f"warning: {error}. Cases are preprocessed one after the other, while the network waits")
+        yield from items
+        return
     try:
         while (item := line.get()) is not end:
             if isinstance(item, BaseException):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...threads import ThreadPool
+from ...threads import ThreadPool, needed
 from . import options
 
 __all__ = ["ThreadManager", "ThreadMultiprocessing", "ThreadProcess"]
@@ -28,6 +28,11 @@ class ThreadProcess(threading.Thread):
     ) -> None:
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         self.exitcode: int | None = None
+
+    def start(self) -> None:
+        """Start the thread, or raise ResourceError."""
+        with needed(f"[{self.name}] expected a thread in place of nnU-Net's process"):
+            super().start()
 
     def run(self) -> None:
         """Run the target."""

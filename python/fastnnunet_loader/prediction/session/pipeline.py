@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 
 from ...errors import FastnnUNetError, PredictionError
+from ...threads import is_refusal, refusal, start
 from ..export.outputs import Outputs
 from .memory import Budget, Need
 from .progress import Progress
@@ -104,18 +105,21 @@ class Pipeline:
 
         Raises:
             PredictionError: the first bad case, unless bad cases are skipped. Cases predicted before it are exported first.
+            ResourceError: the system does not give the threads beside the caller's.
         """
         reader = threading.Thread(target=self._read, args=(jobs,), name="fastnnunet-reader", daemon=True)
         writer = threading.Thread(target=self._write, name="fastnnunet-writer", daemon=True)
-        reader.start()
-        writer.start()
+        started: list[threading.Thread] = []
         try:
+            for thread, work in ((writer, "writes"), (reader, "reads")):
+                start(thread, f"[prediction] expected a thread that {work} cases")
+                started.append(thread)
             self._predict_all()
             self._put(self._predicted, None)
             while writer.is_alive():
                 writer.join(0.1)
         except BaseException:
-            self._abandon(reader, writer)
+            self._abandon(*started)
             raise
         finally:
             self._no_more.set()
@@ -170,6 +174,8 @@ class Pipeline:
                 try:
                     item.predicted = self._predict(item.job.case, image, item.properties, item.job.target)
                 except Exception as error:
+                    if is_refusal(error):  # of a limit of the process, which is no fault of the case
+                        raise refusal("[prediction] expected a thread that prepares windows") from error
                     item.error = failure(item.job.case, "predict", error)
                 del image
                 self._tell("predicting", None)
