@@ -4,10 +4,10 @@
     python -m benchmarks.preprocessing --rows FILE     # the table of docs/preprocessing.md, from such a file
 
 labels: chests with 61 labels. lungs: chests of 512 x 512 x 50, 1 label. small: brains of 256 x 256 x 25, 1 label. Volumes are
-those of the source distribution of `pyradiomics`; spacings vary by case, so that everything is resized. Each side runs
-whole commands in processes of their own, nnU-Net with two worker processes: `extract_fingerprint`, `preprocess` of 3d_fullres
-with the same plans, and from raw images to 3d_fullres in one command, `plan_and_preprocess`. CPU seconds are those of the
-process and all that it started; memory is that of the whole process tree.
+those of the source distribution of `pyradiomics`; spacings vary by case along each axis, so that everything is resized. Each
+side runs whole commands in processes of their own, nnU-Net with two worker processes: `extract_fingerprint`, `preprocess` of
+3d_fullres with the same plans, and from raw images to 3d_fullres in one command, `plan_and_preprocess`. CPU seconds are those
+of the process and all that it started; memory is that of the whole process tree.
 floor: one thread reads each case with nnU-Net's reader, and compresses what preprocessing writes, with the filters found there.
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -66,19 +65,19 @@ def volumes(part: str, scans: Path) -> list[tuple[Any, Any, tuple[float, float, 
     made = []
     for number in range(CASES[part]):
         image, label = read(("brain" if part == "small" else "lung") + "12"[number % 2])
-        scale = 1 + 0.03 * number
+        scale, other = 1 + 0.03 * number, 1 + 0.03 * (number * 3 % 10)
         if part == "labels":
             image = image[:, 60:-60:3, 40:-40:3][: 48 - number]
             image = np.repeat(image, 3, axis=0)
             z, y, x = np.indices(image.shape)
             body = image > -300
             label = np.where(body, 1 + (z // 24 * 25 + y // 26 * 5 + x // 26) % 61, 0)
-            spacing = (1.7 * scale, 1.9, 1.9 * scale)
+            spacing = (1.7 * other, 1.9 * scale, 1.9 * scale)
         elif part == "lungs":
             image, label = image[:50], label[:50]
-            spacing = (5.0, 0.6 * scale, 0.6 * scale)
+            spacing = (5.0 * other, 0.6 * scale, 0.6 * scale)
         else:
-            spacing = (6.0, 0.8 * scale, 0.8 * scale)
+            spacing = (6.0 * other, 0.8 * scale, 0.8 * scale)
         made.append((image.astype(np.int16), label.astype(np.uint8), spacing))
     return made
 
@@ -132,18 +131,20 @@ def measured(side: str, part: str, step: str, number: int, root: Path) -> Figure
     preprocessed = root / f"{side}_{'whole' if step == 'plan_and_preprocess' else 'preprocessed'}"
     folders = {"nnUNet_raw": str(root / "nnUNet_raw"), "nnUNet_preprocessed": str(preprocessed),
                "nnUNet_results": str(root / "nnUNet_results")}  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    with subprocess.Popen(
-        command(side, step, number), env={**os.environ, **folders}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process, PeakMemory(process.pid) as peak:  # fmt: skip
-        said, _ = process.communicate()
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode != 0:
-        raise RuntimeError(said)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figures(side, part, step, CASES[part], cpu, wall, peak.bytes)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            command(side, step, number), env={**os.environ, **folders}, stdout=said, stderr=subprocess.STDOUT
+        )
+        with PeakMemory(process.pid, interval=0.5) as peak:  # more often, it takes part of a core from what is measured
+            _, status, used = os.wait4(process.pid, 0)  # with all processes that it has waited for
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            said.seek(0)
+            raise RuntimeError(said.read())
+    memory = max(peak.bytes, 1024 * used.ru_maxrss)  # of the largest process, which no peak escapes
+    return Figures(side, part, step, CASES[part], used.ru_utime + used.ru_stime, wall, memory)
 
 
 def floor(number: int) -> None:

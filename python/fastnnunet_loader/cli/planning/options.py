@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import inspect
 import os
 import sys
@@ -143,13 +144,26 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
     nnunet_folders(folders)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
-    from ...nnunet.installing.planning import installed_for_planning
+    with _without_collections():
+        from ...nnunet.installing.planning import installed_for_planning
 
     with (
         installed_for_planning(Settings(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)),
         _told_of_the_end(args.own_process),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Importing torch and nnU-Net makes many objects and hardly any garbage; to look for it takes a sixth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
