@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._core import __version__
 from ..prediction.export.outputs import remove_leftovers
 from ..prediction.images.checks import output_problem
 from ..preprocessing.record import Record, digest_of

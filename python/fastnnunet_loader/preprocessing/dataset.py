@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .._core import __version__
 from ..errors import PreprocessingError
 from ..known import versions
 from ..loading.reading.patience import Patience

@@ -10,8 +10,7 @@ namespace {
 
 constexpr std::int64_t kShortestMatch = 4;  // of LZ4
 constexpr std::int64_t kMatchBytes = 3;     // a token and an offset
-constexpr double kHopeless = 0.7;
-constexpr int kBits = 22;  // of a hash: few different words of a block share one
+constexpr int kBits = 22;                   // of a hash: few different words of a block share one
 
 // Which words of four bytes a block has had. It may say yes to one that it has not had, but never no to one that it
 // has.
@@ -34,7 +33,7 @@ class Words {
 
 }  // namespace
 
-bool lz4_surely_takes_more(const std::byte* bytes, std::int64_t size, std::int64_t block, std::int64_t limit) {
+std::int64_t least_lz4_bytes(const std::byte* bytes, std::int64_t size, std::int64_t block) {
   Words words;
   std::int64_t least = 0;
   for (std::int64_t begin = 0; begin < size; begin += block) {
@@ -54,14 +53,11 @@ bool lz4_surely_takes_more(const std::byte* bytes, std::int64_t size, std::int64
       least += now ? (before ? 0 : kMatchBytes) : 1;
       before = now;
     }
-    if (least > limit) return true;
-    // Most of it may be matches: the rest would not change that.
+    // Labels are matches nearly everywhere: the rest would not change that.
     const std::int64_t done = begin + count;
-    if (done > size / 8 && least < static_cast<std::int64_t>(kHopeless * static_cast<double>(limit) *
-                                                             static_cast<double>(done) / static_cast<double>(size)))
-      return false;
+    if (done > size / 8 && least < done / 2) return 0;
   }
-  return false;
+  return least;
 }
 
 }  // namespace fastnnunet::storage

@@ -141,7 +141,7 @@ struct FreeContext {
 class Compressor {
  public:
   Compressor(const std::string& file, const PackOptions& options, std::size_t voxel, const Grid& grid)
-      : file_(file), bytes_(grid.chunk_bytes) {
+      : file_(file), bytes_(grid.chunk_bytes), block_(grid.block_bytes) {
     static const bool initialised = (blosc2_init(), true);
     static_cast<void>(initialised);
     context_.reset(blosc2_create_cctx(parameters_of(options, voxel, grid.block_bytes)));
@@ -161,20 +161,37 @@ class Compressor {
   }
 
   // The same, or 0 where it may take more than `limit` bytes.
-  std::int32_t compress_within(std::int64_t limit) {
-    const int size = blosc2_compress_ctx(context_.get(), plain(), static_cast<std::int32_t>(bytes_), packed(),
-                                         static_cast<std::int32_t>(std::min(limit, most())));
-    if (size < 0) failed(size);
-    return size;
+  std::int32_t compress_within(std::int64_t limit) { return compress_part(0, bytes_, std::min(limit, most())); }
+
+  // Whether the chunk surely takes fewer bytes than `limit`. Blocks are compressed in parts of the chunk, until it
+  // would be so even if c-blosc2 stored the others as they are.
+  bool parts_within(std::int64_t limit) {
+    const std::int64_t blocks = bytes_ / block_, step = std::max<std::int64_t>(1, blocks / 8) * block_;
+    std::int64_t most_bytes = bytes_ + kAroundBlock * blocks + kAroundChunk;
+    for (std::int64_t begin = 0; begin < bytes_ && most_bytes >= limit; begin += step) {
+      const std::int64_t part = std::min(step, bytes_ - begin);
+      most_bytes += compress_part(begin, part, part + BLOSC2_MAX_OVERHEAD) - part;
+    }
+    return most_bytes < limit;
   }
 
  private:
+  static constexpr std::int64_t kAroundBlock = 8;  // where it begins, and its size
+  static constexpr std::int64_t kAroundChunk = 64;
+
+  std::int32_t compress_part(std::int64_t begin, std::int64_t size, std::int64_t limit) {
+    const int made = blosc2_compress_ctx(context_.get(), plain() + begin, static_cast<std::int32_t>(size), packed(),
+                                         static_cast<std::int32_t>(limit));
+    if (made < 0) failed(made);
+    return made;
+  }
+
   [[noreturn]] void failed(int code) const {
     throw ResourceError(file_, "cannot be compressed (c-blosc2: " + std::string(print_error(code)) + ")");
   }
 
   const std::string& file_;
-  std::int64_t bytes_;
+  std::int64_t bytes_, block_;
   std::unique_ptr<blosc2_context, FreeContext> context_;
   platform::Buffer buffer_;
   std::byte* plain_ = nullptr;
@@ -284,12 +301,14 @@ Choice choose(const std::string& file, const std::byte* voxels, Element element,
   tried.shuffle = true;
   Compressor shuffled(file, tried, voxel, grid);
   gather_chunk(voxels, voxel, slab, grid, origin, shuffled.plain());
-  const std::int32_t size = shuffled.compress();
   const bool is_lz4 = options.codec == BLOSC_LZ4 || options.codec == BLOSC_LZ4HC;
+  const std::int64_t least = is_lz4 ? least_lz4_bytes(shuffled.plain(), grid.chunk_bytes, grid.block_bytes) : 0;
   choice.shuffle = true;
+  if (choice.number < 0 && shuffled.parts_within(least)) return choice;
+  const std::int32_t size = shuffled.compress();
   std::int32_t other = 0;
   std::optional<Compressor> plain;
-  if (!is_lz4 || !lz4_surely_takes_more(shuffled.plain(), grid.chunk_bytes, grid.block_bytes, size)) {
+  if (size >= least) {
     tried.shuffle = false;
     plain.emplace(file, tried, voxel, grid);
     std::memcpy(plain->plain(), shuffled.plain(), static_cast<std::size_t>(grid.chunk_bytes));

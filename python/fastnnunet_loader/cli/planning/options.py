@@ -144,19 +144,19 @@ def installed(args: argparse.Namespace, folders: tuple[str, ...] = ("nnUNet_raw"
     nnunet_folders(folders)
     # Otherwise joblib, which scikit-learn imports, makes a semaphore in shared memory.
     os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
-    with _without_collections():
-        from ...nnunet.installing.planning import installed_for_planning
+    with contextlib.ExitStack() as stack:
+        with _without_collections():
+            from ...nnunet.installing.planning import installed_for_planning
 
-    with (
-        installed_for_planning(Settings(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)),
-        _told_of_the_end(args.own_process),
-    ):
+            settings = Settings(memory_budget=args.memory_budget, threads=args.threads, patience=args.patience)
+            stack.enter_context(installed_for_planning(settings))
+        stack.enter_context(_told_of_the_end(args.own_process))
         yield
 
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Importing torch and nnU-Net makes many objects and hardly any garbage; to look for it takes a sixth of the time."""
+    """Importing nnU-Net and reading its sources makes many objects and no garbage; to look for it takes a sixth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
