@@ -36,7 +36,7 @@ from .machine import machine
 SIDES = ("nnunet", "fastnnunet", "floor")
 PARTS = ("labels", "lungs", "small")
 STEPS = ("extract_fingerprint", "preprocess", "plan_and_preprocess")
-CASES = {"labels": 6, "lungs": 6, "small": 6}
+CASES = {"labels": 8, "lungs": 8, "small": 8}
 ID = 150
 MIB = 2**20
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -105,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 signals.enter_context(ends_on_sigterm())
             if args.command in _LONG:
                 signals.enter_context(listens())
-            return int(command.run(args))
+            code = int(command.run(args))
+        if args.command in PLANNING and all(thread.daemon for thread in threading.enumerate()[1:]):
+            _leave(args, code)
+        return code
     except KeyboardInterrupt:
         return _ended("interrupted", args, 130)
     except Terminated:
@@ -131,14 +135,26 @@ def _ignore_variable(command: str) -> None:
 def _ended(said: str, args: argparse.Namespace, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # of `| tee`, which Ctrl-C ends as well
         print("; ".join(filter(None, (f"fastnnunet: {said}", _CONTINUES.get(args.command)))), file=sys.stderr)
-    if args.own_process and "torch" in sys.modules:
-        # What Python and torch take apart at the end takes seconds, and whoever stops a container does not wait for long.
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+    _leave(args, code, unheard=True)  # whoever stops a container does not wait for long
     return code
+
+
+def _leave(args: argparse.Namespace, code: int, unheard: bool = False) -> None:
+    """End this process without all that Python and torch take apart otherwise, which takes half a second to seconds.
+
+    Nothing happens in a program that called this command; or if what was printed cannot be written, unless `unheard`: Python
+    tells of it at its own end.
+    """
+    if not args.own_process or "torch" not in sys.modules:
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            if not unheard:
+                return
+    os._exit(code)
 
 
 def _tell(error: Exception, debug: bool, code: int) -> int:
