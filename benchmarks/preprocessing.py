@@ -65,7 +65,7 @@ def volumes(part: str, scans: Path) -> list[tuple[Any, Any, tuple[float, float, 
     made = []
     for number in range(CASES[part]):
         image, label = read(("brain" if part == "small" else "lung") + "12"[number % 2])
-        scale, other = 1 + 0.05 * number, 1 + 0.05 * (number * 5 % 6)
+        scale, other = 1 + 0.03 * number, 1 + 0.03 * (number * 3 % 8)
         if part == "labels":
             image = image[:, 60:-60:3, 40:-40:3][: 48 - number]
             image = np.repeat(image, 3, axis=0)
