@@ -41,7 +41,7 @@ NOT_RUN = {
     "troubleshooting.md: fastnnunet train 1 3d_fullres 0 --val": "tests/nnunet/test_train.py runs the validation alone",
     "troubleshooting.md: fastnnunet predict": AGAIN,
     "troubleshooting.md: fastnnunet doctor 1 -c 3d_fullres --quick": AGAIN,
-    "troubleshooting.md: fastnnunet doctor 1\n": "plans and preprocesses; tests/datasets.py does, by the same functions",
+    "troubleshooting.md: fastnnunet plan_and_preprocess -d 1 -c 3d_fullres\n": "tests/preprocessing runs both commands",
     "troubleshooting.md: fastnnunet doctor 1 -c 3d_fullres\n": "tests/doctor reads all files of a data set",
     "troubleshooting.md: nnUNet_compile=f": AGAIN,
 }
