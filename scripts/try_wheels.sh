@@ -329,7 +329,7 @@ windows() {
 for step in "${steps[@]}"; do
   case $step in
     neighbours | pythons | alone | free_threaded | torches | sdist | systems | aarch64 | windows) ;;
-    *) fail "expected steps of: neighbours pythons free_threaded torches sdist systems aarch64 windows, got: $step" ;;
+    *) fail "expected steps of: neighbours pythons alone free_threaded torches sdist systems aarch64 windows, got: $step" ;;
   esac
 done
 for step in "${steps[@]}"; do

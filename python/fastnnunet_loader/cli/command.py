@@ -107,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.command in _LONG:
                 signals.enter_context(listens())
             code = int(command.run(args))
-        if args.command in PLANNING and all(thread.daemon for thread in threading.enumerate()[1:]):
+        others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if args.command in PLANNING and all(thread.daemon for thread in others):  # Python waits for the others
             _leave(args, code)
         return code
     except KeyboardInterrupt:
