@@ -53,13 +53,15 @@ def predict(name: str, options: list[str]) -> tuple[Run, str]:
         watch = threading.Timer(LIMIT, process.kill)
         watch.start()
         assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            found = DONE.match(line)
-            if found and (count := int(found[1])) and count not in at:
-                at[count] = time.monotonic() - begin
-        process.wait()
-        watch.cancel()
+        try:
+            for line in process.stdout:
+                said.append(line)
+                found = DONE.match(line)
+                if found and (count := int(found[1])) and count not in at:
+                    at[count] = time.monotonic() - begin
+            process.wait()
+        finally:
+            watch.cancel()
     seconds = time.monotonic() - begin
     text = "".join(said)
     if not at:

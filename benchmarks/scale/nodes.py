@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,6 +150,8 @@ class _Counting:
     def __enter__(self) -> _Counting:
         command = [sys.executable, "-W", "ignore", "-c", _COUNT, self._cluster.address]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        self._limit = threading.Timer(3 * LIMIT, self._process.kill)  # for a Ray that says nothing more
+        self._limit.start()
         return self
 
     def wait(self) -> None:
@@ -166,6 +169,7 @@ class _Counting:
         raise RuntimeError(f"[fleet] expected {wanted} nodes of Ray at {self._cluster.address}, got fewer:\n{''.join(said)}")
 
     def __exit__(self, *_: object) -> None:
+        self._limit.cancel()
         self._process.kill()
         self._process.communicate()
 

@@ -1,7 +1,7 @@
 """Threads of Python: how they are started, and pools of them, one with the interface of `multiprocessing.Pool`.
 
-Every thread is started here, so that one that the system refuses is a ResourceError which says what limits the process. Python
-raises a RuntimeError without a reason. Where the work can do without a thread, its caller catches the error and says so.
+A thread that the system refuses is a ResourceError which says what limits the process; Python raises a RuntimeError without a
+reason. Where the work can do without a thread, its caller catches the error and says so.
 
 The standard library's `multiprocessing.pool.ThreadPool` is not enough: it creates a semaphore, and that lies in
 shared memory.
@@ -37,11 +37,18 @@ def start(thread: threading.Thread, what: str) -> None:
         ResourceError: the system gives the process no more threads.
     """
     with needed(what):
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError):
-            time.sleep(0.1)  # one that has just ended may still be counted
-            thread.start()
+        twice(thread.start)
+
+
+def twice(begin: Callable[[], None]) -> None:
+    """Call what starts a thread; again if the system refused it, since one that has just ended may still be counted."""
+    try:
+        begin()
+    except RuntimeError as error:
+        if not is_refusal(error):
+            raise
+        time.sleep(0.1)
+        begin()
 
 
 @contextlib.contextmanager
@@ -82,11 +89,13 @@ class Executor(ThreadPoolExecutor):
     def _adjust_thread_count(self) -> None:
         # Python calls it for each task, which is in the queue then.
         try:
-            with needed("[threads] expected a thread of a pool"):
-                super()._adjust_thread_count()
-        except ResourceError:
-            if not self._threads:
+            super()._adjust_thread_count()
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not is_refusal(error):
                 raise
+            if not self._threads:
+                with needed("[threads] expected a thread of a pool"):
+                    twice(super()._adjust_thread_count)
 
 
 class AsyncResult(Generic[T]):
@@ -283,4 +292,4 @@ def _torch_threads() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-__all__ = ["AsyncResult", "Executor", "ThreadPool", "is_refusal", "limits", "needed", "refusal", "start"]
+__all__ = ["AsyncResult", "Executor", "ThreadPool", "is_refusal", "limits", "needed", "refusal", "start", "twice"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,8 +93,35 @@ def test_a_network_has_no_weights_unless_it_looks_at_them(patched: Callable[...,
     assert ExperimentPlanner.static_estimate_VRAM_usage((8, 8, 8), 1, 2, name, {}, ()) == 8.0
     assert measured == ["meta"]
     measured.clear()
-    assert ExperimentPlanner.static_estimate_VRAM_usage((8, 8, 8), 1, 2, name, {"looks": True}, ()) == 8.0
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # not what nnU-Net sets for the estimate
+    try:
+        assert ExperimentPlanner.static_estimate_VRAM_usage((8, 8, 8), 1, 2, name, {"looks": True}, ()) == 8.0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
     assert measured == ["meta", "cpu"]
+
+
+def test_what_a_networks_module_makes_when_it_is_imported_has_values(
+    patched: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays for the training that follows in the same process."""
+    (tmp_path / "own_network.py").write_text(
+        "import torch\nWEIGHTS = torch.ones(3)\n"
+        "class Network(torch.nn.Module):\n"
+        "    def __init__(self, input_channels, num_classes, norm):\n        super().__init__()\n"
+        "    def compute_conv_feature_map_size(self, patch):\n        return float(WEIGHTS.sum())\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "own_norm.py").write_text("import torch\nclass Norm:\n    scale = torch.ones(2)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ((8, 8, 8), 1, 2, "own_network.Network", {"norm": "own_norm.Norm"}, ("norm",))
+    assert ExperimentPlanner.static_estimate_VRAM_usage(*asked) == 3.0
+    for name in ("own_network", "own_norm"):
+        module: Any = sys.modules.pop(name)
+        made = module.WEIGHTS if name == "own_network" else module.Norm.scale
+        assert made.device.type == "cpu"
 
 
 def test_an_error_of_the_network_is_its_own(patched: Callable[..., Any]) -> None:

@@ -143,13 +143,13 @@ def _ended(said: str, args: argparse.Namespace, code: int) -> int:
 def _leave(args: argparse.Namespace, code: int, unheard: bool = False) -> None:
     """End this process without all that Python and torch take apart otherwise, which takes half a second to seconds.
 
-    Nothing happens in a program that called this command; or if what was printed cannot be written, unless `unheard`: Python
-    tells of it at its own end.
+    It returns in a program that called this command; or if what was printed cannot be written, unless `unheard`: Python tells
+    of it at its own end.
     """
     if not args.own_process or "torch" not in sys.modules:
         return
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None if closed by whoever started this process
         try:
             stream.flush()
         except (OSError, ValueError):

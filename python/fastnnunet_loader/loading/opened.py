@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import sys
 import threading
 import time
@@ -61,11 +62,19 @@ def end_elsewhere(core: _core.Loader) -> None:
     core.close(timedelta(0))
     try:
         start(
-            threading.Thread(target=end, args=(core,), name="fastnnunet_loader close"),
+            threading.Thread(target=_end_all, args=(core,), name="fastnnunet_loader close"),
             "[loader] expected a thread that closes it",
         )
     except ResourceError:
         _unended.append(core)  # for this thread may be one that the core waits for
+
+
+def _end_all(core: _core.Loader) -> None:
+    """Close this one, and those that had no thread for it before."""
+    end(core)
+    with contextlib.suppress(IndexError):  # another thread took the last
+        while _unended:
+            end(_unended.pop())
 
 
 def end(core: _core.Loader) -> None:

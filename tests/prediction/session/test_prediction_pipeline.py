@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastnnunet_loader.errors import PredictionError, StorageError
+from fastnnunet_loader.errors import PredictionError, ResourceError, StorageError
 from fastnnunet_loader.prediction.export.outputs import Outputs
 from fastnnunet_loader.prediction.session.memory import Budget, Need
 from fastnnunet_loader.prediction.session.pipeline import Job, Pipeline, failure
@@ -41,6 +41,20 @@ def pipeline(limit: int = 100, on_bad_case: str = "raise", predict: Any = None, 
 def test_results_are_in_order() -> None:
     assert pipeline().run(job(i) for i in range(5)) == [(i + 0.5, i, f"target {i}") for i in range(5)]
     assert pipeline().run([]) == []
+
+
+@pytest.mark.parametrize("stage", ["preprocesses a case", "prepares windows", "exports a case"])
+def test_a_thread_that_the_system_refuses_is_no_fault_of_the_case(stage: str) -> None:
+    def refused(*_: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    stages = {"prepares windows": {"predict": refused}, "exports a case": {"writer": refused}}
+    line = pipeline(on_bad_case="skip", **stages.get(stage, {}))
+    jobs = [job(i, prepare=refused if stage == "preprocesses a case" and i == 2 else None) for i in range(5)]
+    with pytest.raises(ResourceError, match=rf"\[prediction\] expected a thread that {stage}, got none") as caught:
+        line.run(jobs)
+    assert "can't start new thread" in str(caught.value.__cause__)
+    assert line.failures == []
 
 
 def test_stages_overlap() -> None:

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kShortestMatch = 4;  // of LZ4
 constexpr std::int64_t kMatchBytes = 3;     // a token and an offset
+constexpr std::int64_t kSmallBlock = 32;    // a whole chunk of zeros may take fewer bytes than its smaller blocks
 constexpr int kBits = 22;                   // of a hash: few different words of a block share one
 
 // Which words of four bytes a block has had. It may say yes to one that it has not had, but never no to one that it
@@ -34,6 +35,7 @@ class Words {
 }  // namespace
 
 std::int64_t least_lz4_bytes(const std::byte* bytes, std::int64_t size, std::int64_t block) {
+  if (block < kSmallBlock) return 0;
   Words words;
   std::int64_t least = 0;
   for (std::int64_t begin = 0; begin < size; begin += block) {
@@ -53,7 +55,7 @@ std::int64_t least_lz4_bytes(const std::byte* bytes, std::int64_t size, std::int
       least += now ? (before ? 0 : kMatchBytes) : 1;
       before = now;
     }
-    // Labels are matches nearly everywhere: the rest would not change that.
+    // Labels are matches nearly everywhere: the rest seldom changes that.
     const std::int64_t done = begin + count;
     if (done > size / 8 && least < done / 2) return 0;
   }

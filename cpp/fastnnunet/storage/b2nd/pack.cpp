@@ -163,8 +163,8 @@ class Compressor {
   // The same, or 0 where it may take more than `limit` bytes.
   std::int32_t compress_within(std::int64_t limit) { return compress_part(0, bytes_, std::min(limit, most())); }
 
-  // Whether the chunk surely takes fewer bytes than `limit`. Blocks are compressed in parts of the chunk, until it
-  // would be so even if c-blosc2 stored the others as they are.
+  // For LZ4HC, which makes one stream of a block: whether the chunk surely takes fewer bytes than `limit`. Blocks are
+  // compressed in parts of the chunk, until it would be so even if c-blosc2 stored the others as they are.
   bool parts_within(std::int64_t limit) {
     const std::int64_t blocks = bytes_ / block_, step = std::max<std::int64_t>(1, blocks / 8) * block_;
     std::int64_t most_bytes = bytes_ + kAroundBlock * blocks + kAroundChunk;
@@ -304,7 +304,7 @@ Choice choose(const std::string& file, const std::byte* voxels, Element element,
   const bool is_lz4 = options.codec == BLOSC_LZ4 || options.codec == BLOSC_LZ4HC;
   const std::int64_t least = is_lz4 ? least_lz4_bytes(shuffled.plain(), grid.chunk_bytes, grid.block_bytes) : 0;
   choice.shuffle = true;
-  if (choice.number < 0 && shuffled.parts_within(least)) return choice;
+  if (choice.number < 0 && options.codec == BLOSC_LZ4HC && shuffled.parts_within(least)) return choice;
   const std::int32_t size = shuffled.compress();
   std::int32_t other = 0;
   std::optional<Compressor> plain;

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
+import pydoc
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -59,15 +61,27 @@ def _measure_without_weights(patches: Patches, module: ModuleType) -> None:
     if not isinstance(found, staticmethod) or not is_nnunets(found.__func__, PLANNER):
         return
     original = found.__func__
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
     def estimate(*args: Any, **kwargs: Any) -> Any:
         import torch
 
-        # A network that looks at its weights fails there, and is made again; any other error comes again.
+        given = signature.bind(*args, **kwargs).arguments
+        # What a network's modules make when they are imported must have values.
+        for name in (given.get("arch_class_name"), *_imports_of(given)):
+            pydoc.locate(str(name))
+        threads = torch.get_num_threads()
         with contextlib.suppress(Exception), torch.device("meta"):
             return original(*args, **kwargs)
-        return original(*args, **kwargs)
+        torch.set_num_threads(threads)  # which nnU-Net sets back where all goes well
+        return original(*args, **kwargs)  # of a network that looks at its weights; any other error is raised now
 
     estimate.__module__ = __name__
     patches.set(planner, ESTIMATE, staticmethod(estimate))
+
+
+def _imports_of(given: dict[str, Any]) -> list[Any]:
+    """What the plans name of other modules: convolutions, norms and the like."""
+    settings = given.get("arch_kwargs") or {}
+    return [settings[name] for name in given.get("arch_kwargs_req_import") or () if settings.get(name) is not None]

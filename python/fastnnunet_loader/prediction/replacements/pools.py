@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...threads import ThreadPool, needed
+from ...threads import ThreadPool, needed, twice
 from . import options
 
 __all__ = ["ThreadManager", "ThreadMultiprocessing", "ThreadProcess"]
@@ -32,7 +32,7 @@ class ThreadProcess(threading.Thread):
     def start(self) -> None:
         """Start the thread, or raise ResourceError."""
         with needed(f"[{self.name}] expected a thread in place of nnU-Net's process"):
-            super().start()
+            twice(super().start)
 
     def run(self) -> None:
         """Run the target."""

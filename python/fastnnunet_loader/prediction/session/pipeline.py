@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 
-from ...errors import FastnnUNetError, PredictionError
+from ...errors import FastnnUNetError, PredictionError, ResourceError
 from ...threads import is_refusal, refusal, start
 from ..export.outputs import Outputs
 from .memory import Budget, Need
@@ -97,6 +97,8 @@ class Pipeline:
         self._prepared: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=1)
         self._predicted: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=1)
         self._results: dict[int, Any] = {}
+        self._refused: ResourceError | None = None
+        """Of a thread that the export wanted."""
         self._count = 0
         self._lock = threading.Lock()
 
@@ -118,8 +120,12 @@ class Pipeline:
             self._put(self._predicted, None)
             while writer.is_alive():
                 writer.join(0.1)
-        except BaseException:
+            if self._refused is not None:
+                raise self._refused
+        except BaseException as error:
             self._abandon(*started)
+            if isinstance(error, _Stopped) and self._refused is not None:
+                raise self._refused from self._refused.__cause__
             raise
         finally:
             self._no_more.set()
@@ -161,6 +167,8 @@ class Pipeline:
             if job.need is not None:
                 self._budget.keep(item.index, job.need.after_preprocessing)
         except Exception as error:
+            if is_refusal(error):  # of a limit of the process, which is no fault of the case
+                raise refusal("[prediction] expected a thread that preprocesses a case") from error
             item.error = failure(job.case, "preprocess", error)
         self._tell("reading", None)
         self._put(self._prepared, item)
@@ -174,7 +182,7 @@ class Pipeline:
                 try:
                     item.predicted = self._predict(item.job.case, image, item.properties, item.job.target)
                 except Exception as error:
-                    if is_refusal(error):  # of a limit of the process, which is no fault of the case
+                    if is_refusal(error):
                         raise refusal("[prediction] expected a thread that prepares windows") from error
                     item.error = failure(item.job.case, "predict", error)
                 del image
@@ -198,6 +206,11 @@ class Pipeline:
                     result = self._export(predicted, item.properties, job.target)
                 except Exception as error:
                     if self._stop.is_set():
+                        return
+                    if is_refusal(error):
+                        self._refused = refusal("[prediction] expected a thread that exports a case")
+                        self._refused.__cause__ = error
+                        self._stop.set()
                         return
                     item.error = failure(job.case, "export", error)
                 del predicted
