@@ -11,10 +11,8 @@ import torch
 
 import fastnnunet_loader as fl
 
-from .fault import expect, fault
+from .fault import become_another_user, expect, fault
 from .scene import Scene
-
-_NOBODY = 65533
 
 
 @fault("memory budget reached by batches that are kept", "MemoryBudgetError says so; with one let go the next batch comes")
@@ -224,13 +222,11 @@ def _(scene: Scene) -> str:
 
 @fault("too few processes for the threads (ulimit -u)", "ResourceError says so, or batches come", limit=60)
 def _(scene: Scene) -> str:
-    # The limit counts what a user has everywhere, and means nothing to root: so it is another user, who has nothing else.
     if os.getuid() != 0:
         return "only root can become another user"
 
     def limit(threads: int) -> None:
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
+        become_another_user()
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
 
     seen = _outcomes(scene, limit, range(1, 16), 8)

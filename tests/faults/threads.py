@@ -30,7 +30,7 @@ from fastnnunet_loader.prediction.session.predictor import PredictorOptions
 from fastnnunet_loader.statistics.reporter import Reporter, ReportOptions
 from fastnnunet_loader.threads import ThreadPool
 
-from .fault import expect, fault, not_tried
+from .fault import become_another_user, expect, fault, not_tried
 from .preprocessing import CONFIGURATION, data_of
 from .scene import Scene
 
@@ -43,13 +43,7 @@ Work = Callable[[], str]
 def _outcomes(scene: Scene, work: Work, amounts: tuple[int, ...]) -> list[str]:
     """What comes of it where the process may have so many more threads. The last amount is enough."""
     expect(work() == "", "there was a warning without a limit")  # also, what is imported late is there
-    # The limit counts what a user has everywhere, and means nothing to root. So it is a user who has nothing else.
-    user = 100_000 + os.getpid()
-    for folder, _, names in os.walk(scene.root):
-        for place in (Path(folder), *(Path(folder, name) for name in names)):
-            os.chown(place, user, user)
-    os.setgid(user)
-    os.setuid(user)
+    become_another_user()
     usual, found = scene.keep(), []
     before = resource.getrlimit(resource.RLIMIT_NPROC)
     for more in amounts:
