@@ -25,7 +25,7 @@ blosc2_with_checks() {
   local root=$ROOT/build/blosc2-checked source
   if [ ! -f "$root/lib/libblosc2.a" ]; then
     mkdir -p "$root"
-    "$python" -m pip download --disable-pip-version-check --quiet --no-deps --no-binary :all: -d "$root" hdf5plugin==7.1.0
+    "$python" "$ROOT/scripts/source_archive.py" hdf5plugin 7.1.0 "$root"
     tar xzf "$root"/hdf5plugin-7.1.0.tar.gz -C "$root"
     source=$root/hdf5plugin-7.1.0/lib
     local flags="-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer"

