@@ -113,12 +113,17 @@ for target in "${targets[@]}"; do
   prefix=$build/$target
   mkdir -p "$prefix"
   export ZIG_TARGET=$zig CCACHE_COMPILERCHECK="string:ziglang 0.17.1 $zig"
+  # What the compiler's script adds, ccache does not see.
+  if [[ $target == macos-* ]]; then CCACHE_COMPILERCHECK+=" $(cat "$here/c++" "$here/macos.h" | sha256sum)"; fi
   "$here/dependencies.sh" "$build/sources" "$zig" "$prefix"
   if [ ! -d "$prefix/blosc2" ]; then
     say "c-blosc2 for $target"
     "$TOOLS/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
       "${platforms[@]/#/--platform=}" -d "$prefix" "blosc2>=4.12"
     (cd "$prefix" && "$TOOLS/bin/python" -m zipfile -e blosc2-*.whl blosc2.part && mv blosc2.part/blosc2 blosc2)
+  fi
+  if [[ $target == macos-* ]]; then
+    "$TOOLS/bin/python" "$here/private_symbols.py" "$prefix"/lib/*.a "$prefix"/blosc2/lib/*.a
   fi
   if [ ! -e "$prefix/torch/made" ]; then
     torch_stub "$prefix/torch"

@@ -1,8 +1,8 @@
 # The static c-blosc2 and its headers: from BLOSC2_ROOT, or from the PyPI package `blosc2`, whose wheels carry both.
 #
 # Versions before 3.3.3 (package: 4.12) write out of bounds when they decompress damaged BloscLZ; of what else is known, up
-# to 3.3.0, nothing is on our way, which is blosc2_getitem_ctx() behind checks of our own. nnU-Net's files have Zstd. As
-# Python 3.10 has no later package than 4.3.3, older ones are taken, and then files with BloscLZ are refused.
+# to 3.3.0, nothing is on our way, which is blosc2_getitem_ctx() behind checks of our own. As Python 3.10 has no later package
+# than 4.3.3, older ones are taken; storage/b2nd/chunk.cpp keeps from them what they cannot bear.
 if(NOT BLOSC2_ROOT)
   find_package(Python 3.10 QUIET COMPONENTS Interpreter)
   if(Python_EXECUTABLE)
@@ -30,9 +30,5 @@ if(Blosc2Static_FOUND AND NOT TARGET Blosc2Static::blosc2)
   add_library(Blosc2Static::blosc2 UNKNOWN IMPORTED)
   set_target_properties(Blosc2Static::blosc2 PROPERTIES
     IMPORTED_LOCATION ${Blosc2Static_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${Blosc2Static_INCLUDE_DIR})
-  if(Blosc2Static_VERSION VERSION_LESS 3.3.3)
-    message(STATUS "c-blosc2 ${Blosc2Static_VERSION} is older than 3.3.3: files compressed with BloscLZ will be refused")
-    target_compile_definitions(Blosc2Static::blosc2 INTERFACE FASTNNUNET_WITHOUT_BLOSCLZ)
-  endif()
   target_link_libraries(Blosc2Static::blosc2 INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 endif()

@@ -29,16 +29,16 @@ library() { # NAME, then options of CMake
 }
 
 # Debian's archive of zlib has no CMake file that every compiler takes. Of its sources gz*.c are for files: only OpenCV for Windows
-# names them, whose linker takes whole objects.
+# and macOS names them, whose linkers take whole objects.
 zlib() {
   if [ -e "$prefix/built/zlib" ]; then return; fi
   say "zlib for $target"
   mkdir -p "$prefix/build/zlib" "$prefix/lib" "$prefix/include" "$prefix/built"
   local name objects=() names=(adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil)
-  if [[ $target == *-windows-* ]]; then names+=(gzclose gzlib gzread gzwrite); fi
+  if [[ $target != *-linux-* ]]; then names+=(gzclose gzlib gzread gzwrite); fi
   # Or zlib takes macOS for the one before, which had no such function.
   local defined=()
-  if [[ $target == *-macos* ]]; then defined+=(-Dfdopen=fdopen); fi
+  if [[ $target == *-macos* ]]; then defined+=(-Dfdopen=fdopen -DHAVE_UNISTD_H); fi
   for name in "${names[@]}"; do
     "$here/cc" -O2 -w "${defined[@]}" -fPIC -fvisibility=hidden -c "$sources/zlib/$name.c" -o "$prefix/build/zlib/$name.o"
     objects+=("$prefix/build/zlib/$name.o")

@@ -24,6 +24,8 @@ ALLOWED = re.compile(
     re.IGNORECASE,
 )
 OF_PYTHON = re.compile(r"^_?_?Py[A-Z_]")
+# `operator new` and `delete` of libc++, which is linked in: weak, so that those of the system take their place.
+OF_EVERYONE = re.compile(r"(mh_dylib_header|dso_handle)$|Z(na|nw|da|dl)")
 OF_TORCH = re.compile(r"^_(aoti_)?torch_")
 
 
@@ -66,7 +68,7 @@ def wrong(imported: dict[str, list[str]], exported: Iterable[str]) -> Iterable[s
                 yield f"expected what is looked up in any library to be Python's or torch's, got {', '.join(foreign)}"
         elif not ALLOWED.fullmatch(library):
             yield f"expected libraries of the system, Python or torch, got {library} for {', '.join(names)}"
-    beside = [name for name in exported if not name.startswith("PyInit_")]
+    beside = [name for name in exported if not name.startswith("PyInit_") and not OF_EVERYONE.match(name)]
     if beside and not any(library.lower().endswith(".dll") for library in imported):
         yield f"expected PyInit to be the only symbol that is exported, got {len(beside)} more, such as {beside[0]}"
 

@@ -74,12 +74,12 @@ TEST_CASE("arena: as many tasks at once as there are threads, also beyond the co
   for (const int threads : {1, 2, 9}) {
     CAPTURE(threads);
     const auto arena = Arena::shared(threads, 8);
-    Tasks tasks(arena);
     // Every task waits for all others: fewer threads would never end.
     Countdown all(threads), done(threads);
     std::mutex mutex;
     std::set<Arena::ThreadState*> states;
     std::set<std::thread::id> ids;
+    Tasks tasks(arena);
     for (int i = 0; i < threads; ++i)
       tasks.enqueue([&](Arena::ThreadState& state) {
         {
@@ -103,8 +103,8 @@ TEST_CASE("arena: it grows while its threads work, as far as it has room", "[eng
   const auto arena = Arena::shared(2, 8, 5);
   CHECK(Arena::shared(2, 8, 5) == arena);
   CHECK(Arena::shared(2, 8) != arena);
-  Tasks tasks(arena);
   Countdown two(2), four(4), five(5), done(5);
+  Tasks tasks(arena);
   for (int i = 0; i < 5; ++i)
     tasks.enqueue([&](Arena::ThreadState&) {
       two.tick();
@@ -133,8 +133,8 @@ TEST_CASE("arena: several grow it at once", "[engine]") {
     for (int wanted = 2; wanted <= 6; ++wanted) growers.emplace_back([&, wanted] { arena->grow(wanted); });
     for (std::thread& grower : growers) grower.join();
     REQUIRE(arena->threads() == 6);
-    Tasks tasks(arena);
     Countdown all(6);
+    Tasks tasks(arena);
     for (int i = 0; i < 6; ++i)
       tasks.enqueue([&](Arena::ThreadState&) {
         all.tick();
@@ -146,10 +146,10 @@ TEST_CASE("arena: several grow it at once", "[engine]") {
 
 TEST_CASE("arena: a thread's memory is one task's at a time", "[engine]") {
   const auto arena = Arena::shared(4, 8);
-  Tasks tasks(arena);
   constexpr int kTasks = 400;
   Countdown done(kTasks);
   std::atomic<int> wrong{0};
+  Tasks tasks(arena);
   for (int i = 0; i < kTasks; ++i)
     tasks.enqueue([&, i](Arena::ThreadState& state) {
       int* memory = state.workspace.scratch<int>(0, 64);
@@ -164,9 +164,9 @@ TEST_CASE("arena: a thread's memory is one task's at a time", "[engine]") {
 
 TEST_CASE("arena: one thread takes tasks in their order", "[engine]") {
   const auto arena = Arena::shared(1, 8);
-  Tasks tasks(arena);
   Countdown done(100);
   std::vector<int> order;
+  Tasks tasks(arena);
   for (int i = 0; i < 100; ++i)
     tasks.enqueue([&, i](Arena::ThreadState&) {
       order.push_back(i);
@@ -178,10 +178,10 @@ TEST_CASE("arena: one thread takes tasks in their order", "[engine]") {
 
 TEST_CASE("arena: threads without a task help with the loops of those that have one", "[engine]") {
   const auto arena = Arena::shared(3, 8);
-  Tasks tasks(arena);
   Countdown helped(2), done(1);
   std::mutex mutex;
   std::set<std::thread::id> ids;
+  Tasks tasks(arena);
   tasks.enqueue([&](Arena::ThreadState& state) {
     state.workspace.share(12, [&](std::int64_t, std::int64_t) {
       bool first = false;
@@ -202,9 +202,9 @@ TEST_CASE("arena: threads without a task help with the loops of those that have 
 
 TEST_CASE("arena: a thread that has ended its task helps with a loop that others are in", "[engine]") {
   const auto arena = Arena::shared(3, 8);
-  Tasks tasks(arena);
   Countdown both(2), in_loop(1), all(3), done(2);
   Visitors visitors;
+  Tasks tasks(arena);
   tasks.enqueue([&](Arena::ThreadState&) {
     both.tick();
     in_loop.wait();
@@ -227,10 +227,10 @@ TEST_CASE("arena: a thread that has ended its task helps with a loop that others
 TEST_CASE("arena: a thread that helps takes a task after the range that it is at", "[engine]") {
   const auto arena = Arena::shared(2, 8);
   for (int repetition = 0; repetition < 20; ++repetition) {
-    Tasks tasks(arena);
     Countdown begun(1), done(2);
     std::atomic<int> ranges_before{0};
     std::atomic<bool> has_begun{false};
+    Tasks tasks(arena);
     tasks.enqueue([&](Arena::ThreadState& state) {
       const auto here = std::this_thread::get_id();
       while (state.workspace.idle() < 1) std::this_thread::yield();
@@ -256,10 +256,10 @@ TEST_CASE("arena: a thread that helps takes a task after the range that it is at
 
 TEST_CASE("arena: loops of several tasks at once, and tasks between them", "[engine]") {
   const auto arena = Arena::shared(4, 8);
-  Tasks tasks(arena);
   constexpr int kTasks = 300;
   Countdown done(kTasks);
   std::atomic<int> wrong{0};
+  Tasks tasks(arena);
   for (int i = 0; i < kTasks; ++i) {
     tasks.enqueue([&, i](Arena::ThreadState& state) {
       for (int loop = 0; loop < 5; ++loop) {
@@ -284,9 +284,9 @@ TEST_CASE("arena: loops of several tasks at once, and tasks between them", "[eng
 TEST_CASE("arena: where every thread has a task, each does its own loops", "[engine]") {
   for (const int threads : {1, 3}) {
     const auto arena = Arena::shared(threads, 8);
-    Tasks tasks(arena);
     Countdown all(threads), done(threads);
     std::atomic<int> elsewhere{0};
+    Tasks tasks(arena);
     for (int i = 0; i < threads; ++i)
       tasks.enqueue([&](Arena::ThreadState& state) {
         all.tick();
@@ -305,9 +305,9 @@ TEST_CASE("arena: where every thread has a task, each does its own loops", "[eng
 
 TEST_CASE("arena: what is thrown on a helping thread reaches the one that has the task", "[engine]") {
   const auto arena = Arena::shared(3, 8);
-  Tasks tasks(arena);
   Countdown done(1);
   bool caught = false;
+  Tasks tasks(arena);
   tasks.enqueue([&](Arena::ThreadState& state) {
     try {
       state.workspace.share(100, [](std::int64_t, std::int64_t end) {
@@ -386,8 +386,8 @@ TEST_CASE("arena: what threads hold can be looked at", "[engine]") {
 TEST_CASE("arena: it ends only when its tasks have", "[engine]") {
   for (int i = 0; i < 50; ++i) {
     auto arena = Arena::shared(3, 8);
-    Tasks tasks(arena);
     std::atomic<int> count{0};
+    Tasks tasks(arena);
     for (int k = 0; k < 10; ++k) tasks.enqueue([&](Arena::ThreadState&) { ++count; });
     arena.reset();
     REQUIRE(count == 10);

@@ -69,8 +69,8 @@ void check_shared(const std::vector<std::unique_ptr<transforms::Transform>>& tra
       const Record parameters = drawn(*transform, geometry_of(data), seed);
       const Data alone = apply(*transform, parameters, data);
       Data shared{};
-      Tasks tasks(arena);
       Countdown done(1);
+      Tasks tasks(arena);
       tasks.enqueue([&](Arena::ThreadState& state) {
         // The last task's thread may not yet have told that it is through.
         while (state.workspace.idle() < 2) std::this_thread::yield();

@@ -31,7 +31,7 @@ class Countdown {
   int count_;
 };
 
-// What a test has the arena run; it belongs to the test, and is there until all of it has run.
+// What a test has the arena run. It waits for all of it, so it is declared after whatever that uses.
 class Tasks {
  public:
   explicit Tasks(const std::shared_ptr<engine::Arena>& arena) : arena_(arena) {}

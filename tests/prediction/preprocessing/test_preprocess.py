@@ -94,6 +94,11 @@ def test_previous_stage_becomes_channels(nnunet_dataset: Any, tmp_path: Path) ->
     assert ours[0].shape[0] == 3
 
 
+def assert_same_resampling(theirs: Any, ours: Any) -> None:
+    """But for the last bit of the standard deviation before it, in which versions of NumPy differ."""
+    assert np.abs(theirs - ours).max() <= 1e-6 * np.ptp(theirs)
+
+
 def test_other_resampling_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) -> None:
     dataset = nnunet_dataset("default")
     fullres = dict(dataset.plans["configurations"]["3d_fullres"])
@@ -102,7 +107,7 @@ def test_other_resampling_is_the_plans_own(nnunet_dataset: Any, tmp_path: Path) 
     plans = {**dataset.plans, "configurations": {"3d_fullres": fullres}}
     files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
     theirs, ours = both(dataset, plans, "3d_fullres", files)
-    assert np.array_equal(theirs[0], ours[0])
+    assert_same_resampling(theirs[0], ours[0])
 
 
 @pytest.mark.parametrize("order", [2, 4, 5])
@@ -113,7 +118,7 @@ def test_other_order_is_nnunets_own_and_named(nnunet_dataset: Any, tmp_path: Pat
     plans = {**dataset.plans, "configurations": {"3d_fullres": fullres}}
     files = images_of(copy_images(dataset, tmp_path / "images", 1), "brain_000")
     theirs, ours = both(dataset, plans, "3d_fullres", files)
-    assert np.array_equal(theirs[0], ours[0])
+    assert_same_resampling(theirs[0], ours[0])
     manager, said = PlansManager(plans), []
     Preprocessing(manager, manager.get_configuration("3d_fullres"), description(dataset), 1, said.append)
     assert said[0].startswith("images are resampled in Python: resample_data_or_seg_to_shape(")

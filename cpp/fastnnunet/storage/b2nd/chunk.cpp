@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
 constexpr std::size_t kStart = sizeof(std::int32_t);
+// Before 3.3.3, a length of more than 31 bits makes the decoder of BloscLZ write out of bounds. It takes 8,421,505 bytes.
+constexpr bool kBloscLzOverflows =
+    BLOSC2_VERSION_MAJOR * 10000 + BLOSC2_VERSION_MINOR * 100 + BLOSC2_VERSION_RELEASE < 30303;
+constexpr std::int64_t kMostBloscLz = 8 << 20;
 
 std::int64_t little_endian(const std::byte* bytes) {
   std::uint32_t value = 0;
@@ -139,15 +143,14 @@ void ChunkReader::read_table(std::int64_t blocks, Chunk& chunk) {
 // Refuses what the decoder would look up as a plugin, or needs more of the chunk than a block for.
 void ChunkReader::check_codec(const std::byte* header, unsigned flags, unsigned flags2) const {
   const unsigned codec = flags >> 5;
+  const std::int64_t size = little_endian(header + BLOSC2_CHUNK_CBYTES);
   if (codec != BLOSC_BLOSCLZ_FORMAT && codec != BLOSC_LZ4_FORMAT && codec != BLOSC_ZLIB_FORMAT &&
       codec != BLOSC_ZSTD_FORMAT) {
     damaged("expected codec BloscLZ, LZ4, Zlib or Zstd, got number " + std::to_string(codec));
   }
-#ifdef FASTNNUNET_WITHOUT_BLOSCLZ
-  if (codec == BLOSC_BLOSCLZ_FORMAT)
-    damaged("expected codec LZ4, Zlib or Zstd, got BloscLZ: this build's c-blosc2 " BLOSC2_VERSION_STRING
-            " writes out of bounds where such data is damaged, 3.3.3 does not");
-#endif
+  if (kBloscLzOverflows && codec == BLOSC_BLOSCLZ_FORMAT && size > kMostBloscLz)
+    damaged("expected at most 8 MiB in BloscLZ, got " + std::to_string(size) + " bytes: this build's c-blosc2 " +
+            BLOSC2_VERSION_STRING + " writes out of bounds where such data is damaged, 3.3.3 does not");
   if ((flags2 & BLOSC2_USEDICT) != 0) damaged("expected compression without a dictionary");
   for (int i = 0; i < BLOSC2_MAX_FILTERS; ++i) {
     const unsigned filter = at(header, BLOSC2_CHUNK_FILTER_CODES + i);

@@ -82,7 +82,7 @@ class Ranking {
   // As torch.quantile, which computes in float32.
   float quantile(float q) {
     const float place = q * static_cast<float>(std::ssize(values_) - 1);
-    const auto last = std::ssize(values_) - 1;
+    const std::int64_t last = std::ssize(values_) - 1;
     const float below = at(std::min(static_cast<std::int64_t>(std::floor(place)), last));
     const float above = at(std::min(static_cast<std::int64_t>(std::ceil(place)), last));
     const float weight = place - std::floor(place);

@@ -1,3 +1,6 @@
+#include <blosc2.h>
+
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -100,6 +103,34 @@ TEST_CASE("b2nd: codecs, filters and levels") {
         CHECK(box_is_right<float>(*volume, array, 1, {{3, 5, 7}, {17, 20, 40}}));
       }
     }
+  }
+}
+
+// An older c-blosc2 is in builds for Python 3.10.
+TEST_CASE("b2nd: a large chunk in BloscLZ is read, or refused where c-blosc2 could write out of bounds") {
+  TemporaryFolder folder;
+  const auto path = folder / "case.b2nd";
+  auto array = ramp<float>({1, 200, 128, 128});
+  // Three of four bytes are random.
+  std::uint32_t state = 1;
+  for (float& value : array.values) {
+    state = state * 1664525u + 1013904223u;
+    value = std::bit_cast<float>(0x3f000000u | state >> 9);
+  }
+  Compression compression = {{1, 200, 128, 128}, {1, 50, 128, 128}};
+  compression.codec = BLOSC_BLOSCLZ;
+  compression.level = 9;
+  write_b2nd(path, array, "<f4", compression);
+  REQUIRE(std::filesystem::file_size(path) > 8 << 20);
+  REQUIRE(std::filesystem::file_size(path) < array.values.size() * 4);
+  const auto volume = open_volume(path, "");
+  std::vector<float> out(array.values.size());
+  const std::string reason = reason_of([&] { volume->read(0, {{0, 0, 0}, {200, 128, 128}}, out.data(), 0.0f); });
+  if (BLOSC2_VERSION_MAJOR * 10000 + BLOSC2_VERSION_MINOR * 100 + BLOSC2_VERSION_RELEASE < 30303) {
+    CHECK(reason.find("expected at most 8 MiB in BloscLZ, got") != std::string::npos);
+  } else {
+    CHECK(reason.empty());
+    CHECK(out == array.values);
   }
 }
 
