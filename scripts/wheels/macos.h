@@ -5,7 +5,8 @@
 #undef _LIBCPP_FLOAT_H
 #include <float.h>
 
-// Zig's linker exports whatever is visible and knows no list of exports. The core is a part of the extensions, so nothing of it is.
+// Zig's linker exports whatever is visible and knows no list of exports. The core is a part of the extensions, so
+// nothing of it is.
 #if __has_include("fastnnunet/base/api.h")
 #include "fastnnunet/base/api.h"
 #undef FASTNNUNET_API

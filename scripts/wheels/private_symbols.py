@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 OBJECT_OF_64_BITS, LC_SYMTAB = 0xFEEDFACF, 2
-N_EXT, N_TYPE, N_UNDF, N_SECT, N_PEXT = 0x01, 0x0E, 0x00, 0x0E, 0x10
+N_EXT, N_TYPE, N_SECT, N_PEXT = 0x01, 0x0E, 0x0E, 0x10
 
 
 def make_private(content: bytearray, start: int) -> None:
@@ -23,9 +23,7 @@ def make_private(content: bytearray, start: int) -> None:
         if command == LC_SYMTAB:
             for entry in range(start + table, start + table + symbols * 16, 16):
                 kind = content[entry + 4]
-                # An undefined symbol with a value, its size, is a variable without a value of its own.
-                sized = kind & N_TYPE == N_UNDF and any(content[entry + 8 : entry + 16])
-                if kind & N_EXT and (kind & N_TYPE == N_SECT or sized):
+                if kind & N_EXT and kind & N_TYPE == N_SECT:
                     content[entry + 4] = kind | N_PEXT
         at += size
 

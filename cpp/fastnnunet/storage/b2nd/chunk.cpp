@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::size_t kHeader = BLOSC_EXTENDED_HEADER_LENGTH;
 constexpr std::size_t kStart = sizeof(std::int32_t);
-// Before 3.3.3, a length of more than 31 bits makes the decoder of BloscLZ write out of bounds. It takes 8,421,505 bytes.
+// Before 3.3.3, a length of more than 31 bits makes the decoder of BloscLZ write out of bounds. It takes 8,421,505
+// bytes.
 constexpr bool kBloscLzOverflows =
     BLOSC2_VERSION_MAJOR * 10000 + BLOSC2_VERSION_MINOR * 100 + BLOSC2_VERSION_RELEASE < 30303;
 constexpr std::int64_t kMostBloscLz = 8 << 20;
