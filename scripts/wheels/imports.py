@@ -24,9 +24,8 @@ ALLOWED = re.compile(
     re.IGNORECASE,
 )
 OF_PYTHON = re.compile(r"^_?_?Py[A-Z_]")
-# For macOS beside its PyInit: `operator new` and `delete` of the libc++ that is linked in, which are weak, so that those of the system
-# take their place; and two variables without a value, which zig exports although they are private. There, too, whoever asks for a
-# symbol names its library.
+# For macOS beside its PyInit: `operator new` and `delete` of the libc++ that is linked in, which are weak, so that those of the
+# system take their place; and two variables without a value, which zig exports although they are private.
 BESIDE = re.compile(r"(mh_dylib_header|dso_handle|BLOSC2_IO_CB_DEFAULTS|BLOSC2_IO_CB_MMAP)$|Z(na|nw|da|dl)")
 OF_TORCH = re.compile(r"^_(aoti_)?torch_")
 
