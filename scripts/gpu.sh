@@ -28,7 +28,7 @@ mkdir -p "$kit/wheels" "$kit/parts"
 say "what nnU-Net needs beside torch $torch"
 "$python" -m venv "$kit/environment"
 "$kit/environment/bin/pip" install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$kit/report.json" \
-  "$wheel[demo,gpu,metrics]" "torch==$torch" pytest hypothesis -c scripts/constraints.txt
+  "$wheel[demo,gpu,metrics]" "torch==$torch" pytest hypothesis setuptools -c scripts/constraints.txt
 "$kit/environment/bin/python" scripts/gpu/names.py "$kit/report.json" >"$kit/requirements.txt"
 "$kit/environment/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$kit/wheels" -r "$kit/requirements.txt"
 cp "$wheel" "$kit/wheels/"

@@ -22,7 +22,7 @@ THIRD_PARTY_WARNINGS = (
     # nnU-Net's Trainer gives torch read-only arrays, maps of files.
     r"ignore:The given NumPy array is not writable:UserWarning",
     # timm, which nnU-Net's search for a trainer imports.
-    r"ignore:`torch.jit.interface` is deprecated:FutureWarning",
+    r"ignore:`torch.jit.interface` is deprecated",
     # nnU-Net copies the ground truth with distutils.
     r"ignore:The distutils package is deprecated:DeprecationWarning",
 )

@@ -154,7 +154,8 @@ def test_what_does_not_fit_is_one_sentence(images: Any, labels: Any, settings: d
 
 def test_threads_are_added_while_batches_are_waited_for(tmp_path: Path) -> None:
     images, labels = volumes(tmp_path / "cases")
-    made = {"transforms": fl.augmentation.nnunet((64, 64, 64)), "patch_size": (64, 64, 64)}
+    # Batches that take long beside handing them over, whatever else runs on the machine.
+    made = {"transforms": fl.augmentation.nnunet((64, 64, 64)), "patch_size": (64, 64, 64), "batch_size": 24}
     with open_arrays(images, labels, threads=1, most_threads=2, **made) as grown:
         assert grown.stats().threads == 1
         end = time.monotonic() + 60

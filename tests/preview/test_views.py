@@ -33,7 +33,7 @@ def check_equal(result: dict[str, Any], batch: dict[str, Any], slot: int) -> Non
 
 
 # What torch says of itself when a transform in Python is the first to need a part of it.
-@pytest.mark.filterwarnings("ignore:`torch.jit.interface` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.interface` is deprecated")
 @pytest.mark.parametrize(
     ("variant", "configuration", "trainer", "part"),
     [
