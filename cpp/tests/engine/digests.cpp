@@ -83,9 +83,9 @@ std::uint64_t libm() {
   return digest.value();
 }
 
-// glibc's with fused multiply-add, and without. With another, only what calls none of its functions is compared
-// (docs/parity.md).
-constexpr std::uint64_t kKnownLibm[] = {0xd8b08668cdf9e08d, 0x0be3025f71ccd50f};
+// glibc's on x86-64 with fused multiply-add, and without, and on aarch64. With another, only what calls none of its
+// functions is compared (docs/parity.md).
+constexpr std::uint64_t kKnownLibm[] = {0xd8b08668cdf9e08d, 0x0be3025f71ccd50f, 0xdea37e0fd31d9212};
 constexpr const char* kWithoutLibm[] = {
     "tree: validation",     "leaf: MaskImageTransform",    "leaf: MedianFilterTransform", "leaf: MoveChannelsTransform",
     "leaf: Rot90Transform", "leaf: TransposeAxesTransform"};
