@@ -60,6 +60,8 @@ TEST_CASE("loader: memory that a transform keeps is not written again, though it
 TEST_CASE("loader: threads are added while its consumer waits, and the batches are the same", "[engine]") {
   const Cases cases(3);
   LoaderOptions options = options_for(cases, 1, 3);
+  options.sampling.batch_size =
+      40;  // so that a batch takes long beside handing it over, whatever else runs on the machine
   const auto fixed = loader_of(options);
   options.most_threads = 2;
   const auto grown = loader_of(options);
