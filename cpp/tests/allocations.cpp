@@ -7,7 +7,7 @@
 
 #include "sanitized.h"
 
-#if !defined(FASTNNUNET_SANITIZED) && !defined(_MSC_VER)
+#if !defined(FASTNNUNET_SANITIZED) && !defined(_WIN32)
 #define FASTNNUNET_COUNTS
 #endif
 
