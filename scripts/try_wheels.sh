@@ -327,8 +327,8 @@ windows() {
   if [ ! -e "$site/made" ]; then
     rm -rf "$site" "$work/pure"
     mkdir -p "$work/windows" "$work/pure"
-    packages_for windows "$site" "$wheel" demo 2.10.0 "--platform win_amd64" "numpy==1.26.4" "scipy==1.11.4" \
-      colorama tzdata prometheus-client nvidia-ml-py
+    packages_for windows "$site" "$wheel" demo,remote 2.10.0 "--platform win_amd64" "numpy==1.26.4" "scipy==1.11.4" \
+      colorama tzdata prometheus-client nvidia-ml-py "moto[s3]>=5" flask flask-cors
     touch "$site/made"
   fi
   rm -rf "$site"/fastnnunet_loader*
