@@ -2,7 +2,7 @@
 #
 # Versions before 3.3.3 (package: 4.12) write out of bounds when they decompress damaged BloscLZ; of what else is known, up
 # to 3.3.0, nothing is on our way, which is blosc2_getitem_ctx() behind checks of our own. As Python 3.10 has no later package
-# than 4.3.3, older ones are taken; storage/b2nd/chunk.cpp keeps from them what they cannot bear.
+# than 4.3.3, older ones are taken; storage/b2nd/chunk.cpp then refuses chunks that have room for such damage.
 if(NOT BLOSC2_ROOT)
   find_package(Python 3.10 QUIET COMPONENTS Interpreter)
   if(Python_EXECUTABLE)

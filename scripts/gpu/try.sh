@@ -42,7 +42,8 @@ if [ ! -e installed ]; then
     >"$(environment/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch_of_this_machine.pth"
   # A torchvision that is there fits the torch that is there.
   if "$python" -c 'import torchvision' 2>/dev/null; then rm -f files/torchvision-*.whl; fi
-  # Also what the machine has: of setuptools, nnU-Net needs the file that gives distutils back, which Python reads here only.
+  # What the machine has already is installed, too: nnU-Net imports distutils, which setuptools gives back by a .pth file, and Python
+  # reads that in this folder only.
   environment/bin/python -m pip install --quiet --no-index --no-deps --ignore-installed files/*.whl
   mkdir -p project
   tar -xzf files/project.tar.gz -C project

@@ -33,7 +33,8 @@ def expect(condition: object, otherwise: str) -> None:
 def become_another_user() -> None:
     """Be a user who has nothing else: limits of processes count what a user has everywhere, and mean nothing to root.
 
-    Files are still reached as root. Python itself may lie where no other user can read, and imports of its modules later.
+    Files are still reached as root. Python itself may lie where no other user can read, and more of its modules are imported
+    later.
     """
     user = 100_000 + os.getpid()
     os.setresgid(user, user, user)

@@ -1,4 +1,4 @@
-// Mean and standard deviation of many intensities, bit for bit as NumPy 2 finds them.
+// Mean and standard deviation of many intensities, bit for bit as NumPy 2.4 and 2.5 find them.
 #pragma once
 
 #include "fastnnunet/preprocessing/parts.h"

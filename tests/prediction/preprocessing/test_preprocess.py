@@ -95,7 +95,7 @@ def test_previous_stage_becomes_channels(nnunet_dataset: Any, tmp_path: Path) ->
 
 
 def assert_same_resampling(theirs: Any, ours: Any) -> None:
-    """But for the last bit of the standard deviation before it, in which versions of NumPy differ."""
+    """But for the last bits of the mean before it: that of many float32 is another in NumPy 2.2 than in 2.4."""
     assert np.abs(theirs - ours).max() <= 1e-6 * np.ptp(theirs)
 
 
