@@ -45,7 +45,7 @@ def twice(begin: Callable[[], None]) -> None:
     try:
         begin()
     except RuntimeError as error:
-        if not is_refusal(error):
+        if not _is_refusal(error):
             raise
         time.sleep(0.1)
         begin()
@@ -57,19 +57,33 @@ def needed(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and not is_refusal(error):
+        if isinstance(error, RuntimeError) and not _is_refusal(error):
             raise
-        raise refusal(what) from error
+        raise _refusal(what) from error
 
 
-def is_refusal(error: BaseException) -> bool:
+def _is_refusal(error: BaseException) -> bool:
     """Return whether this is Python's error of a thread that the system refused."""
     return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
-def refusal(what: str) -> ResourceError:
+def _refusal(what: str) -> ResourceError:
     """Return the error of a thread that the system refused; `what` as of `start`."""
     return ResourceError(f"{what}, got none: the process is at a limit of threads or memory{limits()}")
+
+
+def refused(error: Exception, what: str) -> ResourceError | None:
+    """Return the ResourceError of a thread that the system refused, whoever asked for it; None if `error` is another's.
+
+    `what` as of `start`, for Python's own error; one that is a ResourceError already stays as it is.
+    """
+    if isinstance(error, ResourceError):
+        return error
+    if not _is_refusal(error):
+        return None
+    made = _refusal(what)
+    made.__cause__ = error
+    return made
 
 
 def limits() -> str:
@@ -91,7 +105,7 @@ class Executor(ThreadPoolExecutor):
         try:
             super()._adjust_thread_count()
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not is_refusal(error):
+            if isinstance(error, RuntimeError) and not _is_refusal(error):
                 raise
             if not self._threads:
                 with needed("[threads] expected a thread of a pool"):
@@ -292,4 +306,4 @@ def _torch_threads() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-__all__ = ["AsyncResult", "Executor", "ThreadPool", "is_refusal", "limits", "needed", "refusal", "start", "twice"]
+__all__ = ["AsyncResult", "Executor", "ThreadPool", "limits", "needed", "refused", "start", "twice"]

@@ -52,6 +52,17 @@ def test_a_bad_case_is_named_and_the_others_are_finished() -> None:
     assert sorted(done) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), fl.ResourceError("[threads] expected a thread, got none")]
+)
+def test_a_thread_that_the_system_refuses_is_no_fault_of_the_case(error: Exception) -> None:
+    def refused(_: int) -> None:
+        raise error
+
+    with pytest.raises(fl.ResourceError, match=r"expected a thread.*, got none"):
+        session(Budget(100)).run([Job(case(f"case_{i}"), 10, refused) for i in range(4)])
+
+
 class Full(io.StringIO):
     def write(self, _: str) -> int:
         raise OSError(28, "No space left on device")

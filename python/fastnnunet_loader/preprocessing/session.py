@@ -16,7 +16,7 @@ from ..errors import PreprocessingError, ResourceError
 from ..prediction.session.memory import Budget
 from ..prediction.session.progress import Progress
 from ..settings import in_units
-from ..threads import start
+from ..threads import refused, start
 from .cases import RawCase, as_error
 from .reading import Kept
 
@@ -162,6 +162,9 @@ class Session:
                 self._show(index, job.case.name)
                 job.work(self._share(job, left))
             except Exception as found:
+                # Of a limit of the process, which is no fault of the case.
+                if (none := refused(found, f"[{self._stage}] expected a thread that a case needs")) is not None:
+                    raise none from none.__cause__
                 error = as_error(job.case, found, self._stage)
             finally:
                 self._budget.release(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,15 +44,22 @@ def test_results_are_in_order() -> None:
     assert pipeline().run([]) == []
 
 
+@pytest.mark.parametrize("of_a_pool", [False, True])
 @pytest.mark.parametrize("stage", ["preprocesses a case", "prepares windows", "exports a case"])
-def test_a_thread_that_the_system_refuses_is_no_fault_of_the_case(stage: str) -> None:
+def test_a_thread_that_the_system_refuses_is_no_fault_of_the_case(stage: str, of_a_pool: bool) -> None:
+    """Neither where Python says so, nor where a pool of the stage has said it already."""
+    asked = "[threads] expected a thread of a pool" if of_a_pool else f"[prediction] expected a thread that {stage}"
+
     def refused(*_: Any) -> Any:
-        raise RuntimeError("can't start new thread")
+        error = RuntimeError("can't start new thread")
+        if of_a_pool:
+            raise ResourceError(f"{asked}, got none") from error
+        raise error
 
     stages = {"prepares windows": {"predict": refused}, "exports a case": {"writer": refused}}
     line = pipeline(on_bad_case="skip", **stages.get(stage, {}))
     jobs = [job(i, prepare=refused if stage == "preprocesses a case" and i == 2 else None) for i in range(5)]
-    with pytest.raises(ResourceError, match=rf"\[prediction\] expected a thread that {stage}, got none") as caught:
+    with pytest.raises(ResourceError, match=rf"^{re.escape(asked)}, got none") as caught:
         line.run(jobs)
     assert "can't start new thread" in str(caught.value.__cause__)
     assert line.failures == []

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 
 from ...errors import FastnnUNetError, PredictionError, ResourceError
-from ...threads import is_refusal, refusal, start
+from ...threads import refused, start
 from ..export.outputs import Outputs
 from .memory import Budget, Need
 from .progress import Progress
@@ -167,8 +167,9 @@ class Pipeline:
             if job.need is not None:
                 self._budget.keep(item.index, job.need.after_preprocessing)
         except Exception as error:
-            if is_refusal(error):  # of a limit of the process, which is no fault of the case
-                raise refusal("[prediction] expected a thread that preprocesses a case") from error
+            # Of a limit of the process, which is no fault of the case.
+            if (none := refused(error, "[prediction] expected a thread that preprocesses a case")) is not None:
+                raise none from none.__cause__
             item.error = failure(job.case, "preprocess", error)
         self._tell("reading", None)
         self._put(self._prepared, item)
@@ -182,8 +183,8 @@ class Pipeline:
                 try:
                     item.predicted = self._predict(item.job.case, image, item.properties, item.job.target)
                 except Exception as error:
-                    if is_refusal(error):
-                        raise refusal("[prediction] expected a thread that prepares windows") from error
+                    if (none := refused(error, "[prediction] expected a thread that prepares windows")) is not None:
+                        raise none from none.__cause__
                     item.error = failure(item.job.case, "predict", error)
                 del image
                 self._tell("predicting", None)
@@ -207,9 +208,8 @@ class Pipeline:
                 except Exception as error:
                     if self._stop.is_set():
                         return
-                    if is_refusal(error):
-                        self._refused = refusal("[prediction] expected a thread that exports a case")
-                        self._refused.__cause__ = error
+                    self._refused = refused(error, "[prediction] expected a thread that exports a case")
+                    if self._refused is not None:
                         self._stop.set()
                         return
                     item.error = failure(job.case, "export", error)
