@@ -247,6 +247,16 @@ packages_for() { # NAME, FOLDER, WHEEL, EXTRA, TORCH, "--platform PLATFORM ...",
     --only-binary=:all: --python-version 3.11 --implementation cp $6 --find-links "$work/pure" "$3" "torch==$5" -r "$list"
 }
 
+# What nnU-Net plans and preprocesses is Python's and SciPy's work, which takes hours under qemu, and under Wine starts a dozen processes
+# for each data set. The same data sets serve every platform.
+data_sets_in() { # FOLDER
+  PYTHONPATH=tests "$(environment_python)" -c '
+import pathlib, sys, datasets
+folder = pathlib.Path(sys.argv[1])
+for variant in datasets.VARIANTS:
+    datasets.prepared(variant, folder / "cache", folder / "results")' "$1"
+}
+
 # Debian's Python for arm64 and packages for it, unpacked and run by qemu: nothing of them is executed otherwise.
 aarch64() {
   command -v debootstrap >/dev/null && command -v qemu-aarch64-static >/dev/null || fail "expected debootstrap and qemu-aarch64-static: apt-get install debootstrap qemu-user-static"
@@ -289,11 +299,7 @@ aarch64() {
   # Unpacked and not configured, it has no users.
   [ -s "$root/etc/passwd" ] || echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
   cp -r tests pyproject.toml "$root$home/"
-  # What nnU-Net plans and preprocesses is Python's and SciPy's work, which takes hours under qemu. The same data sets serve both.
-  PYTHONPATH=tests "$(environment_python)" -c '
-import pathlib, sys, datasets
-for variant in datasets.VARIANTS:
-    datasets.prepared(variant, pathlib.Path(sys.argv[1]) / "cache", pathlib.Path(sys.argv[1]) / "results")' "$root$home"
+  data_sets_in "$root$home"
   # qemu does not keep a program's limit of memory. The others give a program or a statistic less time than it takes there.
   local not_under_qemu=() left_out
   for left_out in test_pickles.py::test_lack_of_memory_is_not_the_files_fault test_from_folder.py::test_nnunet_is_imported_nowhere \
@@ -338,10 +344,10 @@ windows() {
   mkdir "${python%/*}/Lib/site-packages"
   echo "Z:$site" >"${python%/*}/Lib/site-packages/site.pth"
   # What the tests write is for Windows only. A pipe, for Wine cannot hand a file over as standard output.
-  mkdir -p "$work/windows/test-cache"
+  data_sets_in "$work/windows"
   under_wine() {
     WINEDEBUG=-all WINEPREFIX=$work/windows/prefix WINEDLLOVERRIDES="mscoree,mshtml=" KMP_AFFINITY=disabled \
-      PYTHONUTF8=1 FASTNNUNET_TEST_CACHE="Z:$work/windows/test-cache" "$wine" "$python" "$@" 2>&1 | cat
+      PYTHONUTF8=1 FASTNNUNET_TEST_CACHE="Z:$work/windows/cache" "$wine" "$python" "$@" 2>&1 | cat
   }
   local failed=()
   say "import, digests and tests under Wine"
