@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries the wheels in dist/ as users have them: installed by pip, on systems without a compiler, beside other packages.
 #
-#   scripts/try_wheels.sh [STEP ...]     default: all but windows, in this order
+#   scripts/try_wheels.sh [STEP ...]     default: all of them, in this order
 #
 #   neighbours     symbols, sizes, time to import; packages with libraries of their own in the same process, before and after
 #   pythons        digests and tests of the installed wheel, for each CPython
@@ -16,12 +16,12 @@
 #
 # SHOWN names files and folders of this machine that the systems are to see, such as pip's settings for another index.
 # `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static; `windows` needs wine64.
-# Each step takes 10 to 30 minutes on two cores, most of them downloads of torch.
+# A step takes 10 to 30 minutes on two cores, much of it downloads of torch; that under qemu an hour.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 steps=("$@")
-[ $# -gt 0 ] || steps=(neighbours pythons alone free_threaded torches sdist systems aarch64)
+[ $# -gt 0 ] || steps=(neighbours pythons alone free_threaded torches sdist systems aarch64 windows)
 work=$ROOT/build/try_wheels
 mkdir -p "$work"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

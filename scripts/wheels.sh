@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Wheels that bring all they need but torch and NumPy, without compiler or OS packages where they are installed.
 #
-#   scripts/wheels.sh [TARGET ...]      linux-x86_64, linux-aarch64 (default: both), windows-x86_64, macos-arm64
+#   scripts/wheels.sh [TARGET ...]      of linux-x86_64, linux-aarch64, windows-x86_64, macos-arm64; default: all of them
 #
 # One for each CPython that PYTHONS names (default: those of 3.10 to 3.14 and 3.14t that are found), in dist/. Everything is compiled
 # with zig's clang, for Linux against glibc 2.28; sources of the libraries are Debian's, c-blosc2 is that of PyPI's blosc2.
@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
 targets=("$@")
-[ $# -gt 0 ] || targets=(linux-x86_64 linux-aarch64)
+[ $# -gt 0 ] || targets=(linux-x86_64 linux-aarch64 windows-x86_64 macos-arm64)
 build=$ROOT/build/wheels
 export TOOLS=$build/tools
 here=$ROOT/scripts/wheels

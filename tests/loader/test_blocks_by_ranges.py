@@ -22,6 +22,7 @@ from fastnnunet_loader.loading.storage import cache as caches
 from fastnnunet_loader.loading.storage import choice, partial
 from fastnnunet_loader.loading.storage.choice import Volume, choose, samples_of_a_copy
 from fastnnunet_loader.loading.storage.partial import Partial
+from fastnnunet_loader.operating_system import bytes_on_disk
 from serving import serving
 from serving_ranges import RangesServed, serving_ranges
 
@@ -128,8 +129,7 @@ def test_a_cache_that_is_far_too_small_gives_the_same_batches(
     wanted = taken(opened(cases), 20)
     settings: dict[str, Any] = {"cache_dir": tmp_path / "cache", "memory_budget": "300MB"}
     assert same(taken(opened(served.address, cache_size="700KiB", **settings), 20), wanted)
-    if hasattr(os.stat_result, "st_blocks"):
-        assert sum(file.stat().st_blocks * 512 for file in (tmp_path / "cache").rglob("*.b2nd")) < 1 << 20
+    assert sum(map(bytes_on_disk, (tmp_path / "cache").rglob("*.b2nd"))) < 1 << 20
     # Whole files likewise: one of two is removed while a thread has it open.
     assert same(taken(opened(cases, cache_dir=tmp_path / "copies", cache_size="2200KB"), 20), wanted)
 
@@ -149,6 +149,20 @@ def test_a_full_disk_is_waited_for(cases: Path, served: RangesServed, tmp_path: 
     loader = opened(served.address, cache_dir=tmp_path / "cache", cache_size=SIZE)
     assert same(taken(loader), taken(opened(cases)))
     assert len(failed) == 5
+
+
+def test_whole_files_are_copied_where_the_disk_has_no_sparse_files(
+    cases: Path, served: RangesServed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on exFAT, where parts of a file would take as much room as all of it."""
+    monkeypatch.setattr(caches, "GRACE", 0.0)
+    monkeypatch.setattr(caches, "bytes_on_disk", lambda file: file.stat().st_size)
+    said: list[str] = []
+    loader = opened(served.address, cache_dir=tmp_path / "cache", cache_size=SIZE, report=said.append)
+    assert same(taken(loader), taken(opened(cases)))
+    (only,) = said
+    assert f"{tmp_path / 'cache'} is on a file system without sparse files" in only
+    assert {begin for _, begin, _ in served.requests} == {0}
 
 
 def test_a_server_without_ranges_sends_whole_files(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

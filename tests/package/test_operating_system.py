@@ -45,6 +45,7 @@ OF_OTHERS = {
     "socket": {"AF_UNIX", "socketpair"},
     "time": {"CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW", "clock_gettime", "pthread_getcpuclockid", "tzset"},
 }  # fmt: skip
+OF_STAT = {"st_blksize", "st_blocks", "st_file_attributes", "st_flags", "st_gen", "st_rdev", "st_reparse_tag"}
 FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/", "/var/", "/run/")
 # What a file names beside, and why: a child of fork has the watcher of its parent, and it lies before the package is imported.
 # The shell is asked only for what a kernel refused to run as a script.
@@ -85,13 +86,17 @@ def asked(code: str) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 if of_one_system(node.module, alias.name):
                     yield node.lineno, f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Attribute) and node.attr in OF_STAT:
+            yield node.lineno, node.attr
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             module = names.get(node.value.id, "")
             if of_one_system(module, node.attr):
                 yield node.lineno, f"{module}.{node.attr}"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
             module, name = node.args[:2]
-            if isinstance(module, ast.Name) and isinstance(name, ast.Constant):
+            if isinstance(name, ast.Constant) and name.value in OF_STAT:
+                yield node.lineno, str(name.value)
+            elif isinstance(module, ast.Name) and isinstance(name, ast.Constant):
                 known = names.get(module.id, "")
                 if of_one_system(known, str(name.value)):
                     yield node.lineno, f"{known}.{name.value}"
@@ -111,6 +116,8 @@ def asked(code: str) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("code", "found"),
     [
+        ("import os\nos.stat(1).st_blocks", "st_blocks"),
+        ("import os\ngetattr(os.stat(1), 'st_blocks', 0)", "st_blocks"),
         ("import os\nos.fork()", "os.fork"),
         ("import os as o\no.sched_setaffinity(0, {1})", "os.sched_setaffinity"),
         ("from os import sched_yield", "os.sched_yield"),
@@ -161,6 +168,19 @@ def test_only_one_module_asks_for_what_only_some_systems_have() -> None:
     ]
     assert found == [], f"ask {HOME} for it"
     assert len(list(asked((PACKAGE / HOME).read_text(encoding="utf-8")))) > 10
+
+
+def test_a_sparse_file_takes_the_room_of_what_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "Fälle 1"
+    with file.open("wb") as target:
+        operating_system.make_sparse(target)
+        target.truncate(10 << 20)
+        target.seek(5 << 20)
+        target.write(os.urandom(1 << 20))
+    assert file.stat().st_size == 10 << 20
+    assert 1 << 20 <= operating_system.bytes_on_disk(file) < 2 << 20
+    with pytest.raises(FileNotFoundError):
+        operating_system.bytes_on_disk(tmp_path / "missing")
 
 
 def test_a_process_is_alive_until_it_has_ended() -> None:

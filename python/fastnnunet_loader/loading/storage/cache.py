@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import shutil
+import tempfile
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from filelock import FileLock, Timeout
 
 from ...errors import StorageError
+from ...operating_system import bytes_on_disk, make_sparse
 from ...settings import in_units
 from . import places
 from .partial import Partial
@@ -42,6 +46,7 @@ FULL_FOR = 60.0
 _LOCKS = 64
 _SLACK = 50  # a fiftieth of the size is free after room was made, so that not every copy has to make some
 _PART = ".part"
+_PROBE = 1 << 20  # bytes of a file of which none is written
 
 
 class FileCache:
@@ -136,7 +141,7 @@ class FileCache:
                     self._remove_others(partial.file)
                     try:
                         partial.make()
-                        self._count(self._bytes_on_disk(partial.file))  # much where a file system stores no holes
+                        self._count(bytes_on_disk(partial.file))
                     except OSError as error:
                         raise self._no_room(place, error.strerror or str(error)) from error
         return partial
@@ -183,6 +188,15 @@ class FileCache:
     def _no_room(self, place: str, why: str) -> StorageError:
         reason = f"expected room for parts of it in {self.root.parent}, got none: {why}"
         return places.failed(place, reason, errno.ENOSPC, passing=True)
+
+    @functools.cached_property
+    def has_sparse_files(self) -> bool:
+        """Whether what was not fetched of a file takes no room. exFAT, for one, has no sparse files."""
+        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=self.root, prefix=".sparse-") as file:
+            make_sparse(cast("BinaryIO", file))
+            file.truncate(_PROBE)
+            return bytes_on_disk(Path(file.name)) < _PROBE
+        return True  # a disk that is full is told of by who needs it
 
     def bytes_of(self, place: Place) -> int:
         """Return the size of a file that was asked for; 0 if it was not."""
@@ -273,7 +287,7 @@ class FileCache:
         for other in file.parent.glob(f"{_literal(name)}.????????????{_literal(suffix)}"):
             if other != file:
                 with contextlib.suppress(OSError):
-                    size = self._bytes_on_disk(other)
+                    size = self._bytes_of_file(other)
                     other.unlink()
                     self._count(-size)
 
@@ -321,7 +335,7 @@ class FileCache:
                 file = Path(entry.path)
                 with contextlib.suppress(OSError, ValueError):
                     if not entry.name.endswith(_PART):
-                        count = self._bytes_on_disk(file)
+                        count = self._bytes_of_file(file)
                         copies.append((file.stat().st_atime, count, file))
                         used += count
                         continue
@@ -339,11 +353,8 @@ class FileCache:
         copies.sort(key=lambda one: one[0])
         return used, copies
 
-    def _bytes_on_disk(self, file: Path) -> int:
-        status = file.stat()
-        if file.is_relative_to(self._parts):
-            return int(getattr(status, "st_blocks", -(-status.st_size // 512))) * 512  # not all systems tell
-        return status.st_size
+    def _bytes_of_file(self, file: Path) -> int:
+        return bytes_on_disk(file) if file.is_relative_to(self._parts) else file.stat().st_size
 
     def _gave_up(self, part: Path, size: int) -> None:
         with contextlib.suppress(OSError):

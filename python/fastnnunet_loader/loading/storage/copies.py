@@ -156,6 +156,10 @@ class CaseCopies:
             least = requests_alone(sum(len(_in_parts_of(case)) for case in examined) / len(examined))
             if samples * least >= size:  # no server has to be asked for parts
                 return choose(size, least, samples)
+            if not self.cache.has_sparse_files:
+                reason = f"{self.cache.root.parent} is on a file system without sparse files"
+                self._say(f"fastnnunet_loader: whole files are copied, although blocks of them may do: {reason}.")
+                return Choice(False, reason)
             for case in examined:
                 with _unless_it_is_bad():
                     needed.append(sum(self._volume_at(place).needed(self._patch) for place in _in_parts_of(case)))

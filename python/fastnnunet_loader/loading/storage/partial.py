@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...operating_system import make_sparse
 from .places import Stamp
 from .ranges import Ranges
 
@@ -57,6 +58,7 @@ class Partial:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_name(f".0.{self.file.name}.part")
         with part.open("wb") as target:
+            make_sparse(target)
             target.truncate(self.size)
         part.replace(self.file)
 
