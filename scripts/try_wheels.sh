@@ -353,13 +353,23 @@ windows() {
   say "import, digests and tests under Wine"
   under_wine -c "import fastnnunet_loader as fl; print(fl.__version__, fl.available_cores(), fl._core.simd_target())" || failed+=(import)
   # Left out: what asks a POSIX system for a program's memory or limits it, and what replaces a file that is open, which Windows does
-  # not do.
-  local of_posix=(test_pickles.py::test_lack_of_memory_is_not_the_files_fault
-    test_pickles.py::test_no_number_in_the_file_takes_memory_or_time
-    test_loader.py::test_a_file_that_was_replaced_while_another_loader_had_it_open_is_read_anew
-    test_statistics.py::test_a_reader_never_sees_half_a_file)
-  under_wine -m pytest -q -p no:cacheprovider tests/digests tests/package/test_operating_system.py "${tests[@]:1}" \
-    "${of_posix[@]/#/--deselect=tests/loader/}" || failed+=(tests)
+  # not do; a file of Linux that is always full; ranks of torch.distributed, which do not start there, and a store that torch lacks for
+  # Windows; S3, whose server needs a library (cryptography) that Wine 8 cannot load.
+  local left_out=() test
+  for test in test_pickles.py::test_lack_of_memory_is_not_the_files_fault test_pickles.py::test_no_number_in_the_file_takes_memory_or_time \
+    test_loader.py::test_a_file_that_was_replaced_while_another_loader_had_it_open_is_read_anew \
+    test_statistics.py::test_a_reader_never_sees_half_a_file 'test_statistics.py::test_statistics_never_end_a_training[full_disk]' \
+    test_blocks_by_ranges.py::test_a_full_disk_is_waited_for test_slow_storage.py::test_a_full_disk_goes_on_from_the_source \
+    test_shared_batches.py::test_the_global_batch_is_the_same_bytes_for_any_number_of_ranks \
+    test_shared_batches.py::test_a_case_that_only_one_rank_finds_bad_changes_nothing \
+    test_shared_batches.py::test_a_state_goes_on_with_another_number_of_ranks \
+    test_shared_batches.py::test_ranks_without_a_seed_draw_one_for_all \
+    test_shared_batches.py::test_generators_of_ranks_draw_one_seed_or_it_is_one_sentence test_s3.py; do
+    left_out+=("--deselect=tests/loader/$test")
+  done
+  # A test that does not end says where it waits.
+  under_wine -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 tests/digests tests/package/test_operating_system.py \
+    "${tests[@]:1}" "${left_out[@]}" || failed+=(tests)
   say "a training of two short epochs under Wine"
   under_wine -m fastnnunet_loader demo --epochs 2 --seconds 1 || failed+=(training)
   [ ${#failed[@]} -eq 0 ] || fail "failed under Wine: ${failed[*]}"

@@ -191,10 +191,9 @@ def test_a_source_that_changes_is_named(cases: Path, served: RangesServed, tmp_p
     with opened(served.address, cache_dir=tmp_path / "cache", cache_size=SIZE, patience=0) as loader:
         next(loader)
         for number in range(CASES):  # of the same size
-            file = served.folder / f"case_{number}.b2nd"
-            data = file.read_bytes()
-            file.unlink()
-            file.write_bytes(data)
+            file, other = served.folder / f"case_{number}.b2nd", tmp_path / "other"
+            other.write_bytes(file.read_bytes())
+            other.replace(file)  # there is no moment without it
         with pytest.raises(BadCaseError, match="changed or replaced at its source") as error:
             for _ in range(30):
                 next(loader)

@@ -64,17 +64,17 @@ def test_before_the_first_batch_there_is_nothing(loader: fl.DataLoader) -> None:
 
 
 def test_they_say_what_was_done(loader: fl.DataLoader) -> None:
-    began = time.monotonic()
+    began = time.perf_counter()  # on Windows, monotonic() moves in steps of 15 ms
     for _ in range(8):
         next(loader)
-    elapsed = time.monotonic() - began
+    elapsed = time.perf_counter() - began
     while loader.stats().ready_batches < loader.stats().prefetch:  # nothing is being made any more
         time.sleep(0.01)
     stats = loader.stats()
     assert stats.batches == 8
     assert stats.samples >= 8 * loader.batch_size
     assert 2 <= stats.ready_batches == stats.prefetch <= stats.prefetch_limit == 3
-    assert elapsed <= stats.running <= time.monotonic() - began
+    assert elapsed <= stats.running <= time.perf_counter() - began
     assert stats.samples_per_second == pytest.approx(8 * loader.batch_size / stats.running, rel=1e-6)
     assert 0 < stats.waited <= elapsed
     assert stats.wait_median <= stats.wait_p99 <= 1.1 * stats.waited
@@ -97,9 +97,11 @@ def test_they_say_what_was_done(loader: fl.DataLoader) -> None:
     assert stats.bytes_read > 0
     assert stats.cache_hits + stats.cache_misses > 0
     assert 0 <= stats.cache_hit_share <= 1
-    status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if ":" in row)
-    assert stats.process_memory == pytest.approx(1024 * int(status["VmRSS"].split()[0]), rel=0.1)
-    assert stats.process_memory < stats.memory_limit
+    if sys.platform == "linux":
+        rows = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        status = dict(row.split(":", 1) for row in rows if ":" in row)
+        assert stats.process_memory == pytest.approx(1024 * int(status["VmRSS"].split()[0]), rel=0.1)
+    assert 0 < stats.process_memory < stats.memory_limit
     assert 0 < stats.memory_available <= stats.memory_limit
     assert stats.memory_budget == loader.memory_budget
     assert stats.prefetch * stats.batch_bytes <= stats.memory_used <= stats.memory_budget
@@ -299,6 +301,8 @@ class Broken:
 
     @staticmethod
     def full_disk(loader: Any, options: dict[str, Any], tmp_path: Path, _: Any) -> str:
+        if not Path("/dev/full").exists():
+            pytest.skip("this system has no file that is always full")
         options["stats"] = tmp_path / "full.jsonl"
         options["stats"].symlink_to("/dev/full")
         return f"cannot be written to {options['stats']}: No space left on device"
