@@ -182,10 +182,8 @@ def bytes_on_disk(file: Path) -> int:
     kernel.CreateFileW.restype = ctypes.c_void_p
     # To look at its attributes (0x80), which keeps nobody from reading, writing and deleting it (7); it must be there (3).
     handle = ctypes.c_void_p(kernel.CreateFileW(str(file), 0x80, 7, None, 3, 0, None))
-    for kind in (
-        1,
-        8,
-    ):  # FileStandardInfo and FileCompressionInfo, which begin with what is allocated: not all systems tell both
+    # FileStandardInfo and FileCompressionInfo begin with what is allocated. Of sparse files not every system tells both.
+    for kind in (1, 8):
         info = (ctypes.c_int64 * 3)()
         if kernel.GetFileInformationByHandleEx(handle, kind, ctypes.byref(info), ctypes.sizeof(info)):
             sizes.append(info[0])
