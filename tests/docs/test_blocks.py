@@ -24,6 +24,7 @@ NOT_RUN = {
     "auto.md: fastnnunet auto": "tests/auto runs the command",
     "start/five_minutes.md: apt-get install": "installs OS packages, as scripts/setup.sh does before the tests",
     "start/five_minutes.md: scripts/wheels.sh linux-x86_64": "builds for half an hour",
+    "start/five_minutes.md: pip install": "scripts/try_wheels.sh installs wheels",
     "start/five_minutes.md: scripts/demo.sh": "trains for ten minutes; tests/demo runs its steps",
     "start/moving.md: fastnnunet doctor": "tests/bench measures both loaders",
     "start/moving.md: fastnnunet run": "tests/nnunet/test_run.py runs programs in both ways",
