@@ -371,7 +371,9 @@ windows() {
   under_wine -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 tests/digests tests/package/test_operating_system.py \
     "${tests[@]:1}" "${left_out[@]}" || failed+=(tests)
   say "a training of two short epochs under Wine"
-  under_wine -m fastnnunet_loader demo --epochs 2 --seconds 1 || failed+=(training)
+  rm -rf "$work/windows/demo"
+  mkdir "$work/windows/demo"
+  (cd "$work/windows/demo" && under_wine -m fastnnunet_loader demo --epochs 2 --seconds 1) || failed+=(training)
   [ ${#failed[@]} -eq 0 ] || fail "failed under Wine: ${failed[*]}"
 }
 
