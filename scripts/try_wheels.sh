@@ -16,7 +16,7 @@
 #
 # SHOWN names files and folders of this machine that the systems are to see, such as pip's settings for another index.
 # `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static; `windows` needs wine64.
-# A step takes 10 to 30 minutes on two cores, much of it downloads of torch; that under qemu an hour.
+# A step takes 10 to 30 minutes on two cores, much of it downloads of torch, and up to 40 under qemu.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"

@@ -107,6 +107,11 @@ def test_batches_are_those_of_whole_files_for_fewer_bytes(
     assert "blocks of cases are requested" in again.describe()
     assert same(taken(again, 2), wanted[:2])
     assert served.requests == before
+    # Where the count of bytes is lost, parts count as far as they are there.
+    used = tmp_path / "cache" / "fastnnunet_cache" / "used"
+    used.unlink()
+    caches.FileCache(tmp_path / "cache", None, said.append)
+    assert int(used.read_text()) == sum(map(bytes_on_disk, (tmp_path / "cache").rglob("*.b2nd"))) < whole / 2
 
 
 def test_whole_files_are_copied_where_the_cache_holds_them(cases: Path, served: RangesServed, tmp_path: Path) -> None:

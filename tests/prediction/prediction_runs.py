@@ -81,14 +81,6 @@ TIES = 2e-5
 nnU-Net, so the network's input differs in its last bits. Logits of the same input are equal (test_windows.py)."""
 
 
-def same_but_ties(found: Any, expected: Any) -> bool:
-    """Whether labels are the same, but for a share of 1e-4: where resized logits tie, the last bit of either side decides.
-
-    Which voxels tie depends on the network, and its weights on the processor that trained it.
-    """
-    return found.shape == expected.shape and np.count_nonzero(found != expected) <= 1e-4 * expected.size
-
-
 def assert_same_segmentations(ours: Path, theirs: Path, ties: float = 0.0) -> None:
     """Every file of nnU-Net's is there, and every voxel of every segmentation is the same, but for a share that tie."""
     expected = {file.name for file in theirs.iterdir()}
