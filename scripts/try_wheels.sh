@@ -26,6 +26,8 @@ work=$ROOT/build/try_wheels
 mkdir -p "$work"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 tests=(tests/digests tests/loader tests/inference)
+# What these import beside the package with its extras demo and remote.
+tests_need=("pytest>=8" "hypothesis>=6.100" prometheus-client nvidia-ml-py "moto[s3]>=5" flask flask-cors)
 export OMP_WAIT_POLICY=PASSIVE FASTNNUNET_TEST_CACHE=$work/test-cache
 
 wheel_of() { # TAG such as cp312 or cp314t, MACHINE
@@ -46,8 +48,8 @@ environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
   [ -n "$python" ] || fail "expected an interpreter for $tag, found none"
   rm -rf "$folder"
   "$python" -m venv "$folder"
-  pip_in "$folder" "fastnnunet-loader[demo] @ file://$wheel" "pytest>=8" "pytest-xdist>=3.5" \
-    "hypothesis>=6.100" prometheus-client nvidia-ml-py "${@:3}"
+  pip_in "$folder" "fastnnunet-loader[demo,remote] @ file://$wheel" "${tests_need[@]}" "pytest-xdist>=3.5" \
+    -c scripts/constraints.txt "${@:3}"
 }
 
 run_tests() { # FOLDER, tests
@@ -156,11 +158,13 @@ sdist() {
   python=$(environment_python)
   compile_once
   rm -rf "$work/sdist"
-  mkdir -p "$work/sdist"
+  # Of a copy of git's files: the build walks every folder, and in build/ Wine's drive Z: is a link to this machine's root.
+  mkdir -p "$work/sdist/source"
+  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --no-dereference -t "$work/sdist/source"
   "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$work/sdist/tools" scikit-build-core
-  PYTHONPATH=$work/sdist/tools "$python" -c "
+  (cd "$work/sdist/source" && PYTHONPATH=$work/sdist/tools "$python" -c "
 from scikit_build_core.build import build_sdist
-print(build_sdist('$work/sdist'))"
+print(build_sdist('$work/sdist'))")
   "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$work/sdist/site" "$work"/sdist/*.tar.gz
   (cd "$work/sdist" && PYTHONPATH=$work/sdist/site "$python" -c "
 import fastnnunet_loader as fl, numpy
@@ -234,17 +238,17 @@ systems() {
 
 # What pip would install here for CPython 3.11 is installed for another platform, less torch's libraries: pip asks markers about this
 # machine only. Packages that the index has as sources only are Python alone.
-packages_for() { # NAME, FOLDER, WHEEL, EXTRA, TORCH, "--platform PLATFORM ...", REQUIREMENT ...
+packages_for() { # NAME, FOLDER, WHEEL, TORCH, "--platform PLATFORM ...", REQUIREMENT ...
   local python list=$work/$1.txt
   python=$(environment_python)
   "$python" -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed --report "$work/$1.json" \
-    "fastnnunet-loader[$4] @ file://$ROOT" "torch==$5" "pytest>=8" "hypothesis>=6.100" "${@:7}" -c scripts/constraints.txt
+    "fastnnunet-loader[demo,remote] @ file://$ROOT" "torch==$4" "${tests_need[@]}" "${@:6}" -c scripts/constraints.txt
   "$python" scripts/gpu/names.py "$work/$1.json" >"$list"
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/pure" \
     $(grep -iE '^(nnunetv2|batchgenerators|batchgeneratorsv2|acvl|dynamic)' "$list")
   mkdir -p "$2"
   "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile --target "$2" \
-    --only-binary=:all: --python-version 3.11 --implementation cp $6 --find-links "$work/pure" "$3" "torch==$5" -r "$list"
+    --only-binary=:all: --python-version 3.11 --implementation cp $5 --find-links "$work/pure" "$3" "torch==$4" -r "$list"
 }
 
 # What nnU-Net plans and preprocesses is Python's and SciPy's work, which takes hours under qemu, and under Wine starts a dozen processes
@@ -285,8 +289,7 @@ aarch64() {
     rm -rf "$site" "$work/pure"
     mkdir -p "$work/pure"
     # torch 2.10 is the last release whose wheel for this machine has no CUDA.
-    packages_for aarch64 "$site" "$wheel" demo,remote 2.10.0 "$platforms" prometheus-client nvidia-ml-py "pytest-xdist>=3.5" \
-      "moto[s3]>=5" flask flask-cors
+    packages_for aarch64 "$site" "$wheel" 2.10.0 "$platforms" "pytest-xdist>=3.5"
     touch "$site/made"
   fi
   rm -rf "$site"/fastnnunet_loader*
@@ -333,8 +336,7 @@ windows() {
   if [ ! -e "$site/made" ]; then
     rm -rf "$site" "$work/pure"
     mkdir -p "$work/windows" "$work/pure"
-    packages_for windows "$site" "$wheel" demo,remote 2.10.0 "--platform win_amd64" "numpy==1.26.4" "scipy==1.11.4" \
-      colorama tzdata prometheus-client nvidia-ml-py "moto[s3]>=5" flask flask-cors
+    packages_for windows "$site" "$wheel" 2.10.0 "--platform win_amd64" "numpy==1.26.4" "scipy==1.11.4" colorama tzdata
     touch "$site/made"
   fi
   rm -rf "$site"/fastnnunet_loader*
