@@ -50,7 +50,10 @@ environment_with() { # FOLDER, TAG, [REQUIREMENT ...]
   "$python" -m venv "$folder"
   pip_in "$folder" "fastnnunet-loader[demo,remote] @ file://$wheel" "${tests_need[@]}" "pytest-xdist>=3.5" \
     -c scripts/constraints.txt "${@:3}"
+  torch_of "$folder"
 }
+
+torch_of() { "$1/bin/python" -c 'import torch; print("torch", torch.__version__)'; }
 
 run_tests() { # FOLDER, tests
   "$1/bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider "${@:2}"
@@ -91,6 +94,7 @@ alone() {
   "$python" -m venv "$folder"
   pip_in "$folder" "fastnnunet-loader[transforms,images] @ file://$(wheel_of cp312 x86_64)" "pytest>=8" hypothesis blosc2
   "$folder/bin/python" -c 'import importlib.util as i; assert i.find_spec("nnunetv2") is None'
+  torch_of "$folder"
   "$folder/bin/python" -m pytest -q -p no:cacheprovider --noconftest -o pythonpath="tests tests/transforms tests/loader ." \
     tests/loader/test_from_arrays.py tests/loader/test_targets.py tests/loader/test_wrong_inputs.py tests/transforms/test_callables.py
   rm -rf "$folder"
@@ -106,6 +110,7 @@ free_threaded() {
   "$python" -m venv "$folder"
   pip_in "$folder" "fastnnunet-loader[transforms] @ file://$wheel" "pytest>=8" pytest-run-parallel hypothesis blosc2
   "$folder/bin/python" -c 'import sys, fastnnunet_loader as fl; assert not sys._is_gil_enabled(); print(fl.__version__, sys.version)'
+  torch_of "$folder"
   local run=(env PYTHON_GIL=0 "$folder/bin/python" -m pytest -q -p no:cacheprovider --noconftest
     -o pythonpath="tests tests/transforms tests/loader .")
   # A loader adds threads where those that it has are busy, which four loaders at once on two cores leave to chance.

@@ -60,4 +60,5 @@ rm -f "$root"/lib/x86_64-linux-gnu/*-2.27.so
 ln -sfn /lib/x86_64-linux-gnu/ld-2.28.so "$root/lib64/ld-linux-x86-64.so.2"
 cp "$build/build/glibc/usr/bin/ldd" "$root/usr/bin/ldd"
 chroot "$root" /sbin/ldconfig
-[ "$(chroot "$root" python3 -c 'import platform, ssl, _multiprocessing as m; m.SemLock; print(platform.libc_ver()[1])')" = 2.28 ] || fail "expected glibc 2.28 in $root"
+[ "$(chroot "$root" python3 -c 'import platform, ssl, _multiprocessing as m; m.SemLock; print(platform.libc_ver()[1])')" = 2.28 ] ||
+  fail "expected glibc 2.28 and a CPython with semaphores in $root"
