@@ -82,7 +82,11 @@ def end(core: _core.Loader) -> None:
     begin = time.monotonic()
     while not core.close(timedelta(seconds=0.1)):
         waited = time.monotonic() - begin
-        if waited > 10 or not core.activity()[1]:
+        _, tasks, *_, threads = core.activity()
+        if tasks == 0:
+            core.close(timedelta(0))  # the last task has ended since; after a fork there is none, and nothing to close
+            return
+        if waited > 10:
             return
         if waited > 1:
-            interrupt(thread[0] for thread in core.activity()[-1])
+            interrupt(thread[0] for thread in threads)
