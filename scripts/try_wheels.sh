@@ -16,7 +16,7 @@
 #
 # SHOWN names files and folders of this machine that the systems are to see, such as pip's settings for another index.
 # `systems` and `aarch64` need root, for debootstrap, and the packages bubblewrap and qemu-user-static; `windows` needs wine64.
-# A step takes 10 to 30 minutes on two cores, much of it downloads of torch, and up to 40 under qemu.
+# A step takes 2 to 20 minutes on two cores where its root file systems are there, much of it downloads of torch, and up to 40 under qemu.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -130,7 +130,7 @@ torches() {
     # Two releases and their libraries would take twice the disk.
     "$folder/bin/python" -m pip list --format=freeze | sed -n -E 's/^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/p' |
       grep -v nvidia-ml-py | xargs -r "$folder/bin/python" -m pip uninstall --yes --quiet
-    # nnU-Net's trainers import torchvision; pip chooses the release for this torch. 0.2, which is years old, takes any torch.
+    # nnU-Net's trainers import torchvision. pip chooses the release that fits torch; without a bound it could be 0.2, which takes any.
     minor=${torch#2.} left_out=()
     if ! pip_in "$folder" --no-cache-dir "torch==$torch" "torchvision>=0.24"; then
       say "no torchvision for torch $torch: without the digests of nnU-Net's trainers"

@@ -27,7 +27,7 @@ class Held(BasicTransform):
     def apply(self, data_dict: Any, **params: Any) -> Any:
         if not self.free.is_set():
             self.reached.set()
-            self.free.wait()
+            self.free.wait(30)  # where the test fails before it lets go, the threads end all the same
         return data_dict
 
 
